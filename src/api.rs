@@ -1,0 +1,397 @@
+//! All that front ends and core share: commands go down, events come up, as plain data.
+//!
+//! The `--json` contract is the serialised form of these types: a field may be added, none renamed.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{
+    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HostState, KnownHost, Liveness, MessageId,
+    Password, Peer, PeerId, Recipient, Role, SafeText, Summary, Timestamp,
+};
+
+/// Somebody as a person or program names them: an alias or a peer_id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerName {
+    /// By key.
+    Id(PeerId),
+    /// By label.
+    Alias(String),
+}
+
+impl From<PeerId> for PeerName {
+    fn from(peer: PeerId) -> Self {
+        Self::Id(peer)
+    }
+}
+
+impl FromStr for PeerName {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::Alias(text.to_owned()), Self::Id))
+    }
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(peer) => peer.fmt(f),
+            Self::Alias(alias) => f.write_str(SafeText::line(alias).as_str()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Ok(name) = String::deserialize(deserializer)?.parse::<Self>();
+        Ok(name)
+    }
+}
+
+/// Whom a message is for, as named by a person or program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// All members.
+    Everyone,
+    /// One.
+    Peer(PeerName),
+}
+
+impl From<Recipient> for Target {
+    fn from(recipient: Recipient) -> Self {
+        match recipient {
+            Recipient::Everyone => Self::Everyone,
+            Recipient::Peer(peer) => Self::Peer(peer.into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let Ok(name) = text.parse::<PeerName>();
+        Ok(if text == "everyone" { Self::Everyone } else { Self::Peer(name) })
+    }
+}
+
+/// An address as a person or program writes it: with or without a port, which does not matter.
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let ip = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|addr| addr.ip()));
+    ip.map(Some).map_err(|_| serde::de::Error::custom(format!("\"addr\" is an IP address, not {text:?}")))
+}
+
+/// What a front end may ask of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NodeCommand {
+    /// Sends a text.
+    Send {
+        /// To everyone or to one.
+        to: Target,
+        /// The text, at most [`crate::model::limits::TEXT_BYTES`] bytes; cleaned before it is sent.
+        text: String,
+        /// The program's own name for the message, echoed in `delivery`.
+        #[serde(default, rename = "ref")]
+        reference: Option<String>,
+    },
+    /// Host: refuses a peer by key, by address, or both, and cuts it off.
+    Ban {
+        /// By key.
+        #[serde(default)]
+        peer: Option<PeerName>,
+        /// By address.
+        #[serde(default, deserialize_with = "ip_address")]
+        addr: Option<IpAddr>,
+        /// Told to the banned peer.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Host: lifts every ban on a key or an address.
+    Unban {
+        /// By key or alias.
+        #[serde(default)]
+        peer: Option<PeerName>,
+        /// By address.
+        #[serde(default, deserialize_with = "ip_address")]
+        addr: Option<IpAddr>,
+        /// Not used; accepted so that the three commands look alike.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Host: removes a member, which may join again with the password.
+    Kick {
+        /// By key or alias.
+        #[serde(default)]
+        peer: Option<PeerName>,
+        /// By address: every member that comes from it.
+        #[serde(default, deserialize_with = "ip_address")]
+        addr: Option<IpAddr>,
+        /// Told to the member.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Host: sets another password for those who join from now on; members stay in by their keys.
+    #[serde(skip)]
+    SetPassword(Password),
+    /// Member: asks for admission now instead of at the next planned time.
+    #[serde(skip)]
+    Rejoin,
+    /// Answers with a `roster` event.
+    Peers,
+    /// Says goodbye, flushes, ends.
+    Leave,
+}
+
+/// What happened in the node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum NodeEvent {
+    /// This node takes connections.
+    Listening {
+        /// Host or member.
+        role: Role,
+        /// Host: where joiners knock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        join_addr: Option<SocketAddr>,
+        /// Where peers talk to this one.
+        peer_addr: SocketAddr,
+        /// This node's key.
+        peer_id: PeerId,
+        /// This node's label.
+        alias: Alias,
+        /// The network's name.
+        network: SafeText,
+    },
+    /// Member: the way into the network changed.
+    Link {
+        /// What it is now.
+        state: LinkState,
+        /// Why, for people.
+        message: SafeText,
+        /// When admission is asked for again.
+        #[serde(skip_serializing_if = "Option::is_none", rename = "retry_in_ms", serialize_with = "millis")]
+        retry_in: Option<Duration>,
+    },
+    /// Member: admitted.
+    Authenticated {
+        /// The host.
+        host: Arc<Peer>,
+        /// The network's name.
+        network: SafeText,
+    },
+    /// The members, this node included.
+    Roster {
+        /// Counts changes.
+        version: u64,
+        /// All, the host first, then by alias.
+        peers: Vec<Arc<Peer>>,
+    },
+    /// A peer became a member.
+    PeerUp {
+        /// Who.
+        peer: Arc<Peer>,
+    },
+    /// A peer is no longer a member.
+    PeerDown {
+        /// Who.
+        peer: Arc<Peer>,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A message was received, or taken for sending.
+    Message {
+        /// Its identity.
+        #[serde(serialize_with = "display")]
+        id: MessageId,
+        /// Who wrote it.
+        from: Arc<Peer>,
+        /// For everyone or for one.
+        to: Recipient,
+        /// What it says.
+        text: SafeText,
+        /// When its author says it was sent.
+        sent_at: Timestamp,
+        /// Written here.
+        own: bool,
+        /// Messages of this author to this recipient that were not received just before this one.
+        #[serde(skip_serializing_if = "is_zero")]
+        missed: u64,
+    },
+    /// What became of an own message, for one recipient.
+    Delivery {
+        /// The message.
+        #[serde(serialize_with = "display")]
+        id: MessageId,
+        /// The sender's own name for it.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Arc<str>>,
+        /// The recipient.
+        peer: Arc<Peer>,
+        /// How far it came.
+        status: DeliveryStatus,
+        /// Why it failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<CloseReason>,
+        /// How many recipients have it.
+        summary: Summary,
+    },
+    /// What the heartbeat says of a peer: the host's view of each member, a member's view of its host.
+    Heartbeat {
+        /// Who.
+        peer: Arc<Peer>,
+        /// Alive, suspect or dead.
+        state: Liveness,
+        /// The last round trip in microseconds; null before the first.
+        #[serde(rename = "rtt_us", serialize_with = "micros")]
+        rtt: Option<Duration>,
+        /// Heartbeats in a row without an answer.
+        missed: u32,
+    },
+    /// Host: an address did not prove the password.
+    Attempt {
+        /// Which.
+        addr: IpAddr,
+        /// How many are left before it is banned.
+        left: u32,
+    },
+    /// Host: the bans and wrong passwords now in force.
+    Admission {
+        /// Whom the host refuses.
+        bans: Vec<Ban>,
+        /// Wrong passwords by address.
+        attempts: Vec<Attempt>,
+    },
+    /// A ban is in force and kept (host), or is the reason for being refused (the banned peer).
+    Banned {
+        /// By key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer_id: Option<PeerId>,
+        /// By address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        addr: Option<IpAddr>,
+        /// Why.
+        reason: SafeText,
+    },
+    /// A ban was lifted.
+    Unbanned {
+        /// By key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer_id: Option<PeerId>,
+        /// By address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        addr: Option<IpAddr>,
+        /// Why it had been set.
+        reason: SafeText,
+    },
+    /// Host: members that have cut their links to a removed peer.
+    CutOff {
+        /// The removed peer.
+        peer_id: PeerId,
+        /// Members that cut it off so far.
+        by: u32,
+        /// Members that were asked to.
+        of: u32,
+    },
+    /// The password was changed.
+    PasswordChanged,
+    /// Something went wrong; the session goes on unless `left` follows.
+    Error {
+        /// What kind of thing.
+        kind: ErrorKind,
+        /// Cause and remedy.
+        message: SafeText,
+    },
+    /// The session ended; nothing follows.
+    Left {
+        /// Why.
+        reason: CloseReason,
+        /// Cause and remedy.
+        message: SafeText,
+    },
+}
+
+impl NodeEvent {
+    /// An error for people.
+    #[must_use]
+    pub fn error(kind: ErrorKind, message: &(impl fmt::Display + ?Sized)) -> Self {
+        Self::Error { kind, message: SafeText::line(&message.to_string()) }
+    }
+}
+
+/// A member's way into the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Reaching the host.
+    Connecting,
+    /// Proving the password or the key.
+    Authenticating,
+    /// Waiting before the next try.
+    Waiting,
+}
+
+/// What the store is asked to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreCommand {
+    /// Replaces what a host needs after a restart.
+    SaveHost {
+        /// Comes back in [`StoreEvent::Saved`].
+        token: u64,
+        /// All of it.
+        state: Box<HostState>,
+    },
+    /// Pins a host's key and puts it first among the recent networks.
+    RememberHost(Box<KnownHost>),
+    /// Forgets a recent network and its pin.
+    ForgetHost {
+        /// What was typed to reach it.
+        target: String,
+    },
+}
+
+/// What the store did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Everything up to this token is on disk, or kept in memory as configured.
+    Saved(u64),
+    /// It could not be kept; what was kept before is unharmed.
+    Failed {
+        /// The token of what failed.
+        token: Option<u64>,
+        /// Cause and remedy.
+        message: String,
+    },
+    /// The recent networks changed, latest first.
+    Recents(Vec<KnownHost>),
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn display<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[allow(clippy::ref_option, reason = "serde's signature")]
+fn millis<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+#[allow(clippy::ref_option, reason = "serde's signature")]
+fn micros<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests;

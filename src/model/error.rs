@@ -1,0 +1,131 @@
+//! What can go wrong between peers, under the four names that the seed gives them.
+//!
+//! Each message is written for people: cause and remedy.
+
+use serde::Serialize;
+
+use super::{limits, peer::AliasError};
+
+/// The seed's `AuthenticationException`: a joiner that is not admitted. Nothing changed but the count of attempts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// The joiner's fault, or somebody between the two: both look the same, on purpose.
+    #[error(
+        "wrong password, or somebody is between you and the host; {}",
+        left_words(*left)
+    )]
+    WrongPassword {
+        /// Attempts left for this address.
+        left: u32,
+    },
+    /// The alias belongs to another key.
+    #[error("the alias \"{0}\" belongs to another member of this network; choose another")]
+    AliasTaken(String),
+    /// The alias could be mistaken for another.
+    #[error("the alias \"{alias}\" looks like \"{other}\", who is a member already; choose another")]
+    AliasLooksLike {
+        /// What was asked for.
+        alias: String,
+        /// Whom it could be mistaken for.
+        other: String,
+    },
+    /// The alias breaks the rules.
+    #[error("{0}")]
+    AliasNotAllowed(#[from] AliasError),
+    /// No more members.
+    #[error("the network is full: it has {0} members; ask the host to make room")]
+    NetworkFull(usize),
+}
+
+fn left_words(left: u32) -> String {
+    match left {
+        0 => "no attempts are left: the host now refuses this address until it lifts the ban".to_owned(),
+        1 => "1 attempt is left before this address is banned".to_owned(),
+        left => format!("{left} attempts are left before this address is banned"),
+    }
+}
+
+/// The seed's `StatusException`: what the host says of a peer before anything else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatusError {
+    /// The key or the address is refused.
+    #[error("the host has banned you{}; only the host can lift it", reason_words(.0))]
+    Banned(String),
+    /// A member that the host removed.
+    #[error("the host has removed you{}; you may join again with the password", reason_words(.0))]
+    Kicked(String),
+}
+
+fn reason_words(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
+}
+
+/// The seed's `SendException`: a message that was not taken for sending. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No text.
+    #[error("nothing to send: the text is empty")]
+    Empty,
+    /// Too much text.
+    #[error("the text has {0} bytes, at most {max} are possible; send it in parts", max = limits::TEXT_BYTES)]
+    TooLong(usize),
+    /// The recipient is unknown.
+    #[error("nobody called \"{0}\" is a member; the names of all are in the peer list")]
+    NoSuchMember(String),
+    /// The sender is not in a network now.
+    #[error("not connected to a network; the message was not sent")]
+    NotConnected,
+    /// A message to oneself.
+    #[error("that is you; choose another recipient")]
+    Yourself,
+}
+
+/// The seed's `RecvException`: bytes that are no frame. The peer's fault; its link is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecvError {
+    /// More bytes than the phase allows.
+    #[error("a frame of {found} bytes, at most {limit} are allowed here")]
+    TooLong {
+        /// What was announced.
+        found: usize,
+        /// What is allowed now.
+        limit: usize,
+    },
+    /// No bytes at all.
+    #[error("an empty frame")]
+    Empty,
+    /// A kind that this version does not know.
+    #[error("a frame of unknown kind {0}")]
+    UnknownTag(u8),
+    /// The content does not fit the kind.
+    #[error("a frame of kind {0} that cannot be read")]
+    Malformed(u8),
+    /// More content than the kind has.
+    #[error("a frame of kind {tag} with {bytes} bytes too many")]
+    TrailingBytes {
+        /// The kind.
+        tag: u8,
+        /// How many were left over.
+        bytes: usize,
+    },
+}
+
+/// The `kind` of an `error` event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Not admitted.
+    Authentication,
+    /// Banned or kicked.
+    Status,
+    /// A message was not taken for sending.
+    Send,
+    /// A peer sent what is no frame.
+    Recv,
+    /// A link could not be made or was lost.
+    Connection,
+    /// A command that makes no sense or is not allowed here.
+    Command,
+    /// Something could not be kept on disk.
+    Storage,
+}

@@ -1,0 +1,159 @@
+//! Every number that bounds what a peer, a person or a program may cause, with its reason.
+//!
+//! A bound that is not here does not exist: no other module may hold one.
+
+use std::time::Duration;
+
+/// The port that a host listens on for joiners (seed, "Sockets").
+pub const JOIN_PORT: u16 = 4702;
+/// Peer listeners take a free port of the dynamic and private range (seed, "Sockets"; RFC 6335).
+pub const PEER_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+/// Random ports tried before the machine is said to have none free.
+pub const PEER_PORT_TRIES: u32 = 64;
+
+/// Bytes of a frame before its sender is authenticated: the codec reserves what four bytes claim.
+pub const FRAME_BEFORE: usize = 1024;
+/// Bytes of a frame afterwards.
+pub const FRAME_AFTER: usize = 64 * 1024;
+/// Bytes of text in a message, as UTF-8.
+pub const TEXT_BYTES: usize = 16 * 1024;
+/// Visible characters of an alias.
+pub const ALIAS_CHARACTERS: usize = 32;
+/// Characters of a network's name.
+pub const NETWORK_NAME_CHARACTERS: usize = 64;
+/// Bytes of a reason that a person gives for a ban or a kick.
+pub const REASON_BYTES: usize = 256;
+/// Scalars that may share one cell of the screen: legitimate scripts and emoji stay below.
+pub const CLUSTER_SCALARS: usize = 16;
+/// Addresses that a peer may announce for itself.
+pub const CANDIDATES: usize = 8;
+
+/// Members of a network by default: a full mesh costs each member about 19 KiB a link.
+pub const MEMBERS: usize = 250;
+/// Members that cannot be exceeded by configuration.
+pub const MEMBERS_MAX: usize = 1000;
+/// Bytes of roster entries in one page: leaves room for the rest of a frame.
+pub const ROSTER_PAGE_BYTES: usize = 48 * 1024;
+/// Roster changes within this time travel together, so that N joins cost a member far less than N rosters.
+pub const ROSTER_TICK: Duration = Duration::from_millis(50);
+
+/// Unauthenticated connections below which all are taken (as OpenSSH's `MaxStartups`).
+pub const STARTUPS_FREE: usize = 512;
+/// Percent of connections dropped at [`STARTUPS_FREE`], rising to all at [`STARTUPS_FULL`].
+pub const STARTUPS_DROP_PERCENT: usize = 30;
+/// Unauthenticated connections at which every further one is dropped.
+pub const STARTUPS_FULL: usize = 2048;
+/// Handshakes at once from one address (/32 or /64). Silent connections do not count: they cost no work.
+pub const HANDSHAKES_PER_ADDRESS: u32 = 8;
+/// Handshakes that one address may waste at once before it must wait; a successful admission gives its own back.
+pub const HANDSHAKE_BURST: u32 = 20;
+/// Wasted handshakes that an address regains each second.
+pub const HANDSHAKE_RATE: u32 = 1;
+/// Handshakes of one address that may wait for their turn.
+pub const HANDSHAKES_WAITING: usize = 1024;
+/// Addresses whose handshakes are remembered; the least used are forgotten first.
+pub const ADDRESSES: usize = 4096;
+/// Time for the TLS handshake.
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the whole admission, password work included.
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time for one TCP connection attempt.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much later the next address of a peer is tried while the one before has not answered (RFC 8305).
+pub const NEXT_CANDIDATE: Duration = Duration::from_millis(250);
+/// Pending connections that the system keeps for a listener.
+pub const LISTEN_BACKLOG: u32 = 4096;
+/// Wait after `accept` failed for want of descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Wrong passwords from one address before it is banned, by default (seed, `password_attempts`).
+pub const ATTEMPTS: u32 = 3;
+/// Quiet time after which an address's wrong passwords are forgotten.
+pub const ATTEMPTS_FORGOTTEN: Duration = Duration::from_secs(600);
+/// Password hashes at once on a joiner: each takes 64 MiB.
+pub const HASHES_AT_ONCE: usize = 2;
+/// Bytes of a password.
+pub const PASSWORD_BYTES: usize = 1024;
+
+/// Time between two heartbeats (seed, "Heartbeat").
+pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// Each beat comes up to this percentage earlier or later, so that members do not beat in step.
+pub const BEAT_JITTER_PERCENT: u32 = 10;
+/// Silence after which a peer is suspect.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(5);
+/// Silence after which a peer is removed: simulated without false removals on LAN and WAN.
+pub const DEAD_AFTER: Duration = Duration::from_secs(12);
+/// A timer that comes this late means that this process was stopped, not that peers were silent.
+pub const STALL: Duration = Duration::from_secs(1);
+/// Heartbeats whose answer is waited for.
+pub const BEATS_OUTSTANDING: usize = 8;
+
+/// First wait before a member asks for admission again, or a peer is dialled again; doubles each time.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// Longest such wait.
+pub const BACKOFF_LAST: Duration = Duration::from_millis(6400);
+/// How long a member tries to come back by default.
+pub const REJOIN_FOR: Duration = Duration::from_secs(600);
+/// How often a first join that was dropped for load is tried again.
+pub const BUSY_RETRIES: u32 = 20;
+
+/// Messages of a link that wait for their acknowledgement, at most.
+pub const WINDOW_MESSAGES: usize = 192;
+/// Bytes of a link that wait for their acknowledgement, at most.
+pub const WINDOW_BYTES: usize = 192 * 1024;
+/// Messages, or bytes, by which a peer may exceed the window before its link is cut: acknowledgements cross.
+pub const WINDOW_SLACK: usize = 2;
+/// Frames in a link's outbound queue.
+pub const OUTBOUND_FRAMES: usize = 1024;
+/// Time that a write may stall before the link is dropped.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
+/// Messages kept for one recipient that cannot be reached.
+pub const UNDELIVERED_MESSAGES: usize = 1000;
+/// Bytes kept for one recipient that cannot be reached.
+pub const UNDELIVERED_BYTES: usize = 4 * 1024 * 1024;
+/// How long they are kept.
+pub const UNDELIVERED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// A recipient that acknowledged within this time is busy, not stalled: its sender waits instead of failing.
+pub const PROGRESS: Duration = Duration::from_secs(1);
+/// Messages a second that a member takes from another, by default.
+pub const RATE: u32 = 100;
+/// Messages that may come at once above [`RATE`].
+pub const RATE_BURST: u32 = 1000;
+/// Bytes of text a second that a member takes from another, by default.
+pub const RATE_BYTES: u32 = 1024 * 1024;
+/// Holes in an author's numbering that are remembered, so that a late message still finds its place.
+pub const GAPS: usize = 64;
+/// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").
+pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
+/// Time that a peer link from an unknown key may wait for the roster to name it.
+pub const ROSTER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Frames that sessions hand to the node before TCP pushes back.
+pub const FRAMES_TO_NODE: usize = 1024;
+/// Frames that the node takes before it looks at its timers again.
+pub const FRAMES_AT_ONCE: usize = 256;
+/// Commands that a front end may have waiting.
+pub const COMMANDS_WAITING: usize = 256;
+/// Events that a front end may have waiting.
+pub const EVENTS_WAITING: usize = 4096;
+/// Connections that listeners may hand over at once.
+pub const CONNECTIONS_WAITING: usize = 64;
+/// Time for goodbyes and what is in flight when a session ends.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Networks that the launch screen remembers.
+pub const RECENTS: usize = 32;
+/// Messages that the log of one conversation holds in memory; the oldest go first.
+pub const LOG_MESSAGES: usize = 1_000_000;
+/// Bytes of text that all logs hold in memory.
+pub const LOG_BYTES: usize = 128 * 1024 * 1024;
+/// Lines of the Log pane.
+pub const LOG_LINES: usize = 2000;
+/// Round-trip times kept for a sparkline.
+pub const RTT_SAMPLES: usize = 32;
+/// Steps of undo in the composer.
+pub const UNDO_STEPS: usize = 200;
+/// Time between two drawings while messages pour in; a key draws at once.
+pub const FRAME_TIME: Duration = Duration::from_millis(33);
+/// A line of `--json` input: a text of [`TEXT_BYTES`] with every byte escaped, and the rest of the command.
+pub const JSON_LINE_BYTES: usize = 8 * TEXT_BYTES;

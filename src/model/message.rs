@@ -1,0 +1,104 @@
+//! What is said: identities of messages, whom they are for, and what became of them.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::peer::PeerId;
+
+/// Whom a message is for. Its text form is `everyone` or a peer_id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Recipient {
+    /// Every member of the roster at the moment of sending.
+    Everyone,
+    /// One peer.
+    Peer(PeerId),
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everyone => f.write_str("everyone"),
+            Self::Peer(peer) => peer.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Recipient {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        match self {
+            Self::Everyone => None::<PeerId>.serialize(serializer),
+            Self::Peer(peer) => Some(peer).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Recipient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            if text == "everyone" {
+                return Ok(Self::Everyone);
+            }
+            return text.parse().map(Self::Peer).map_err(|_| D::Error::custom("\"everyone\" or a peer_id"));
+        }
+        Ok(Option::<PeerId>::deserialize(deserializer)?.map_or(Self::Everyone, Self::Peer))
+    }
+}
+
+/// The identity of a message, unique for its author: messages of one author, epoch and recipient are numbered
+/// from 1 without holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageId {
+    /// Who wrote it.
+    pub author: PeerId,
+    /// When its author began this numbering, in microseconds since 1970: an author that forgot how far it had
+    /// counted (another machine, a lost disk) begins a new epoch instead of reusing numbers.
+    pub epoch: u64,
+    /// Whom it is for.
+    pub to: Recipient,
+    /// Its number, from 1.
+    pub sequence: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.author, self.epoch, self.to, self.sequence)
+    }
+}
+
+/// How far a message has come on its way to one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// Kept here until the recipient can be reached.
+    Queued,
+    /// The recipient has it for good.
+    Delivered,
+    /// It will not arrive; the reason says why.
+    Failed,
+}
+
+/// How many of a message's recipients have it. Its text form is `3/4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Recipients that have it.
+    pub delivered: u32,
+    /// All recipients.
+    pub total: u32,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.delivered, self.total)
+    }
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,27 @@
+//! The vocabulary of pyile: who peers are, what they say, why links end, and every number in one place.
+//!
+//! Plain values without I/O, clock or randomness. This layer uses no other; it must never learn how a value
+//! travels, is stored or is drawn.
+
+pub mod ban;
+pub mod error;
+pub mod limits;
+pub mod liveness;
+pub mod message;
+pub mod network;
+pub mod peer;
+pub mod reason;
+pub mod secret;
+pub mod text;
+pub mod time;
+
+pub use ban::{Attempt, Ban};
+pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
+pub use liveness::Liveness;
+pub use message::{DeliveryStatus, MessageId, Recipient, Summary};
+pub use network::{Admitted, HostState, KnownHost, Network, NetworkId, Policy};
+pub use peer::{Alias, AliasError, Peer, PeerId, Role, RosterEntry, Wire};
+pub use reason::{CloseReason, Closed};
+pub use secret::Password;
+pub use text::SafeText;
+pub use time::{Moment, Timestamp};

@@ -1,0 +1,115 @@
+//! The network itself and what a profile keeps of it on disk.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ban::Ban,
+    limits,
+    peer::{Alias, PeerId},
+    time::Timestamp,
+};
+
+/// The identity of a network, drawn at random when a profile first hosts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NetworkId(pub [u8; 16]);
+
+impl fmt::Debug for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// A network: its identity and the host's name for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its identity.
+    pub id: NetworkId,
+    /// Its name, at most [`limits::NETWORK_NAME_CHARACTERS`] characters; cleaned before it is shown.
+    pub name: String,
+}
+
+/// What the host sets for all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Messages a second that each member takes from each other in the long run; 0 = no limit.
+    pub rate: u32,
+    /// Messages that may come at once above the rate.
+    pub burst: u32,
+    /// Bytes of text a second that each member takes from each other; 0 = no limit.
+    pub rate_bytes: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { rate: limits::RATE, burst: limits::RATE_BURST, rate_bytes: limits::RATE_BYTES }
+    }
+}
+
+/// A key that the host has admitted in this network's life: it comes back without a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The key.
+    pub peer_id: PeerId,
+    /// The alias that is bound to it.
+    pub alias: Alias,
+    /// When it was first admitted.
+    pub since: Timestamp,
+}
+
+/// All that a host needs after a restart. Holds the OPAQUE record, which is no password but still a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// The network.
+    pub network: Network,
+    /// The OPAQUE server set-up and record, opaque to everything but `security`.
+    #[serde(with = "base64_bytes")]
+    pub record: Vec<u8>,
+    /// Keys that come back without a password.
+    pub admitted: Vec<Admitted>,
+    /// Whom the host refuses.
+    pub bans: Vec<Ban>,
+}
+
+impl fmt::Debug for HostState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostState")
+            .field("network", &self.network)
+            .field("admitted", &self.admitted)
+            .field("bans", &self.bans)
+            .finish_non_exhaustive()
+    }
+}
+
+mod base64_bytes {
+    use data_encoding::BASE64;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64.decode(text.as_bytes()).map_err(|_| D::Error::custom("not base64"))
+    }
+}
+
+/// A host that this profile has joined: its pinned key, and what the launch screen shows under recent networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownHost {
+    /// What was typed to reach it, as `host:port`.
+    pub target: String,
+    /// Its key: another one at the same place is refused.
+    pub peer_id: PeerId,
+    /// The network's name then.
+    pub network: String,
+    /// The alias used there.
+    pub alias: Alias,
+    /// When it was last joined.
+    pub joined: Timestamp,
+}
+
+/// How long a member tries to come back to a lost host; zero = it does not try.
+pub type RejoinFor = Duration;

@@ -1,0 +1,267 @@
+//! Who takes part: keys, aliases, roles and what the roster says of each peer.
+//!
+//! Presence is keyed by [`PeerId`], never by alias: an alias is only a label that the host enforces.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use data_encoding::{BASE32_NOPAD, Encoding};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::{limits, text};
+
+/// A peer's Ed25519 public key. Its text form is 52 base32 letters in lower case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub [u8; 32]);
+
+impl PeerId {
+    /// The first eight letters in two groups, shown beside an alias: enough to tell two friends apart, not proof.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let text = self.to_string();
+        format!("{}-{}", text.get(..4).unwrap_or_default(), text.get(4..8).unwrap_or_default())
+    }
+
+    /// The whole key in groups of four, to compare by voice or side by side.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let text = self.to_string();
+        let groups: Vec<&str> =
+            (0..text.len()).step_by(4).filter_map(|at| text.get(at..(at + 4).min(text.len()))).collect();
+        groups.join("-")
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = data_encoding::DecodeError;
+
+    /// Reads the text form; dashes and case do not matter.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const ENCODING: Encoding = BASE32_NOPAD;
+        let letters: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_uppercase()).collect();
+        let bytes = ENCODING.decode(letters.as_bytes())?;
+        let key = bytes.try_into().map_err(|_| data_encoding::DecodeError {
+            position: 0,
+            kind: data_encoding::DecodeKind::Length,
+        })?;
+        Ok(Self(key))
+    }
+}
+
+impl Serialize for PeerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            text.parse().map_err(|_| D::Error::custom("a peer_id is 52 base32 letters"))
+        } else {
+            <[u8; 32]>::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+/// The label of a peer: 1 to 32 visible characters without spaces, controls or look-alike tricks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Alias(String);
+
+/// Why a text cannot be an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AliasError {
+    /// Nothing was given.
+    #[error("an alias needs at least one visible character")]
+    Empty,
+    /// Too many characters.
+    #[error("an alias has at most {max} characters, this one has {0}", max = limits::ALIAS_CHARACTERS)]
+    TooLong(usize),
+    /// A space, a line break or a tab.
+    #[error("an alias has no spaces; use - or _ instead")]
+    Space,
+    /// A control, bidirectional or invisible character.
+    #[error("an alias has visible characters only; U+{0:04X} is not one")]
+    Invisible(u32),
+    /// A word that commands use.
+    #[error("\"everyone\" means all members; choose another alias")]
+    Reserved,
+    /// A first character that commands use.
+    #[error("an alias cannot start with {0:?}")]
+    FirstCharacter(char),
+}
+
+impl Alias {
+    /// Takes `text` as an alias when it keeps the rules.
+    pub fn new(text: &str) -> Result<Self, AliasError> {
+        let characters = text.graphemes(true).count();
+        let scalars = text.chars().count();
+        match text.chars().next() {
+            None => return Err(AliasError::Empty),
+            Some(first @ ('/' | '@' | ':' | '-')) => return Err(AliasError::FirstCharacter(first)),
+            Some(_) => {}
+        }
+        if characters > limits::ALIAS_CHARACTERS || scalars > 4 * limits::ALIAS_CHARACTERS {
+            return Err(AliasError::TooLong(characters.max(scalars / 4)));
+        }
+        for c in text.chars() {
+            if c.is_whitespace() {
+                return Err(AliasError::Space);
+            }
+            if c.is_control() || text::is_invisible(c) || c == text::MARK {
+                return Err(AliasError::Invisible(u32::from(c)));
+            }
+        }
+        if text::SafeText::clean(text).as_str() != text {
+            return Err(AliasError::TooLong(characters));
+        }
+        let alias = Self(text.to_owned());
+        if alias.looks_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
+    }
+
+    /// The alias.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True when people could take one alias for the other (UTS 39 skeletons, case ignored).
+    #[must_use]
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.looks_like_text(&other.0)
+    }
+
+    fn looks_like_text(&self, other: &str) -> bool {
+        let skeleton = |text: &str| -> String {
+            unicode_security::confusable_detection::skeleton(text).collect()
+        };
+        skeleton(&self.0) == skeleton(other)
+            || skeleton(&self.0.to_lowercase()) == skeleton(&other.to_lowercase())
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Alias {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// What a peer does in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The authenticating peer.
+    Host,
+    /// A peer that was authenticated.
+    Member,
+}
+
+/// How a peer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    /// TLS and postcard frames.
+    Native,
+    /// The clear text of the Python program.
+    Classic,
+}
+
+/// A peer as events show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// Its key.
+    pub peer_id: PeerId,
+    /// Its label in this network.
+    pub alias: Alias,
+    /// Its peer listener as best known here.
+    pub addr: SocketAddr,
+    /// Host or member.
+    pub role: Role,
+    /// How it speaks.
+    pub wire: Wire,
+}
+
+/// A peer as the host distributes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterEntry {
+    /// Its key.
+    pub peer_id: PeerId,
+    /// Its label.
+    pub alias: Alias,
+    /// Host or member.
+    pub role: Role,
+    /// How it speaks.
+    pub wire: Wire,
+    /// Where its peer listener may be reached, best first; at most [`limits::CANDIDATES`]. The host may list an
+    /// unspecified address: members then use the address at which they reached it.
+    pub addrs: Vec<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_round_trips() {
+        let id = PeerId([7; 32]);
+        assert_eq!(id.to_string().len(), 52);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.fingerprint().parse(), Ok(id));
+        assert_eq!(id.short().len(), 9);
+        assert!("bob".parse::<PeerId>().is_err());
+    }
+
+    #[test]
+    fn alias_rules() {
+        for good in ["bob", "ann-marie", "日本", "x", &"a".repeat(32), "Zoë", "o'neil"] {
+            assert!(Alias::new(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("", AliasError::Empty),
+            ("a b", AliasError::Space),
+            ("a\u{202E}b", AliasError::Invisible(0x202E)),
+            ("a\x1b", AliasError::Invisible(0x1B)),
+            (&"a".repeat(33), AliasError::TooLong(33)),
+            ("everyone", AliasError::Reserved),
+            ("Everyоne", AliasError::Reserved),
+            ("/ban", AliasError::FirstCharacter('/')),
+        ] {
+            assert_eq!(Alias::new(bad), Err(why), "{bad:?}");
+        }
+        assert!(Alias::new(&format!("a{}", "\u{301}".repeat(100))).is_err(), "a tall stack of accents");
+    }
+
+    #[test]
+    fn look_alikes() {
+        let alias = |text| Alias::new(text).unwrap();
+        assert!(alias("bob").looks_like(&alias("b0b")) || alias("bob").looks_like(&alias("bоb")));
+        assert!(alias("paypal").looks_like(&alias("pаypal")), "Cyrillic a");
+        assert!(alias("Bob").looks_like(&alias("bob")));
+        assert!(!alias("bob").looks_like(&alias("rob")));
+    }
+}

@@ -1,0 +1,138 @@
+//! The one text sanitiser: everything that a peer, a file or a person wrote passes here before it is shown,
+//! logged, titled or copied.
+//!
+//! It must never let a control, bidirectional-override or invisible format character through: what it takes out
+//! stays visible as a mark, so that nobody is fooled by what is missing. Cleaning is idempotent, so that a
+//! signature over cleaned text still holds after it has been cleaned again.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Serialize, Serializer};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::limits::CLUSTER_SCALARS;
+
+/// What stands for a character that was taken out and has no picture of its own.
+pub const MARK: char = '\u{FFFD}';
+
+const TAB: &str = "    ";
+
+/// Text that is safe to show on any terminal: made only by the sanitiser, cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SafeText(Arc<str>);
+
+impl SafeText {
+    /// Cleans `raw`, keeping its lines.
+    #[must_use]
+    pub fn clean(raw: &str) -> Self {
+        if raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+            return Self(raw.into());
+        }
+        Self(cap_clusters(&replace_characters(raw)).into())
+    }
+
+    /// Cleans `raw` into one line: line breaks become spaces.
+    #[must_use]
+    pub fn line(raw: &str) -> Self {
+        let clean = Self::clean(raw);
+        if clean.0.contains('\n') { Self(clean.0.replace('\n', " ").into()) } else { clean }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SafeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for SafeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for SafeText {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for SafeText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// True for a character that shows nothing by itself or changes how others are shown.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{0600}'..='\u{0605}' | '\u{06DD}' | '\u{070F}'
+        | '\u{0890}'..='\u{0891}' | '\u{08E2}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+        | '\u{FFF0}'..='\u{FFFB}' | '\u{FFFE}'..='\u{FFFF}' | '\u{110BD}' | '\u{110CD}'
+        | '\u{13430}'..='\u{1343F}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
+}
+
+fn replace_characters(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut last = None;
+    let mut rest = raw.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' => out.push('\n'),
+            '\r' => {
+                if rest.peek() != Some(&'\n') {
+                    out.push('\n');
+                }
+            }
+            '\u{0085}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
+            '\t' => out.push_str(TAB),
+            '\0'..='\u{1F}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(MARK)),
+            '\u{7F}' => out.push('\u{2421}'),
+            '\u{80}'..='\u{9F}' => out.push(MARK),
+            c if !is_invisible(c) || shapes_its_neighbour(last, c) => out.push(c),
+            _ => out.push(MARK),
+        }
+        last = out.chars().next_back();
+    }
+    out
+}
+
+/// Joiners and variation selectors are part of how scripts and emoji are written; alone they only hide.
+fn shapes_its_neighbour(last: Option<char>, c: char) -> bool {
+    let Some(last) = last else { return false };
+    match c {
+        '\u{200C}' | '\u{200D}' => {
+            last == '\u{FE0F}' || (last >= '\u{0590}' && last != MARK && !is_invisible(last))
+        }
+        '\u{FE0E}' | '\u{FE0F}' => !last.is_whitespace() && last != MARK && !is_invisible(last),
+        _ => false,
+    }
+}
+
+/// A stack of accents would otherwise land, however tall, in one cell.
+fn cap_clusters(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for cluster in text.graphemes(true) {
+        match cluster.char_indices().nth(CLUSTER_SCALARS) {
+            None => out.push_str(cluster),
+            Some((end, _)) => {
+                out.push_str(cluster.get(..end).unwrap_or_default());
+                out.push(MARK);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

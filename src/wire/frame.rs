@@ -1,0 +1,300 @@
+//! The frames, their tags and their payloads.
+//!
+//! A tag never changes its meaning and is never used again; a payload never changes its fields within a version:
+//! the golden bytes in the tests hold both.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::model::{
+    CloseReason, MessageId, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry, Timestamp,
+};
+
+/// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BannedStatus {
+    /// Refused; the link closes.
+    Banned {
+        /// Why, in the host's words.
+        reason: String,
+    },
+    /// The key was admitted before: no password is needed.
+    Known,
+    /// The password must be proven.
+    Password {
+        /// Attempts left for this address.
+        left: u32,
+    },
+}
+
+/// Payload of [`Frame::Hello`]: who asks for admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The alias wanted.
+    pub alias: String,
+    /// Where the joiner's peer listener may be reached, best first.
+    pub addrs: Vec<SocketAddr>,
+    /// The first message of OPAQUE; empty for a known key.
+    #[serde(with = "bytes_field")]
+    pub ke1: Vec<u8>,
+}
+
+/// Payload of [`Frame::Authenticated`]: the joiner is a member (seed, "Authenticated").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticated {
+    /// The network.
+    pub network: Network,
+    /// What the host sets for all.
+    pub policy: Policy,
+    /// Version of the roster that follows in pages.
+    pub version: u64,
+    /// Entries in it.
+    pub entries: u32,
+    /// The host's signature over it.
+    #[serde(with = "signature_field")]
+    pub signature: [u8; 64],
+}
+
+/// Payload of [`Frame::RosterPage`]: a part of a whole roster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterPage {
+    /// The roster's version.
+    pub version: u64,
+    /// Its next entries, in the order of their keys.
+    pub entries: Vec<RosterEntry>,
+}
+
+/// A peer that is no longer a member, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Who.
+    pub peer: PeerId,
+    /// Why.
+    pub reason: CloseReason,
+}
+
+/// Payload of [`Frame::RosterDelta`]: what changed (seed, "Set Distributions").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterDelta {
+    /// The version that this builds on.
+    pub from: u64,
+    /// The version that it makes.
+    pub to: u64,
+    /// Who is gone.
+    pub removed: Vec<Removal>,
+    /// Who is new or changed.
+    pub updated: Vec<RosterEntry>,
+    /// The host's signature over the roster that results.
+    #[serde(with = "signature_field")]
+    pub signature: [u8; 64],
+}
+
+/// Payload of [`Frame::Communication`]: a message (seed, "Communication").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Communication {
+    /// Its identity; the author is the key of the link unless it is handed on.
+    pub id: MessageId,
+    /// When its author says it was sent.
+    pub sent_at: Timestamp,
+    /// What it says, at most [`crate::model::limits::TEXT_BYTES`] bytes.
+    pub text: String,
+    /// The author's signature; only on messages to everyone, which others may hand on.
+    #[serde(with = "optional_signature_field")]
+    pub signature: Option<[u8; 64]>,
+}
+
+/// Payload of [`Frame::Ack`]: the receiver has these for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The first message; its author is the one who is told.
+    pub first: MessageId,
+    /// The sequence of the last message of the range.
+    pub last: u64,
+}
+
+macro_rules! frames {
+    ($($(#[$doc:meta])* $tag:literal $name:ident $(($payload:ty))?,)*) => {
+        /// Everything that travels on a link.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Frame { $($(#[$doc])* $name $(($payload))?,)* }
+
+        impl Frame {
+            /// Every tag in use.
+            pub const TAGS: &[u8] = &[$($tag,)*];
+
+            /// The frame as it travels, without the length before it. One encoding may go to many links.
+            #[must_use]
+            pub fn encode(&self) -> Bytes {
+                match self {
+                    $(frames!(@pattern $name payload $(($payload))?) =>
+                        encode_payload($tag, frames!(@payload payload $(($payload))?)),)*
+                }
+            }
+
+            /// Reads a frame without the length before it.
+            pub fn decode(bytes: &[u8]) -> Result<Self, RecvError> {
+                let (&tag, payload) = bytes.split_first().ok_or(RecvError::Empty)?;
+                match tag {
+                    $($tag => frames!(@decode tag payload $name $(($payload))?),)*
+                    tag => Err(RecvError::UnknownTag(tag)),
+                }
+            }
+        }
+    };
+    (@pattern $name:ident $bind:ident ($payload:ty)) => { Self::$name($bind) };
+    (@pattern $name:ident $bind:ident) => { Self::$name };
+    (@payload $bind:ident ($payload:ty)) => { $bind };
+    (@payload $bind:ident) => { &() };
+    (@decode $tag:ident $bytes:ident $name:ident ($payload:ty)) => {
+        decode_payload::<$payload>($tag, $bytes).map(Self::$name)
+    };
+    (@decode $tag:ident $bytes:ident $name:ident) => {
+        decode_payload::<()>($tag, $bytes).map(|()| Self::$name)
+    };
+}
+
+frames! {
+    /// Host to joiner: the ban is checked before anything else.
+    1 BannedStatus(BannedStatus),
+    /// Joiner to host: who asks.
+    2 Hello(Hello),
+    /// Host to joiner: the second message of OPAQUE.
+    3 Challenge(ByteBuf),
+    /// Joiner to host: the third message of OPAQUE.
+    4 Proof(ByteBuf),
+    /// Host to joiner: admitted.
+    5 Authenticated(Box<Authenticated>),
+    /// Host to joiner: not admitted, and why.
+    6 Refused(Refusal),
+    /// Both ways: are you there?
+    10 Beat(u32),
+    /// Both ways: yes, with the number of the beat.
+    11 BeatReply(u32),
+    /// Host to member: a part of the whole roster.
+    12 RosterPage(RosterPage),
+    /// Host to member: what changed in it.
+    13 RosterDelta(RosterDelta),
+    /// Member to host: a version is missing, please send the whole.
+    14 RosterRequest,
+    /// Host to member: the whole roster follows.
+    15 RosterWhole(Box<Authenticated>),
+    /// Member to host: this version is in force here; links to those it removed are cut.
+    16 RosterApplied(u64),
+    /// First on a peer link, both ways: the network it belongs to.
+    20 PeerHello(NetworkId),
+    /// A message.
+    21 Communication(Communication),
+    /// It arrived.
+    22 Ack(Ack),
+    /// Last on any link: why the sender closes it, and the reason in words.
+    30 Goodbye(Refusal),
+}
+
+/// A reason and its circumstances in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub reason: CloseReason,
+    /// In words, for people; cleaned before it is shown.
+    pub detail: String,
+}
+
+/// Bytes that this layer does not look into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteBuf(#[serde(with = "bytes_field")] pub Vec<u8>);
+
+/// postcard writes a `u8` as itself, so that the tag comes first. Writing these types to memory cannot fail; an
+/// empty frame, which no peer accepts, would stand for it.
+fn encode_payload<T: Serialize>(tag: u8, payload: &T) -> Bytes {
+    postcard::to_stdvec(&(tag, payload)).unwrap_or_default().into()
+}
+
+fn decode_payload<T: DeserializeOwned>(tag: u8, bytes: &[u8]) -> Result<T, RecvError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((payload, [])) => Ok(payload),
+        Ok((_, rest)) => Err(RecvError::TrailingBytes { tag, bytes: rest.len() }),
+        Err(_) => Err(RecvError::Malformed(tag)),
+    }
+}
+
+mod bytes_field {
+    use serde::{Deserializer, Serializer, de::Visitor};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Raw;
+        impl Visitor<'_> for Raw {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_bytes(Raw)
+    }
+}
+
+mod signature_field {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// serde stops at arrays of 32.
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Halves([u8; 32], [u8; 32]);
+
+    impl From<&[u8; 64]> for Halves {
+        fn from(signature: &[u8; 64]) -> Self {
+            let mut halves = Self([0; 32], [0; 32]);
+            let (first, second) = signature.split_at(32);
+            halves.0.copy_from_slice(first);
+            halves.1.copy_from_slice(second);
+            halves
+        }
+    }
+
+    impl From<Halves> for [u8; 64] {
+        fn from(halves: Halves) -> Self {
+            let mut signature = [0; 64];
+            let (first, second) = signature.split_at_mut(32);
+            first.copy_from_slice(&halves.0);
+            second.copy_from_slice(&halves.1);
+            signature
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+        Halves::from(value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+        Halves::deserialize(deserializer).map(Into::into)
+    }
+}
+
+mod optional_signature_field {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::signature_field::Halves;
+
+    #[allow(clippy::ref_option, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(value: &Option<[u8; 64]>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Halves::from).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 64]>, D::Error> {
+        Ok(Option::<Halves>::deserialize(deserializer)?.map(Into::into))
+    }
+}
+
+#[cfg(test)]
+mod tests;

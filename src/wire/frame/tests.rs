@@ -1,0 +1,174 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Alias, Recipient, Role, Wire};
+
+fn entry() -> RosterEntry {
+    RosterEntry {
+        peer_id: PeerId([0xAA; 32]),
+        alias: Alias::new("bob").unwrap(),
+        role: Role::Member,
+        wire: Wire::Native,
+        addrs: vec![SocketAddr::from((Ipv4Addr::new(10, 0, 0, 2), 50_000))],
+    }
+}
+
+fn id(to: Recipient) -> MessageId {
+    MessageId { author: PeerId([1; 32]), epoch: 300, to, sequence: 7 }
+}
+
+fn authenticated() -> Box<Authenticated> {
+    Box::new(Authenticated {
+        network: Network { id: NetworkId([9; 16]), name: "lab".into() },
+        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0 },
+        version: 3,
+        entries: 2,
+        signature: [5; 64],
+    })
+}
+
+fn h(byte: &str, times: usize) -> String {
+    byte.repeat(times)
+}
+
+/// Every frame with its bytes, each field commented. A change here is another version of the wire.
+fn golden() -> Vec<(Frame, String)> {
+    let ann = h("01", 32);
+    let bob = h("aa", 32);
+    // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint
+    let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603");
+    let roster_hex = format!("{} 036c6162 64 e807 00 03 02 {}", h("09", 16), h("05", 64));
+    vec![
+        (
+            Frame::BannedStatus(BannedStatus::Banned { reason: "no".into() }),
+            "01 00 026e6f".into(), // variant 0, reason
+        ),
+        (Frame::BannedStatus(BannedStatus::Known), "01 01".into()),
+        (Frame::BannedStatus(BannedStatus::Password { left: 3 }), "01 02 03".into()),
+        (
+            Frame::Hello(Hello { alias: "bob".into(), addrs: entry().addrs, ke1: vec![1, 2] }),
+            "02 03626f62 01 00 0a000002 d08603 02 0102".into(), // alias, addresses, Ke1
+        ),
+        (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
+        (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
+        // network id and name, rate, burst, bytes, version, entries, signature
+        (Frame::Authenticated(authenticated()), format!("05 {roster_hex}")),
+        (
+            Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
+            "06 10 01 78".into(), // reason 16, words
+        ),
+        (Frame::Beat(300), "0a ac02".into()),
+        (Frame::BeatReply(1), "0b 01".into()),
+        (
+            Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()] }),
+            format!("0c 03 01 {entry_hex}"),
+        ),
+        (
+            Frame::RosterDelta(RosterDelta {
+                from: 3,
+                to: 4,
+                removed: vec![Removal { peer: PeerId([1; 32]), reason: CloseReason::Banned }],
+                updated: vec![entry()],
+                signature: [5; 64],
+            }),
+            format!("0d 03 04 01 {ann} 04 01 {entry_hex} {}", h("05", 64)),
+        ),
+        (Frame::RosterRequest, "0e".into()),
+        (Frame::RosterWhole(authenticated()), format!("0f {roster_hex}")),
+        (Frame::RosterApplied(4), "10 04".into()),
+        (Frame::PeerHello(NetworkId([9; 16])), format!("14 {}", h("09", 16))),
+        (
+            Frame::Communication(Communication {
+                id: id(Recipient::Everyone),
+                sent_at: Timestamp(1),
+                text: "hi".into(),
+                signature: Some([5; 64]),
+            }),
+            // author, epoch 300, everyone, sequence, time 1 in zigzag, text, signature
+            format!("15 {ann} ac02 00 07 02 026869 01 {}", h("05", 64)),
+        ),
+        (
+            Frame::Communication(Communication {
+                id: id(Recipient::Peer(PeerId([0xAA; 32]))),
+                sent_at: Timestamp(-1),
+                text: String::new(),
+                signature: None,
+            }),
+            format!("15 {ann} ac02 01 {bob} 07 01 00 00"),
+        ),
+        (
+            Frame::Ack(Ack { first: id(Recipient::Everyone), last: 9 }),
+            format!("16 {ann} ac02 00 07 09"), // first message, last sequence
+        ),
+        (
+            Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }),
+            "1e 01 00".into(),
+        ),
+    ]
+}
+
+#[test]
+fn golden_bytes() {
+    for (frame, hex) in golden() {
+        let hex: String = hex.split_whitespace().collect();
+        assert_eq!(HEXLOWER.encode(&frame.encode()), hex, "{frame:?}");
+        assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+    }
+}
+
+#[test]
+fn every_tag_has_golden_bytes() {
+    let tags: std::collections::BTreeSet<u8> = golden().iter().map(|(frame, _)| frame.encode()[0]).collect();
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), Frame::TAGS);
+}
+
+#[test]
+fn trailing_bytes_unknown_tags_and_nothing_are_refused() {
+    for (frame, _) in golden() {
+        let mut bytes = frame.encode().to_vec();
+        let tag = bytes[0];
+        bytes.push(0);
+        assert_eq!(Frame::decode(&bytes), Err(RecvError::TrailingBytes { tag, bytes: 1 }));
+        bytes.truncate(bytes.len() - 2);
+        if bytes.len() > 1 {
+            assert_eq!(Frame::decode(&bytes), Err(RecvError::Malformed(tag)));
+        }
+    }
+    assert_eq!(Frame::decode(&[]), Err(RecvError::Empty));
+    assert_eq!(Frame::decode(&[200, 1]), Err(RecvError::UnknownTag(200)));
+}
+
+#[test]
+fn an_alias_that_breaks_the_rules_is_no_roster_entry() {
+    let frame = Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()] });
+    let bytes = frame.encode();
+    let hostile: Vec<u8> = bytes.iter().map(|byte| if *byte == b'o' { 0x1B } else { *byte }).collect();
+    assert_eq!(Frame::decode(&hostile), Err(RecvError::Malformed(12)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Frame::decode(&bytes);
+    }
+
+    #[test]
+    fn perturbed_frames_never_panic(which in 0_usize..20, at in 0_usize..200, value in any::<u8>()) {
+        let frames = golden();
+        let mut bytes = frames[which % frames.len()].0.encode().to_vec();
+        let at = at % bytes.len();
+        bytes[at] = value;
+        let _ = Frame::decode(&bytes);
+    }
+
+    #[test]
+    fn messages_round_trip(text in ".*", sequence in any::<u64>(), time in any::<i64>()) {
+        let mut id = id(Recipient::Everyone);
+        id.sequence = sequence;
+        let frame = Frame::Communication(Communication { id, sent_at: Timestamp(time), text, signature: None });
+        prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+    }
+}

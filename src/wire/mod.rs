@@ -1,0 +1,43 @@
+//! The native wire, version 1: what peers say to each other inside their TLS links.
+//!
+//! This module is the specification. It must never panic on bytes, keep a byte that it cannot explain, or let a
+//! claimed length cost memory before it is checked.
+//!
+//! # Frames
+//! Each frame is a length of 4 bytes (big endian, the length itself not counted), a tag of 1 byte, and the
+//! tag's payload in [postcard](https://postcard.jamesmunns.com/wire-format). A payload that is too short, too
+//! long or does not fit its tag ends the link. Before admission a frame has at most
+//! [`limits::FRAME_BEFORE`](crate::model::limits::FRAME_BEFORE) bytes, afterwards
+//! [`limits::FRAME_AFTER`](crate::model::limits::FRAME_AFTER).
+//!
+//! # Links
+//! ALPN names the kind of link and the version: [`JOIN_ALPN`] on the host's join port, [`PEER_ALPN`] on a
+//! member's peer listener. Another version has another name; nothing is negotiated.
+//!
+//! # Sequence on a join link (seed, "Protocol Flow")
+//! ```text
+//!  joiner                                              host
+//!    |<- BannedStatus { banned | known | password, left } -|
+//!    |-- Hello { alias, addresses, Ke1 } ----------------->|
+//!    |<- Challenge { Ke2 } --------------------------------|  not for a known key
+//!    |-- Proof { Ke3 } ----------------------------------->|
+//!    |<- Authenticated { network, policy, … } or Refused --|
+//!    |<- RosterPage … -------------------------------------|
+//!    |<- Beat, BeatReply, both ways -> RosterDelta --------|
+//! ```
+//! # Sequence on a peer link
+//! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack`.
+//! On any link `Goodbye` says why the sender closes it.
+
+pub mod codec;
+pub mod frame;
+
+pub use codec::FrameCodec;
+pub use frame::{
+    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, Hello, Refusal, Removal, RosterDelta, RosterPage,
+};
+
+/// ALPN of the join link, version 1.
+pub const JOIN_ALPN: &[u8] = b"pyile-join/1";
+/// ALPN of the peer link, version 1.
+pub const PEER_ALPN: &[u8] = b"pyile-peer/1";
