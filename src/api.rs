@@ -309,6 +309,9 @@ pub enum NodeEvent {
         kind: ErrorKind,
         /// Cause and remedy.
         message: SafeText,
+        /// The program's own name for the message that was not taken.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Arc<str>>,
     },
     /// The session ended; nothing follows.
     Left {
@@ -323,7 +326,7 @@ impl NodeEvent {
     /// An error for people.
     #[must_use]
     pub fn error(kind: ErrorKind, message: &(impl fmt::Display + ?Sized)) -> Self {
-        Self::Error { kind, message: SafeText::line(&message.to_string()) }
+        Self::Error { kind, message: SafeText::line(&message.to_string()), reference: None }
     }
 }
 

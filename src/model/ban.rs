@@ -31,7 +31,13 @@ impl Ban {
     /// True when this ban refuses a peer with `key` that comes from `addr`.
     #[must_use]
     pub fn refuses(&self, key: &PeerId, addr: IpAddr) -> bool {
-        self.peer_id.as_ref() == Some(key) || self.addr == Some(addr)
+        self.peer_id.as_ref() == Some(key) || self.covers(addr)
+    }
+
+    /// True when this ban refuses every peer that comes from `addr`.
+    #[must_use]
+    pub fn covers(&self, addr: IpAddr) -> bool {
+        self.addr.is_some_and(|banned| address_block(banned) == address_block(addr))
     }
 }
 
@@ -44,4 +50,36 @@ pub struct Attempt {
     pub wrong: u32,
     /// How many are left before the address is banned.
     pub left: u32,
+}
+
+/// The addresses that one party is assumed to have: an IPv4 address alone, or an IPv6 /64. Limits, counts and bans
+/// apply to the whole block.
+#[must_use]
+pub fn address_block(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V4(addr) => IpAddr::V4(addr),
+        IpAddr::V6(addr) => IpAddr::V6((addr.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_ban_covers_the_block() {
+        let ban = |addr: &str| Ban {
+            peer_id: None,
+            alias: None,
+            addr: Some(addr.parse().unwrap()),
+            reason: String::new(),
+            since: Timestamp(0),
+        };
+        let refuses = |ban: &Ban, addr: &str| ban.refuses(&PeerId([0; 32]), addr.parse().unwrap());
+        assert!(refuses(&ban("10.0.0.1"), "10.0.0.1"));
+        assert!(refuses(&ban("10.0.0.1"), "::ffff:10.0.0.1"), "the same address, seen on a dual-stack socket");
+        assert!(!refuses(&ban("10.0.0.1"), "10.0.0.2"));
+        assert!(refuses(&ban("2001:db8::1"), "2001:db8::2"));
+        assert!(!refuses(&ban("2001:db8::1"), "2001:db8:0:1::1"));
+    }
 }

@@ -34,6 +34,8 @@ pub const MEMBERS: usize = 250;
 pub const MEMBERS_MAX: usize = 1000;
 /// Bytes of roster entries in one page: leaves room for the rest of a frame.
 pub const ROSTER_PAGE_BYTES: usize = 48 * 1024;
+/// A member that asks for the whole roster again must wait this long in between.
+pub const ROSTER_REQUEST_EVERY: Duration = Duration::from_millis(500);
 /// Roster changes within this time travel together, so that N joins cost a member far less than N rosters.
 pub const ROSTER_TICK: Duration = Duration::from_millis(50);
 
@@ -125,6 +127,8 @@ pub const RATE_BYTES: u32 = 1024 * 1024;
 pub const GAPS: usize = 64;
 /// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").
 pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
+/// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.
+pub const LINKS_PER_PEER: usize = 4;
 /// Time that a peer link from an unknown key may wait for the roster to name it.
 pub const ROSTER_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -1,0 +1,283 @@
+//! The host's rules of admission (seed, "Protocol Flow"): first the ban, then the password.
+//!
+//! An attempt is charged before the challenge goes out and given back when the password is proven, so that guesses
+//! in parallel gain nothing. An address that has as many guesses under way as it has attempts left waits its turn.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    time::Instant,
+};
+
+use super::ConnId;
+use crate::{
+    model::{
+        Admitted, Alias, Attempt, AuthenticationError, Ban, PeerId, Timestamp, ban::address_block, limits,
+    },
+    wire::BannedStatus,
+};
+
+/// What a joiner that wants to prove the password may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// Be challenged: one attempt is charged.
+    Challenge,
+    /// Wait until another joiner from its address is through.
+    Wait,
+}
+
+/// What followed from an attempt that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// A wrong one: how many are left now.
+    pub wrong: Option<Attempt>,
+    /// The address is banned now.
+    pub ban: Option<Ban>,
+    /// Joiners that may be challenged now; charged already.
+    pub challenge: Vec<ConnId>,
+    /// Joiners that are banned with their address.
+    pub refuse: Vec<ConnId>,
+}
+
+#[derive(Debug)]
+struct Count {
+    addr: IpAddr,
+    wrong: u32,
+    under_way: u32,
+    last: Instant,
+    waiting: VecDeque<ConnId>,
+}
+
+/// Bans, admitted keys and attempts.
+#[derive(Debug)]
+pub struct Admission {
+    attempts: u32,
+    members: usize,
+    bans: Vec<Ban>,
+    admitted: BTreeMap<PeerId, Admitted>,
+    counts: BTreeMap<IpAddr, Count>,
+}
+
+impl Admission {
+    /// With what was kept, `attempts` wrong passwords an address and at most `members` members.
+    #[must_use]
+    pub fn new(attempts: u32, members: usize, bans: Vec<Ban>, admitted: Vec<Admitted>) -> Self {
+        let admitted = admitted.into_iter().map(|admitted| (admitted.peer_id, admitted)).collect();
+        Self {
+            attempts: attempts.max(1),
+            members: members.clamp(1, limits::MEMBERS_MAX),
+            bans,
+            admitted,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// The ban that refuses a peer, if any.
+    #[must_use]
+    pub fn ban_of(&self, peer: &PeerId, addr: IpAddr) -> Option<&Ban> {
+        self.bans.iter().find(|ban| ban.refuses(peer, addr))
+    }
+
+    /// The first thing that a host says to a joiner.
+    #[must_use]
+    pub fn status(&self, peer: &PeerId, addr: IpAddr) -> BannedStatus {
+        if let Some(ban) = self.ban_of(peer, addr) {
+            return BannedStatus::Banned { reason: ban.reason.clone() };
+        }
+        if self.admitted.contains_key(peer) {
+            return BannedStatus::Known;
+        }
+        let wrong = self.counts.get(&address_block(addr)).map_or(0, |count| count.wrong);
+        BannedStatus::Password { left: self.attempts.saturating_sub(wrong) }
+    }
+
+    /// True for a key that needs no password.
+    #[must_use]
+    pub fn is_admitted(&self, peer: &PeerId) -> bool {
+        self.admitted.contains_key(peer)
+    }
+
+    /// A joiner wants to prove the password.
+    pub fn charge(&mut self, conn: ConnId, addr: IpAddr, now: Instant) -> Charge {
+        self.forget_quiet(now);
+        let attempts = self.attempts;
+        let count = self.counts.entry(address_block(addr)).or_insert_with(|| Count {
+            addr,
+            wrong: 0,
+            under_way: 0,
+            last: now,
+            waiting: VecDeque::new(),
+        });
+        count.last = now;
+        if count.wrong + count.under_way < attempts {
+            count.under_way += 1;
+            Charge::Challenge
+        } else {
+            count.waiting.push_back(conn);
+            Charge::Wait
+        }
+    }
+
+    /// A joiner that waited for its turn is gone.
+    pub fn stop_waiting(&mut self, conn: ConnId, addr: IpAddr) {
+        if let Some(count) = self.counts.get_mut(&address_block(addr)) {
+            count.waiting.retain(|waiting| *waiting != conn);
+        }
+    }
+
+    /// A challenged joiner has proven the password, or has failed to or gone away.
+    pub fn settle(&mut self, addr: IpAddr, proven: bool, now: Instant, wall: Timestamp) -> Settled {
+        let mut settled = Settled { wrong: None, ban: None, challenge: Vec::new(), refuse: Vec::new() };
+        let block = address_block(addr);
+        let Some(count) = self.counts.get_mut(&block) else { return settled };
+        count.under_way = count.under_way.saturating_sub(1);
+        count.last = now;
+        if proven {
+            count.wrong = 0;
+        } else {
+            count.wrong += 1;
+            let left = self.attempts.saturating_sub(count.wrong);
+            settled.wrong = Some(Attempt { addr, wrong: count.wrong, left });
+            if left == 0 {
+                settled.refuse.extend(count.waiting.drain(..));
+                let reason = match count.wrong {
+                    1 => "a wrong password".to_owned(),
+                    wrong => format!("{wrong} wrong passwords"),
+                };
+                let ban = Ban { peer_id: None, alias: None, addr: Some(addr), reason, since: wall };
+                self.counts.remove(&block);
+                self.bans.retain(|other| !(other.peer_id.is_none() && other.covers(addr)));
+                self.bans.push(ban.clone());
+                settled.ban = Some(ban);
+                return settled;
+            }
+        }
+        while count.wrong + count.under_way < self.attempts {
+            let Some(conn) = count.waiting.pop_front() else { break };
+            count.under_way += 1;
+            settled.challenge.push(conn);
+        }
+        if count.wrong == 0 && count.under_way == 0 {
+            self.counts.remove(&block);
+        }
+        settled
+    }
+
+    /// Whether `peer` may become a member under `alias`.
+    pub fn check_alias<'a>(
+        &'a self,
+        peer: &PeerId,
+        alias: &str,
+        host: &'a Alias,
+        present: impl Iterator<Item = (&'a PeerId, &'a Alias)>,
+    ) -> Result<Alias, AuthenticationError> {
+        let alias = Alias::new(alias)?;
+        let bound = self.admitted.values().map(|admitted| (&admitted.peer_id, &admitted.alias));
+        let others = bound.chain(present).filter(|(other, _)| *other != peer).map(|(_, alias)| alias);
+        for other in std::iter::once(host).chain(others) {
+            if *other == alias {
+                return Err(AuthenticationError::AliasTaken(alias.to_string()));
+            }
+            if other.looks_like(&alias) {
+                let (alias, other) = (alias.to_string(), other.to_string());
+                return Err(AuthenticationError::AliasLooksLike { alias, other });
+            }
+        }
+        Ok(alias)
+    }
+
+    /// Whether there is room for one more than `members`.
+    pub fn check_room(&self, members: usize) -> Result<(), AuthenticationError> {
+        if members < self.members { Ok(()) } else { Err(AuthenticationError::NetworkFull(self.members)) }
+    }
+
+    /// Binds a key and its alias: it comes back without a password. True when that is new.
+    pub fn admit(&mut self, peer: PeerId, alias: Alias, since: Timestamp) -> bool {
+        match self.admitted.get_mut(&peer) {
+            Some(admitted) if admitted.alias == alias => false,
+            Some(admitted) => {
+                admitted.alias = alias;
+                true
+            }
+            None => self.admitted.insert(peer, Admitted { peer_id: peer, alias, since }).is_none(),
+        }
+    }
+
+    /// Forgets a key and releases its alias.
+    pub fn forget(&mut self, peer: &PeerId) -> bool {
+        self.admitted.remove(peer).is_some()
+    }
+
+    /// The key that an alias is bound to.
+    #[must_use]
+    pub fn key_of(&self, alias: &str) -> Option<PeerId> {
+        let admitted = self.admitted.values().find(|admitted| admitted.alias.as_str() == alias);
+        admitted.map(|admitted| admitted.peer_id).or_else(|| {
+            let labelled = |ban: &&Ban| ban.alias.as_ref().is_some_and(|label| label.as_str() == alias);
+            self.bans.iter().find(labelled).and_then(|ban| ban.peer_id)
+        })
+    }
+
+    /// The alias that is bound to a key.
+    #[must_use]
+    pub fn alias_of(&self, peer: &PeerId) -> Option<&Alias> {
+        self.admitted.get(peer).map(|admitted| &admitted.alias)
+    }
+
+    /// Adds a ban; one for the same key and address is replaced.
+    pub fn ban(&mut self, ban: Ban) {
+        self.bans.retain(|other| (other.peer_id, other.addr) != (ban.peer_id, ban.addr));
+        self.bans.push(ban);
+    }
+
+    /// Lifts every ban on `peer` or on `addr`.
+    pub fn unban(&mut self, peer: Option<&PeerId>, addr: Option<IpAddr>) -> Vec<Ban> {
+        let matches = |ban: &Ban| {
+            (peer.is_some() && ban.peer_id.as_ref() == peer) || addr.is_some_and(|addr| ban.covers(addr))
+        };
+        let (lifted, kept) = std::mem::take(&mut self.bans).into_iter().partition(matches);
+        self.bans = kept;
+        if let Some(addr) = addr {
+            self.counts.remove(&address_block(addr));
+        }
+        lifted
+    }
+
+    /// All bans, oldest first.
+    #[must_use]
+    pub fn bans(&self) -> &[Ban] {
+        &self.bans
+    }
+
+    /// All admitted keys.
+    pub fn admitted(&self) -> impl Iterator<Item = &Admitted> {
+        self.admitted.values()
+    }
+
+    /// Addresses with wrong passwords.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let counted = self.counts.values().filter(|count| count.wrong > 0);
+        counted
+            .map(|count| Attempt {
+                addr: count.addr,
+                wrong: count.wrong,
+                left: self.attempts.saturating_sub(count.wrong),
+            })
+            .collect()
+    }
+
+    /// Forgets addresses that have been quiet for [`limits::ATTEMPTS_FORGOTTEN`]. True when any was shown.
+    pub fn forget_quiet(&mut self, now: Instant) -> bool {
+        let before = self.counts.len();
+        self.counts.retain(|_, count| {
+            count.under_way > 0
+                || !count.waiting.is_empty()
+                || now.saturating_duration_since(count.last) < limits::ATTEMPTS_FORGOTTEN
+        });
+        before != self.counts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

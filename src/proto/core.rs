@@ -1,0 +1,273 @@
+//! What host, member and mesh share: who this node is, whom it knows, and what is to be done next.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+
+use super::{
+    ConnId, Output,
+    gate::{Entry, Gate},
+    roster::{Changes, Roster},
+    timers::Timers,
+};
+use crate::{
+    api::{NodeEvent, PeerName},
+    model::{
+        Alias, CloseReason, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry, limits,
+    },
+    security::{Identity, PasswordCost},
+    wire::{Frame, Refusal},
+};
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// An address may begin another handshake.
+    Gate,
+    /// The admission on this link has taken too long.
+    Admission(ConnId),
+    /// Look at the heartbeat of this link.
+    Beat(ConnId),
+    /// Distribute roster changes.
+    Roster,
+    /// Forget attempts of quiet addresses.
+    Attempts,
+    /// Dial this peer again.
+    Dial(PeerId),
+    /// Close this peer link if it carries nothing.
+    Idle(ConnId),
+    /// The roster has not named the key of this peer link in time.
+    Patience(ConnId),
+    /// Take more of what this peer has sent.
+    Throttle(PeerId),
+    /// Give up on messages that waited too long.
+    Expire,
+    /// Ask for admission again.
+    Rejoin,
+    /// Give up on the host.
+    HostLost,
+    /// A recipient that made no progress no longer presses.
+    Pressed,
+    /// Leave although something is still on its way.
+    Leave,
+}
+
+pub(super) struct Core {
+    pub(super) alias: Alias,
+    pub(super) identity: Arc<Identity>,
+    pub(super) cost: PasswordCost,
+    pub(super) rng: ChaCha20Rng,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) gate: Gate,
+    pub(super) network: Option<Network>,
+    pub(super) policy: Policy,
+    pub(super) roster: Roster,
+    /// Everybody who is or was a member, as last known.
+    people: BTreeMap<PeerId, Arc<Peer>>,
+    /// Links whose handshake is finished and that are not closed.
+    open: BTreeSet<ConnId>,
+    /// The address at which this member reached its host.
+    pub(super) host_ip: Option<IpAddr>,
+}
+
+impl Core {
+    pub(super) fn new(
+        alias: Alias,
+        identity: Arc<Identity>,
+        seed: [u8; 32],
+        cost: PasswordCost,
+        descriptors: usize,
+    ) -> Self {
+        Self {
+            alias,
+            identity,
+            cost,
+            rng: ChaCha20Rng::from_seed(seed),
+            outputs: VecDeque::new(),
+            timers: Timers::new(),
+            gate: Gate::new(descriptors),
+            network: None,
+            policy: Policy::default(),
+            roster: Roster::default(),
+            people: BTreeMap::new(),
+            open: BTreeSet::new(),
+            host_ip: None,
+        }
+    }
+
+    pub(super) fn me(&self) -> PeerId {
+        self.identity.peer_id()
+    }
+
+    pub(super) fn event(&mut self, event: NodeEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn send(&mut self, conn: ConnId, frame: &Frame) {
+        self.send_bytes(conn, frame.encode());
+    }
+
+    pub(super) fn send_bytes(&mut self, conn: ConnId, frame: Bytes) {
+        if self.open.contains(&conn) {
+            self.outputs.push_back(Output::Send(conn, frame));
+        }
+    }
+
+    pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.open.remove(&conn);
+        self.outputs.push_back(Output::Close(conn, reason));
+    }
+
+    /// Says why, then closes.
+    pub(super) fn goodbye(&mut self, conn: ConnId, reason: CloseReason, detail: &str) {
+        self.send(conn, &Frame::Goodbye(Refusal { reason, detail: detail.to_owned() }));
+        self.close(conn, reason);
+    }
+
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        self.open.insert(conn);
+    }
+
+    pub(super) fn open_connections(&self) -> Vec<ConnId> {
+        self.open.iter().copied().collect()
+    }
+
+    pub(super) fn incoming(&mut self, conn: ConnId, ip: IpAddr) {
+        match self.gate.incoming(conn, ip, &mut self.rng) {
+            Entry::Taken => {}
+            Entry::TakenInsteadOf(other) => self.close(other, CloseReason::Busy),
+            Entry::Dropped => self.close(conn, CloseReason::Busy),
+        }
+    }
+
+    pub(super) fn spoke(&mut self, conn: ConnId, now: Moment) {
+        let released = self.gate.spoke(conn, now.instant);
+        self.proceed(released, now);
+    }
+
+    /// A link is authenticated: it no longer counts as a stranger's.
+    pub(super) fn authenticated(&mut self, conn: ConnId, now: Moment) {
+        self.outputs.push_back(Output::Authenticated(conn));
+        let released = self.gate.authenticated(conn, now.instant);
+        self.proceed(released, now);
+    }
+
+    pub(super) fn gone(&mut self, conn: ConnId, now: Moment) {
+        self.open.remove(&conn);
+        let released = self.gate.closed(conn, now.instant);
+        self.proceed(released, now);
+    }
+
+    pub(super) fn poll_gate(&mut self, now: Moment) {
+        let released = self.gate.poll(now.instant);
+        self.proceed(released, now);
+    }
+
+    fn proceed(&mut self, released: Vec<ConnId>, now: Moment) {
+        self.outputs.extend(released.into_iter().map(Output::Proceed));
+        if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {
+            self.timers.set(Timer::Gate, now.instant + Duration::from_millis(100));
+        }
+    }
+
+    /// A percentage for the next heartbeat.
+    pub(super) fn jitter(&mut self) -> i32 {
+        let span = 2 * limits::BEAT_JITTER_PERCENT + 1;
+        let draw = i32::try_from(self.rng.next_u32() % span).unwrap_or(0);
+        draw - i32::try_from(limits::BEAT_JITTER_PERCENT).unwrap_or(0)
+    }
+
+    pub(super) fn person(&self, peer: &PeerId) -> Option<Arc<Peer>> {
+        self.people.get(peer).cloned()
+    }
+
+    /// The member that somebody means.
+    pub(super) fn member_named(&self, name: &PeerName) -> Option<PeerId> {
+        match name {
+            PeerName::Id(peer) => self.roster.get(peer).map(|entry| entry.peer_id),
+            PeerName::Alias(alias) => {
+                let same = |entry: &&RosterEntry| entry.alias.as_str() == alias;
+                self.roster.entries().find(same).map(|entry| entry.peer_id)
+            }
+        }
+    }
+
+    pub(super) fn is_member(&self, peer: &PeerId) -> bool {
+        self.roster.get(peer).is_some()
+    }
+
+    /// Where a member may be reached, best first: what the host says, and for the host itself the address at which
+    /// it answered.
+    pub(super) fn candidates(&self, peer: &PeerId) -> Vec<SocketAddr> {
+        let Some(entry) = self.roster.get(peer) else { return Vec::new() };
+        let mut addrs = Vec::new();
+        if let (Role::Host, Some(ip)) = (entry.role, self.host_ip) {
+            addrs.extend(entry.addrs.first().map(|addr| SocketAddr::new(ip, addr.port())));
+        }
+        for addr in &entry.addrs {
+            if !addr.ip().is_unspecified() && addr.port() != 0 && !addrs.contains(addr) {
+                addrs.push(*addr);
+            }
+        }
+        addrs
+    }
+
+    /// Learns the people of a changed roster and tells the front end who came and went.
+    pub(super) fn tell_changes(&mut self, changes: &Changes, announce: bool) {
+        let me = self.me();
+        for (entry, reason) in &changes.removed {
+            if let Some(peer) = self.person(&entry.peer_id)
+                && announce
+                && entry.peer_id != me
+            {
+                self.event(NodeEvent::PeerDown { peer, reason: *reason });
+            }
+        }
+        let gone: BTreeSet<PeerId> = changes.removed.iter().map(|(entry, _)| entry.peer_id).collect();
+        for entry in &changes.updated {
+            let addr = self.candidates(&entry.peer_id).first().copied();
+            let known = self.people.get(&entry.peer_id).map(|peer| peer.addr);
+            let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            let peer = Arc::new(Peer {
+                peer_id: entry.peer_id,
+                alias: entry.alias.clone(),
+                addr: addr.or(entry.addrs.first().copied()).or(known).unwrap_or(unknown),
+                role: entry.role,
+                wire: entry.wire,
+            });
+            let before = self.people.insert(entry.peer_id, peer.clone());
+            let is_new = before.as_deref() != Some(&*peer) || gone.contains(&entry.peer_id);
+            if announce && entry.peer_id != me && is_new {
+                self.event(NodeEvent::PeerUp { peer });
+            }
+        }
+        self.emit_roster();
+    }
+
+    pub(super) fn emit_roster(&mut self) {
+        let mut peers: Vec<Arc<Peer>> =
+            self.roster.entries().filter_map(|entry| self.person(&entry.peer_id)).collect();
+        peers.sort_by(|a, b| (a.role, &a.alias).cmp(&(b.role, &b.alias)));
+        self.event(NodeEvent::Roster { version: self.roster.version(), peers });
+    }
+
+    pub(super) fn emit_heartbeat(
+        &mut self,
+        peer: &PeerId,
+        state: Liveness,
+        rtt: Option<Duration>,
+        missed: u32,
+    ) {
+        if let Some(peer) = self.person(peer) {
+            self.event(NodeEvent::Heartbeat { peer, state, rtt, missed });
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Who may take up room and work before being authenticated: the door against floods.
+//!
+//! A silent connection costs a descriptor and no work, so it only counts against the total; the one that begins a
+//! handshake takes one of its address's places. An honest joiner speaks at once, and is therefore never kept
+//! waiting by silent or garbled ones, even from its own address.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    time::Instant,
+};
+
+use rand_core::RngCore;
+
+use super::{ConnId, rate::TokenBucket};
+use crate::model::{ban::address_block, limits};
+
+/// What becomes of a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// It may stay.
+    Taken,
+    /// It may stay in the place of this one, which has said nothing so far.
+    TakenInsteadOf(ConnId),
+    /// It must go.
+    Dropped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Silent,
+    Waiting,
+    Handshaking,
+}
+
+#[derive(Debug)]
+struct Address {
+    handshaking: u32,
+    wasted: TokenBucket,
+    waiting: VecDeque<ConnId>,
+}
+
+/// Connections that are not authenticated yet.
+#[derive(Debug)]
+pub struct Gate {
+    free: usize,
+    full: usize,
+    connections: BTreeMap<ConnId, (IpAddr, Stage)>,
+    silent: VecDeque<ConnId>,
+    addresses: BTreeMap<IpAddr, Address>,
+    /// Connections turned away since this was last asked.
+    dropped: u64,
+}
+
+impl Gate {
+    /// A gate for a process that may have `descriptors` open: never more than half of them are strangers'.
+    #[must_use]
+    pub fn new(descriptors: usize) -> Self {
+        let full = limits::STARTUPS_FULL.min(descriptors / 2).max(1);
+        Self {
+            free: limits::STARTUPS_FREE.min(full / 4).max(1),
+            full,
+            connections: BTreeMap::new(),
+            silent: VecDeque::new(),
+            addresses: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    /// A connection came in.
+    pub fn incoming(&mut self, conn: ConnId, ip: IpAddr, rng: &mut impl RngCore) -> Entry {
+        let open = self.connections.len();
+        let mut entry = Entry::Taken;
+        if open >= self.free {
+            let span = (self.full - self.free).max(1);
+            let chance = limits::STARTUPS_DROP_PERCENT
+                + (100 - limits::STARTUPS_DROP_PERCENT) * (open - self.free).min(span) / span;
+            let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
+            if draw < chance {
+                self.dropped += 1;
+                match self.oldest_silent() {
+                    Some(other) => {
+                        self.connections.remove(&other);
+                        entry = Entry::TakenInsteadOf(other);
+                    }
+                    None => return Entry::Dropped,
+                }
+            }
+        }
+        self.connections.insert(conn, (address_block(ip), Stage::Silent));
+        self.silent.push_back(conn);
+        entry
+    }
+
+    fn oldest_silent(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.silent.pop_front() {
+            if matches!(self.connections.get(&conn), Some((_, Stage::Silent))) {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// A connection began a handshake. Gives every connection that may now go on with its own.
+    pub fn spoke(&mut self, conn: ConnId, now: Instant) -> Vec<ConnId> {
+        let Some((block, stage)) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let block = *block;
+        if *stage != Stage::Silent {
+            return Vec::new();
+        }
+        *stage = Stage::Waiting;
+        self.silent.retain(|silent| *silent != conn);
+        self.forget_addresses(now);
+        let address = self.addresses.entry(block).or_insert_with(|| Address {
+            handshaking: 0,
+            wasted: TokenBucket::new(limits::HANDSHAKE_RATE, limits::HANDSHAKE_BURST, now),
+            waiting: VecDeque::new(),
+        });
+        if address.waiting.len() < limits::HANDSHAKES_WAITING {
+            address.waiting.push_back(conn);
+        }
+        self.release(block, now)
+    }
+
+    /// A connection was authenticated and counts no longer. Gives every connection that may now go on.
+    pub fn authenticated(&mut self, conn: ConnId, now: Instant) -> Vec<ConnId> {
+        self.done(conn, now, true)
+    }
+
+    /// A connection is gone. Gives every connection that may now go on.
+    pub fn closed(&mut self, conn: ConnId, now: Instant) -> Vec<ConnId> {
+        self.done(conn, now, false)
+    }
+
+    fn done(&mut self, conn: ConnId, now: Instant, honest: bool) -> Vec<ConnId> {
+        let Some((block, stage)) = self.connections.remove(&conn) else { return Vec::new() };
+        let Some(address) = self.addresses.get_mut(&block) else { return Vec::new() };
+        if stage == Stage::Handshaking {
+            address.handshaking = address.handshaking.saturating_sub(1);
+            if honest {
+                address.wasted.give_back(1);
+            }
+        }
+        self.release(block, now)
+    }
+
+    /// Looks at the clock: gives every connection that may now go on.
+    pub fn poll(&mut self, now: Instant) -> Vec<ConnId> {
+        let blocks: Vec<IpAddr> = self
+            .addresses
+            .iter()
+            .filter(|(_, address)| !address.waiting.is_empty())
+            .map(|(block, _)| *block)
+            .collect();
+        blocks.into_iter().flat_map(|block| self.release(block, now)).collect()
+    }
+
+    /// True while somebody waits for a turn that only time brings.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.addresses.values().any(|address| !address.waiting.is_empty())
+    }
+
+    /// How many connections were turned away since the last time.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn release(&mut self, block: IpAddr, now: Instant) -> Vec<ConnId> {
+        let mut released = Vec::new();
+        let Some(address) = self.addresses.get_mut(&block) else { return released };
+        while address.handshaking < limits::HANDSHAKES_PER_ADDRESS {
+            let Some(conn) = address.waiting.front().copied() else { break };
+            match self.connections.get_mut(&conn) {
+                Some((_, stage)) => {
+                    if address.wasted.take(1, now).is_err() {
+                        break;
+                    }
+                    *stage = Stage::Handshaking;
+                    address.handshaking += 1;
+                    released.push(conn);
+                }
+                None => {}
+            }
+            address.waiting.pop_front();
+        }
+        released
+    }
+
+    fn forget_addresses(&mut self, now: Instant) {
+        if self.addresses.len() >= limits::ADDRESSES {
+            self.addresses.retain(|_, address| {
+                address.handshaking > 0 || !address.waiting.is_empty() || !address.wasted.is_full(now)
+            });
+        }
+        if self.addresses.len() >= limits::ADDRESSES {
+            let idle = self.addresses.iter().find(|(_, a)| a.handshaking == 0 && a.waiting.is_empty());
+            if let Some(block) = idle.map(|(block, _)| *block) {
+                self.addresses.remove(&block);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
+
+    fn rng() -> rand_chacha::ChaCha20Rng {
+        rand_chacha::ChaCha20Rng::from_seed([1; 32])
+    }
+
+    #[test]
+    fn silent_connections_do_not_delay_one_that_speaks() {
+        let now = Instant::now();
+        let mut gate = Gate::new(100_000);
+        for conn in 0..300 {
+            assert_eq!(gate.incoming(ConnId(conn), STRANGER, &mut rng()), Entry::Taken);
+        }
+        gate.incoming(ConnId(999), STRANGER, &mut rng());
+        assert_eq!(gate.spoke(ConnId(999), now), [ConnId(999)]);
+    }
+
+    #[test]
+    fn handshakes_of_one_address_take_turns() {
+        let now = Instant::now();
+        let mut gate = Gate::new(100_000);
+        let mut going = 0;
+        for conn in 0..20 {
+            gate.incoming(ConnId(conn), STRANGER, &mut rng());
+            going += gate.spoke(ConnId(conn), now).len();
+        }
+        assert_eq!(going, 8);
+        assert_eq!(gate.closed(ConnId(0), now), [ConnId(8)]);
+        let other = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 10));
+        gate.incoming(ConnId(50), other, &mut rng());
+        assert_eq!(gate.spoke(ConnId(50), now), [ConnId(50)], "another address does not wait");
+    }
+
+    #[test]
+    fn wasted_handshakes_cost_time_and_honest_ones_do_not() {
+        let start = Instant::now();
+        for honest in [false, true] {
+            let mut gate = Gate::new(100_000);
+            let mut passed = 0;
+            for conn in 0..100 {
+                gate.incoming(ConnId(conn), STRANGER, &mut rng());
+                let released = gate.spoke(ConnId(conn), start);
+                passed += released.len();
+                for conn in released {
+                    let next =
+                        if honest { gate.authenticated(conn, start) } else { gate.closed(conn, start) };
+                    assert!(next.is_empty());
+                }
+            }
+            assert_eq!(passed, if honest { 100 } else { 20 });
+            assert_eq!(gate.is_waiting(), !honest);
+            if !honest {
+                assert_eq!(gate.poll(start + Duration::from_secs(1)).len(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn when_full_the_silent_make_room_and_never_more_than_half_the_descriptors_are_used() {
+        let mut rng = rng();
+        let mut gate = Gate::new(64);
+        let mut open: std::collections::BTreeSet<ConnId> = std::collections::BTreeSet::new();
+        for conn in (0..300).map(ConnId) {
+            match gate.incoming(conn, STRANGER, &mut rng) {
+                Entry::Taken => _ = open.insert(conn),
+                Entry::TakenInsteadOf(other) => {
+                    assert!(open.remove(&other));
+                    open.insert(conn);
+                }
+                Entry::Dropped => {}
+            }
+            assert!(open.len() <= 32);
+        }
+        assert!(open.contains(&ConnId(299)), "the newest always has its chance");
+        assert!(gate.take_dropped() > 200);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_forgotten() {
+        let now = Instant::now();
+        let mut gate = Gate::new(100_000);
+        for number in 0..20_000_u32 {
+            let conn = ConnId(u64::from(number));
+            gate.incoming(conn, IpAddr::V4(number.into()), &mut rng());
+            gate.spoke(conn, now);
+            gate.closed(conn, now);
+        }
+        assert!(gate.addresses.len() <= limits::ADDRESSES);
+        assert!(gate.connections.is_empty());
+    }
+}

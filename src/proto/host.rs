@@ -1,0 +1,563 @@
+//! The host: admits joiners, watches over members, bans, and distributes the roster.
+//!
+//! Its word is final: what it decides is enforced here at once, kept on disk before it is acknowledged, and
+//! distributed to every member.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{
+    ConnId, Connected, HostConfig, Output,
+    admission::{Admission, Charge, Settled},
+    core::{Core, Timer},
+    detector::Detector,
+    mesh::Mesh,
+    roster::Changes,
+};
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreCommand},
+    model::{
+        AuthenticationError, CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Role,
+        RosterEntry, SafeText, Wire, limits,
+    },
+    security::{
+        HostRecord,
+        password::{Challenged, join_context},
+    },
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal},
+};
+
+mod command;
+
+/// Somebody who asks for admission.
+#[derive(Debug)]
+struct Joiner {
+    peer: PeerId,
+    remote: SocketAddr,
+    binding: [u8; 32],
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Status { known: bool },
+    Turn(Hello),
+    Challenged(Hello, Box<Challenged>),
+}
+
+/// A member's join link.
+#[derive(Debug)]
+struct MemberLink {
+    conn: ConnId,
+    ip: IpAddr,
+    detector: Detector,
+    /// The whole roster is still to be sent.
+    is_new: bool,
+    roster_sent: Instant,
+}
+
+/// A removed peer that members are asked to cut off.
+#[derive(Debug)]
+struct Cut {
+    peer: PeerId,
+    version: u64,
+    waiting: BTreeSet<PeerId>,
+    of: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    network: Network,
+    record: HostRecord,
+    admission: Admission,
+    config_policy: crate::model::Policy,
+    join_addr: SocketAddr,
+    peer_addrs: Vec<SocketAddr>,
+    joiners: BTreeMap<ConnId, Joiner>,
+    members: BTreeMap<PeerId, MemberLink>,
+    by_conn: BTreeMap<ConnId, PeerId>,
+    cuts: Vec<Cut>,
+    distributed: Option<Instant>,
+    /// What to acknowledge once it is on disk.
+    saving: BTreeMap<u64, Vec<NodeEvent>>,
+    token: u64,
+}
+
+impl Host {
+    pub(super) fn new(config: HostConfig) -> Self {
+        Self {
+            admission: Admission::new(config.attempts, config.members, config.bans, config.admitted),
+            network: config.network,
+            record: config.record,
+            config_policy: config.policy,
+            join_addr: config.join_addr,
+            peer_addrs: config.peer_addrs,
+            joiners: BTreeMap::new(),
+            members: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            cuts: Vec::new(),
+            distributed: None,
+            saving: BTreeMap::new(),
+            token: 0,
+        }
+    }
+
+    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        core.network = Some(self.network.clone());
+        core.policy = self.config_policy;
+        core.roster.update(RosterEntry {
+            peer_id: core.me(),
+            alias: core.alias.clone(),
+            role: Role::Host,
+            wire: Wire::Native,
+            addrs: self.peer_addrs.clone(),
+        });
+        let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
+        core.event(NodeEvent::Listening {
+            role: Role::Host,
+            join_addr: Some(self.join_addr),
+            peer_addr,
+            peer_id: core.me(),
+            alias: core.alias.clone(),
+            network: SafeText::line(&self.network.name),
+        });
+        self.distribute(core, mesh, now);
+        self.tell_admission(core);
+        self.save(core, Vec::new());
+    }
+
+    // ---- Admission ----
+
+    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: Connected, now: Moment) {
+        let (peer, remote) = (connected.secured.peer, connected.remote);
+        core.opened(conn);
+        let status = self.admission.status(&peer, remote.ip());
+        core.send(conn, &Frame::BannedStatus(status.clone()));
+        let known = match status {
+            _ if peer == core.me() => return core.close(conn, CloseReason::Superseded),
+            BannedStatus::Banned { .. } => return core.close(conn, CloseReason::Banned),
+            BannedStatus::Known => true,
+            BannedStatus::Password { .. } => false,
+        };
+        let binding = connected.secured.binding;
+        self.joiners.insert(conn, Joiner { peer, remote, binding, step: Step::Status { known } });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        frame: Frame,
+        now: Moment,
+    ) {
+        if let Some(peer) = self.by_conn.get(&conn).copied() {
+            self.member_frame(core, mesh, peer, conn, frame, now);
+            return;
+        }
+        let Some(joiner) = self.joiners.get_mut(&conn) else { return };
+        match (frame, &joiner.step) {
+            (Frame::Hello(hello), Step::Status { known: true }) => {
+                self.admit(core, mesh, conn, &hello, now);
+            }
+            (Frame::Hello(hello), Step::Status { known: false }) => {
+                let ip = joiner.remote.ip();
+                joiner.step = Step::Turn(hello);
+                if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
+                    self.challenge(core, conn, now);
+                }
+            }
+            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(core, mesh, conn, &ke3, now),
+            _ => {
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.joiner_gone(core, conn, now);
+            }
+        }
+    }
+
+    /// Sends the challenge to a joiner whose attempt is charged.
+    fn challenge(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        let Step::Turn(hello) = joiner.step else { return };
+        let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
+        match self.record.challenge(&mut core.rng, context, &hello.ke1) {
+            Ok((ke2, challenged)) => {
+                let step = Step::Challenged(hello, Box::new(challenged));
+                self.joiners.insert(conn, Joiner { step, ..joiner });
+                core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
+            }
+            Err(_) => {
+                core.timers.cancel(Timer::Admission(conn));
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.settle_attempt(core, joiner.remote.ip(), false, now);
+            }
+        }
+    }
+
+    fn proof(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, ke3: &[u8], now: Moment) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        let Step::Challenged(hello, challenged) = joiner.step else { return };
+        let ip = joiner.remote.ip();
+        if challenged.is_proven_by(ke3) {
+            self.joiners.insert(conn, Joiner { step: Step::Status { known: true }, ..joiner });
+            self.settle_attempt(core, ip, true, now);
+            self.admit(core, mesh, conn, &hello, now);
+        } else {
+            core.timers.cancel(Timer::Admission(conn));
+            let left = self.settle_attempt(core, ip, false, now);
+            let error = AuthenticationError::WrongPassword { left };
+            self.refuse(core, conn, CloseReason::WrongPassword, &error);
+        }
+    }
+
+    /// An attempt ended one way or the other. Gives how many are left.
+    fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool, now: Moment) -> u32 {
+        let Settled { wrong, ban, challenge, refuse } =
+            self.admission.settle(ip, proven, now.instant, now.wall);
+        let mut left = 0;
+        if let Some(attempt) = wrong {
+            left = attempt.left;
+            core.event(NodeEvent::Attempt { addr: attempt.addr, left });
+            core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN);
+        }
+        if let Some(ban) = ban {
+            let reason = SafeText::line(&ban.reason);
+            let banned = NodeEvent::Banned { peer_id: None, addr: ban.addr, reason };
+            self.save(core, vec![banned]);
+            for conn in refuse {
+                core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+                core.close(conn, CloseReason::Banned);
+                self.joiners.remove(&conn);
+                core.timers.cancel(Timer::Admission(conn));
+            }
+        }
+        self.tell_admission(core);
+        for conn in challenge {
+            self.challenge(core, conn, now);
+        }
+        left
+    }
+
+    /// Makes a joiner a member: its password is proven, or its key is known.
+    fn admit(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, hello: &Hello, now: Moment) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        core.timers.cancel(Timer::Admission(conn));
+        let (peer, remote) = (joiner.peer, joiner.remote);
+        if let Some(ban) = self.admission.ban_of(&peer, remote.ip()) {
+            core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+            return core.close(conn, CloseReason::Banned);
+        }
+        let present = core.roster.entries().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = match self.admission.check_alias(&peer, &hello.alias, &core.alias, present) {
+            Ok(alias) => alias,
+            Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
+                return self.refuse(core, conn, CloseReason::AliasNotAllowed, &error);
+            }
+            Err(error) => return self.refuse(core, conn, CloseReason::AliasTaken, &error),
+        };
+        if !core.roster.will_have(&peer)
+            && let Err(error) = self.admission.check_room(core.roster.members_to_be())
+        {
+            return self.refuse(core, conn, CloseReason::NetworkFull, &error);
+        }
+        if self.admission.admit(peer, alias.clone(), now.wall) {
+            self.save(core, Vec::new());
+        }
+        core.authenticated(conn, now);
+        if let Some(before) = self.members.remove(&peer) {
+            self.by_conn.remove(&before.conn);
+            core.timers.cancel(Timer::Beat(before.conn));
+            core.goodbye(before.conn, CloseReason::Superseded, "");
+        }
+        core.roster.update(RosterEntry {
+            peer_id: peer,
+            alias,
+            role: Role::Member,
+            wire: Wire::Native,
+            addrs: candidates(remote, &hello.addrs),
+        });
+        let link = MemberLink {
+            conn,
+            ip: remote.ip(),
+            detector: Detector::new(now.instant),
+            is_new: true,
+            roster_sent: now.instant,
+        };
+        self.members.insert(peer, link);
+        self.by_conn.insert(conn, peer);
+        self.distribute_soon(core, mesh, now);
+    }
+
+    fn refuse(&mut self, core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
+        core.send(conn, &Frame::Refused(Refusal { reason, detail: error.to_string() }));
+        core.close(conn, reason);
+    }
+
+    /// A joiner closed its link or took too long. One that was challenged and gave no proof has guessed wrong.
+    fn joiner_gone(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        core.timers.cancel(Timer::Admission(conn));
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        match joiner.step {
+            Step::Status { .. } => {}
+            Step::Turn(_) => self.admission.stop_waiting(conn, joiner.remote.ip()),
+            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false, now),
+        }
+    }
+
+    // ---- Members ----
+
+    fn member_frame(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        peer: PeerId,
+        conn: ConnId,
+        frame: Frame,
+        now: Moment,
+    ) {
+        let Some(link) = self.members.get_mut(&peer) else { return };
+        if link.detector.heard(now.instant) {
+            let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
+            core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
+        }
+        match frame {
+            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(number)),
+            Frame::BeatReply(number) => {
+                if let Some(rtt) = link.detector.answered(number, now.instant) {
+                    let missed = link.detector.missed();
+                    core.emit_heartbeat(&peer, Liveness::Alive, Some(rtt), missed);
+                }
+            }
+            Frame::RosterRequest => {
+                let waited = now.instant.saturating_duration_since(link.roster_sent);
+                if waited >= limits::ROSTER_REQUEST_EVERY {
+                    link.roster_sent = now.instant;
+                    for frame in self.whole(core, Frame::RosterWhole) {
+                        core.send_bytes(conn, frame);
+                    }
+                }
+            }
+            Frame::RosterApplied(version) => self.applied(core, peer, version),
+            Frame::Goodbye(_) => {
+                core.close(conn, CloseReason::Left);
+                self.remove(core, mesh, peer, CloseReason::Left, now);
+            }
+            _ => {
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.remove(core, mesh, peer, CloseReason::ProtocolError, now);
+            }
+        }
+    }
+
+    /// Takes a member out; its link is closed already or is about to be.
+    fn remove(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, reason: CloseReason, now: Moment) {
+        if let Some(link) = self.members.remove(&peer) {
+            self.by_conn.remove(&link.conn);
+            core.timers.cancel(Timer::Beat(link.conn));
+            if reason == CloseReason::HeartbeatTimeout {
+                core.emit_heartbeat(&peer, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+            }
+        }
+        for cut in &mut self.cuts {
+            if cut.waiting.remove(&peer) {
+                cut.of -= 1;
+            }
+        }
+        core.roster.remove(peer, reason);
+        if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+            self.distribute(core, mesh, now);
+        } else {
+            self.distribute_soon(core, mesh, now);
+        }
+    }
+
+    pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
+        match self.by_conn.get(&conn).copied() {
+            Some(peer) => self.remove(core, mesh, peer, CloseReason::ConnectionLost, now),
+            None => self.joiner_gone(core, conn, now),
+        }
+    }
+
+    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer, now: Moment) {
+        match timer {
+            Timer::Admission(conn) => {
+                core.goodbye(conn, CloseReason::TimedOut, "");
+                self.joiner_gone(core, conn, now);
+            }
+            Timer::Beat(conn) => self.beat(core, mesh, conn, now),
+            Timer::Roster => self.distribute(core, mesh, now),
+            Timer::Attempts => {
+                if self.admission.forget_quiet(now.instant) {
+                    self.tell_admission(core);
+                }
+                if !self.admission.attempts().is_empty() {
+                    core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
+        let Some(peer) = self.by_conn.get(&conn).copied() else { return };
+        let Some(link) = self.members.get_mut(&peer) else { return };
+        let step = link.detector.poll(now.instant, core.jitter());
+        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if let Some(number) = step.beat {
+            core.send(conn, &Frame::Beat(number));
+        }
+        match step.changed {
+            Some(Liveness::Dead) => {
+                core.goodbye(conn, CloseReason::HeartbeatTimeout, "");
+                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+            }
+            Some(state) => {
+                core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
+            }
+            None => {}
+        }
+    }
+
+    // ---- Distribution ----
+
+    fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        match self.distributed.map(|at| at + limits::ROSTER_TICK) {
+            Some(at) if at > now.instant => core.timers.set(Timer::Roster, at),
+            _ => self.distribute(core, mesh, now),
+        }
+    }
+
+    /// Sends what changed to the members, and the whole roster to new ones.
+    fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        core.timers.cancel(Timer::Roster);
+        self.distributed = Some(now.instant);
+        if core.roster.is_changed() {
+            let (delta, changes) = core.roster.commit(&core.identity, &self.network.id);
+            let version = delta.to;
+            let frame = Frame::RosterDelta(delta).encode();
+            for link in self.members.values().filter(|link| !link.is_new) {
+                core.send_bytes(link.conn, frame.clone());
+            }
+            core.tell_changes(&changes, version > 1);
+            mesh.roster_changed(core, &changes, now);
+            self.expect_cuts(core, &changes, version);
+        }
+        if self.members.values().any(|link| link.is_new) {
+            let frames = self.whole(core, Frame::Authenticated);
+            let new: Vec<&mut MemberLink> = self.members.values_mut().filter(|link| link.is_new).collect();
+            for link in new {
+                link.is_new = false;
+                for frame in &frames {
+                    core.send_bytes(link.conn, frame.clone());
+                }
+                core.timers.set(Timer::Beat(link.conn), link.detector.deadline());
+            }
+        }
+    }
+
+    fn whole(&self, core: &Core, header: fn(Box<Authenticated>) -> Frame) -> Vec<Bytes> {
+        let authenticated = Authenticated {
+            network: self.network.clone(),
+            policy: core.policy,
+            version: core.roster.version(),
+            entries: u32::try_from(core.roster.entries().len()).unwrap_or(u32::MAX),
+            signature: core.roster.signature(&core.identity, &self.network.id),
+        };
+        let pages = core.roster.pages().into_iter().map(|page| Frame::RosterPage(page).encode());
+        std::iter::once(header(Box::new(authenticated)).encode()).chain(pages).collect()
+    }
+
+    fn expect_cuts(&mut self, core: &mut Core, changes: &Changes, version: u64) {
+        for (entry, reason) in &changes.removed {
+            if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+                let told = self.members.iter().filter(|(_, link)| !link.is_new);
+                let waiting: BTreeSet<PeerId> = told.map(|(peer, _)| *peer).collect();
+                let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+                core.event(NodeEvent::CutOff { peer_id: entry.peer_id, by: 0, of });
+                self.cuts.push(Cut { peer: entry.peer_id, version, waiting, of });
+            }
+        }
+    }
+
+    fn applied(&mut self, core: &mut Core, member: PeerId, version: u64) {
+        for cut in &mut self.cuts {
+            if cut.version <= version && cut.waiting.remove(&member) {
+                let by = cut.of - u32::try_from(cut.waiting.len()).unwrap_or(cut.of);
+                core.event(NodeEvent::CutOff { peer_id: cut.peer, by, of: cut.of });
+            }
+        }
+        self.cuts.retain(|cut| !cut.waiting.is_empty());
+    }
+
+    // ---- What is kept ----
+
+    /// Keeps everything; `then` is told once it is on disk.
+    fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
+        self.token += 1;
+        self.saving.insert(self.token, then);
+        let state = HostState {
+            network: self.network.clone(),
+            record: self.record.to_bytes(),
+            admitted: self.admission.admitted().cloned().collect(),
+            bans: self.admission.bans().to_vec(),
+        };
+        let command = StoreCommand::SaveHost { token: self.token, state: Box::new(state) };
+        core.outputs.push_back(Output::Store(command));
+    }
+
+    pub(super) fn saved(&mut self, core: &mut Core, token: u64) {
+        let later = self.saving.split_off(&(token + 1));
+        for events in std::mem::replace(&mut self.saving, later).into_values() {
+            for event in events {
+                core.event(event);
+            }
+        }
+    }
+
+    pub(super) fn not_saved(&mut self, core: &mut Core, token: u64, message: &str) {
+        let message = format!("{message}; it is in force now, but a restart of the host will forget it");
+        core.event(NodeEvent::error(ErrorKind::Storage, &message));
+        self.saved(core, token);
+    }
+
+    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord) {
+        self.record = record;
+        self.save(core, vec![NodeEvent::PasswordChanged]);
+    }
+
+    fn tell_admission(&mut self, core: &mut Core) {
+        let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
+        core.event(NodeEvent::Admission { bans, attempts });
+    }
+
+    pub(super) fn command(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        command: NodeCommand,
+        now: Moment,
+    ) {
+        command::run(self, core, mesh, command, now);
+    }
+}
+
+/// Where a member may be reached: where the host sees it, with its announced port, then what it says of itself.
+fn candidates(remote: SocketAddr, announced: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut addrs = Vec::new();
+    if let Some(first) = announced.first() {
+        addrs.push(SocketAddr::new(remote.ip().to_canonical(), first.port()));
+    }
+    for addr in announced {
+        if !addr.ip().is_unspecified() && addr.port() != 0 && !addrs.contains(addr) {
+            addrs.push(*addr);
+        }
+    }
+    addrs.truncate(limits::CANDIDATES);
+    addrs
+}

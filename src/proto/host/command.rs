@@ -1,0 +1,157 @@
+//! What the person at the host may do to others: ban, unban, kick, set another password.
+
+use std::net::IpAddr;
+
+use super::{Core, Host, Mesh};
+use crate::{
+    api::{NodeCommand, NodeEvent, PeerName},
+    model::{Ban, CloseReason, ErrorKind, Moment, PeerId, SafeText, limits},
+    proto::Output,
+    wire::{BannedStatus, Frame},
+};
+
+pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
+    let outcome = match command {
+        NodeCommand::Ban { peer, addr, reason } => {
+            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason), now)
+        }
+        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr),
+        NodeCommand::Kick { peer, addr, reason } => {
+            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason), now)
+        }
+        NodeCommand::SetPassword(password) => {
+            core.outputs.push_back(Output::Register(password));
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    if let Err(message) = outcome {
+        core.event(NodeEvent::error(ErrorKind::Command, &message));
+    }
+}
+
+/// A reason is one line of bounded length.
+fn clean(reason: Option<String>) -> String {
+    let line = SafeText::line(reason.as_deref().unwrap_or_default());
+    let mut text = line.as_str().to_owned();
+    while text.len() > limits::REASON_BYTES {
+        text.pop();
+    }
+    text
+}
+
+fn ban(
+    host: &mut Host,
+    core: &mut Core,
+    mesh: &mut Mesh,
+    peer: Option<&PeerName>,
+    addr: Option<IpAddr>,
+    reason: &str,
+    now: Moment,
+) -> Result<(), String> {
+    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    if key.is_none() && addr.is_none() {
+        return Err("a ban needs a \"peer\", an \"addr\", or both".to_owned());
+    }
+    if key == Some(core.me()) {
+        return Err("that is you; the host cannot ban itself".to_owned());
+    }
+    let alias = key.as_ref().and_then(|key| {
+        let present = core.roster.get(key).map(|entry| entry.alias.clone());
+        present.or_else(|| host.admission.alias_of(key).cloned())
+    });
+    let addr = addr.map(|addr| addr.to_canonical());
+    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: now.wall };
+    host.admission.ban(ban);
+    if let Some(key) = &key {
+        host.admission.forget(key);
+    }
+    let banned = NodeEvent::Banned { peer_id: key, addr, reason: SafeText::line(reason) };
+    host.save(core, vec![banned]);
+    host.tell_admission(core);
+    let out: Vec<PeerId> = host
+        .members
+        .iter()
+        .filter(|(peer, link)| host.admission.ban_of(peer, link.ip).is_some())
+        .map(|(peer, _)| *peer)
+        .collect();
+    for peer in out {
+        if let Some(link) = host.members.get(&peer) {
+            let status = BannedStatus::Banned { reason: reason.to_owned() };
+            core.send(link.conn, &Frame::BannedStatus(status));
+            core.close(link.conn, CloseReason::Banned);
+        }
+        host.admission.forget(&peer);
+        host.remove(core, mesh, peer, CloseReason::Banned, now);
+    }
+    Ok(())
+}
+
+fn unban(
+    host: &mut Host,
+    core: &mut Core,
+    peer: Option<&PeerName>,
+    addr: Option<IpAddr>,
+) -> Result<(), String> {
+    if peer.is_none() && addr.is_none() {
+        return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
+    }
+    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let lifted = host.admission.unban(key.as_ref(), addr);
+    if lifted.is_empty() {
+        return Err("there is no such ban; the banned list shows all".to_owned());
+    }
+    let events = lifted
+        .into_iter()
+        .map(|ban| NodeEvent::Unbanned {
+            peer_id: ban.peer_id,
+            addr: ban.addr,
+            reason: SafeText::line(&ban.reason),
+        })
+        .collect();
+    host.save(core, events);
+    host.tell_admission(core);
+    Ok(())
+}
+
+fn kick(
+    host: &mut Host,
+    core: &mut Core,
+    mesh: &mut Mesh,
+    peer: Option<&PeerName>,
+    addr: Option<IpAddr>,
+    reason: &str,
+    now: Moment,
+) -> Result<(), String> {
+    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let out: Vec<PeerId> = host
+        .members
+        .iter()
+        .filter(|(peer, link)| Some(**peer) == key || Some(link.ip.to_canonical()) == addr)
+        .map(|(peer, _)| *peer)
+        .collect();
+    if key == Some(core.me()) {
+        return Err("that is you; to close the network, leave it".to_owned());
+    }
+    if out.is_empty() {
+        return Err("nobody to kick: no member matches".to_owned());
+    }
+    for peer in out {
+        if let Some(link) = host.members.get(&peer) {
+            core.goodbye(link.conn, CloseReason::Kicked, reason);
+        }
+        host.admission.forget(&peer);
+        host.remove(core, mesh, peer, CloseReason::Kicked, now);
+    }
+    host.save(core, Vec::new());
+    Ok(())
+}
+
+/// The key that somebody means, present or not.
+fn key_named(host: &Host, core: &Core, name: &PeerName) -> Result<PeerId, String> {
+    let key = match name {
+        PeerName::Id(key) => Some(*key),
+        PeerName::Alias(alias) => core.member_named(name).or_else(|| host.admission.key_of(alias)),
+    };
+    key.ok_or_else(|| format!("nobody called \"{name}\" is known here; the names of all are in the peer list"))
+}

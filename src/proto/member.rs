@@ -1,0 +1,592 @@
+//! A member: asks to be admitted, keeps the link to its host, and comes back by itself when it was lost.
+//!
+//! It must never show its password to anybody, say more to a host whose key is not the pinned one, or take on a
+//! roster that the host has not signed.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    ConnId, Connected, MemberConfig, Output,
+    backoff::Backoff,
+    core::{Core, Timer},
+    detector::Detector,
+    mesh::Mesh,
+    roster::{Assembly, Changes, Roster, RosterError},
+};
+use crate::{
+    api::{LinkState, NodeEvent, StoreCommand},
+    model::{
+        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Password, PeerId,
+        Role, SafeText, StatusError, limits,
+    },
+    security::{JoinProof, password::join_context},
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal, RosterDelta},
+};
+
+/// A link over which admission is asked for.
+#[derive(Debug)]
+struct Asking {
+    conn: ConnId,
+    host: PeerId,
+    step: Step,
+    /// Attempts left, as the host said.
+    left: u32,
+    connected: Connected,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Waiting for the host's first word.
+    Status,
+    /// Waiting for the challenge.
+    Challenge(Box<JoinProof>),
+    /// Working out the answer.
+    Working,
+    /// Waiting for the host's decision.
+    Decision,
+    /// Taking in the roster.
+    Roster(Box<Assembly>),
+}
+
+/// The join link of an admitted member.
+#[derive(Debug)]
+struct HostLink {
+    conn: ConnId,
+    detector: Detector,
+    /// A whole roster that was asked for.
+    assembly: Option<Assembly>,
+    asked: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    target: String,
+    password: Option<Password>,
+    pin: Option<PeerId>,
+    rejoin_for: Duration,
+    asking: Option<Asking>,
+    dialling: bool,
+    link: Option<HostLink>,
+    joined_before: bool,
+    lost_at: Option<Instant>,
+    busy: u32,
+    backoff: Backoff,
+    last_failure: Option<Closed>,
+    verdict: Option<Closed>,
+}
+
+impl Member {
+    pub(super) fn new(config: MemberConfig) -> Self {
+        Self {
+            target: config.target,
+            password: config.password,
+            pin: config.pin,
+            rejoin_for: config.rejoin_for,
+            asking: None,
+            dialling: false,
+            link: None,
+            joined_before: false,
+            lost_at: None,
+            busy: 0,
+            backoff: Backoff::default(),
+            last_failure: None,
+            verdict: None,
+        }
+    }
+
+    pub(super) fn start(&mut self, core: &mut Core) {
+        self.join(core);
+    }
+
+    /// Why the session is over, if it is.
+    pub(super) fn take_final(&mut self) -> Option<Closed> {
+        self.verdict.take()
+    }
+
+    fn tell_link(&self, core: &mut Core, state: LinkState, message: &str, retry_in: Option<Duration>) {
+        if self.link.is_none() {
+            core.event(NodeEvent::Link { state, message: SafeText::line(message), retry_in });
+        }
+    }
+
+    fn join(&mut self, core: &mut Core) {
+        if self.dialling || self.asking.is_some() {
+            return;
+        }
+        self.dialling = true;
+        core.timers.cancel(Timer::Rejoin);
+        self.tell_link(core, LinkState::Connecting, &format!("connecting to {}", self.target), None);
+        core.outputs.push_back(Output::Join);
+    }
+
+    pub(super) fn rejoin_now(&mut self, core: &mut Core) {
+        if core.timers.is_set(Timer::Rejoin) {
+            self.join(core);
+        }
+    }
+
+    // ---- Admission ----
+
+    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: Connected, now: Moment) {
+        self.dialling = false;
+        core.opened(conn);
+        let host = connected.secured.peer;
+        if self.pin.is_some_and(|pin| pin != host) {
+            core.close(conn, CloseReason::KeyChanged);
+            let was = self.pin.map(|pin| pin.short()).unwrap_or_default();
+            self.finish(Closed::new(
+                CloseReason::KeyChanged,
+                format!(
+                    "{} shows the key {}, not {} as before: either the host was set up anew or somebody \
+                     pretends to be it; nothing was sent. Ask the host for its key; if it is the new one, forget \
+                     the old one (Delete on the recent network in the launch screen) and join again",
+                    self.target,
+                    host.short(),
+                    was,
+                ),
+            ));
+            return;
+        }
+        self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, connected });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    /// The host could not be reached, or hung up before it was known.
+    pub(super) fn join_failed(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+        self.dialling = false;
+        self.retry(core, closed, now);
+    }
+
+    /// Another try, if the failure is one that time may mend.
+    fn retry(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+        if let Some(link) = &self.link {
+            // The old link may still recover; a suspect host is asked again.
+            if link.detector.state() == Liveness::Suspect {
+                let wait = self.backoff.next(&mut core.rng);
+                core.timers.set(Timer::Rejoin, now.instant + wait);
+            }
+            return;
+        }
+        let hopeless = matches!(closed.reason, CloseReason::IncompatibleVersion | CloseReason::KeyChanged);
+        if hopeless {
+            return self.finish(closed);
+        }
+        let wait = if self.joined_before {
+            self.backoff.next(&mut core.rng)
+        } else {
+            let busy = matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost);
+            if !busy {
+                return self.finish(closed);
+            }
+            self.busy += 1;
+            if self.busy > limits::BUSY_RETRIES {
+                let message = format!(
+                    "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
+                     more connections now; check the address, or try again in a minute",
+                    self.target
+                );
+                return self.finish(Closed::new(CloseReason::NotPyile, message));
+            }
+            limits::BACKOFF_FIRST
+        };
+        let message = if self.joined_before {
+            format!("{closed}; trying again")
+        } else {
+            "the host is busy; trying again".to_owned()
+        };
+        self.last_failure = Some(closed);
+        core.timers.set(Timer::Rejoin, now.instant + wait);
+        self.tell_link(core, LinkState::Waiting, &message, Some(wait));
+    }
+
+    fn finish(&mut self, closed: Closed) {
+        self.verdict.get_or_insert(closed);
+    }
+
+    /// The host's word on this joiner is final.
+    fn refused(&mut self, core: &mut Core, closed: Closed) {
+        core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
+        self.finish(closed);
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        frame: Frame,
+        now: Moment,
+    ) {
+        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+            self.host_frame(core, mesh, frame, now);
+        } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
+            self.asking_frame(core, mesh, frame, now);
+        }
+    }
+
+    fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame, now: Moment) {
+        let Some(asking) = &mut self.asking else { return };
+        let conn = asking.conn;
+        match (frame, &mut asking.step) {
+            (Frame::BannedStatus(status), step) => {
+                let is_first = matches!(step, Step::Status);
+                self.status(core, status, is_first);
+            }
+            (Frame::Challenge(ByteBuf(ke2)), step @ Step::Challenge(_)) => {
+                if let Step::Challenge(proof) = std::mem::replace(step, Step::Working) {
+                    core.outputs.push_back(Output::Prove(conn, proof, ke2));
+                }
+            }
+            (Frame::Authenticated(header), step @ Step::Decision) => match Assembly::new(*header) {
+                Ok(assembly) => *step = Step::Roster(Box::new(assembly)),
+                Err(error) => self.bad_roster(core, conn, error),
+            },
+            (Frame::RosterPage(page), Step::Roster(assembly)) => {
+                let host = asking.host;
+                match assembly.page(page, &host) {
+                    Ok(None) => {}
+                    Ok(Some(roster)) => {
+                        let header = assembly.header().clone();
+                        self.joined(core, mesh, roster, header, now);
+                    }
+                    Err(error) => self.bad_roster(core, conn, error),
+                }
+            }
+            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
+            _ => {
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.asking = None;
+                let message = format!("{} does not keep to the protocol", self.target);
+                self.finish(Closed::new(CloseReason::NotPyile, message));
+            }
+        }
+    }
+
+    fn bad_roster(&mut self, core: &mut Core, conn: ConnId, error: RosterError) {
+        core.goodbye(conn, CloseReason::ProtocolError, "");
+        self.finish(Closed::new(CloseReason::ProtocolError, format!("from {}: {error}", self.target)));
+    }
+
+    /// The host's first word: banned, known, or please prove the password.
+    fn status(&mut self, core: &mut Core, status: BannedStatus, is_first: bool) {
+        let me = core.me();
+        let Some(asking) = &mut self.asking else { return };
+        let hello = |ke1| {
+            let addrs = asking.connected.listening.clone();
+            Frame::Hello(Hello { alias: core.alias.to_string(), addrs, ke1 })
+        };
+        match status {
+            BannedStatus::Banned { reason } => self.banned(core, &reason),
+            BannedStatus::Known if is_first => {
+                let frame = hello(Vec::new());
+                asking.step = Step::Decision;
+                core.send(asking.conn, &frame);
+                self.tell_link(core, LinkState::Authenticating, "known to the host", None);
+            }
+            BannedStatus::Password { left } if is_first => {
+                asking.left = left;
+                let Some(password) = self.password.clone() else {
+                    return self.password_wanted(core);
+                };
+                let context = join_context(&asking.connected.secured.binding, &asking.host, &me);
+                match JoinProof::start(&mut core.rng, password, context, core.cost) {
+                    Ok((ke1, proof)) => {
+                        let addrs = asking.connected.listening.clone();
+                        let alias = core.alias.to_string();
+                        asking.step = Step::Challenge(Box::new(proof));
+                        core.send(asking.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
+                        self.tell_link(core, LinkState::Authenticating, "proving the password", None);
+                    }
+                    Err(_) => self.finish(CloseReason::Internal.into()),
+                }
+            }
+            _ => self.finish(Closed::new(CloseReason::NotPyile, format!("{} repeats itself", self.target))),
+        }
+    }
+
+    fn password_wanted(&mut self, core: &mut Core) {
+        if self.joined_before {
+            let message = "the host was lost and now asks for the password again; join anew";
+            self.refused(core, Closed::new(CloseReason::HostLost, message));
+        } else {
+            let message = "this host does not know your key yet: the network's password is needed";
+            self.refused(core, Closed::new(CloseReason::WrongPassword, message));
+        }
+    }
+
+    fn banned(&mut self, core: &mut Core, reason: &str) {
+        let reason = SafeText::line(reason);
+        let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
+        core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
+        core.event(NodeEvent::error(ErrorKind::Status, &closed));
+        self.finish(closed);
+    }
+
+    /// The answer to the challenge is worked out; none means a wrong password, or a relay.
+    pub(super) fn proven(&mut self, core: &mut Core, conn: ConnId, answer: Option<Vec<u8>>) {
+        let Some(asking) = self.asking.as_mut().filter(|asking| asking.conn == conn) else { return };
+        if let Some(ke3) = answer {
+            asking.step = Step::Decision;
+            core.send(conn, &Frame::Proof(ByteBuf(ke3)));
+        } else {
+            let error = AuthenticationError::WrongPassword { left: asking.left.saturating_sub(1) };
+            core.close(conn, CloseReason::WrongPassword);
+            self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
+        }
+    }
+
+    fn refusal(&mut self, core: &mut Core, refusal: &Refusal, now: Moment) {
+        let detail = SafeText::line(&refusal.detail).to_string();
+        let closed = Closed::new(refusal.reason, detail);
+        if let Some(asking) = self.asking.take() {
+            core.timers.cancel(Timer::Admission(asking.conn));
+            core.close(asking.conn, refusal.reason);
+        }
+        match refusal.reason {
+            CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
+                self.retry(core, closed, now);
+            }
+            CloseReason::TimedOut => {
+                let message = "the admission took too long; try again";
+                self.retry(core, Closed::new(CloseReason::TimedOut, message), now);
+            }
+            _ => self.refused(core, closed),
+        }
+    }
+
+    /// Admitted: the roster is here and signed by the host.
+    fn joined(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        roster: Roster,
+        header: Authenticated,
+        now: Moment,
+    ) {
+        let Some(asking) = self.asking.take() else { return };
+        core.timers.cancel(Timer::Admission(asking.conn));
+        if let Some(before) = self.link.take() {
+            core.timers.cancel(Timer::Beat(before.conn));
+            core.close(before.conn, CloseReason::Superseded);
+        }
+        let is_same_network = core.network.as_ref().is_some_and(|before| before.id == header.network.id);
+        if self.joined_before && !is_same_network {
+            let message = "the host came back with another network; join anew";
+            return self.finish(Closed::new(CloseReason::HostLost, message));
+        }
+        let peer_addr = asking.connected.listening.first().copied();
+        let host = asking.host;
+        self.pin = Some(host);
+        // The password has done its work.
+        self.password = None;
+        self.busy = 0;
+        self.lost_at = None;
+        self.backoff.reset();
+        core.timers.cancel(Timer::Rejoin);
+        core.timers.cancel(Timer::HostLost);
+        let is_first = !std::mem::replace(&mut self.joined_before, true);
+        let name = SafeText::line(&header.network.name);
+        core.host_ip = Some(asking.connected.remote.ip());
+        core.network = Some(header.network);
+        core.policy = header.policy;
+        mesh.policy_changed(&header.policy, now.instant);
+        self.link = Some(HostLink {
+            conn: asking.conn,
+            detector: Detector::new(now.instant),
+            assembly: None,
+            asked: false,
+        });
+        core.timers.set(Timer::Beat(asking.conn), now.instant);
+        if is_first && let Some(peer_addr) = peer_addr {
+            core.event(NodeEvent::Listening {
+                role: Role::Member,
+                join_addr: None,
+                peer_addr,
+                peer_id: core.me(),
+                alias: core.alias.clone(),
+                network: name.clone(),
+            });
+        }
+        let changes = core.roster.replace(roster);
+        let at = core.outputs.len();
+        core.tell_changes(&changes, !is_first);
+        if let Some(host) = core.person(&host) {
+            let event = NodeEvent::Authenticated { host, network: name.clone() };
+            core.outputs.insert(at, Output::Event(event));
+        }
+        mesh.roster_changed(core, &changes, now);
+        let known = KnownHost {
+            target: self.target.clone(),
+            peer_id: host,
+            network: name.to_string(),
+            alias: core.alias.clone(),
+            joined: now.wall,
+        };
+        core.outputs.push_back(Output::Store(StoreCommand::RememberHost(Box::new(known))));
+    }
+
+    // ---- Membership ----
+
+    fn host_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame, now: Moment) {
+        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        let conn = link.conn;
+        if link.detector.heard(now.instant) {
+            core.timers.cancel(Timer::Rejoin);
+            core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), link.detector.missed());
+        }
+        match frame {
+            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(number)),
+            Frame::BeatReply(number) => {
+                if let Some(rtt) = link.detector.answered(number, now.instant) {
+                    let missed = link.detector.missed();
+                    core.emit_heartbeat(&host, Liveness::Alive, Some(rtt), missed);
+                }
+            }
+            Frame::RosterDelta(delta) => self.delta(core, mesh, &delta, now),
+            Frame::RosterWhole(header) => {
+                link.assembly = Assembly::new(*header).ok();
+            }
+            Frame::RosterPage(page) => {
+                let Some(assembly) = &mut link.assembly else { return };
+                match assembly.page(page, &host) {
+                    Ok(None) => {}
+                    Ok(Some(roster)) => {
+                        link.assembly = None;
+                        link.asked = false;
+                        let changes = core.roster.replace(roster);
+                        self.roster_changed(core, mesh, &changes, now);
+                    }
+                    Err(_) => self.lost(core, CloseReason::ProtocolError.into(), now),
+                }
+            }
+            Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
+            Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
+            _ => self.lost(core, CloseReason::ProtocolError.into(), now),
+        }
+    }
+
+    fn delta(&mut self, core: &mut Core, mesh: &mut Mesh, delta: &RosterDelta, now: Moment) {
+        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        let Some(network) = core.network.as_ref().map(|network| network.id) else { return };
+        if link.asked || delta.to <= core.roster.version() {
+            return;
+        }
+        match core.roster.apply(delta, &host, &network) {
+            Ok(changes) => {
+                let conn = link.conn;
+                self.roster_changed(core, mesh, &changes, now);
+                if !changes.removed.is_empty() {
+                    core.send(conn, &Frame::RosterApplied(delta.to));
+                }
+            }
+            Err(_) => {
+                link.asked = true;
+                core.send(link.conn, &Frame::RosterRequest);
+            }
+        }
+    }
+
+    fn roster_changed(&mut self, core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
+        core.tell_changes(changes, true);
+        mesh.roster_changed(core, changes, now);
+    }
+
+    fn goodbye(&mut self, core: &mut Core, refusal: &Refusal, now: Moment) {
+        let detail = SafeText::line(&refusal.detail).to_string();
+        match refusal.reason {
+            CloseReason::Kicked => {
+                let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
+                core.event(NodeEvent::error(ErrorKind::Status, &closed));
+                self.finish(closed);
+            }
+            // A new link of ours has taken over: not the end.
+            CloseReason::Superseded if self.asking.is_none() => {
+                let message = "another pyile with the same key has joined and taken your place";
+                self.finish(Closed::new(CloseReason::Superseded, message));
+            }
+            reason => self.lost(core, reason.into(), now),
+        }
+    }
+
+    /// The link to the host is gone. Comes back by itself for as long as it may.
+    fn lost(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+        let Some(link) = self.link.take() else { return };
+        core.timers.cancel(Timer::Beat(link.conn));
+        core.close(link.conn, closed.reason);
+        if let Some(host) = self.pin {
+            core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+            if let Some(peer) = core.person(&host) {
+                core.event(NodeEvent::PeerDown { peer, reason: closed.reason });
+            }
+        }
+        core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
+        self.lost_at = Some(now.instant);
+        self.last_failure = Some(closed.clone());
+        if self.rejoin_for.is_zero() {
+            let message = format!("the host was lost ({closed}) and rejoining is switched off");
+            return self.finish(Closed::new(CloseReason::HostLost, message));
+        }
+        core.timers.set(Timer::HostLost, now.instant + self.rejoin_for);
+        if self.asking.is_none() && !self.dialling {
+            let wait = self.backoff.next(&mut core.rng);
+            core.timers.set(Timer::Rejoin, now.instant + wait);
+            self.tell_link(core, LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
+        }
+    }
+
+    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
+        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+            self.lost(core, closed.clone(), now);
+        } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
+            core.timers.cancel(Timer::Admission(conn));
+            self.asking = None;
+            self.retry(core, closed.clone(), now);
+        }
+    }
+
+    pub(super) fn timer(&mut self, core: &mut Core, timer: Timer, now: Moment) {
+        match timer {
+            Timer::Admission(conn) => {
+                self.asking = None;
+                core.close(conn, CloseReason::TimedOut);
+                let limit = limits::ADMISSION_TIMEOUT.as_secs();
+                let message = format!("{} has not admitted you within {limit} s", self.target);
+                self.retry(core, Closed::new(CloseReason::TimedOut, message), now);
+            }
+            Timer::Beat(conn) => self.beat(core, conn, now),
+            Timer::Rejoin => self.join(core),
+            Timer::HostLost => {
+                let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
+                let minutes = self.rejoin_for.as_secs().div_ceil(60);
+                let message = format!("the host was lost ({why}) and has not come back for {minutes} min");
+                self.finish(Closed::new(CloseReason::HostLost, message));
+            }
+            _ => {}
+        }
+    }
+
+    fn beat(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        if link.conn != conn {
+            return;
+        }
+        let step = link.detector.poll(now.instant, core.jitter());
+        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if let Some(number) = step.beat {
+            core.send(conn, &Frame::Beat(number));
+        }
+        let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
+        match step.changed {
+            Some(Liveness::Dead) => self.lost(core, CloseReason::HeartbeatTimeout.into(), now),
+            Some(Liveness::Suspect) => {
+                core.emit_heartbeat(&host, Liveness::Suspect, rtt, missed);
+                // Another link may get through where this one is stuck.
+                if !self.rejoin_for.is_zero() {
+                    core.timers.set(Timer::Rejoin, now.instant);
+                }
+            }
+            Some(Liveness::Alive) => core.emit_heartbeat(&host, Liveness::Alive, rtt, missed),
+            None => {}
+        }
+    }
+}

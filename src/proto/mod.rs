@@ -1,0 +1,421 @@
+//! The protocol without I/O: everything that decides, for host and member alike.
+//!
+//! A [`Node`] is told what happened ([`Input`]) and what time it is, and says what is to be done ([`Output`]). It
+//! must never open a socket, read a clock, draw randomness that it was not seeded with, or wait: all of it can
+//! therefore be tested by plain calls and simulated by the thousand.
+//!
+//! `poll_timeout` says when `handle_timeout` is wanted next; calling it earlier is harmless.
+
+pub mod admission;
+pub mod backoff;
+pub mod detector;
+pub mod gate;
+pub mod inbox;
+pub mod outbox;
+pub mod rate;
+pub mod roster;
+
+mod core;
+mod host;
+mod member;
+mod mesh;
+mod timers;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use self::{
+    core::{Core, Timer},
+    host::Host,
+    member::Member,
+    mesh::Mesh,
+};
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{
+        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, Moment, Network, Password, PeerId, Policy, limits,
+    },
+    security::{HostRecord, Identity, JoinProof, PasswordCost, tls::Secured},
+    wire::Frame,
+};
+
+/// A connection, as numbered by the shell; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// What a connection is for and who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A joiner came to this host.
+    JoinIn,
+    /// This member went to its host.
+    JoinOut,
+    /// A peer came to this one.
+    PeerIn,
+    /// This peer went to another.
+    PeerOut,
+}
+
+/// A link whose handshake is finished.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// What it is for.
+    pub link: LinkKind,
+    /// What the handshake proved.
+    pub secured: Secured,
+    /// The address of the other end.
+    pub remote: SocketAddr,
+    /// [`LinkKind::JoinOut`] only: where this member's peer listener may be reached, best first.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A front end asks for something.
+    Command(NodeCommand),
+    /// A listener accepted a connection.
+    Incoming(ConnId, IpAddr),
+    /// An accepted connection began a handshake.
+    Spoke(ConnId),
+    /// A handshake is finished.
+    Connected(ConnId, Connected),
+    /// The host could not be reached.
+    JoinFailed(Closed),
+    /// A peer could not be reached.
+    DialFailed(PeerId, Closed),
+    /// A frame came.
+    Frame(ConnId, Frame),
+    /// A connection ended.
+    Closed(ConnId, Closed),
+    /// The answer to a challenge is worked out, or cannot be.
+    Proven(ConnId, Option<Vec<u8>>),
+    /// The record of a new password is worked out.
+    Registered(HostRecord),
+    /// The store did something.
+    Store(StoreEvent),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Keep this connection's handshake going.
+    Proceed(ConnId),
+    /// This connection is authenticated: take larger frames from it.
+    Authenticated(ConnId),
+    /// Send a frame.
+    Send(ConnId, Bytes),
+    /// Send what is queued, then close.
+    Close(ConnId, CloseReason),
+    /// Open a join link.
+    Join,
+    /// Open a peer link: try these addresses in order.
+    Dial(PeerId, Vec<SocketAddr>),
+    /// Work out the answer to a challenge, off the async threads; comes back as [`Input::Proven`].
+    Prove(ConnId, Box<JoinProof>, Vec<u8>),
+    /// Work out the record of a new password, off the async threads; comes back as [`Input::Registered`].
+    Register(Password),
+    /// Keep something.
+    Store(StoreCommand),
+    /// Tell the front end.
+    Event(NodeEvent),
+    /// It is over: nothing follows.
+    Finished(Closed),
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Its label.
+    pub alias: Alias,
+    /// Its key.
+    pub identity: Arc<Identity>,
+    /// Seeds its randomness.
+    pub seed: [u8; 32],
+    /// How costly a guess at the password is.
+    pub cost: PasswordCost,
+    /// How many descriptors the process may have open.
+    pub descriptors: usize,
+    /// Host or member.
+    pub role: RoleConfig,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum RoleConfig {
+    /// Opens a network.
+    Host(Box<HostConfig>),
+    /// Joins one.
+    Member(Box<MemberConfig>),
+}
+
+/// How to host.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// The network.
+    pub network: Network,
+    /// What the host sets for all.
+    pub policy: Policy,
+    /// The password's record.
+    pub record: HostRecord,
+    /// Wrong passwords from one address before it is banned, at least 1.
+    pub attempts: u32,
+    /// Members at most, the host included; at most [`limits::MEMBERS_MAX`].
+    pub members: usize,
+    /// Whom to refuse.
+    pub bans: Vec<Ban>,
+    /// Who needs no password.
+    pub admitted: Vec<Admitted>,
+    /// Where joiners knock.
+    pub join_addr: SocketAddr,
+    /// Where this peer's own listener may be reached, best first; at least one.
+    pub peer_addrs: Vec<SocketAddr>,
+}
+
+/// How to join.
+#[derive(Debug)]
+pub struct MemberConfig {
+    /// The host as typed, `host:port`.
+    pub target: String,
+    /// The network's password; not needed by a key that was admitted before.
+    pub password: Option<Password>,
+    /// The host's key, when it was met before.
+    pub pin: Option<PeerId>,
+    /// How long to try to come back to a lost host; zero = not at all.
+    pub rejoin_for: Duration,
+}
+
+/// A host or a member.
+pub struct Node {
+    core: Core,
+    mesh: Mesh,
+    role: RoleState,
+    leaving: bool,
+    finished: bool,
+}
+
+enum RoleState {
+    Host(Box<Host>),
+    Member(Box<Member>),
+}
+
+impl Node {
+    /// A node that is about to begin: its first outputs are waiting.
+    #[must_use]
+    pub fn new(config: NodeConfig, now: Moment) -> Self {
+        let epoch = u64::try_from(now.wall.0).unwrap_or(0);
+        let mut core = Core::new(config.alias, config.identity, config.seed, config.cost, config.descriptors);
+        let mut mesh = Mesh::new(epoch);
+        let role = match config.role {
+            RoleConfig::Host(config) => {
+                let mut host = Host::new(*config);
+                host.start(&mut core, &mut mesh, now);
+                RoleState::Host(Box::new(host))
+            }
+            RoleConfig::Member(config) => {
+                let mut member = Member::new(*config);
+                member.start(&mut core);
+                RoleState::Member(Box::new(member))
+            }
+        };
+        Self { core, mesh, role, leaving: false, finished: false }
+    }
+
+    /// Takes in what happened. Never fails: what makes no sense is answered or ignored.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        if self.finished {
+            return;
+        }
+        match input {
+            Input::Command(command) => self.command(now, command),
+            Input::Incoming(conn, ip) => self.core.incoming(conn, ip),
+            Input::Spoke(conn) => self.core.spoke(conn, now),
+            Input::Connected(conn, connected) => self.connected(now, conn, connected),
+            Input::JoinFailed(closed) => {
+                if let RoleState::Member(member) = &mut self.role {
+                    member.join_failed(&mut self.core, closed, now);
+                }
+            }
+            Input::DialFailed(peer, closed) => self.mesh.dial_failed(&mut self.core, peer, &closed, now),
+            Input::Frame(conn, frame) => self.frame(now, conn, frame),
+            Input::Closed(conn, closed) => self.closed(now, conn, &closed),
+            Input::Proven(conn, answer) => {
+                if let RoleState::Member(member) = &mut self.role {
+                    member.proven(&mut self.core, conn, answer);
+                }
+            }
+            Input::Registered(record) => {
+                if let RoleState::Host(host) = &mut self.role {
+                    host.registered(&mut self.core, record);
+                }
+            }
+            Input::Store(event) => self.stored(event),
+        }
+        self.settle(now);
+    }
+
+    /// What is to be done next; nothing when there is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.core.outputs.pop_front() {
+            return Some(output);
+        }
+        self.mesh.flush_acks(&mut self.core);
+        self.core.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.finished { None } else { self.core.timers.next() }
+    }
+
+    /// Looks at the clock.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        while let Some(timer) = self.core.timers.pop_due(now.instant) {
+            if self.finished {
+                return;
+            }
+            self.timer(now, timer);
+            self.settle(now);
+        }
+    }
+
+    /// False while a recipient takes messages more slowly than they are sent: whoever sends had better wait.
+    pub fn wants_commands(&mut self, now: Moment) -> bool {
+        !self.mesh.is_pressed(&mut self.core, now)
+    }
+
+    /// Connections turned away at the door since this was last asked.
+    pub fn take_dropped(&mut self) -> u64 {
+        self.core.gate.take_dropped()
+    }
+
+    fn command(&mut self, now: Moment, command: NodeCommand) {
+        match (command, &mut self.role) {
+            (NodeCommand::Leave, _) => self.leave(now),
+            (NodeCommand::Peers, _) => self.core.emit_roster(),
+            (NodeCommand::Send { to, text, reference }, _) => {
+                self.mesh.send(&mut self.core, &to, &text, reference.as_deref(), now);
+            }
+            (NodeCommand::Rejoin, RoleState::Member(member)) => member.rejoin_now(&mut self.core),
+            (NodeCommand::Rejoin, RoleState::Host(_)) => {}
+            (command, RoleState::Host(host)) => {
+                host.command(&mut self.core, &mut self.mesh, command, now);
+            }
+            (_, RoleState::Member(_)) => {
+                let message = "only the host can ban, unban and kick";
+                self.core.event(NodeEvent::error(ErrorKind::Command, message));
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Moment, conn: ConnId, connected: Connected) {
+        match (connected.link, &mut self.role) {
+            (LinkKind::JoinIn, RoleState::Host(host)) => {
+                host.connected(&mut self.core, conn, connected, now);
+            }
+            (LinkKind::JoinOut, RoleState::Member(member)) => {
+                member.connected(&mut self.core, conn, connected, now);
+            }
+            (LinkKind::PeerIn | LinkKind::PeerOut, _) => {
+                self.mesh.connected(&mut self.core, conn, &connected, now);
+            }
+            _ => self.core.close(conn, CloseReason::Internal),
+        }
+    }
+
+    fn frame(&mut self, now: Moment, conn: ConnId, frame: Frame) {
+        if self.mesh.has(conn) {
+            self.mesh.frame(&mut self.core, conn, frame, now);
+            return;
+        }
+        match &mut self.role {
+            RoleState::Host(host) => host.frame(&mut self.core, &mut self.mesh, conn, frame, now),
+            RoleState::Member(member) => member.frame(&mut self.core, &mut self.mesh, conn, frame, now),
+        }
+    }
+
+    fn closed(&mut self, now: Moment, conn: ConnId, closed: &Closed) {
+        self.core.gone(conn, now);
+        if self.mesh.has(conn) {
+            self.mesh.closed(&mut self.core, conn, now);
+            return;
+        }
+        match &mut self.role {
+            RoleState::Host(host) => host.closed(&mut self.core, &mut self.mesh, conn, now),
+            RoleState::Member(member) => member.closed(&mut self.core, conn, closed, now),
+        }
+    }
+
+    fn stored(&mut self, event: StoreEvent) {
+        match (&mut self.role, event) {
+            (RoleState::Host(host), StoreEvent::Saved(token)) => host.saved(&mut self.core, token),
+            (RoleState::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
+                host.not_saved(&mut self.core, token, &message);
+            }
+            (_, StoreEvent::Failed { message, .. }) => {
+                self.core.event(NodeEvent::error(ErrorKind::Storage, &message));
+            }
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, now: Moment, timer: Timer) {
+        match (timer, &mut self.role) {
+            (Timer::Gate, _) => self.core.poll_gate(now),
+            (Timer::Leave, _) => self.finish(CloseReason::Left.into()),
+            (Timer::Pressed, _) => {}
+            (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
+            (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
+            (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn),
+            (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),
+            (Timer::Expire, _) => self.mesh.expire(&mut self.core, now),
+            (timer, RoleState::Host(host)) => host.timer(&mut self.core, &mut self.mesh, timer, now),
+            (timer, RoleState::Member(member)) => member.timer(&mut self.core, timer, now),
+        }
+    }
+
+    /// What follows from any input.
+    fn settle(&mut self, now: Moment) {
+        if self.leaving && !self.mesh.has_deliverable(&self.core) {
+            self.finish(CloseReason::Left.into());
+        }
+        if let RoleState::Member(member) = &mut self.role
+            && let Some(closed) = member.take_final()
+        {
+            self.finish(closed);
+        }
+        let _ = now;
+    }
+
+    fn leave(&mut self, now: Moment) {
+        self.leaving = true;
+        self.core.timers.set(Timer::Leave, now.instant + limits::LEAVE_TIMEOUT);
+    }
+
+    fn finish(&mut self, closed: Closed) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let goodbye = match &self.role {
+            RoleState::Host(_) => CloseReason::HostLeft,
+            RoleState::Member(_) => CloseReason::Left,
+        };
+        self.mesh.give_up(&mut self.core, closed.reason);
+        for conn in self.core.open_connections() {
+            self.core.goodbye(conn, goodbye, "");
+        }
+        let message = if closed.reason == CloseReason::Left { String::new() } else { closed.to_string() };
+        let message = crate::model::SafeText::line(&message);
+        self.core.event(NodeEvent::Left { reason: closed.reason, message });
+        self.core.outputs.push_back(Output::Finished(closed));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,822 @@
+//! Whole networks in virtual time: nodes, links that keep their order, and no I/O at all.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::*;
+use crate::{
+    api::Target,
+    model::{DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, Timestamp},
+    wire::{Communication, Hello},
+};
+
+const PASSWORD: &str = "open sesame";
+
+/// One end of a link.
+type End = (usize, ConnId);
+
+enum Delivery {
+    Frame(End, Frame),
+    Closed(End),
+}
+
+struct Sim {
+    now: Moment,
+    nodes: Vec<Node>,
+    ids: Vec<PeerId>,
+    events: Vec<Vec<NodeEvent>>,
+    finished: Vec<Option<Closed>>,
+    /// The other end of each open link.
+    links: BTreeMap<End, End>,
+    /// Links that wait for the acceptor's leave to go on: the kind at the dialler.
+    pending: BTreeMap<End, (End, LinkKind)>,
+    frozen: BTreeSet<usize>,
+    queue: VecDeque<Delivery>,
+    next: u64,
+    saved: Vec<crate::model::HostState>,
+}
+
+impl Sim {
+    fn host() -> Self {
+        Self::host_with(|_| {})
+    }
+
+    fn host_with(change: impl FnOnce(&mut HostConfig)) -> Self {
+        let mut sim = Self {
+            now: Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) },
+            nodes: Vec::new(),
+            ids: Vec::new(),
+            events: Vec::new(),
+            finished: Vec::new(),
+            links: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            frozen: BTreeSet::new(),
+            queue: VecDeque::new(),
+            next: 0,
+            saved: Vec::new(),
+        };
+        let record =
+            HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32]).unwrap();
+        let mut config = HostConfig {
+            network: Network { id: NetworkId([1; 16]), name: "lab".into() },
+            policy: Policy::default(),
+            record,
+            attempts: 3,
+            members: 250,
+            bans: Vec::new(),
+            admitted: Vec::new(),
+            join_addr: "10.0.0.1:4702".parse().unwrap(),
+            peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
+        };
+        change(&mut config);
+        sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
+        sim
+    }
+
+    fn add(&mut self, alias: &str, identity: Identity, role: RoleConfig) -> usize {
+        let index = self.nodes.len();
+        self.ids.push(identity.peer_id());
+        let config = NodeConfig {
+            alias: Alias::new(alias).unwrap(),
+            identity: Arc::new(identity),
+            seed: [u8::try_from(index % 256).unwrap(); 32],
+            cost: PasswordCost::TEST,
+            descriptors: 10_000,
+            role,
+        };
+        self.nodes.push(Node::new(config, self.now));
+        self.events.push(Vec::new());
+        self.finished.push(None);
+        self.run();
+        index
+    }
+
+    fn join_as(&mut self, alias: &str, password: &str, identity: Identity) -> usize {
+        let config = MemberConfig {
+            target: "10.0.0.1:4702".into(),
+            password: Some(Password::new(password.into())),
+            pin: None,
+            rejoin_for: limits::REJOIN_FOR,
+        };
+        self.add(alias, identity, RoleConfig::Member(Box::new(config)))
+    }
+
+    fn join(&mut self, alias: &str) -> usize {
+        let index = self.join_as(alias, PASSWORD, Identity::generate().unwrap().0);
+        self.wait(0.1);
+        index
+    }
+
+    fn conn(&mut self) -> ConnId {
+        self.next += 1;
+        ConnId(self.next)
+    }
+
+    fn ip(index: usize) -> IpAddr {
+        IpAddr::from([10, 0, 0, u8::try_from(index + 1).unwrap()])
+    }
+
+    fn open(&mut self, from: usize, to: usize, kind: LinkKind) {
+        let (near, far) = ((from, self.conn()), (to, self.conn()));
+        self.pending.insert(far, (near, kind));
+        let now = self.now;
+        self.nodes[to].handle(now, Input::Incoming(far.1, Self::ip(from)));
+        self.nodes[to].handle(now, Input::Spoke(far.1));
+        self.drain(to);
+    }
+
+    fn proceed(&mut self, far: End) {
+        let Some((near, kind)) = self.pending.remove(&far) else { return };
+        self.links.insert(near, far);
+        self.links.insert(far, near);
+        let at = |end: End| SocketAddr::new(Self::ip(end.0), 50_000);
+        for (end, other, link) in [
+            (
+                far,
+                near,
+                match kind {
+                    LinkKind::JoinOut => LinkKind::JoinIn,
+                    _ => LinkKind::PeerIn,
+                },
+            ),
+            (near, far, kind),
+        ] {
+            let secured = Secured { peer: self.ids[other.0], binding: [7; 32] };
+            let connected = Connected { link, secured, remote: at(other), listening: vec![at(end)] };
+            self.nodes[end.0].handle(self.now, Input::Connected(end.1, connected));
+        }
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(output) = self.nodes[index].poll_output() {
+            match output {
+                Output::Proceed(conn) => {
+                    let near = self.pending.get(&(index, conn)).map(|(near, _)| near.0);
+                    self.proceed((index, conn));
+                    if let Some(near) = near {
+                        self.drain(near);
+                    }
+                }
+                Output::Send(conn, bytes) => {
+                    let frame = Frame::decode(&bytes).unwrap();
+                    if let Some(other) = self.links.get(&(index, conn)) {
+                        self.queue.push_back(Delivery::Frame(*other, frame));
+                    }
+                }
+                Output::Close(conn, _) => {
+                    if let Some(other) = self.links.remove(&(index, conn)) {
+                        self.queue.push_back(Delivery::Closed(other));
+                    }
+                    if let Some((near, _)) = self.pending.remove(&(index, conn)) {
+                        self.nodes[near.0].handle(self.now, Input::JoinFailed(CloseReason::Busy.into()));
+                    }
+                    self.nodes[index].handle(self.now, Input::Closed(conn, CloseReason::Left.into()));
+                }
+                Output::Join if self.frozen.contains(&0) || self.finished[0].is_some() => {
+                    let closed = CloseReason::Unreachable.into();
+                    self.nodes[index].handle(self.now, Input::JoinFailed(closed));
+                }
+                Output::Join => self.open(index, 0, LinkKind::JoinOut),
+                Output::Dial(peer, addrs) => {
+                    assert!(!addrs.is_empty());
+                    let to = self.ids.iter().rposition(|id| *id == peer).unwrap();
+                    if self.frozen.contains(&to) || self.finished[to].is_some() {
+                        let closed = CloseReason::Unreachable.into();
+                        self.nodes[index].handle(self.now, Input::DialFailed(peer, closed));
+                    } else {
+                        self.open(index, to, LinkKind::PeerOut);
+                    }
+                }
+                Output::Prove(conn, proof, ke2) => {
+                    let answer = proof.answer(&ke2).ok();
+                    self.nodes[index].handle(self.now, Input::Proven(conn, answer));
+                }
+                Output::Register(password) => {
+                    let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
+                    self.nodes[index].handle(self.now, Input::Registered(record));
+                }
+                Output::Store(StoreCommand::SaveHost { token, state }) => {
+                    self.saved.push(*state);
+                    self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
+                }
+                Output::Event(event) => self.events[index].push(event),
+                Output::Finished(closed) => self.finished[index] = Some(closed),
+                Output::Authenticated(_) | Output::Store(_) => {}
+            }
+        }
+    }
+
+    /// Delivers everything that is on its way to somebody who is awake.
+    fn run(&mut self) {
+        loop {
+            for index in 0..self.nodes.len() {
+                if !self.frozen.contains(&index) {
+                    self.drain(index);
+                }
+            }
+            let end = |delivery: &Delivery| match delivery {
+                Delivery::Frame(end, _) | Delivery::Closed(end) => end.0,
+            };
+            let Some(at) = self.queue.iter().position(|item| !self.frozen.contains(&end(item))) else { return };
+            match self.queue.remove(at).unwrap() {
+                Delivery::Frame(end, frame) => {
+                    self.nodes[end.0].handle(self.now, Input::Frame(end.1, frame));
+                }
+                Delivery::Closed(end) => {
+                    if self.links.remove(&end).is_some() {
+                        let closed = CloseReason::ConnectionLost.into();
+                        self.nodes[end.0].handle(self.now, Input::Closed(end.1, closed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    fn wait(&mut self, seconds: f64) {
+        let until = self.now.plus(Duration::from_secs_f64(seconds));
+        loop {
+            self.run();
+            let awake = |index: &usize| !self.frozen.contains(index);
+            let next = (0..self.nodes.len())
+                .filter(awake)
+                .filter_map(|index| self.nodes[index].poll_timeout())
+                .min()
+                .filter(|at| *at <= until.instant);
+            let Some(at) = next else { break };
+            self.now = self.now.plus(at.saturating_duration_since(self.now.instant));
+            for index in 0..self.nodes.len() {
+                if !self.frozen.contains(&index) {
+                    self.nodes[index].handle_timeout(self.now);
+                }
+            }
+        }
+        self.now = until;
+        self.run();
+    }
+
+    fn command(&mut self, index: usize, command: NodeCommand) {
+        self.nodes[index].handle(self.now, Input::Command(command));
+        self.run();
+    }
+
+    fn say(&mut self, index: usize, to: &str, text: &str) {
+        let line = serde_json::json!({"cmd": "send", "to": to, "text": text, "ref": text});
+        self.command(index, serde_json::from_value(line).unwrap());
+    }
+
+    fn ban(&mut self, peer: &str) {
+        let line = serde_json::json!({"cmd": "ban", "peer": peer, "reason": "spam"});
+        self.command(0, serde_json::from_value(line).unwrap());
+    }
+
+    /// Texts that arrived.
+    fn heard(&self, index: usize) -> Vec<String> {
+        let text = |event: &NodeEvent| match event {
+            NodeEvent::Message { text, from, own: false, missed, .. } if *missed > 0 => {
+                Some(format!("{}: {text} ({missed} missed)", from.alias))
+            }
+            NodeEvent::Message { text, from, own: false, .. } => Some(format!("{}: {text}", from.alias)),
+            _ => None,
+        };
+        self.events[index].iter().filter_map(text).collect()
+    }
+
+    /// What became of our own messages: reference, recipient, status, summary.
+    fn deliveries(&self, index: usize) -> Vec<String> {
+        let line = |event: &NodeEvent| match event {
+            NodeEvent::Delivery { reference, peer, status, reason, summary, .. } => {
+                let reason = reason.map(|reason| format!(" {}", reason.code())).unwrap_or_default();
+                let reference = reference.as_deref().unwrap_or_default();
+                Some(format!("{reference} {} {status:?}{reason} {summary}", peer.alias))
+            }
+            _ => None,
+        };
+        self.events[index].iter().filter_map(line).collect()
+    }
+
+    fn roster(&self, index: usize) -> Vec<String> {
+        let names = |event: &NodeEvent| match event {
+            NodeEvent::Roster { peers, .. } => {
+                Some(peers.iter().map(|peer| peer.alias.to_string()).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        self.events[index].iter().rev().find_map(names).unwrap_or_default()
+    }
+
+    fn errors(&self, index: usize) -> Vec<String> {
+        let message = |event: &NodeEvent| match event {
+            NodeEvent::Error { message, .. } => Some(message.to_string()),
+            _ => None,
+        };
+        self.events[index].iter().filter_map(message).collect()
+    }
+
+    fn end(&self, index: usize) -> Option<CloseReason> {
+        self.finished[index].as_ref().map(|closed| closed.reason)
+    }
+
+    fn has(&self, index: usize, matches: impl Fn(&NodeEvent) -> bool) -> bool {
+        self.events[index].iter().any(matches)
+    }
+}
+
+#[test]
+fn members_are_admitted_and_talk() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["host", "ann", "bob"]);
+    }
+    sim.say(ann, "everyone", "hello");
+    sim.say(bob, "ann", "psst");
+    assert_eq!(sim.heard(0), ["ann: hello"]);
+    assert_eq!(sim.heard(bob), ["ann: hello"]);
+    assert_eq!(sim.heard(ann), ["bob: psst"]);
+    let deliveries = sim.deliveries(ann);
+    assert!(deliveries.contains(&"hello host Delivered 2/2".into()), "{deliveries:?}");
+    assert_eq!(sim.deliveries(bob).last().unwrap(), "psst ann Delivered 1/1");
+}
+
+#[test]
+fn events_of_a_join_come_in_order() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let names: Vec<&str> = sim.events[ann]
+        .iter()
+        .map(|event| match event {
+            NodeEvent::Link { .. } => "link",
+            NodeEvent::Listening { .. } => "listening",
+            NodeEvent::Authenticated { .. } => "authenticated",
+            NodeEvent::Roster { .. } => "roster",
+            NodeEvent::Heartbeat { .. } => "heartbeat",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(names, ["link", "link", "listening", "authenticated", "roster", "heartbeat"]);
+}
+
+#[test]
+fn a_wrong_password_is_counted_and_the_third_bans_the_address() {
+    let mut sim = Sim::host();
+    let mut wrong = |expected: CloseReason, words: &str| {
+        let index = sim.nodes.len();
+        let identity = Identity::generate().unwrap().0;
+        sim.ids.truncate(index);
+        let at = sim.join_as("mallory", "guess", identity);
+        sim.wait(0.1);
+        let closed = sim.finished[at].clone().unwrap();
+        assert_eq!(closed.reason, expected);
+        assert!(closed.to_string().contains(words), "{closed}");
+        // Take the node out again so that the next one has its address.
+        sim.nodes.pop();
+        sim.ids.pop();
+        sim.events.pop();
+        sim.finished.pop();
+        sim.links.retain(|end, other| end.0 != at && other.0 != at);
+        sim.queue.clear();
+    };
+    wrong(CloseReason::WrongPassword, "2 attempts are left");
+    wrong(CloseReason::WrongPassword, "1 attempt is left");
+    wrong(CloseReason::WrongPassword, "no attempts are left");
+    wrong(CloseReason::Banned, "the host has banned you (3 wrong passwords)");
+    let lefts: Vec<u32> = sim.events[0]
+        .iter()
+        .filter_map(|event| match event {
+            NodeEvent::Attempt { left, .. } => Some(*left),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lefts, [2, 1, 0]);
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::Banned { addr: Some(_), peer_id: None, .. })));
+    let lift = serde_json::json!({"cmd": "unban", "addr": "10.0.0.2"});
+    sim.command(0, serde_json::from_value(lift).unwrap());
+    let index = sim.join("mallory");
+    assert_eq!(sim.end(index), None);
+}
+
+#[test]
+fn a_ban_cuts_off_everywhere_and_lasts_until_it_is_lifted() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "everyone", "before");
+    sim.ban("bob");
+    sim.wait(0.1);
+    assert_eq!(sim.end(bob), Some(CloseReason::Banned));
+    assert!(sim.has(bob, |event| matches!(event, NodeEvent::Banned { .. })));
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+    assert!(sim.has(ann, |event| {
+        matches!(event, NodeEvent::PeerDown { peer, reason: CloseReason::Banned } if peer.alias.as_str() == "bob")
+    }));
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::CutOff { by: 1, of: 1, .. })));
+    let open = |index: usize| sim.links.keys().filter(|end| end.0 == index).count();
+    assert_eq!(open(bob), 0, "no link of the banned peer is left");
+    assert_eq!(sim.saved.last().unwrap().bans.len(), 1, "kept");
+    let lift = serde_json::json!({"cmd": "unban", "peer": "bob"});
+    sim.command(0, serde_json::from_value(lift).unwrap());
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::Unbanned { .. })));
+    assert!(sim.saved.last().unwrap().bans.is_empty());
+    let again = sim.join("bob");
+    assert_eq!(sim.end(again), None);
+}
+
+#[test]
+fn a_banned_key_does_not_come_back_by_itself() {
+    let mut sim = Sim::host();
+    let (identity, bytes) = Identity::generate().unwrap();
+    let bob = sim.join_as("bob", PASSWORD, identity);
+    sim.wait(0.1);
+    sim.ban("bob");
+    sim.wait(1.0);
+    assert_eq!(sim.end(bob), Some(CloseReason::Banned));
+    let again = sim.join_as("rob", PASSWORD, Identity::from_pkcs8(&bytes).unwrap());
+    sim.wait(0.1);
+    assert_eq!(sim.end(again), Some(CloseReason::Banned));
+}
+
+#[test]
+fn a_kicked_member_may_join_again_with_the_password() {
+    let mut sim = Sim::host();
+    let (identity, bytes) = Identity::generate().unwrap();
+    let bob = sim.join_as("bob", PASSWORD, identity);
+    sim.wait(0.1);
+    let kick = serde_json::json!({"cmd": "kick", "peer": "bob", "reason": "too loud"});
+    sim.command(0, serde_json::from_value(kick).unwrap());
+    assert_eq!(sim.end(bob), Some(CloseReason::Kicked));
+    assert!(sim.errors(bob)[0].contains("too loud"));
+    let wrong = sim.join_as("bob", "guess", Identity::from_pkcs8(&bytes).unwrap());
+    sim.wait(0.1);
+    assert_eq!(sim.end(wrong), Some(CloseReason::WrongPassword), "the key is forgotten");
+    let again = sim.join_as("bob", PASSWORD, Identity::from_pkcs8(&bytes).unwrap());
+    sim.wait(0.1);
+    assert_eq!(sim.end(again), None);
+}
+
+#[test]
+fn only_the_host_bans() {
+    let mut sim = Sim::host();
+    let (ann, _) = (sim.join("ann"), sim.join("bob"));
+    let ban = serde_json::json!({"cmd": "ban", "peer": "bob"});
+    sim.command(ann, serde_json::from_value(ban).unwrap());
+    assert_eq!(sim.errors(ann), ["only the host can ban, unban and kick"]);
+    assert_eq!(sim.roster(0).len(), 3);
+    sim.ban("host");
+    assert!(sim.errors(0)[0].contains("cannot ban itself"));
+}
+
+#[test]
+fn a_silent_member_is_removed_and_comes_back_without_a_password() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.wait(3.0);
+    sim.frozen.insert(bob);
+    sim.wait(7.0);
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::Heartbeat { state: Liveness::Suspect, .. })));
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+    sim.say(ann, "everyone", "for bob too");
+    sim.wait(6.0);
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+    assert!(sim.has(ann, |event| {
+        matches!(event, NodeEvent::PeerDown { reason: CloseReason::HeartbeatTimeout, .. })
+    }));
+    sim.wait(20.0);
+    sim.frozen.clear();
+    sim.wait(2.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["host", "ann", "bob"]);
+    }
+    assert_eq!(sim.end(bob), None);
+    assert_eq!(sim.heard(bob), ["ann: for bob too"], "what waited arrived");
+    assert_eq!(sim.deliveries(ann).last().unwrap(), "for bob too bob Delivered 2/2");
+}
+
+#[test]
+fn four_seconds_of_silence_change_nothing() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.wait(3.0);
+    sim.frozen.insert(bob);
+    sim.wait(4.0);
+    sim.frozen.clear();
+    sim.wait(10.0);
+    let down = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { .. });
+    for index in [0, ann, bob] {
+        assert!(!sim.has(index, down));
+    }
+}
+
+#[test]
+fn a_host_that_slept_finds_its_members_again() {
+    let mut sim = Sim::host();
+    let (ann, _) = (sim.join("ann"), sim.join("bob"));
+    sim.wait(3.0);
+    sim.frozen.insert(0);
+    sim.wait(30.0);
+    assert!(sim.has(ann, |event| matches!(event, NodeEvent::Link { state: crate::api::LinkState::Waiting, .. })));
+    sim.frozen.clear();
+    sim.wait(8.0);
+    assert_eq!(sim.roster(0), ["host", "ann", "bob"]);
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+    sim.say(ann, "everyone", "back");
+    assert_eq!(sim.heard(0), ["ann: back"]);
+}
+
+#[test]
+fn a_member_gives_up_on_a_lost_host_in_the_end() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.command(0, NodeCommand::Leave);
+    assert_eq!(sim.end(0), Some(CloseReason::Left));
+    assert!(sim.errors(ann)[0].contains("the host left and closed the network"));
+    sim.wait(599.0);
+    assert_eq!(sim.end(ann), None);
+    sim.wait(2.0);
+    assert_eq!(sim.end(ann), Some(CloseReason::HostLost));
+}
+
+#[test]
+fn leaving_is_seen_and_what_is_on_its_way_arrives() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "everyone", "bye");
+    sim.command(ann, NodeCommand::Leave);
+    sim.wait(0.2);
+    assert_eq!(sim.end(ann), Some(CloseReason::Left));
+    assert!(matches!(sim.events[ann].last(), Some(NodeEvent::Left { reason: CloseReason::Left, .. })));
+    assert_eq!(sim.heard(bob), ["ann: bye"]);
+    assert!(sim.has(bob, |event| matches!(event, NodeEvent::PeerDown { reason: CloseReason::Left, .. })));
+}
+
+#[test]
+fn leaving_does_not_wait_for_a_stalled_peer_and_says_what_did_not_arrive() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.frozen.insert(bob);
+    sim.say(ann, "bob", "are you there");
+    sim.command(ann, NodeCommand::Leave);
+    assert_eq!(sim.end(ann), None);
+    sim.wait(2.1);
+    assert_eq!(sim.end(ann), Some(CloseReason::Left));
+    assert_eq!(sim.deliveries(ann), ["are you there bob Queued 0/1", "are you there bob Failed left 0/1"]);
+}
+
+#[test]
+fn aliases_are_unique_and_bound_to_keys() {
+    let mut sim = Sim::host();
+    sim.join("bob");
+    for (alias, words) in [("bob", "belongs to another member"), ("bоb", "looks like \"bob\""), ("Host", "looks like")]
+    {
+        let index = sim.join(alias);
+        assert_eq!(sim.end(index), Some(CloseReason::AliasTaken), "{alias}");
+        assert!(sim.errors(index)[0].contains(words), "{:?}", sim.errors(index));
+    }
+}
+
+#[test]
+fn a_full_network_refuses() {
+    let mut sim = Sim::host_with(|config| config.members = 2);
+    sim.join("ann");
+    let bob = sim.join("bob");
+    assert_eq!(sim.end(bob), Some(CloseReason::NetworkFull));
+}
+
+#[test]
+fn a_host_with_another_key_is_a_hard_stop() {
+    let mut sim = Sim::host();
+    let config = MemberConfig {
+        target: "10.0.0.1:4702".into(),
+        password: Some(Password::new(PASSWORD.into())),
+        pin: Some(PeerId([9; 32])),
+        rejoin_for: limits::REJOIN_FOR,
+    };
+    let identity = Identity::generate().unwrap().0;
+    let ann = sim.add("ann", identity, RoleConfig::Member(Box::new(config)));
+    assert_eq!(sim.end(ann), Some(CloseReason::KeyChanged));
+    assert_eq!(sim.roster(0), ["host"]);
+}
+
+#[test]
+fn the_newer_of_two_sessions_with_one_key_wins() {
+    let mut sim = Sim::host();
+    let (identity, bytes) = Identity::generate().unwrap();
+    let first = sim.join_as("bob", PASSWORD, identity);
+    sim.wait(0.1);
+    let second = sim.join_as("bob", PASSWORD, Identity::from_pkcs8(&bytes).unwrap());
+    sim.wait(0.1);
+    assert_eq!(sim.end(first), Some(CloseReason::Superseded));
+    assert_eq!(sim.end(second), None);
+    assert_eq!(sim.roster(0), ["host", "bob"]);
+}
+
+#[test]
+fn texts_are_bounded_and_recipients_must_exist() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.say(ann, "everyone", "");
+    sim.say(ann, "everyone", &"x".repeat(limits::TEXT_BYTES + 1));
+    sim.say(ann, "nobody", "hi");
+    sim.say(ann, "ann", "hi");
+    let errors = sim.errors(ann);
+    assert_eq!(errors.len(), 4);
+    assert!(errors[1].contains("16385 bytes, at most 16384"));
+    sim.say(ann, "everyone", &"x".repeat(limits::TEXT_BYTES));
+    assert_eq!(sim.heard(0).len(), 1);
+}
+
+#[test]
+fn five_thousand_messages_arrive_in_order_and_once() {
+    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0 };
+    let mut sim = Sim::host_with(|config| config.policy = policy);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    for number in 0..5000 {
+        sim.say(ann, "everyone", &number.to_string());
+    }
+    let expected: Vec<String> = (0..5000).map(|number| format!("ann: {number}")).collect();
+    assert_eq!(sim.heard(0), expected);
+    assert_eq!(sim.heard(bob), expected);
+}
+
+#[test]
+fn a_flood_is_slowed_down_and_delays_only_its_author() {
+    let policy = Policy { rate: 100, burst: 10, rate_bytes: 0 };
+    let mut sim = Sim::host_with(|config| config.policy = policy);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    for number in 0..200 {
+        sim.say(ann, "bob", &number.to_string());
+    }
+    assert_eq!(sim.heard(bob).len(), 10, "the burst");
+    sim.say(0, "bob", "prompt");
+    assert_eq!(sim.heard(bob).last().unwrap(), "host: prompt");
+    sim.wait(1.0);
+    assert!((105..=115).contains(&sim.heard(bob).len()), "{}", sim.heard(bob).len());
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob).len(), 201, "nothing was dropped");
+    assert_eq!(sim.deliveries(ann).iter().filter(|line| line.contains("Delivered")).count(), 200);
+}
+
+#[test]
+fn what_waits_for_a_stalled_member_is_bounded_and_nobody_else_waits() {
+    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0 };
+    let mut sim = Sim::host_with(|config| config.policy = policy);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.frozen.insert(bob);
+    for number in 0..1500 {
+        sim.say(ann, "everyone", &number.to_string());
+    }
+    assert_eq!(sim.heard(0).len(), 1500);
+    let failed = sim.deliveries(ann).iter().filter(|line| line.contains("Failed queue_full")).count();
+    assert_eq!(failed, 500);
+    sim.frozen.clear();
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob).len(), 1000);
+}
+
+#[test]
+fn a_lost_delta_is_asked_for_again() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let end = *sim.links.keys().find(|end| end.0 == ann).unwrap();
+    let delta = crate::wire::RosterDelta {
+        from: 90,
+        to: 91,
+        removed: Vec::new(),
+        updated: Vec::new(),
+        signature: [0; 64],
+    };
+    sim.wait(1.0);
+    sim.queue.push_back(Delivery::Frame(end, Frame::RosterDelta(delta)));
+    sim.run();
+    let before = sim.events[ann].len();
+    sim.wait(0.1);
+    assert_eq!(sim.events[ann].len(), before, "the whole came and changed nothing");
+    sim.join("bob");
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"], "and deltas are taken on again");
+}
+
+#[test]
+fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "bob", "hi");
+    let bob_end = *sim.links.keys().filter(|end| end.0 == bob).next_back().unwrap();
+    let id = |author: PeerId| MessageId { author, epoch: 1, to: Recipient::Everyone, sequence: 1 };
+    let forged = |author| {
+        Frame::Communication(Communication {
+            id: id(author),
+            sent_at: Timestamp(0),
+            text: "forged".into(),
+            signature: None,
+        })
+    };
+    let host = sim.ids[0];
+    sim.queue.push_back(Delivery::Frame(bob_end, forged(host)));
+    sim.run();
+    assert_eq!(sim.heard(bob), ["ann: hi"]);
+    assert!(!sim.links.contains_key(&bob_end), "the link is cut");
+    sim.say(ann, "bob", "again");
+    assert_eq!(sim.heard(bob), ["ann: hi", "ann: again"], "a new one works");
+
+    let stranger = Identity::generate().unwrap().0;
+    let near = (99, sim.conn());
+    let far = (bob, sim.conn());
+    sim.links.insert(far, near);
+    let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
+    let remote = "10.0.0.99:1".parse().unwrap();
+    let connected = Connected { link: LinkKind::PeerIn, secured, remote, listening: Vec::new() };
+    sim.nodes[bob].handle(sim.now, Input::Connected(far.1, connected));
+    sim.nodes[bob].handle(sim.now, Input::Frame(far.1, Frame::PeerHello(NetworkId([1; 16]))));
+    sim.nodes[bob].handle(sim.now, Input::Frame(far.1, forged(stranger.peer_id())));
+    sim.queue.clear();
+    sim.drain(bob);
+    assert_eq!(sim.heard(bob).len(), 2, "a stranger is not heard");
+}
+
+#[test]
+fn a_joiner_that_breaks_the_sequence_is_sent_away_and_charged_only_when_challenged() {
+    let mut sim = Sim::host();
+    let far = (0, sim.conn());
+    let near = (99, sim.conn());
+    sim.links.insert(far, near);
+    let stranger = Identity::generate().unwrap().0;
+    let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
+    let remote = "10.0.0.99:1".parse().unwrap();
+    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
+    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Beat(1)));
+    sim.queue.clear();
+    while let Some(output) = sim.nodes[0].poll_output() {
+        if let Output::Close(conn, reason) = output {
+            assert_eq!((conn, reason), (far.1, CloseReason::ProtocolError));
+        }
+    }
+    let hello = Hello { alias: "x".into(), addrs: Vec::new(), ke1: vec![0; 96] };
+    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Hello(hello)));
+    assert!(sim.nodes[0].poll_output().is_none(), "nothing more is taken from it");
+    assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
+}
+
+#[test]
+fn the_host_changes_the_password_and_members_stay() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.command(0, NodeCommand::SetPassword(Password::new("new one".into())));
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::PasswordChanged)));
+    let bob = sim.join("bob");
+    assert_eq!(sim.end(bob), Some(CloseReason::WrongPassword));
+    let carol = sim.join_as("carol", "new one", Identity::generate().unwrap().0);
+    sim.wait(0.1);
+    assert_eq!(sim.end(carol), None);
+    assert_eq!(sim.roster(ann), ["host", "ann", "carol"]);
+}
+
+#[test]
+fn fifty_join_at_once_and_all_rosters_are_equal() {
+    let mut sim = Sim::host();
+    for number in 0..50 {
+        sim.join_as(&format!("peer{number}"), PASSWORD, Identity::generate().unwrap().0);
+    }
+    sim.wait(1.0);
+    let whole = sim.roster(0);
+    assert_eq!(whole.len(), 51);
+    for index in 0..=50 {
+        assert_eq!(sim.roster(index), whole);
+    }
+    sim.say(7, "everyone", "hi all");
+    assert!(sim.deliveries(7).last().unwrap().ends_with("Delivered 50/50"));
+}
+
+#[test]
+fn an_idle_peer_link_is_closed_and_opened_again_when_needed() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "bob", "one");
+    let links = |sim: &Sim| sim.links.keys().filter(|end| end.0 == bob).count();
+    assert_eq!(links(&sim), 2);
+    sim.wait(61.0);
+    assert_eq!(links(&sim), 1, "only the join link is left");
+    sim.say(ann, "bob", "two");
+    assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+}
+
+#[test]
+fn two_that_dial_each_other_at_once_lose_nothing() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    let send = |to: PeerId| NodeCommand::Send {
+        to: Target::from(Recipient::Peer(to)),
+        text: "hi".into(),
+        reference: None,
+    };
+    let (ann_id, bob_id) = (sim.ids[ann], sim.ids[bob]);
+    sim.nodes[ann].handle(sim.now, Input::Command(send(bob_id)));
+    sim.nodes[bob].handle(sim.now, Input::Command(send(ann_id)));
+    sim.run();
+    assert_eq!(sim.heard(bob), ["ann: hi"]);
+    assert_eq!(sim.heard(ann), ["bob: hi"]);
+    for index in [ann, bob] {
+        let delivered = |event: &NodeEvent| {
+            matches!(event, NodeEvent::Delivery { status: DeliveryStatus::Delivered, .. })
+        };
+        assert!(sim.has(index, delivered));
+    }
+}
