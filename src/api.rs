@@ -359,6 +359,8 @@ pub enum StoreCommand {
         /// What was typed to reach it.
         target: String,
     },
+    /// Answers with [`StoreEvent::Recents`].
+    Recents,
 }
 
 /// What the store did.

@@ -77,7 +77,10 @@ mod tests {
         };
         let refuses = |ban: &Ban, addr: &str| ban.refuses(&PeerId([0; 32]), addr.parse().unwrap());
         assert!(refuses(&ban("10.0.0.1"), "10.0.0.1"));
-        assert!(refuses(&ban("10.0.0.1"), "::ffff:10.0.0.1"), "the same address, seen on a dual-stack socket");
+        assert!(
+            refuses(&ban("10.0.0.1"), "::ffff:10.0.0.1"),
+            "the same address, seen on a dual-stack socket"
+        );
         assert!(!refuses(&ban("10.0.0.1"), "10.0.0.2"));
         assert!(refuses(&ban("2001:db8::1"), "2001:db8::2"));
         assert!(!refuses(&ban("2001:db8::1"), "2001:db8:0:1::1"));

@@ -142,9 +142,15 @@ pub const COMMANDS_WAITING: usize = 256;
 pub const EVENTS_WAITING: usize = 4096;
 /// Connections that listeners may hand over at once.
 pub const CONNECTIONS_WAITING: usize = 64;
+/// Time that a closed link waits for the other end to close too, so that its last words arrive.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Commands that the store may have waiting.
+pub const STORE_COMMANDS: usize = 1024;
 /// Time for goodbyes and what is in flight when a session ends.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Descriptors that the process asks the system for: a full mesh of [`MEMBERS_MAX`] and the strangers beside it.
+pub const DESCRIPTORS: u64 = 8192;
 /// Networks that the launch screen remembers.
 pub const RECENTS: usize = 32;
 /// Messages that the log of one conversation holds in memory; the oldest go first.

@@ -62,7 +62,11 @@ impl FromStr for PeerId {
 
 impl Serialize for PeerId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 
@@ -145,9 +149,8 @@ impl Alias {
     }
 
     fn looks_like_text(&self, other: &str) -> bool {
-        let skeleton = |text: &str| -> String {
-            unicode_security::confusable_detection::skeleton(text).collect()
-        };
+        let skeleton =
+            |text: &str| -> String { unicode_security::confusable_detection::skeleton(text).collect() };
         skeleton(&self.0) == skeleton(other)
             || skeleton(&self.0.to_lowercase()) == skeleton(&other.to_lowercase())
     }

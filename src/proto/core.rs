@@ -19,9 +19,7 @@ use super::{
 };
 use crate::{
     api::{NodeEvent, PeerName},
-    model::{
-        Alias, CloseReason, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry, limits,
-    },
+    model::{Alias, CloseReason, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry, limits},
     security::{Identity, PasswordCost},
     wire::{Frame, Refusal},
 };

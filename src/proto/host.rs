@@ -536,13 +536,7 @@ impl Host {
         core.event(NodeEvent::Admission { bans, attempts });
     }
 
-    pub(super) fn command(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        command: NodeCommand,
-        now: Moment,
-    ) {
+    pub(super) fn command(&mut self, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
         command::run(self, core, mesh, command, now);
     }
 }

@@ -143,12 +143,7 @@ mod tests {
     }
 
     fn message(sequence: u64, size: usize) -> Communication {
-        Communication {
-            id: id(1, sequence),
-            sent_at: Timestamp(0),
-            text: "x".repeat(size),
-            signature: None,
-        }
+        Communication { id: id(1, sequence), sent_at: Timestamp(0), text: "x".repeat(size), signature: None }
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     api::{NodeEvent, Target},
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, MessageId, Moment, NetworkId, PeerId, Policy, Recipient, SafeText,
-        SendError, Summary, limits,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, MessageId, Moment, NetworkId, PeerId, Policy,
+        Recipient, SafeText, SendError, Summary, limits,
     },
     security::sign,
     wire::{Ack, Communication, Frame},
@@ -175,8 +175,7 @@ impl Mesh {
         }
         for peer in recipients {
             let state = self.peer(peer, &core.policy, now.instant);
-            let outgoing =
-                Outgoing { tally, everyone, sequence, frame: frame.clone(), since: now.instant };
+            let outgoing = Outgoing { tally, everyone, sequence, frame: frame.clone(), since: now.instant };
             if state.outbox.push(outgoing).is_err() {
                 self.settle(core, tally, peer, Err(CloseReason::QueueFull));
                 continue;
@@ -232,13 +231,7 @@ impl Mesh {
             state.dialling = false;
             state.answered_at = Some(connected.remote);
         }
-        let link = PeerLink {
-            peer,
-            kind: connected.link,
-            hello_sent: false,
-            hello: None,
-            used: now.instant,
-        };
+        let link = PeerLink { peer, kind: connected.link, hello_sent: false, hello: None, used: now.instant };
         self.links.insert(conn, link);
         if core.is_member(&peer) {
             self.greet(core, conn, now);
@@ -262,7 +255,8 @@ impl Mesh {
     }
 
     fn up(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
-        let Some(PeerLink { peer, hello_sent: true, hello: Some(network), .. }) = self.links.get(&conn) else {
+        let Some(PeerLink { peer, hello_sent: true, hello: Some(network), .. }) = self.links.get(&conn)
+        else {
             return;
         };
         if core.network.as_ref().map(|network| &network.id) != Some(network) {

@@ -38,7 +38,8 @@ use self::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{
-        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, Moment, Network, Password, PeerId, Policy, limits,
+        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, Moment, Network, Password, PeerId, Policy,
+        limits,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, tls::Secured},
     wire::Frame,

@@ -152,8 +152,8 @@ impl Outbox {
     /// True when the recipient takes messages, only slower than they come: whoever sends had better wait.
     #[must_use]
     pub fn is_pressed(&self, now: Instant) -> bool {
-        let much = self.queue.len() > limits::UNDELIVERED_MESSAGES / 2
-            || self.bytes > limits::UNDELIVERED_BYTES / 2;
+        let much =
+            self.queue.len() > limits::UNDELIVERED_MESSAGES / 2 || self.bytes > limits::UNDELIVERED_BYTES / 2;
         let progressing = |at: Instant| now.saturating_duration_since(at) < limits::PROGRESS;
         much && self.progressed.is_some_and(progressing)
     }

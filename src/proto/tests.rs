@@ -216,7 +216,9 @@ impl Sim {
             let end = |delivery: &Delivery| match delivery {
                 Delivery::Frame(end, _) | Delivery::Closed(end) => end.0,
             };
-            let Some(at) = self.queue.iter().position(|item| !self.frozen.contains(&end(item))) else { return };
+            let Some(at) = self.queue.iter().position(|item| !self.frozen.contains(&end(item))) else {
+                return;
+            };
             match self.queue.remove(at).unwrap() {
                 Delivery::Frame(end, frame) => {
                     self.nodes[end.0].handle(self.now, Input::Frame(end.1, frame));
@@ -334,7 +336,7 @@ fn members_are_admitted_and_talk() {
     assert_eq!(sim.heard(bob), ["ann: hello"]);
     assert_eq!(sim.heard(ann), ["bob: psst"]);
     let deliveries = sim.deliveries(ann);
-    assert!(deliveries.contains(&"hello host Delivered 2/2".into()), "{deliveries:?}");
+    assert!(deliveries.last().unwrap().ends_with("Delivered 2/2"), "{deliveries:?}");
     assert_eq!(sim.deliveries(bob).last().unwrap(), "psst ann Delivered 1/1");
 }
 
@@ -512,7 +514,9 @@ fn a_host_that_slept_finds_its_members_again() {
     sim.wait(3.0);
     sim.frozen.insert(0);
     sim.wait(30.0);
-    assert!(sim.has(ann, |event| matches!(event, NodeEvent::Link { state: crate::api::LinkState::Waiting, .. })));
+    assert!(
+        sim.has(ann, |event| matches!(event, NodeEvent::Link { state: crate::api::LinkState::Waiting, .. }))
+    );
     sim.frozen.clear();
     sim.wait(8.0);
     assert_eq!(sim.roster(0), ["host", "ann", "bob"]);
@@ -564,7 +568,8 @@ fn leaving_does_not_wait_for_a_stalled_peer_and_says_what_did_not_arrive() {
 fn aliases_are_unique_and_bound_to_keys() {
     let mut sim = Sim::host();
     sim.join("bob");
-    for (alias, words) in [("bob", "belongs to another member"), ("bоb", "looks like \"bob\""), ("Host", "looks like")]
+    for (alias, words) in
+        [("bob", "belongs to another member"), ("bоb", "looks like \"bob\""), ("Host", "looks like")]
     {
         let index = sim.join(alias);
         assert_eq!(sim.end(index), Some(CloseReason::AliasTaken), "{alias}");

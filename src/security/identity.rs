@@ -37,8 +37,8 @@ pub struct Identity {
 impl Identity {
     /// Draws a new key. The bytes are its PKCS#8 form, wiped when dropped.
     pub fn generate() -> Result<(Self, Zeroizing<Vec<u8>>), IdentityError> {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-            .map_err(|_| IdentityError::NoRandomness)?;
+        let document =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| IdentityError::NoRandomness)?;
         let bytes = Zeroizing::new(document.as_ref().to_vec());
         Ok((Self::from_pkcs8(&bytes)?, bytes))
     }
@@ -46,8 +46,7 @@ impl Identity {
     /// Reads a key in PKCS#8 form.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, IdentityError> {
         let pair = Ed25519KeyPair::from_pkcs8(bytes).map_err(|_| IdentityError::NotAKey)?;
-        let signer =
-            any_eddsa_type(&PrivatePkcs8KeyDer::from(bytes)).map_err(|_| IdentityError::NotAKey)?;
+        let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(bytes)).map_err(|_| IdentityError::NotAKey)?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| IdentityError::NotAKey)?;
         let peer_id = PeerId(public);
         let certificate = CertificateDer::from(spki(&peer_id).to_vec());

@@ -83,10 +83,8 @@ impl HostRecord {
         let server = ServerRegistration::start(&setup, client.message, CREDENTIAL).map_err(hide)?;
         let ksf = cost.argon2()?;
         let parameters = ClientRegistrationFinishParameters::new(identifiers(), Some(&ksf));
-        let upload = client
-            .state
-            .finish(&mut rng, password.as_bytes(), server.message, parameters)
-            .map_err(hide)?;
+        let upload =
+            client.state.finish(&mut rng, password.as_bytes(), server.message, parameters).map_err(hide)?;
         Ok(Self { setup, registration: ServerRegistration::finish(upload.message) })
     }
 
@@ -191,10 +189,8 @@ impl JoinProof {
         let parameters = ClientLoginFinishParameters::new(Some(&self.context), identifiers(), Some(&ksf));
         let challenge = CredentialResponse::deserialize(ke2).map_err(hide)?;
         let mut rng = ChaCha20Rng::from_seed(self.seed);
-        let finished = self
-            .login
-            .finish(&mut rng, self.password.as_bytes(), challenge, parameters)
-            .map_err(hide)?;
+        let finished =
+            self.login.finish(&mut rng, self.password.as_bytes(), challenge, parameters).map_err(hide)?;
         Ok(finished.message.serialize().to_vec())
     }
 }
@@ -258,7 +254,11 @@ mod tests {
             "keys and links differ on the two sides of the relay"
         );
         assert!(
-            !run("open sesame", join_context(&[7; 32], &host, &joiner), join_context(&[8; 32], &host, &joiner)),
+            !run(
+                "open sesame",
+                join_context(&[7; 32], &host, &joiner),
+                join_context(&[8; 32], &host, &joiner)
+            ),
             "even with the same keys the links differ"
         );
     }

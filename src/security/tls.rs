@@ -126,7 +126,9 @@ pub fn why(error: &Error) -> CloseReason {
             }
             _ => CloseReason::NotPyile,
         },
-        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => CloseReason::KeyChanged,
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            CloseReason::KeyChanged
+        }
         _ => CloseReason::NotPyile,
     }
 }

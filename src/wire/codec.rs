@@ -1,6 +1,12 @@
 //! Bytes to frames and back: tokio-util's length-delimited codec with a limit that follows the phase of the link.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
@@ -19,31 +25,43 @@ pub enum DecodeError {
     Frame(#[from] RecvError),
 }
 
+/// How many bytes a frame may have now. Shared, so that it takes effect in the middle of reading.
+#[derive(Debug, Clone)]
+pub struct FrameLimit(Arc<AtomicUsize>);
+
+impl FrameLimit {
+    /// For a link whose other end is not authenticated.
+    #[must_use]
+    pub fn before() -> Self {
+        Self(Arc::new(AtomicUsize::new(limits::FRAME_BEFORE)))
+    }
+
+    /// For a link to a peer that this side has chosen.
+    #[must_use]
+    pub fn after() -> Self {
+        let limit = Self::before();
+        limit.authenticated();
+        limit
+    }
+
+    /// The other end is authenticated now.
+    pub fn authenticated(&self) {
+        self.0.store(limits::FRAME_AFTER, Ordering::Release);
+    }
+}
+
 /// Cuts a stream into frames and decodes them.
 #[derive(Debug)]
 pub struct FrameCodec {
     lengths: LengthDelimitedCodec,
+    limit: FrameLimit,
 }
 
 impl FrameCodec {
-    /// A codec that takes frames of at most `limit` bytes.
+    /// A codec that follows `limit`.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        let lengths = LengthDelimitedCodec::builder().max_frame_length(limit).new_codec();
-        Self { lengths }
-    }
-
-    /// Takes frames of at most `limit` bytes from now on.
-    pub fn set_limit(&mut self, limit: usize) {
-        if self.lengths.max_frame_length() != limit {
-            self.lengths.set_max_frame_length(limit);
-        }
-    }
-}
-
-impl Default for FrameCodec {
-    fn default() -> Self {
-        Self::new(limits::FRAME_BEFORE)
+    pub fn new(limit: FrameLimit) -> Self {
+        Self { lengths: LengthDelimitedCodec::new(), limit }
     }
 }
 
@@ -52,13 +70,16 @@ impl Decoder for FrameCodec {
     type Error = DecodeError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        self.lengths.set_max_frame_length(self.limit.0.load(Ordering::Acquire));
         // The codec only says that a length is too great while it still stands at the front of `src`.
         let head = src.get(..4).and_then(|head| <[u8; 4]>::try_from(head).ok());
         let frame = self.lengths.decode(src).map_err(|error| match head {
-            Some(head) if error.kind() == io::ErrorKind::InvalidData => DecodeError::Frame(RecvError::TooLong {
-                found: usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX),
-                limit: self.lengths.max_frame_length(),
-            }),
+            Some(head) if error.kind() == io::ErrorKind::InvalidData => {
+                DecodeError::Frame(RecvError::TooLong {
+                    found: usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX),
+                    limit: self.lengths.max_frame_length(),
+                })
+            }
             _ => DecodeError::Io(error),
         })?;
         match frame {
@@ -72,6 +93,7 @@ impl Encoder<Bytes> for FrameCodec {
     type Error = io::Error;
 
     fn encode(&mut self, frame: Bytes, dst: &mut BytesMut) -> io::Result<()> {
+        self.lengths.set_max_frame_length(limits::FRAME_AFTER);
         self.lengths.encode(frame, dst)
     }
 }
@@ -86,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_giant_length_is_refused_before_it_costs_memory() {
-        let mut codec = FrameCodec::default();
+        let mut codec = FrameCodec::new(FrameLimit::before());
         let mut buffer = BytesMut::from(&u32::MAX.to_be_bytes()[..]);
         let error = codec.decode(&mut buffer).unwrap_err().to_string();
         assert_eq!(error, "a frame of 4294967295 bytes, at most 1024 are allowed here");
@@ -96,7 +118,7 @@ mod tests {
     #[test]
     fn one_byte_at_a_time() {
         let mut bytes = BytesMut::new();
-        let mut codec = FrameCodec::default();
+        let mut codec = FrameCodec::new(FrameLimit::before());
         codec.encode(Frame::Beat(300).encode(), &mut bytes).unwrap();
         let mut buffer = BytesMut::new();
         let (last, first) = bytes.split_last().unwrap();
@@ -113,12 +135,12 @@ mod tests {
         let frame = vec![99; 2000];
         let mut bytes = 2000_u32.to_be_bytes().to_vec();
         bytes.extend(frame);
-        let mut codec = FrameCodec::default();
+        let mut codec = FrameCodec::new(FrameLimit::before());
         assert!(matches!(
             decode(&mut codec, &bytes),
             Err(DecodeError::Frame(RecvError::TooLong { found: 2000, limit: limits::FRAME_BEFORE }))
         ));
-        codec.set_limit(limits::FRAME_AFTER);
+        codec.limit.authenticated();
         assert!(matches!(decode(&mut codec, &bytes), Err(DecodeError::Frame(RecvError::UnknownTag(99)))));
     }
 }

@@ -32,9 +32,10 @@
 pub mod codec;
 pub mod frame;
 
-pub use codec::FrameCodec;
+pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, Hello, Refusal, Removal, RosterDelta, RosterPage,
+    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, Hello, Refusal, Removal, RosterDelta,
+    RosterPage,
 };
 
 /// ALPN of the join link, version 1.

@@ -25,7 +25,9 @@ fn hostile_characters_become_visible_marks() {
 
 #[test]
 fn scripts_and_emoji_keep_their_joiners() {
-    for text in ["👩\u{200D}👩\u{200D}👧", "❤\u{FE0F}", "می\u{200C}خواهم", "🏳\u{FE0F}\u{200D}🌈", "naïve 日本語"] {
+    for text in
+        ["👩\u{200D}👩\u{200D}👧", "❤\u{FE0F}", "می\u{200C}خواهم", "🏳\u{FE0F}\u{200D}🌈", "naïve 日本語"]
+    {
         assert_eq!(clean(text), text);
     }
     assert_eq!(clean("a\u{200D}b"), "a\u{FFFD}b", "a joiner between Latin letters only hides");

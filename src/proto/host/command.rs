@@ -153,5 +153,7 @@ fn key_named(host: &Host, core: &Core, name: &PeerName) -> Result<PeerId, String
         PeerName::Id(key) => Some(*key),
         PeerName::Alias(alias) => core.member_named(name).or_else(|| host.admission.key_of(alias)),
     };
-    key.ok_or_else(|| format!("nobody called \"{name}\" is known here; the names of all are in the peer list"))
+    key.ok_or_else(|| {
+        format!("nobody called \"{name}\" is known here; the names of all are in the peer list")
+    })
 }

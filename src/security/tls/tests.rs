@@ -12,7 +12,10 @@ fn identity() -> Identity {
     Identity::generate().unwrap().0
 }
 
-fn handshake(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<(Secured, Secured), CloseReason> {
+fn handshake(
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+) -> Result<(Secured, Secured), CloseReason> {
     let mut client = ClientConnection::new(client, server_name()).unwrap();
     let mut server = ServerConnection::new(server).unwrap();
     let mut failed = None;
@@ -49,11 +52,9 @@ fn both_ends_prove_their_keys_and_share_the_binding() {
     assert_eq!(at_joiner.peer, host.peer_id());
     assert_eq!(at_host.peer, joiner.peer_id());
     assert_eq!(at_joiner.binding, at_host.binding);
-    let (again, _) = handshake(
-        client_config(&joiner, JOIN_ALPN, None).unwrap(),
-        server_config(&host, JOIN_ALPN).unwrap(),
-    )
-    .unwrap();
+    let (again, _) =
+        handshake(client_config(&joiner, JOIN_ALPN, None).unwrap(), server_config(&host, JOIN_ALPN).unwrap())
+            .unwrap();
     assert_ne!(at_joiner.binding, again.binding, "each link has a binding of its own");
 }
 
@@ -71,10 +72,8 @@ fn a_dialler_insists_on_the_key_it_means() {
 fn another_version_or_kind_of_link_is_refused() {
     let (host, joiner) = (identity(), identity());
     for alpn in [b"pyile-join/2", PEER_ALPN] {
-        let result = handshake(
-            client_config(&joiner, alpn, None).unwrap(),
-            server_config(&host, JOIN_ALPN).unwrap(),
-        );
+        let result =
+            handshake(client_config(&joiner, alpn, None).unwrap(), server_config(&host, JOIN_ALPN).unwrap());
         assert_eq!(result, Err(CloseReason::IncompatibleVersion));
     }
 }

@@ -103,10 +103,7 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::Ack(Ack { first: id(Recipient::Everyone), last: 9 }),
             format!("16 {ann} ac02 00 07 09"), // first message, last sequence
         ),
-        (
-            Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }),
-            "1e 01 00".into(),
-        ),
+        (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
     ]
 }
 

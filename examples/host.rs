@@ -1,0 +1,30 @@
+//! The seed's authenticating peer: `PYILE_PASSWORD=… cargo run --example host`
+
+use pyile::{
+    HostOptions, Network, Profile,
+    api::NodeCommand,
+    model::{Alias, Password},
+};
+use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let password = Password::new(std::env::var("PYILE_PASSWORD")?);
+    let options = HostOptions::new(Alias::new("host")?, password);
+    let mut network =
+        Network::host(options, Profile::ephemeral()?).await.map_err(|closed| closed.to_string())?;
+    let mut lines = BufReader::new(stdin()).lines();
+    loop {
+        tokio::select! {
+            event = network.next_event() => match event {
+                Some(event) => println!("{event:?}"),
+                None => return Ok(()),
+            },
+            line = lines.next_line() => match line?.as_deref() {
+                None | Some("exit") => return Ok(println!("{}", network.leave().await)),
+                Some("peers") => network.command(NodeCommand::Peers).await,
+                Some(text) => network.broadcast(text).await,
+            },
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The seed's joining peer: `PYILE_PASSWORD=… cargo run --example peer -- HOST ALIAS`
+
+use pyile::{
+    JoinOptions, Network, Profile,
+    api::NodeCommand,
+    model::{Alias, Password},
+};
+use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [host, alias] = words.as_slice() else { return Err("usage: peer HOST ALIAS".into()) };
+    let options = JoinOptions::new(host, Alias::new(alias)?, Password::new(std::env::var("PYILE_PASSWORD")?));
+    let mut network = Network::join(options, Profile::ephemeral()?).map_err(|closed| closed.to_string())?;
+    let mut lines = BufReader::new(stdin()).lines();
+    loop {
+        tokio::select! {
+            event = network.next_event() => match event {
+                Some(event) => println!("{event:?}"),
+                None => return Ok(()),
+            },
+            line = lines.next_line() => match line?.as_deref() {
+                None | Some("exit") => return Ok(println!("{}", network.leave().await)),
+                Some("peers") => network.command(NodeCommand::Peers).await,
+                Some(text) => network.broadcast(text).await,
+            },
+        }
+    }
+}

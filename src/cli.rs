@@ -1,0 +1,115 @@
+//! What was typed. Words only: what they mean, and whether they make sense, is `config`'s.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A full-screen terminal messenger for a group that trusts one of its own to hold the door.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pyile",
+    version,
+    about,
+    long_about = "A full-screen terminal messenger for a group that trusts one of its own to hold the door.\n\n\
+        One peer hosts a network and admits others by password; from then on every member talks to every other \
+        directly. Without a command the launch screen asks what to do.",
+    after_long_help = EXAMPLES,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do at once.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pyile                                   choose on the screen
+  pyile demo                              see it alive, with three bots on this machine
+  pyile host --alias ann                  open a network on port 4702
+  pyile join 192.168.1.66 --alias bob     join it
+  PYILE_PASSWORD=… pyile join 192.168.1.66 --alias robot --json
+                                          the same session for a program
+
+The password is asked for on the screen, read from --password-file, or taken from PYILE_PASSWORD; never from the
+command line, where others could see it.
+
+Exit codes:
+  0 left normally            5 banned
+  1 internal error           6 incompatible version
+  2 usage or configuration   7 cannot listen
+  3 cannot reach the host    8 the host was lost
+  4 wrong password           9 refused for another reason";
+
+/// What to do at once.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Open a network: you hold the door.
+    Host {
+        /// Where joiners knock [default: 0.0.0.0:4702; env: PYILE_LISTEN].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// Join a network.
+    Join {
+        /// The host's name or address; the port is 4702 unless you say otherwise.
+        #[arg(value_name = "HOST[:PORT]")]
+        host: String,
+    },
+    /// A network on this machine: you host, three small bots join over real sockets and chat.
+    Demo,
+}
+
+/// Options of every command. All but `--config` and `--json` can stand in the configuration file, with _ for -.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// Your name in the network: 1 to 32 visible characters [default: your login name; env: PYILE_ALIAS].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub alias: Option<String>,
+    /// Read the network's password from the first line of FILE [env: PYILE_PASSWORD holds the password itself].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Where other members reach you [default: the address in use, a free port from 49152 on; env:
+    /// PYILE_PEER_LISTEN].
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub peer_listen: Option<String>,
+    /// Host: wrong passwords from one address before it is banned [default: 3; env: PYILE_ATTEMPTS].
+    #[arg(long, global = true, value_name = "N")]
+    pub attempts: Option<String>,
+    /// Host: the network's name [default: the one it had, or one made from your alias; env: PYILE_NETWORK].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Host: members at most, yourself included, up to 1000 [default: 250; env: PYILE_MEMBERS].
+    #[arg(long, global = true, value_name = "N")]
+    pub members: Option<String>,
+    /// Host: messages a second that a member takes from another in the long run, 0 = no limit [default: 100; env:
+    /// PYILE_RATE].
+    #[arg(long, global = true, value_name = "N")]
+    pub rate: Option<String>,
+    /// Member: seconds of trying to come back to a lost host, 0 = do not try [default: 600; env:
+    /// PYILE_REJOIN_FOR].
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub rejoin_for: Option<String>,
+    /// Use another profile: its own key, bans and recent networks [default: default; env: PYILE_PROFILE].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Where profiles live [default: the system's place for data; env: PYILE_DATA_DIR].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Read another configuration file [default: config.toml in the system's place for configuration].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// No screen: one JSON event a line on standard output, one JSON command a line on standard input.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Write a log to FILE [env: PYILE_LOG_FILE].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// How much to log: error, warn, info, debug or trace [default: info; env: PYILE_LOG_LEVEL].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}

@@ -1,0 +1,359 @@
+//! What the words mean: flag, environment, file and default made into one validated configuration.
+//!
+//! The only reading of files outside `store`, once, at the start. A bad value names where it stands, its key, what
+//! was found and what is allowed.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt, fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use etcetera::BaseStrategy as _;
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::{Cli, Command, Options},
+    model::{Alias, Password, limits},
+};
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Ask on the launch screen.
+    Launch,
+    /// Open a network.
+    Host,
+    /// Join the network of the host at this target, as typed.
+    Join(String),
+    /// Open a network with bots.
+    Demo,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What to do.
+    pub mode: Mode,
+    /// No screen: events and commands as JSON lines.
+    pub json: bool,
+    /// This peer's label.
+    pub alias: Alias,
+    /// Where joiners knock.
+    pub listen: SocketAddr,
+    /// Where other members reach this one; nothing = the address in use, any free port.
+    pub peer_listen: Option<SocketAddr>,
+    /// The password, when it was given.
+    pub password: Option<Password>,
+    /// Wrong passwords from one address before it is banned.
+    pub attempts: u32,
+    /// The network's name.
+    pub network: Option<String>,
+    /// Members at most.
+    pub members: usize,
+    /// Messages a second that a member takes from another; 0 = no limit.
+    pub rate: u32,
+    /// How long to try to come back to a lost host; zero = not at all.
+    pub rejoin_for: Duration,
+    /// The profile's directory.
+    pub profile_dir: PathBuf,
+    /// The profile's name.
+    pub profile: String,
+    /// Where to log.
+    pub log_file: Option<PathBuf>,
+    /// How much.
+    pub log_level: tracing::level_filters::LevelFilter,
+    /// Colours may be used.
+    pub color: bool,
+}
+
+/// A configuration that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that is not allowed.
+    #[error("{place}: {key} is {found}; {allowed}")]
+    Value {
+        /// Where it stands: the command line, the environment, or a file.
+        place: String,
+        /// Its name there.
+        key: String,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// A key that does not exist.
+    #[error("{file}: there is no key {key:?}; the keys are {keys}")]
+    Key {
+        /// Which file.
+        file: String,
+        /// The key.
+        key: String,
+        /// All that exist.
+        keys: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {file}: {found}")]
+    File {
+        /// Which file.
+        file: String,
+        /// Why not.
+        found: String,
+    },
+    /// There is no place for data or configuration.
+    #[error("this system has no home directory; say where profiles live with --data-dir DIR")]
+    NoHome,
+}
+
+const KEYS: [&str; 13] = [
+    "alias",
+    "attempts",
+    "data_dir",
+    "listen",
+    "log_file",
+    "log_level",
+    "members",
+    "network",
+    "password_file",
+    "peer_listen",
+    "profile",
+    "rate",
+    "rejoin_for",
+];
+
+/// Reads the environment and the configuration file and puts everything together.
+pub fn load(cli: &Cli) -> Result<Config, ConfigError> {
+    let environment = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let directories = etcetera::choose_base_strategy().ok();
+    let default_file = directories.as_ref().map(|dirs| dirs.config_dir().join("pyile").join("config.toml"));
+    let file = match (&cli.options.config, default_file) {
+        (Some(file), _) => Some(read_file(file)?),
+        (None, Some(file)) if file.exists() => Some(read_file(&file)?),
+        _ => None,
+    };
+    let data_dir = directories.map(|dirs| dirs.data_dir().join("pyile"));
+    resolve(cli, &environment, file, data_dir)
+}
+
+/// A configuration file: its name and what stands in it.
+struct ConfigFile {
+    name: String,
+    values: BTreeMap<String, String>,
+}
+
+fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {
+    let name = path.display().to_string();
+    let failed = |found: String| ConfigError::File { file: name.clone(), found };
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    parse_file(&name, &text)
+}
+
+fn parse_file(name: &str, text: &str) -> Result<ConfigFile, ConfigError> {
+    let failed = |found: String| ConfigError::File { file: name.to_owned(), found };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        if !KEYS.contains(&key.as_str()) {
+            return Err(ConfigError::Key { file: name.to_owned(), key, keys: KEYS.join(", ") });
+        }
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            other => {
+                return Err(ConfigError::Value {
+                    place: name.to_owned(),
+                    key,
+                    found: other.to_string(),
+                    allowed: "a text or a whole number is allowed".to_owned(),
+                });
+            }
+        };
+        values.insert(key, value);
+    }
+    Ok(ConfigFile { name: name.to_owned(), values })
+}
+
+/// Where a value was found, for errors.
+struct Found {
+    place: String,
+    key: String,
+    value: String,
+}
+
+struct Sources<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    file: Option<ConfigFile>,
+}
+
+impl Sources<'_> {
+    /// The first of flag, environment and file that says something.
+    fn find(&self, key: &str, flag: Option<&str>) -> Option<Found> {
+        if let Some(value) = flag {
+            let key = format!("--{}", key.replace('_', "-"));
+            return Some(Found { place: "command line".to_owned(), key, value: value.to_owned() });
+        }
+        let variable = format!("PYILE_{}", key.to_uppercase());
+        if let Some(value) = (self.environment)(&variable).filter(|value| !value.is_empty()) {
+            return Some(Found { place: "environment".to_owned(), key: variable, value });
+        }
+        let file = self.file.as_ref()?;
+        let value = file.values.get(key)?.clone();
+        Some(Found { place: file.name.clone(), key: key.to_owned(), value })
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        flag: Option<&str>,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(Found { place, key, value }) = self.find(key, flag) else { return Ok(None) };
+        match parse(&value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(ConfigError::Value {
+                place,
+                key,
+                found: format!("{value:?}"),
+                allowed: allowed.to_owned(),
+            }),
+        }
+    }
+
+    fn number<T: FromStr + PartialOrd + fmt::Display + Copy>(
+        &self,
+        key: &str,
+        flag: Option<&str>,
+        least: T,
+        most: T,
+    ) -> Result<Option<T>, ConfigError> {
+        let allowed = format!("a whole number from {least} to {most} is allowed");
+        let within = |number: &T| *number >= least && *number <= most;
+        self.get(key, flag, &allowed, |text| text.parse().ok().filter(within))
+    }
+}
+
+fn resolve(
+    cli: &Cli,
+    environment: &dyn Fn(&str) -> Option<String>,
+    file: Option<ConfigFile>,
+    data_dir: Option<PathBuf>,
+) -> Result<Config, ConfigError> {
+    let options = &cli.options;
+    let sources = Sources { environment, file };
+    let (mode, listen_flag) = match &cli.command {
+        None => (Mode::Launch, None),
+        Some(Command::Host { listen }) => (Mode::Host, listen.as_deref()),
+        Some(Command::Join { host }) => (Mode::Join(host.clone()), None),
+        Some(Command::Demo) => (Mode::Demo, None),
+    };
+    let alias = alias(&sources, options, environment)?;
+    let listen_allowed =
+        "an address and port such as 0.0.0.0:4702, 192.168.1.66:4702 or [::]:4702 is allowed";
+    let listen =
+        sources.get("listen", listen_flag, listen_allowed, |text| listen_addr(text, limits::JOIN_PORT))?;
+    let peer_listen = sources
+        .get("peer_listen", options.peer_listen.as_deref(), listen_allowed, |text| listen_addr(text, 0))?;
+    let name_allowed = format!("1 to {} characters are allowed", limits::NETWORK_NAME_CHARACTERS);
+    let network = sources.get("network", options.network.as_deref(), &name_allowed, |text| {
+        let fits = (1..=limits::NETWORK_NAME_CHARACTERS).contains(&text.trim().chars().count());
+        fits.then(|| text.trim().to_owned())
+    })?;
+    let profile_allowed = "1 to 32 letters, digits, - and _ are allowed";
+    let profile = sources.get("profile", options.profile.as_deref(), profile_allowed, |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        ((1..=32).contains(&text.len()) && text.chars().all(plain)).then(|| text.to_owned())
+    })?;
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
+    let level_allowed = "error, warn, info, debug, trace or off is allowed";
+    let log_level =
+        sources.get("log_level", options.log_level.as_deref(), level_allowed, |text| text.parse().ok())?;
+    let path = |key: &str, flag: &Option<PathBuf>| {
+        let flag = flag.as_ref().map(|path| path.to_string_lossy().into_owned());
+        sources.find(key, flag.as_deref()).map(|found| PathBuf::from(found.value))
+    };
+    let data_dir = path("data_dir", &options.data_dir).or(data_dir).ok_or(ConfigError::NoHome)?;
+    Ok(Config {
+        mode,
+        json: options.json,
+        alias,
+        listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into()),
+        peer_listen,
+        password: password(&sources, options)?,
+        attempts: sources
+            .number("attempts", options.attempts.as_deref(), 1, 1000)?
+            .unwrap_or(limits::ATTEMPTS),
+        network,
+        members: sources
+            .number("members", options.members.as_deref(), 2, limits::MEMBERS_MAX)?
+            .unwrap_or(limits::MEMBERS),
+        rate: sources.number("rate", options.rate.as_deref(), 0, 1_000_000)?.unwrap_or(limits::RATE),
+        rejoin_for: sources
+            .number("rejoin_for", options.rejoin_for.as_deref(), 0, 604_800)?
+            .map_or(limits::REJOIN_FOR, Duration::from_secs),
+        profile_dir: data_dir.join(&profile),
+        profile,
+        log_file: path("log_file", &options.log_file),
+        log_level: log_level.unwrap_or(tracing::level_filters::LevelFilter::INFO),
+        color: environment("NO_COLOR").is_none_or(|value| value.is_empty()),
+    })
+}
+
+fn alias(
+    sources: &Sources<'_>,
+    options: &Options,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Alias, ConfigError> {
+    if let Some(Found { place, key, value }) = sources.find("alias", options.alias.as_deref()) {
+        return Alias::new(&value).map_err(|error| ConfigError::Value {
+            place,
+            key,
+            found: format!("{value:?}"),
+            allowed: error.to_string(),
+        });
+    }
+    let login = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(environment);
+    let usable = login.filter_map(|name| Alias::new(&name).ok()).next();
+    usable.or_else(|| Alias::new("peer").ok()).ok_or(ConfigError::NoHome)
+}
+
+fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>, ConfigError> {
+    let from_file = |path: &Path| -> Result<Option<Password>, ConfigError> {
+        let file = path.display().to_string();
+        let failed = |found: String| ConfigError::File { file: file.clone(), found };
+        let text = read_first_line(path).map_err(|error| failed(error.to_string()))?;
+        if text.is_empty() {
+            return Err(failed("its first line is empty; the password stands there".to_owned()));
+        }
+        Ok(Some(Password::new(text.to_string())))
+    };
+    if let Some(path) = &options.password_file {
+        return from_file(path);
+    }
+    if let Some(password) = (sources.environment)("PYILE_PASSWORD").filter(|password| !password.is_empty()) {
+        return Ok(Some(Password::new(password)));
+    }
+    match sources.find("password_file", None) {
+        Some(found) => from_file(Path::new(&found.value)),
+        None => Ok(None),
+    }
+}
+
+fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {
+    let text = Zeroizing::new(fs::read_to_string(path)?);
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// An address with or without a port.
+fn listen_addr(text: &str, port: u16) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        bare.parse().ok().map(|ip| SocketAddr::new(ip, port))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use clap::Parser as _;
+
+use super::*;
+
+fn load(words: &[&str], environment: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
+    let cli = Cli::try_parse_from([&["pyile"], words].concat()).unwrap();
+    let get =
+        |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let file = parse_file("config.toml", file)?;
+    resolve(&cli, &get, Some(file), Some("/data".into()))
+}
+
+#[test]
+fn defaults() {
+    let config = load(&[], &[("USER", "ann")], "").unwrap();
+    assert_eq!(config.mode, Mode::Launch);
+    assert_eq!(config.alias.as_str(), "ann");
+    assert_eq!(config.listen.to_string(), "0.0.0.0:4702");
+    assert_eq!((config.attempts, config.members), (3, 250));
+    assert_eq!(config.rejoin_for.as_secs(), 600);
+    assert_eq!(config.profile_dir, Path::new("/data/default"));
+    assert!(config.password.is_none() && config.color && !config.json);
+}
+
+#[test]
+fn flag_then_environment_then_file_then_default() {
+    let file = "alias = 'file'\nattempts = 7\nlisten = '[::]:5000'";
+    let environment = [("PYILE_ALIAS", "env"), ("USER", "user")];
+    let config = load(&["host", "--alias", "flag"], &environment, file).unwrap();
+    assert_eq!((config.alias.as_str(), config.attempts), ("flag", 7));
+    assert_eq!(config.listen.to_string(), "[::]:5000");
+    assert_eq!(load(&[], &environment, file).unwrap().alias.as_str(), "env");
+    assert_eq!(load(&[], &[("USER", "user")], file).unwrap().alias.as_str(), "file");
+    let config = load(&["host", "--listen", "[::]"], &[], file).unwrap();
+    assert_eq!(config.listen.to_string(), "[::]:4702");
+}
+
+#[test]
+fn options_may_stand_before_and_after_the_command() {
+    for words in [["--json", "join", "example.org"], ["join", "example.org", "--json"]] {
+        let config = load(&words, &[], "").unwrap();
+        assert!(config.json);
+        assert_eq!(config.mode, Mode::Join("example.org".into()));
+    }
+}
+
+#[test]
+fn a_bad_value_says_where_what_and_what_is_allowed() {
+    for (words, environment, file, message) in [
+        (
+            &["--attempts", "many"][..],
+            &[][..],
+            "",
+            "command line: --attempts is \"many\"; a whole number from 1 to 1000 is allowed",
+        ),
+        (
+            &[],
+            &[("PYILE_MEMBERS", "5000")],
+            "",
+            "environment: PYILE_MEMBERS is \"5000\"; a whole number from 2 to 1000 is allowed",
+        ),
+        (
+            &[],
+            &[],
+            "attempts = 0",
+            "config.toml: attempts is \"0\"; a whole number from 1 to 1000 is allowed",
+        ),
+        (
+            &[],
+            &[],
+            "alias = 'a b'",
+            "config.toml: alias is \"a b\"; an alias has no spaces; use - or _ instead",
+        ),
+        (&[], &[], "json = true", "config.toml: there is no key \"json\""),
+        (&[], &[], "alias = [1]", "config.toml: alias is [1]; a text or a whole number is allowed"),
+        (&["--profile", "../../etc"], &[], "", "command line: --profile is \"../../etc\""),
+        (&["--peer-listen", "here"], &[], "", "command line: --peer-listen is \"here\"; an address and port"),
+        (&["--log-level", "loud"], &[], "", "command line: --log-level is \"loud\"; error, warn"),
+        (&["--password-file", "/nowhere"], &[], "", "cannot read /nowhere"),
+    ] {
+        let error = load(words, environment, file).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+    assert!(parse_file("config.toml", "alias = ").is_err());
+}
+
+#[test]
+fn the_password_is_never_on_the_command_line_nor_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    fs::write(&path, "from file\nsecond line\n").unwrap();
+    let environment = [("PYILE_PASSWORD", "from env")];
+    let config = load(&["--password-file", path.to_str().unwrap()], &environment, "").unwrap();
+    assert_eq!(config.password, Some(Password::new("from file".into())));
+    assert!(!format!("{config:?}").contains("from file"));
+    let config = load(&[], &environment, "").unwrap();
+    assert_eq!(config.password, Some(Password::new("from env".into())));
+    assert!(Cli::try_parse_from(["pyile", "--password", "x"]).is_err());
+    fs::write(&path, "\n").unwrap();
+    assert!(load(&["--password-file", path.to_str().unwrap()], &[], "").is_err());
+}

@@ -1,0 +1,506 @@
+//! The node actor: drives one node, and owns its sockets, sessions and timers.
+//!
+//! It must never decide what the node decides, wait for one peer, or let a failing session end another.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rand_core::OsRng;
+use rustls::ServerConfig;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time,
+};
+use tokio_util::task::JoinMap;
+
+use super::{
+    dialer,
+    listener::{self, PeerListen},
+    session::{self, Outbound},
+    transport::{Connection, Listener, Transport},
+};
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreEvent},
+    model::{CloseReason, Closed, Moment, PeerId, Timestamp, limits},
+    proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output, RoleConfig},
+    security::{HostRecord, Identity, PasswordCost, tls},
+    store::Profile,
+    wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
+};
+
+/// Listeners that are open before the node begins; a member's peer listener is opened when its route is known.
+pub struct Opened {
+    /// Host: where joiners knock.
+    pub join: Option<Box<dyn Listener>>,
+    /// Host: where peers talk to this one.
+    pub peer: Option<Box<dyn Listener>>,
+    /// Member: where its peer listener is to be.
+    pub peer_listen: PeerListen,
+}
+
+/// A running node. Dropping it makes the node leave.
+#[derive(Debug)]
+pub struct NodeHandle {
+    /// Takes commands; full means that the node is busy.
+    pub commands: mpsc::Sender<NodeCommand>,
+    /// Gives events; ends after `left`.
+    pub events: mpsc::Receiver<NodeEvent>,
+    task: JoinHandle<Closed>,
+}
+
+impl NodeHandle {
+    /// Waits until every socket is closed, and says why the session ended.
+    pub async fn ended(self) -> Closed {
+        drop((self.commands, self.events));
+        self.task.await.unwrap_or_else(|error| Closed::new(CloseReason::Internal, error.to_string()))
+    }
+}
+
+/// Starts a node.
+pub fn spawn(
+    config: NodeConfig,
+    opened: Opened,
+    profile: Profile,
+    transport: Arc<dyn Transport>,
+) -> Result<NodeHandle, rustls::Error> {
+    let (commands_tx, commands) = mpsc::channel(limits::COMMANDS_WAITING);
+    let (events, events_rx) = mpsc::channel(limits::EVENTS_WAITING);
+    let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
+    let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
+    let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
+    let target = match &config.role {
+        RoleConfig::Member(member) => member.target.clone(),
+        RoleConfig::Host(_) => String::new(),
+    };
+    let (identity, cost) = (config.identity.clone(), config.cost);
+    let mut actor = Actor {
+        join_config: tls::server_config(&identity, JOIN_ALPN)?,
+        peer_config: tls::server_config(&identity, PEER_ALPN)?,
+        node: Node::new(config, now()),
+        identity,
+        cost,
+        target,
+        transport,
+        profile,
+        sessions: JoinMap::new(),
+        handles: HashMap::new(),
+        next_conn: 0,
+        joins: JoinSet::new(),
+        dials: JoinMap::new(),
+        listeners: JoinSet::new(),
+        hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
+        peer_listen: opened.peer_listen,
+        listening: None,
+        inputs_tx,
+        inputs,
+        accepted_tx,
+        accepted,
+        commands,
+        stored_tx,
+        stored,
+        events,
+        abandoned: false,
+        reported: Instant::now(),
+    };
+    for (listener, link) in [(opened.join, LinkKind::JoinIn), (opened.peer, LinkKind::PeerIn)] {
+        if let Some(listener) = listener {
+            actor.listeners.spawn(listener::accept(listener, link, actor.accepted_tx.clone()));
+        }
+    }
+    let task = tokio::spawn(actor.run());
+    Ok(NodeHandle { commands: commands_tx, events: events_rx, task })
+}
+
+/// The time now, on both clocks.
+pub(crate) fn now() -> Moment {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { instant: Instant::now(), wall: Timestamp(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)) }
+}
+
+/// Whom a connection was made to.
+#[derive(Debug, Clone, Copy)]
+enum Dialled {
+    Nobody,
+    Host,
+    Peer(PeerId),
+}
+
+/// The actor's end of a session: only ever tried, never waited for.
+struct Session {
+    outbound: mpsc::Sender<Outbound>,
+    limit: FrameLimit,
+    proceed: Option<oneshot::Sender<()>>,
+    dialled: Dialled,
+    connected: bool,
+}
+
+struct Actor {
+    node: Node,
+    identity: Arc<Identity>,
+    cost: PasswordCost,
+    target: String,
+    transport: Arc<dyn Transport>,
+    profile: Profile,
+    join_config: Arc<ServerConfig>,
+    peer_config: Arc<ServerConfig>,
+    sessions: JoinMap<ConnId, Closed>,
+    handles: HashMap<ConnId, Session>,
+    next_conn: u64,
+    joins: JoinSet<Result<Connection, Closed>>,
+    dials: JoinMap<PeerId, Result<Connection, Closed>>,
+    listeners: JoinSet<()>,
+    hashes: Arc<Semaphore>,
+    peer_listen: PeerListen,
+    /// Member: its peer listener, and the address of the route that it was opened for.
+    listening: Option<(std::net::IpAddr, SocketAddr)>,
+    inputs_tx: mpsc::Sender<Input>,
+    inputs: mpsc::Receiver<Input>,
+    accepted_tx: mpsc::Sender<(LinkKind, Connection)>,
+    accepted: mpsc::Receiver<(LinkKind, Connection)>,
+    commands: mpsc::Receiver<NodeCommand>,
+    stored_tx: mpsc::Sender<StoreEvent>,
+    stored: mpsc::Receiver<StoreEvent>,
+    events: mpsc::Sender<NodeEvent>,
+    /// The front end is gone.
+    abandoned: bool,
+    reported: Instant,
+}
+
+/// What woke the actor.
+enum Woken {
+    Input(Option<Input>),
+    Accepted(Option<(LinkKind, Connection)>),
+    Command(Option<NodeCommand>),
+    Stored(Option<StoreEvent>),
+    Session(ConnId, Closed),
+    Join(Result<Connection, Closed>),
+    Dial(PeerId, Result<Connection, Closed>),
+    Timer,
+}
+
+impl Actor {
+    async fn run(mut self) -> Closed {
+        let mut closed = self.perform().await;
+        while closed.is_none() {
+            let woken = self.wake().await;
+            // What peers have said comes before what their silence means.
+            self.take_in(woken).await;
+            if self.node.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+                self.node.handle_timeout(now());
+            }
+            self.report_dropped();
+            closed = self.perform().await;
+        }
+        self.shut_down().await;
+        closed.unwrap_or_else(|| CloseReason::Internal.into())
+    }
+
+    async fn wake(&mut self) -> Woken {
+        let takes_commands = !self.abandoned && self.node.wants_commands(now());
+        let deadline = self.node.poll_timeout();
+        let timer = async {
+            match deadline {
+                Some(at) => time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            input = self.inputs.recv() => Woken::Input(input),
+            Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, ended(result)),
+            command = self.commands.recv(), if takes_commands => Woken::Command(command),
+            stored = self.stored.recv() => Woken::Stored(stored),
+            Some((peer, result)) = self.dials.join_next() => {
+                Woken::Dial(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
+            }
+            Some(result) = self.joins.join_next() => {
+                Woken::Join(result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
+            }
+            accepted = self.accepted.recv() => Woken::Accepted(accepted),
+            () = timer => Woken::Timer,
+        }
+    }
+
+    async fn take_in(&mut self, woken: Woken) {
+        match woken {
+            Woken::Input(Some(input)) => {
+                self.input(input);
+                self.take_waiting(limits::FRAMES_AT_ONCE);
+            }
+            Woken::Session(conn, closed) => {
+                // The session's last frames are still waiting.
+                self.take_waiting(limits::FRAMES_TO_NODE);
+                self.session_ended(conn, closed);
+            }
+            Woken::Command(Some(command)) => {
+                self.node.handle(now(), Input::Command(command));
+                self.take_waiting(limits::FRAMES_AT_ONCE);
+            }
+            // The front end is gone.
+            Woken::Command(None) => {
+                self.abandoned = true;
+                self.node.handle(now(), Input::Command(NodeCommand::Leave));
+            }
+            Woken::Stored(Some(event)) => self.node.handle(now(), Input::Store(event)),
+            Woken::Accepted(Some((link, connection))) => self.accepted(link, connection),
+            Woken::Join(Ok(connection)) => self.reached_host(connection),
+            Woken::Join(Err(closed)) => self.node.handle(now(), Input::JoinFailed(closed)),
+            Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
+            Woken::Dial(peer, Err(closed)) => self.node.handle(now(), Input::DialFailed(peer, closed)),
+            Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
+            // The actor holds a sender of each of these itself.
+            Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
+        }
+        // Commands are few and must not wait behind a flood of frames.
+        while self.node.wants_commands(now()) {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.node.handle(now(), Input::Command(command));
+            if self.perform().await.is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Takes in what has come meanwhile.
+    fn take_waiting(&mut self, most: usize) {
+        for _ in 0..most {
+            let Ok(input) = self.inputs.try_recv() else { return };
+            self.input(input);
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        if let Input::Connected(conn, _) = &input
+            && let Some(session) = self.handles.get_mut(conn)
+        {
+            session.connected = true;
+        }
+        self.node.handle(now(), input);
+    }
+
+    fn accepted(&mut self, link: LinkKind, connection: Connection) {
+        let conn = self.new_conn();
+        let ip = connection.remote.ip();
+        let (context, session) = self.session(conn, link, FrameLimit::before(), Dialled::Nobody);
+        let (config, alpn) = match link {
+            LinkKind::JoinIn => (self.join_config.clone(), JOIN_ALPN),
+            _ => (self.peer_config.clone(), PEER_ALPN),
+        };
+        let (proceed, go_on) = oneshot::channel();
+        self.handles.insert(conn, Session { proceed: Some(proceed), ..session });
+        self.sessions.spawn(conn, session::accepted(context, connection, config, alpn, go_on));
+        self.node.handle(now(), Input::Incoming(conn, ip));
+    }
+
+    fn reached_host(&mut self, connection: Connection) {
+        let listening = match self.listen_at(connection.local.ip()) {
+            Ok(listening) => listening,
+            Err(closed) => return self.node.handle(now(), Input::JoinFailed(closed)),
+        };
+        self.dialled(connection, LinkKind::JoinOut, Dialled::Host, None, listener::announced(listening));
+    }
+
+    fn reached_peer(&mut self, peer: PeerId, connection: Connection) {
+        self.dialled(connection, LinkKind::PeerOut, Dialled::Peer(peer), Some(peer), Vec::new());
+    }
+
+    fn dialled(
+        &mut self,
+        connection: Connection,
+        link: LinkKind,
+        dialled: Dialled,
+        expected: Option<PeerId>,
+        listening: Vec<SocketAddr>,
+    ) {
+        let alpn = if link == LinkKind::JoinOut { JOIN_ALPN } else { PEER_ALPN };
+        let config = match tls::client_config(&self.identity, alpn, expected) {
+            Ok(config) => config,
+            Err(error) => {
+                let closed = Closed::new(CloseReason::Internal, error.to_string());
+                return self.failed(dialled, closed);
+            }
+        };
+        let conn = self.new_conn();
+        let (context, session) = self.session(conn, link, FrameLimit::after(), dialled);
+        self.handles.insert(conn, session);
+        self.sessions.spawn(conn, session::dialled(context, connection, config, alpn, listening));
+    }
+
+    fn failed(&mut self, dialled: Dialled, closed: Closed) {
+        match dialled {
+            Dialled::Nobody => {}
+            Dialled::Host => self.node.handle(now(), Input::JoinFailed(closed)),
+            Dialled::Peer(peer) => self.node.handle(now(), Input::DialFailed(peer, closed)),
+        }
+    }
+
+    fn session(
+        &self,
+        conn: ConnId,
+        link: LinkKind,
+        limit: FrameLimit,
+        dialled: Dialled,
+    ) -> (session::Context, Session) {
+        let (outbound, from_node) = mpsc::channel(limits::OUTBOUND_FRAMES);
+        let to_node = self.inputs_tx.clone();
+        let context = session::Context { conn, link, to_node, outbound: from_node, limit: limit.clone() };
+        (context, Session { outbound, limit, proceed: None, dialled, connected: false })
+    }
+
+    /// A member listens at the address of its route to the host; when the route changes, so does the listener.
+    fn listen_at(&mut self, ip: std::net::IpAddr) -> Result<SocketAddr, Closed> {
+        match self.listening {
+            Some((route, addr)) if route == ip || self.peer_listen.is_some() => return Ok(addr),
+            _ => {}
+        }
+        let listener = listener::bind_peer(&*self.transport, self.peer_listen, ip, &mut OsRng)?;
+        let addr = listener
+            .local_addr()
+            .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
+        self.listeners.abort_all();
+        self.listeners.spawn(listener::accept(listener, LinkKind::PeerIn, self.accepted_tx.clone()));
+        self.listening = Some((ip, addr));
+        Ok(addr)
+    }
+
+    fn session_ended(&mut self, conn: ConnId, closed: Closed) {
+        let Some(session) = self.handles.remove(&conn) else {
+            return self.node.handle(now(), Input::Closed(conn, closed));
+        };
+        tracing::debug!(conn = conn.0, reason = closed.reason.code(), detail = closed.detail, "closed");
+        if !session.connected {
+            self.failed(session.dialled, closed.clone());
+        }
+        self.node.handle(now(), Input::Closed(conn, closed));
+    }
+
+    /// Does what the node says, until it has nothing more to say.
+    async fn perform(&mut self) -> Option<Closed> {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Proceed(conn) => {
+                    if let Some(proceed) =
+                        self.handles.get_mut(&conn).and_then(|session| session.proceed.take())
+                    {
+                        let _ = proceed.send(());
+                    }
+                }
+                Output::Authenticated(conn) => {
+                    if let Some(session) = self.handles.get(&conn) {
+                        session.limit.authenticated();
+                    }
+                }
+                Output::Send(conn, frame) => self.send(conn, frame),
+                Output::Close(conn, _) => self.close(conn),
+                Output::Join => {
+                    self.joins.spawn(dialer::join(self.transport.clone(), self.target.clone()));
+                }
+                Output::Dial(peer, addrs) => {
+                    self.dials.spawn(peer, dialer::dial(self.transport.clone(), addrs));
+                }
+                Output::Prove(conn, proof, ke2) => {
+                    let to_node = self.inputs_tx.clone();
+                    self.hash(async move || {
+                        let answer = tokio::task::spawn_blocking(move || proof.answer(&ke2).ok()).await;
+                        let _ = to_node.send(Input::Proven(conn, answer.ok().flatten())).await;
+                    });
+                }
+                Output::Register(password) => {
+                    let (to_node, cost) = (self.inputs_tx.clone(), self.cost);
+                    self.hash(async move || {
+                        let work = move || HostRecord::register(&password, cost, seed());
+                        if let Ok(Ok(record)) = tokio::task::spawn_blocking(work).await {
+                            let _ = to_node.send(Input::Registered(record)).await;
+                        }
+                    });
+                }
+                Output::Store(command) => self.profile.command(command, &self.stored_tx),
+                Output::Event(event) => {
+                    tracing::trace!(?event);
+                    // A front end that is gone has closed the commands too, and the node leaves.
+                    let _ = self.events.send(event).await;
+                }
+                Output::Finished(closed) => return Some(closed),
+            }
+        }
+        None
+    }
+
+    /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.
+    fn hash<F: Future<Output = ()> + Send + 'static>(&self, work: impl FnOnce() -> F + Send + 'static) {
+        let hashes = self.hashes.clone();
+        tokio::spawn(async move {
+            let _turn = hashes.acquire_owned().await;
+            work().await;
+        });
+    }
+
+    fn send(&mut self, conn: ConnId, frame: bytes::Bytes) {
+        let Some(session) = self.handles.get(&conn) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = session.outbound.try_send(Outbound::Frame(frame)) {
+            tracing::warn!(conn = conn.0, "does not take what it is sent; closed");
+            self.handles.remove(&conn);
+            self.sessions.abort(&conn);
+            self.node.handle(now(), Input::Closed(conn, CloseReason::SlowConsumer.into()));
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        let Some(session) = self.handles.remove(&conn) else { return };
+        if !session.connected || session.outbound.try_send(Outbound::Close).is_err() {
+            self.sessions.abort(&conn);
+        }
+    }
+
+    fn new_conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn)
+    }
+
+    /// One line a minute for a flood, however large.
+    fn report_dropped(&mut self) {
+        if self.reported.elapsed() > Duration::from_secs(60) {
+            self.reported = Instant::now();
+            match self.node.take_dropped() {
+                0 => {}
+                dropped => tracing::warn!(dropped, "connections of strangers turned away: too many at once"),
+            }
+        }
+    }
+
+    /// Stops accepting, lets the last words out, closes everything.
+    async fn shut_down(&mut self) {
+        self.listeners.abort_all();
+        self.joins.abort_all();
+        self.dials.abort_all();
+        self.inputs.close();
+        let drained = async { while self.sessions.join_next().await.is_some() {} };
+        let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
+        self.sessions.abort_all();
+        while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
+    match result {
+        Ok(closed) => closed,
+        Err(error) if error.is_panic() => {
+            tracing::error!(%error, "a session failed");
+            CloseReason::Internal.into()
+        }
+        Err(_) => CloseReason::ConnectionLost.into(),
+    }
+}
+
+/// 32 bytes from the system.
+pub(crate) fn seed() -> [u8; 32] {
+    use rand_core::RngCore as _;
+    let mut seed = [0; 32];
+    OsRng.fill_bytes(&mut seed);
+    seed
+}

@@ -1,0 +1,18 @@
+//! The only sockets: carries out what the node decides, and tells it what happened.
+//!
+//! One actor drives one [`Node`](crate::proto::Node); every connection is a session of its own with a read loop and
+//! a write loop. Awaiting goes up only (session to node to front end, so that TCP pushes back on the sender);
+//! what goes down is tried and never waited for, so that no slow peer delays another and nothing can wedge.
+
+mod actor;
+mod dialer;
+mod listener;
+mod session;
+pub mod transport;
+
+pub(crate) use self::actor::{now, seed};
+pub use self::{
+    actor::{NodeHandle, Opened, spawn},
+    listener::{PeerListen, announced, bind_join, bind_peer},
+    transport::{TcpTransport, Transport},
+};

@@ -1,0 +1,223 @@
+//! One connection: its handshake, its read loop and its write loop.
+//!
+//! It must never decide anything: frames go to the node as they come, and what the node sends goes out in batches.
+//! Every wait has a limit.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt as _};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    sync::{mpsc, oneshot},
+    time,
+};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+use tokio_util::codec::{FramedRead, FramedWrite};
+
+use super::transport::{Connection, Stream};
+use crate::{
+    model::{CloseReason, Closed, limits},
+    proto::{ConnId, Connected, Input, LinkKind},
+    security::tls::{self, Secured},
+    wire::{DecodeError, FrameCodec, FrameLimit},
+};
+
+type Tls = TlsStream<Box<dyn Stream>>;
+
+/// What the node has for a session.
+#[derive(Debug)]
+pub(super) enum Outbound {
+    Frame(Bytes),
+    /// Send what came before, then close.
+    Close,
+}
+
+/// What a session needs of its actor.
+pub(super) struct Context {
+    pub(super) conn: ConnId,
+    pub(super) link: LinkKind,
+    pub(super) to_node: mpsc::Sender<Input>,
+    pub(super) outbound: mpsc::Receiver<Outbound>,
+    pub(super) limit: FrameLimit,
+}
+
+/// A connection that came in, until it ends.
+pub(super) async fn accepted(
+    context: Context,
+    connection: Connection,
+    config: Arc<ServerConfig>,
+    alpn: &'static [u8],
+    proceed: oneshot::Receiver<()>,
+) -> Closed {
+    let remote = connection.remote;
+    let handshake = async {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), connection.stream);
+        let hello = time::timeout(limits::TLS_TIMEOUT, hello)
+            .await
+            .map_err(|_| Closed::from(CloseReason::TimedOut))?
+            .map_err(|error| handshake_failed(&error))?;
+        // The node says when this address may go on.
+        let spoke = context.to_node.send(Input::Spoke(context.conn)).await;
+        let turn = time::timeout(limits::ADMISSION_TIMEOUT, proceed).await;
+        if spoke.is_err() || !matches!(turn, Ok(Ok(()))) {
+            return Err(CloseReason::Busy.into());
+        }
+        let stream = time::timeout(limits::TLS_TIMEOUT, hello.into_stream(config))
+            .await
+            .map_err(|_| Closed::from(CloseReason::TimedOut))?
+            .map_err(|error| handshake_failed(&error))?;
+        let secured = tls::secured(stream.get_ref().1, alpn)?;
+        Ok((TlsStream::from(stream), secured))
+    };
+    match handshake.await {
+        Ok((stream, secured)) => {
+            let connected = Connected { link: context.link, secured, remote, listening: Vec::new() };
+            run(context, stream, connected).await
+        }
+        Err(closed) => closed,
+    }
+}
+
+/// A connection that this side has made, until it ends.
+pub(super) async fn dialled(
+    context: Context,
+    connection: Connection,
+    config: Arc<ClientConfig>,
+    alpn: &'static [u8],
+    listening: Vec<std::net::SocketAddr>,
+) -> Closed {
+    let remote = connection.remote;
+    let handshake = async {
+        let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
+        let stream = match time::timeout(limits::TLS_TIMEOUT, connecting).await {
+            Ok(result) => result.map_err(|error| handshake_failed(&error))?,
+            Err(_) => {
+                let limit = limits::TLS_TIMEOUT.as_secs();
+                let message = format!(
+                    "{remote} takes the connection but says nothing within {limit} s: it is no pyile host, or \
+                     is stuck"
+                );
+                return Err(Closed::new(CloseReason::NotPyile, message));
+            }
+        };
+        let secured: Secured = tls::secured(stream.get_ref().1, alpn)?;
+        Ok((TlsStream::from(stream), secured))
+    };
+    match handshake.await {
+        Ok((stream, secured)) => {
+            let connected = Connected { link: context.link, secured, remote, listening };
+            run(context, stream, connected).await
+        }
+        Err(closed) => Closed { detail: explain(&closed, remote), ..closed },
+    }
+}
+
+fn explain(closed: &Closed, remote: std::net::SocketAddr) -> String {
+    match closed.reason {
+        CloseReason::NotPyile if closed.detail.is_empty() => {
+            format!("{remote} answers, but not as a pyile host; check the address and the port")
+        }
+        CloseReason::IncompatibleVersion => format!(
+            "{remote} speaks another version of pyile than this one ({}); both sides need the same",
+            env!("CARGO_PKG_VERSION")
+        ),
+        _ => closed.detail.clone(),
+    }
+}
+
+fn handshake_failed(error: &io::Error) -> Closed {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(error) => tls::why(error).into(),
+        // Hung up without a word: dropped for load, or not a pyile host at all; trying again tells.
+        None => CloseReason::Busy.into(),
+    }
+}
+
+async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed {
+    if context.to_node.send(Input::Connected(context.conn, connected)).await.is_err() {
+        return CloseReason::Internal.into();
+    }
+    let (reader, writer) = tokio::io::split(stream);
+    let mut reader = FramedRead::new(reader, FrameCodec::new(context.limit.clone()));
+    let mut writer = FramedWrite::new(writer, FrameCodec::new(context.limit));
+    writer.set_backpressure_boundary(limits::FRAME_AFTER);
+    let closed = tokio::select! {
+        closed = read(&mut reader, context.conn, &context.to_node) => closed,
+        closed = write(&mut writer, &mut context.outbound) => closed,
+    };
+    if closed.reason == CloseReason::Left {
+        linger(reader, writer).await;
+    }
+    closed
+}
+
+async fn read(
+    reader: &mut FramedRead<ReadHalf<Tls>, FrameCodec>,
+    conn: ConnId,
+    to_node: &mpsc::Sender<Input>,
+) -> Closed {
+    loop {
+        match reader.next().await {
+            Some(Ok(frame)) => {
+                if to_node.send(Input::Frame(conn, frame)).await.is_err() {
+                    return CloseReason::Internal.into();
+                }
+            }
+            Some(Err(DecodeError::Frame(error))) => {
+                return Closed::new(CloseReason::ProtocolError, error.to_string());
+            }
+            Some(Err(DecodeError::Io(error))) => {
+                return Closed::new(CloseReason::ConnectionLost, format!("connection lost ({error})"));
+            }
+            None => return CloseReason::ConnectionLost.into(),
+        }
+    }
+}
+
+/// Writes what is there in one go: a flush for each batch, not for each frame.
+async fn write(
+    writer: &mut FramedWrite<WriteHalf<Tls>, FrameCodec>,
+    outbound: &mut mpsc::Receiver<Outbound>,
+) -> Closed {
+    while let Some(first) = outbound.recv().await {
+        let batch = async {
+            let mut next = Some(first);
+            while let Some(item) = next {
+                match item {
+                    Outbound::Frame(frame) => writer.feed(frame).await?,
+                    Outbound::Close => {
+                        SinkExt::<Bytes>::flush(writer).await?;
+                        return Ok(true);
+                    }
+                }
+                next = outbound.try_recv().ok();
+            }
+            SinkExt::<Bytes>::flush(writer).await?;
+            io::Result::Ok(false)
+        };
+        match time::timeout(limits::WRITE_TIMEOUT, batch).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => return CloseReason::Left.into(),
+            Ok(Err(error)) => return Closed::new(CloseReason::ConnectionLost, error.to_string()),
+            Err(_) => return CloseReason::SlowConsumer.into(),
+        }
+    }
+    CloseReason::Internal.into()
+}
+
+/// Closes so that the last words arrive: a socket that is dropped with unread bytes takes them back.
+async fn linger(
+    reader: FramedRead<ReadHalf<Tls>, FrameCodec>,
+    writer: FramedWrite<WriteHalf<Tls>, FrameCodec>,
+) {
+    let (mut reader, mut writer) = (reader.into_inner(), writer.into_inner());
+    let closing = async {
+        writer.shutdown().await?;
+        let mut rest = [0; 1024];
+        while reader.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = time::timeout(limits::LINGER, closing).await;
+}

@@ -1,0 +1,106 @@
+//! The seam under all sockets: TCP here, a simulated network in tests.
+
+use std::{
+    future::Future,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
+
+use crate::model::limits;
+
+/// A future without a name.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A connection.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection and the addresses at both of its ends.
+pub struct Connection {
+    /// Its bytes.
+    pub stream: Box<dyn Stream>,
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// Takes connections.
+pub trait Listener: Send {
+    /// The next connection.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Connection>>;
+
+    /// Where it listens.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A network.
+pub trait Transport: Send + Sync {
+    /// Listens at `addr`; port 0 is any free one.
+    fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
+
+    /// Connects to `addr`.
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>>;
+
+    /// The addresses of `host:port`.
+    fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+}
+
+/// TCP of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpTransport;
+
+impl Transport for TcpTransport {
+    fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        Ok(Box::new(socket.listen(limits::LISTEN_BACKLOG)?))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>> {
+        Box::pin(async move { connection(TcpStream::connect(addr).await?) })
+    }
+
+    fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host(target).await?.collect()) })
+    }
+}
+
+impl Listener for TcpListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Connection>> {
+        Box::pin(async move { connection(TcpListener::accept(self).await?.0) })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
+    }
+}
+
+fn connection(stream: TcpStream) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let (local, remote) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
+    Ok(Connection { stream: Box::new(stream), local, remote })
+}
+
+/// An IPv4 peer on a dual-stack listener has an IPv4 address.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// The address that listens on every interface of the same family as `addr`.
+#[must_use]
+pub fn unspecified_like(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, addr.port()).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, addr.port()).into(),
+    }
+}

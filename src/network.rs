@@ -1,0 +1,336 @@
+//! One session in one network: the library's front door, and what every front end of the program stands on.
+//!
+//! It opens the listeners, makes or loads the password's record, starts the node, and hands out its commands and
+//! events. It must never decide what the node decides.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/peer.rs")]
+//! ```
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand_core::OsRng;
+
+use crate::{
+    api::{NodeCommand, NodeEvent, Target},
+    model::{Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, limits},
+    net::{self, NodeHandle, Opened, PeerListen, TcpTransport, Transport},
+    proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig},
+    security::{HostRecord, PasswordCost},
+    store::Profile,
+};
+
+/// How to host.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Where joiners knock.
+    pub listen: SocketAddr,
+    /// Where this peer's own listener is to be; nothing = the join listener's address, any free port.
+    pub peer_listen: PeerListen,
+    /// This peer's label.
+    pub alias: Alias,
+    /// The network's name; nothing = the one it had, or one made from the alias.
+    pub network: Option<String>,
+    /// The network's password; nothing = the one that the profile keeps the record of.
+    pub password: Option<Password>,
+    /// Wrong passwords from one address before it is banned.
+    pub attempts: u32,
+    /// Members at most, the host included.
+    pub members: usize,
+    /// What the host sets for all.
+    pub policy: Policy,
+    /// How costly a guess at the password is; the same on both sides.
+    pub cost: PasswordCost,
+}
+
+impl HostOptions {
+    /// The defaults: every interface, port 4702.
+    #[must_use]
+    pub fn new(alias: Alias, password: Password) -> Self {
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into(),
+            peer_listen: None,
+            alias,
+            network: None,
+            password: Some(password),
+            attempts: limits::ATTEMPTS,
+            members: limits::MEMBERS,
+            policy: Policy::default(),
+            cost: PasswordCost::WIRE_1,
+        }
+    }
+}
+
+/// How to join.
+#[derive(Debug, Clone)]
+pub struct JoinOptions {
+    /// The host, as `host:port`.
+    pub target: String,
+    /// Where this peer's listener is to be; nothing = the address of the route, any free port.
+    pub peer_listen: PeerListen,
+    /// This peer's label.
+    pub alias: Alias,
+    /// The network's password; not needed by a key that was admitted before.
+    pub password: Option<Password>,
+    /// How long to try to come back to a lost host; zero = not at all.
+    pub rejoin_for: Duration,
+    /// How costly a guess at the password is; the same on both sides.
+    pub cost: PasswordCost,
+}
+
+impl JoinOptions {
+    /// The defaults, to the host at `target`: a name or an address, with or without a port.
+    #[must_use]
+    pub fn new(target: &str, alias: Alias, password: Password) -> Self {
+        Self {
+            target: with_port(target),
+            peer_listen: None,
+            alias,
+            password: Some(password),
+            rejoin_for: limits::REJOIN_FOR,
+            cost: PasswordCost::WIRE_1,
+        }
+    }
+}
+
+/// Adds the join port to a host that is named without one. An IPv6 address with a port needs brackets.
+#[must_use]
+pub fn with_port(target: &str) -> String {
+    let target = target.trim();
+    if let Ok(ip) = target.parse::<std::net::IpAddr>() {
+        return SocketAddr::new(ip, limits::JOIN_PORT).to_string();
+    }
+    let bare = target.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(Ok(ip)) = bare.map(str::parse::<std::net::IpAddr>) {
+        return SocketAddr::new(ip, limits::JOIN_PORT).to_string();
+    }
+    match target.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => target.to_owned(),
+        _ => format!("{target}:{}", limits::JOIN_PORT),
+    }
+}
+
+/// A session in a network.
+#[derive(Debug)]
+pub struct Network {
+    handle: NodeHandle,
+    join_addr: Option<SocketAddr>,
+}
+
+impl Network {
+    /// Opens a network as its host. Fails when a port is taken, or when there is no password and none is kept.
+    pub async fn host(options: HostOptions, profile: Profile) -> Result<Self, Closed> {
+        Self::host_on(options, profile, Arc::new(TcpTransport)).await
+    }
+
+    /// As [`Self::host`], on another network than this machine's.
+    pub async fn host_on(
+        options: HostOptions,
+        profile: Profile,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Closed> {
+        let join = net::bind_join(&*transport, options.listen)?;
+        let join_addr = local_addr(&*join)?;
+        let peer = net::bind_peer(&*transport, options.peer_listen, join_addr.ip(), &mut OsRng)?;
+        let kept = profile.host().cloned();
+        let record =
+            record(options.password, kept.as_ref().map(|kept| kept.record.as_slice()), options.cost).await?;
+        let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
+        let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
+        let id = kept.as_ref().map_or_else(new_network_id, |kept| kept.network.id);
+        let (admitted, bans) = kept.map(|kept| (kept.admitted, kept.bans)).unwrap_or_default();
+        let role = RoleConfig::Host(Box::new(HostConfig {
+            network: Identified { id, name },
+            policy: options.policy,
+            record,
+            attempts: options.attempts,
+            members: options.members,
+            bans,
+            admitted,
+            join_addr,
+            peer_addrs: net::announced(local_addr(&*peer)?),
+        }));
+        let opened = Opened { join: Some(join), peer: Some(peer), peer_listen: None };
+        let network = Self::start(options.alias, options.cost, role, opened, profile, transport)?;
+        Ok(Self { join_addr: Some(join_addr), ..network })
+    }
+
+    /// Joins a network. Comes back at once: the events tell whether it worked.
+    pub fn join(options: JoinOptions, profile: Profile) -> Result<Self, Closed> {
+        Self::join_on(options, profile, Arc::new(TcpTransport))
+    }
+
+    /// As [`Self::join`], on another network than this machine's.
+    pub fn join_on(
+        options: JoinOptions,
+        profile: Profile,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Closed> {
+        let known = profile.recents().iter().find(|known| known.target == options.target);
+        let role = RoleConfig::Member(Box::new(MemberConfig {
+            pin: known.map(|known| known.peer_id),
+            target: options.target,
+            password: options.password,
+            rejoin_for: options.rejoin_for,
+        }));
+        let opened = Opened { join: None, peer: None, peer_listen: options.peer_listen };
+        Self::start(options.alias, options.cost, role, opened, profile, transport)
+    }
+
+    fn start(
+        alias: Alias,
+        cost: PasswordCost,
+        role: RoleConfig,
+        opened: Opened,
+        profile: Profile,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Closed> {
+        let config = NodeConfig {
+            alias,
+            identity: profile.identity(),
+            seed: net::seed(),
+            cost,
+            descriptors: descriptors(),
+            role,
+        };
+        let handle = net::spawn(config, opened, profile, transport)
+            .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
+        Ok(Self { handle, join_addr: None })
+    }
+
+    /// Host: where joiners knock.
+    #[must_use]
+    pub fn join_addr(&self) -> Option<SocketAddr> {
+        self.join_addr
+    }
+
+    /// The next event; nothing after the session has ended.
+    pub async fn next_event(&mut self) -> Option<NodeEvent> {
+        self.handle.events.recv().await
+    }
+
+    /// An event that is waiting already.
+    pub fn try_next_event(&mut self) -> Option<NodeEvent> {
+        self.handle.events.try_recv().ok()
+    }
+
+    /// Gives a command, waiting while the network is busy. After the session has ended nothing happens.
+    pub async fn command(&self, command: NodeCommand) {
+        let _ = self.handle.commands.send(command).await;
+    }
+
+    /// Gives a command, or gives it back when the network is busy.
+    pub fn try_command(&self, command: NodeCommand) -> Result<(), NodeCommand> {
+        use tokio::sync::mpsc::error::TrySendError;
+        match self.handle.commands.try_send(command) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(command)) => Err(command),
+        }
+    }
+
+    /// Sends a text to everyone.
+    pub async fn broadcast(&self, text: &str) {
+        let (to, text) = (Target::Everyone, text.to_owned());
+        self.command(NodeCommand::Send { to, text, reference: None }).await;
+    }
+
+    /// Leaves in order, and waits until every socket is closed.
+    pub async fn leave(mut self) -> Closed {
+        self.command(NodeCommand::Leave).await;
+        while self.next_event().await.is_some() {}
+        self.handle.ended().await
+    }
+}
+
+/// The record of the password that was given, or else the one that is kept.
+async fn record(
+    password: Option<Password>,
+    kept: Option<&[u8]>,
+    cost: PasswordCost,
+) -> Result<HostRecord, Closed> {
+    if let Some(password) = password {
+        check_password(&password)?;
+        let work = move || HostRecord::register(&password, cost, net::seed());
+        return match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(record)) => Ok(record),
+            _ => Err(Closed::new(CloseReason::Internal, "the password's record could not be made")),
+        };
+    }
+    let none = || {
+        let message = "a network needs a password; give one with --password-file FILE or in PYILE_PASSWORD";
+        Closed::new(CloseReason::WrongPassword, message)
+    };
+    HostRecord::from_bytes(kept.ok_or_else(none)?).map_err(|_| {
+        let message = "the password's record of this profile is damaged; give the password again";
+        Closed::new(CloseReason::WrongPassword, message)
+    })
+}
+
+/// A network's password has 1 to [`limits::PASSWORD_BYTES`] bytes.
+pub fn check_password(password: &Password) -> Result<(), Closed> {
+    let message = match password.as_bytes().len() {
+        0 => "the password is empty; choose one of at least one character".to_owned(),
+        bytes if bytes > limits::PASSWORD_BYTES => {
+            format!("the password has {bytes} bytes, at most {} are possible", limits::PASSWORD_BYTES)
+        }
+        _ => return Ok(()),
+    };
+    Err(Closed::new(CloseReason::WrongPassword, message))
+}
+
+fn new_network_id() -> NetworkId {
+    let seed = net::seed();
+    let mut id = [0; 16];
+    id.copy_from_slice(seed.first_chunk::<16>().unwrap_or(&[0; 16]));
+    NetworkId(id)
+}
+
+fn local_addr(listener: &dyn net::transport::Listener) -> Result<SocketAddr, Closed> {
+    listener.local_addr().map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))
+}
+
+/// How many descriptors this process may have open: raised as far as the system lets it.
+#[cfg(unix)]
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(limits::DESCRIPTORS).min(limits::DESCRIPTORS);
+    let now = limit.current.unwrap_or(u64::MAX);
+    if now < wanted {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            return usize::try_from(wanted).unwrap_or(usize::MAX);
+        }
+    }
+    usize::try_from(now).unwrap_or(usize::MAX)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> usize {
+    usize::try_from(limits::DESCRIPTORS).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_has_the_join_port() {
+        for (typed, meant) in [
+            ("example.org", "example.org:4702"),
+            ("example.org:5000", "example.org:5000"),
+            ("10.0.0.1", "10.0.0.1:4702"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+            ("::1", "[::1]:4702"),
+            ("[::1]", "[::1]:4702"),
+            ("[::1]:5000", "[::1]:5000"),
+            (" spaced ", "spaced:4702"),
+        ] {
+            assert_eq!(with_port(typed), meant);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The composition root: puts the layers together for what was asked, and gives the exit code.
+
+use color_eyre::eyre::WrapErr as _;
+use tokio::sync::mpsc;
+
+use crate::{
+    cli::Cli,
+    config::{self, Config, Mode},
+    headless,
+    model::{CloseReason, Closed, Policy, Timestamp, limits},
+    net,
+    network::{HostOptions, JoinOptions, Network, with_port},
+    security::PasswordCost,
+    store::Profile,
+    telemetry,
+};
+
+pub mod demo;
+mod screen;
+mod signals;
+
+/// Runs the program. The number is its exit code; an error is one that nobody foresaw.
+pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
+    let config = match config::load(cli) {
+        Ok(config) => config,
+        Err(error) => return Ok(usage(cli.options.json, &error.to_string())),
+    };
+    let log = telemetry::start(config.log_file.as_deref(), config.log_level, !config.json);
+    let _guard = match log {
+        Ok(guard) => guard,
+        Err(error) => {
+            let path = config.log_file.unwrap_or_default();
+            return Ok(usage(config.json, &format!("cannot write the log {}: {error}", path.display())));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .wrap_err("cannot start the threads")?;
+    let outcome = runtime
+        .block_on(async { if config.json { Ok(session(config).await) } else { screen::run(config).await } });
+    // A read of standard input that never ends must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Says what is wrong with how the program was called.
+fn usage(json: bool, message: &str) -> u8 {
+    if json {
+        headless::refuse(wall_clock(), &Closed::new(CloseReason::Internal, message));
+    } else {
+        eprintln!("pyile: {message}");
+    }
+    2
+}
+
+/// A session for a program.
+async fn session(config: Config) -> u8 {
+    if config.mode == Mode::Launch {
+        return usage(true, "--json needs a command: pyile host, pyile join HOST, or pyile demo");
+    }
+    let stop = match signals::stop() {
+        Ok(stop) => stop,
+        Err(error) => return usage(true, &format!("cannot watch for signals: {error}")),
+    };
+    let opened = match open_profile(&config) {
+        Ok(profile) => match open(&config, profile).await {
+            Ok(opened) => opened,
+            Err(closed) => {
+                headless::refuse(wall_clock(), &closed);
+                return exit_code(closed.reason);
+            }
+        },
+        Err(message) => return usage(true, &message),
+    };
+    let closed = headless::run(opened.network, wall_clock, stop).await;
+    exit_code(closed.reason)
+}
+
+/// A network that was opened as configured, with its bots where it is a demonstration.
+pub(crate) struct OpenedNetwork {
+    network: Network,
+    _bots: Option<demo::Bots>,
+}
+
+async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed> {
+    let network = match &config.mode {
+        Mode::Demo => {
+            let (network, bots) = demo::open(config.alias.clone()).await?;
+            return Ok(OpenedNetwork { network, _bots: Some(bots) });
+        }
+        Mode::Join(target) => Network::join(join_options(config, target), profile)?,
+        Mode::Host | Mode::Launch => {
+            if config.password.is_none() && profile.host().is_none() {
+                let message =
+                    "a network needs a password: give one with --password-file FILE or in PYILE_PASSWORD";
+                return Err(Closed::new(CloseReason::Internal, message));
+            }
+            Network::host(host_options(config), profile).await?
+        }
+    };
+    Ok(OpenedNetwork { network, _bots: None })
+}
+
+fn open_profile(config: &Config) -> Result<Profile, String> {
+    let profile = match config.mode {
+        Mode::Demo => Profile::ephemeral(),
+        _ => Profile::open(&config.profile_dir),
+    };
+    profile.map_err(|error| error.to_string())
+}
+
+fn host_options(config: &Config) -> HostOptions {
+    // Bytes follow messages: whoever lifts the one limit means both.
+    let bytes = if config.rate == 0 { 0 } else { limits::RATE_BYTES };
+    HostOptions {
+        listen: config.listen,
+        peer_listen: config.peer_listen,
+        alias: config.alias.clone(),
+        network: config.network.clone(),
+        password: config.password.clone(),
+        attempts: config.attempts,
+        members: config.members,
+        policy: Policy { rate: config.rate, burst: limits::RATE_BURST, rate_bytes: bytes },
+        cost: PasswordCost::WIRE_1,
+    }
+}
+
+fn join_options(config: &Config, target: &str) -> JoinOptions {
+    JoinOptions {
+        target: with_port(target),
+        peer_listen: config.peer_listen,
+        alias: config.alias.clone(),
+        password: config.password.clone(),
+        rejoin_for: config.rejoin_for,
+        cost: PasswordCost::WIRE_1,
+    }
+}
+
+/// The exit code of a session that ended for this reason.
+#[must_use]
+pub fn exit_code(reason: CloseReason) -> u8 {
+    match reason {
+        CloseReason::Left => 0,
+        CloseReason::Unreachable
+        | CloseReason::NotPyile
+        | CloseReason::KeyChanged
+        | CloseReason::TimedOut => 3,
+        CloseReason::WrongPassword => 4,
+        CloseReason::Banned => 5,
+        CloseReason::IncompatibleVersion => 6,
+        CloseReason::CannotListen => 7,
+        CloseReason::HostLost | CloseReason::HostLeft => 8,
+        CloseReason::Kicked
+        | CloseReason::Superseded
+        | CloseReason::NetworkFull
+        | CloseReason::AliasTaken
+        | CloseReason::AliasNotAllowed
+        | CloseReason::Busy => 9,
+        _ => 1,
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    net::now().wall
+}
+
+/// Where signals that end the process arrive.
+type Stop = mpsc::Receiver<()>;

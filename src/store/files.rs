@@ -1,0 +1,177 @@
+//! The files of a profile: `identity.key`, `host.json`, `known_hosts.json`, and `lock`.
+//!
+//! Every file is replaced as a whole: written beside, flushed, renamed. A crash leaves the old one or the new one.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use crate::{
+    model::{HostState, KnownHost},
+    security::Identity,
+};
+
+const IDENTITY: &str = "identity.key";
+const HOST: &str = "host.json";
+const KNOWN_HOSTS: &str = "known_hosts.json";
+const LOCK: &str = "lock";
+
+/// The form of the JSON files; a newer one is refused, not guessed at.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    format: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownHosts {
+    hosts: Vec<KnownHost>,
+}
+
+#[derive(Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    /// Held for as long as the profile is open.
+    _lock: File,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+    let path = path.display().to_string();
+    move |source| StoreError::Io { action, path, source }
+}
+
+impl Files {
+    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        make_private_dir(dir)?;
+        let path = dir.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.display().to_string() }),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        }
+    }
+
+    /// The profile's key; made at the first run.
+    pub(super) fn identity(&self) -> Result<Identity, StoreError> {
+        let path = self.dir.join(IDENTITY);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let bytes = Zeroizing::new(bytes);
+                check_private(&path, 0o600)?;
+                Identity::from_pkcs8(&bytes).map_err(|error| StoreError::Damaged {
+                    path: path.display().to_string(),
+                    found: error.to_string(),
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (identity, bytes) = Identity::generate()?;
+                self.write(IDENTITY, &bytes)?;
+                Ok(identity)
+            }
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    pub(super) fn host(&self) -> Result<Option<HostState>, StoreError> {
+        self.read(HOST)
+    }
+
+    pub(super) fn save_host(&self, state: &HostState) -> Result<(), StoreError> {
+        self.save(HOST, state)
+    }
+
+    pub(super) fn recents(&self) -> Result<Vec<KnownHost>, StoreError> {
+        let known: Option<KnownHosts> = self.read(KNOWN_HOSTS)?;
+        Ok(known.map(|known| known.hosts).unwrap_or_default())
+    }
+
+    pub(super) fn save_recents(&self, recents: &[KnownHost]) -> Result<(), StoreError> {
+        self.save(KNOWN_HOSTS, &KnownHosts { hosts: recents.to_vec() })
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let path = self.dir.join(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let damaged = |found: String| StoreError::Damaged { path: path.display().to_string(), found };
+        let versioned: Versioned<T> =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if versioned.format != FORMAT {
+            return Err(damaged(format!("format {}, this pyile knows format {FORMAT}", versioned.format)));
+        }
+        Ok(Some(versioned.content))
+    }
+
+    fn save<T: Serialize>(&self, name: &str, content: &T) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let bytes = serde_json::to_vec_pretty(&Versioned { format: FORMAT, content })
+            .map_err(|error| failed("write", &path)(error.into()))?;
+        self.write(name, &bytes)
+    }
+
+    /// Replaces a file as a whole, readable by its owner only.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let replace = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            #[cfg(unix)]
+            File::open(&self.dir)?.sync_all()?;
+            Ok(())
+        };
+        replace().map_err(failed("write", &path))
+    }
+}
+
+#[cfg(unix)]
+fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent).map_err(failed("make", parent))?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", dir)(error)),
+        _ => check_private(dir, 0o700),
+    }
+}
+
+#[cfg(unix)]
+fn check_private(path: &Path, wanted: u32) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(StoreError::TooOpen { path: path.display().to_string(), mode, wanted })
+}
+
+#[cfg(not(unix))]
+fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(dir).map_err(failed("make", dir))
+}
+
+/// Elsewhere the user's own directories are private by default.
+#[cfg(not(unix))]
+fn check_private(_: &Path, _: u32) -> Result<(), StoreError> {
+    Ok(())
+}

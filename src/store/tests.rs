@@ -1,0 +1,137 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::model::{Alias, Ban, Network, NetworkId, PeerId, Timestamp};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn state(name: &str) -> HostState {
+    HostState {
+        network: Network { id: NetworkId([1; 16]), name: name.into() },
+        record: vec![1, 2, 3],
+        admitted: Vec::new(),
+        bans: vec![Ban {
+            peer_id: Some(PeerId([2; 32])),
+            alias: Some(Alias::new("bob").unwrap()),
+            addr: Some("10.0.0.1".parse().unwrap()),
+            reason: "spam".into(),
+            since: Timestamp(1),
+        }],
+    }
+}
+
+fn known(target: &str) -> KnownHost {
+    KnownHost {
+        target: target.into(),
+        peer_id: PeerId([3; 32]),
+        network: "lab".into(),
+        alias: Alias::new("ann").unwrap(),
+        joined: Timestamp(5),
+    }
+}
+
+/// Sends commands and gives the last answer.
+fn run(profile: &Profile, commands: Vec<StoreCommand>) -> StoreEvent {
+    let (reply, mut events) = mpsc::channel(100);
+    for command in commands {
+        profile.command(command, &reply);
+    }
+    drop(reply);
+    std::iter::from_fn(|| events.blocking_recv()).last().unwrap()
+}
+
+#[test]
+fn a_profile_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("profile");
+    let profile = Profile::open(&dir).unwrap();
+    let id = profile.identity().peer_id();
+    let save = |token, name| StoreCommand::SaveHost { token, state: Box::new(state(name)) };
+    assert_eq!(run(&profile, vec![save(1, "one"), save(2, "two"), save(3, "three")]), StoreEvent::Saved(3));
+    let remember = |target| StoreCommand::RememberHost(Box::new(known(target)));
+    let last = run(&profile, vec![remember("a:1"), remember("b:1"), remember("a:1")]);
+    assert_eq!(last, StoreEvent::Recents(vec![known("a:1"), known("b:1")]));
+    reopen(profile, &dir, |profile| {
+        assert_eq!(profile.identity().peer_id(), id);
+        assert_eq!(profile.host(), Some(&state("three")));
+        assert_eq!(profile.recents(), [known("a:1"), known("b:1")]);
+        assert_eq!(
+            run(profile, vec![StoreCommand::ForgetHost { target: "a:1".into() }]),
+            StoreEvent::Recents(vec![known("b:1")])
+        );
+    });
+    assert_eq!(mode(&dir), 0o700);
+    for file in fs::read_dir(&dir).unwrap() {
+        let path = file.unwrap().path();
+        assert!(path.ends_with("lock") || mode(&path) == 0o600, "{}", path.display());
+    }
+}
+
+/// The lock goes with the store's thread, which ends after the last handle.
+fn reopen(profile: Profile, dir: &Path, check: impl FnOnce(&Profile)) {
+    drop(profile);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match Profile::open(dir) {
+            Ok(profile) => return check(&profile),
+            Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("profile");
+    let _first = Profile::open(&dir).unwrap();
+    let error = Profile::open(&dir).unwrap_err().to_string();
+    assert!(error.contains("in use by another pyile") && error.contains("--profile"), "{error}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("profile");
+    let files = Files::open(&dir).unwrap();
+    files.identity().unwrap();
+    fs::set_permissions(dir.join("identity.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let error = files.identity().unwrap_err().to_string();
+    assert!(error.contains("can be read by others (mode 644)"), "{error}");
+    drop(files);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(Files::open(&dir), Err(StoreError::TooOpen { wanted: 0o700, .. })));
+}
+
+#[test]
+fn damaged_files_are_named_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("profile");
+    let files = Files::open(&dir).unwrap();
+    for (name, content) in [
+        ("host.json", "{ not json"),
+        ("host.json", r#"{"format": 2, "network": {"id": [], "name": ""}}"#),
+        ("known_hosts.json", r#"{"format": 9, "hosts": []}"#),
+    ] {
+        fs::write(dir.join(name), content).unwrap();
+        let error = match name {
+            "host.json" => files.host().map(|_| ()).unwrap_err(),
+            _ => files.recents().map(|_| ()).unwrap_err(),
+        };
+        assert!(error.to_string().contains(name) && error.to_string().contains("is damaged"), "{error}");
+        assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), content);
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    fs::write(dir.join("identity.key"), "garbage").unwrap();
+    fs::set_permissions(dir.join("identity.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(files.identity(), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn an_ephemeral_profile_keeps_nothing_and_says_saved() {
+    let profile = Profile::ephemeral().unwrap();
+    let save = StoreCommand::SaveHost { token: 7, state: Box::new(state("x")) };
+    assert_eq!(run(&profile, vec![save]), StoreEvent::Saved(7));
+}
