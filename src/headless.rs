@@ -74,7 +74,6 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
 /// Tells a program why there is no session: an error, and `left` as the last line.
 pub fn refuse(now: Timestamp, closed: &Closed) {
     let kind = match closed.reason {
-        CloseReason::WrongPassword => ErrorKind::Authentication,
         CloseReason::CannotListen => ErrorKind::Connection,
         _ => ErrorKind::Command,
     };

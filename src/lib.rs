@@ -1,5 +1,6 @@
 //! pyile
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod headless;
@@ -11,6 +12,8 @@ pub mod run;
 pub mod security;
 pub mod store;
 pub mod telemetry;
+pub mod terminal;
+pub mod ui;
 pub mod wire;
 pub use self::{
     network::{HostOptions, JoinOptions, Network},

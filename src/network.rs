@@ -136,7 +136,7 @@ impl Network {
         let join = net::bind_join(&*transport, options.listen)?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*transport, options.peer_listen, join_addr.ip(), &mut OsRng)?;
-        let kept = profile.host().cloned();
+        let kept = profile.host();
         let record =
             record(options.password, kept.as_ref().map(|kept| kept.record.as_slice()), options.cost).await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
@@ -170,7 +170,7 @@ impl Network {
         profile: Profile,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Closed> {
-        let known = profile.recents().iter().find(|known| known.target == options.target);
+        let known = profile.recents().into_iter().find(|known| known.target == options.target);
         let role = RoleConfig::Member(Box::new(MemberConfig {
             pin: known.map(|known| known.peer_id),
             target: options.target,
@@ -262,11 +262,11 @@ async fn record(
     }
     let none = || {
         let message = "a network needs a password; give one with --password-file FILE or in PYILE_PASSWORD";
-        Closed::new(CloseReason::WrongPassword, message)
+        Closed::new(CloseReason::Usage, message)
     };
     HostRecord::from_bytes(kept.ok_or_else(none)?).map_err(|_| {
         let message = "the password's record of this profile is damaged; give the password again";
-        Closed::new(CloseReason::WrongPassword, message)
+        Closed::new(CloseReason::Usage, message)
     })
 }
 
@@ -279,7 +279,7 @@ pub fn check_password(password: &Password) -> Result<(), Closed> {
         }
         _ => return Ok(()),
     };
-    Err(Closed::new(CloseReason::WrongPassword, message))
+    Err(Closed::new(CloseReason::Usage, message))
 }
 
 fn new_network_id() -> NetworkId {

@@ -161,8 +161,8 @@ pub const LOG_BYTES: usize = 128 * 1024 * 1024;
 pub const LOG_LINES: usize = 2000;
 /// Round-trip times kept for a sparkline.
 pub const RTT_SAMPLES: usize = 32;
-/// Steps of undo in the composer.
-pub const UNDO_STEPS: usize = 200;
+/// How long a short notice stays on the screen.
+pub const TOAST_TIME: Duration = Duration::from_secs(6);
 /// Time between two drawings while messages pour in; a key draws at once.
 pub const FRAME_TIME: Duration = Duration::from_millis(33);
 /// A line of `--json` input: a text of [`TEXT_BYTES`] with every byte escaped, and the rest of the command.

@@ -86,6 +86,8 @@ reasons! {
     Expired = 25 "expired" "waited too long",
     /// Too much waits for this recipient already.
     QueueFull = 26 "queue_full" "too much is waiting for it already",
+    /// The program was called in a way that makes no sense.
+    Usage = 27 "usage" "wrong usage",
 }
 
 impl fmt::Display for CloseReason {

@@ -48,7 +48,7 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
 /// Says what is wrong with how the program was called.
 fn usage(json: bool, message: &str) -> u8 {
     if json {
-        headless::refuse(wall_clock(), &Closed::new(CloseReason::Internal, message));
+        headless::refuse(wall_clock(), &Closed::new(CloseReason::Usage, message));
     } else {
         eprintln!("pyile: {message}");
     }
@@ -91,14 +91,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             return Ok(OpenedNetwork { network, _bots: Some(bots) });
         }
         Mode::Join(target) => Network::join(join_options(config, target), profile)?,
-        Mode::Host | Mode::Launch => {
-            if config.password.is_none() && profile.host().is_none() {
-                let message =
-                    "a network needs a password: give one with --password-file FILE or in PYILE_PASSWORD";
-                return Err(Closed::new(CloseReason::Internal, message));
-            }
-            Network::host(host_options(config), profile).await?
-        }
+        Mode::Host | Mode::Launch => Network::host(host_options(config), profile).await?,
     };
     Ok(OpenedNetwork { network, _bots: None })
 }
@@ -143,6 +136,7 @@ fn join_options(config: &Config, target: &str) -> JoinOptions {
 pub fn exit_code(reason: CloseReason) -> u8 {
     match reason {
         CloseReason::Left => 0,
+        CloseReason::Usage => 2,
         CloseReason::Unreachable
         | CloseReason::NotPyile
         | CloseReason::KeyChanged

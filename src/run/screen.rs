@@ -1,5 +1,335 @@
-//! screen
-use crate::config::Config;
-pub(super) async fn run(_config: Config) -> color_eyre::Result<u8> {
-    Ok(1)
+//! The screen's loop: drains all that happened, folds it through the reducer, performs the effects, draws once.
+
+use std::{
+    future::pending,
+    io::{self, IsTerminal as _},
+    time::{Duration, Instant},
+};
+
+use color_eyre::eyre::WrapErr as _;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{self, sleep_until},
+};
+
+use super::{OpenedNetwork, exit_code, host_options, join_options, signals, wall_clock};
+use crate::{
+    api::{NodeCommand, StoreEvent},
+    app::{self, Defaults, Effect, Event, Open, State},
+    config::{Config, Mode},
+    model::{CloseReason, Closed, limits},
+    network::Network,
+    store::Profile,
+    terminal,
+    ui::{self, Theme},
+};
+
+/// Runs the full-screen program.
+pub(super) async fn run(config: Config) -> color_eyre::Result<u8> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        let message = "the screen needs a terminal; for a program use --json";
+        return Ok(super::usage(false, message));
+    }
+    let profile = match Profile::open(&config.profile_dir) {
+        Ok(profile) => profile,
+        Err(error) => return Ok(super::usage(false, &error.to_string())),
+    };
+    terminal::restore_on_panic();
+    let mut stop = signals::stop().wrap_err("cannot watch for signals")?;
+    let mut screen = Screen::new(config, profile)?;
+    let outcome = screen.run(&mut stop).await;
+    let code = screen.finish().await;
+    outcome?;
+    Ok(code)
+}
+
+struct Screen {
+    terminal: terminal::Guard,
+    theme: Theme,
+    state: State,
+    config: Config,
+    profile: Profile,
+    keys: mpsc::Receiver<crossterm::event::Event>,
+    stored_tx: mpsc::Sender<StoreEvent>,
+    stored: mpsc::Receiver<StoreEvent>,
+    opening: Option<JoinHandle<Result<OpenedNetwork, Closed>>>,
+    network: Option<OpenedNetwork>,
+    done: bool,
+    drawn: Instant,
+    redraw: Redraw,
+}
+
+/// When the next frame is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Redraw {
+    No,
+    Soon,
+    Now,
+}
+
+impl Screen {
+    fn new(config: Config, profile: Profile) -> color_eyre::Result<Self> {
+        let kept = profile.host();
+        let defaults = Defaults {
+            alias: config.alias.clone(),
+            listen: config.listen,
+            network: config
+                .network
+                .clone()
+                .or(kept.as_ref().map(|kept| kept.network.name.clone()))
+                .unwrap_or_default(),
+            has_kept_password: kept.is_some() || config.password.is_some(),
+            zone: jiff::tz::TimeZone::system(),
+            color: config.color,
+        };
+        let terminal = terminal::Guard::take().wrap_err("cannot use the terminal")?;
+        let size = terminal.size()?;
+        let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
+        Ok(Self {
+            theme: Theme::new(config.color),
+            state: State::new(defaults, profile.recents(), size, wall_clock()),
+            terminal,
+            config,
+            profile,
+            keys: terminal::events().wrap_err("cannot read the keyboard")?,
+            stored_tx,
+            stored,
+            opening: None,
+            network: None,
+            done: false,
+            drawn: Instant::now(),
+            redraw: Redraw::Now,
+        })
+    }
+
+    async fn run(&mut self, stop: &mut super::Stop) -> color_eyre::Result<()> {
+        self.begin();
+        while !self.done {
+            let due = match self.redraw {
+                Redraw::No => None,
+                Redraw::Now => Some(Instant::now()),
+                Redraw::Soon => Some(self.drawn + limits::FRAME_TIME),
+            };
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.draw()?;
+                continue;
+            }
+            let tick =
+                app::next_tick(&self.state).map(|wait| Instant::now() + wait.max(Duration::from_millis(50)));
+            let wake = [due, tick].into_iter().flatten().min();
+            let timer = async {
+                match wake {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                key = self.keys.recv() => match key {
+                    Some(key) => self.take(Event::Terminal(key), Redraw::Now)?,
+                    // The terminal is gone.
+                    None => self.stop(),
+                },
+                Some(()) = stop.recv() => self.stop(),
+                event = next_event(&mut self.network) => match event {
+                    Some(event) => self.node(event)?,
+                    None => self.network = None,
+                },
+                Some(event) = self.stored.recv() => self.take(Event::Store(event), Redraw::Now)?,
+                opened = finished(&mut self.opening) => self.opened(opened)?,
+                () = timer => self.take(Event::Tick, if due.is_some() { Redraw::No } else { Redraw::Now })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What was asked for on the command line.
+    fn begin(&mut self) {
+        let mode = self.config.mode.clone();
+        let open = match mode {
+            Mode::Launch => return,
+            Mode::Demo => Open::Demo,
+            // Without a password the form asks for it.
+            Mode::Host => {
+                let form = self.state.form(app::launch::FormKind::Host, "", None);
+                self.show(form)
+            }
+            Mode::Join(target) => {
+                let form = self.state.form(app::launch::FormKind::Join, &target, None);
+                self.show(form)
+            }
+        };
+        let open = match open {
+            Open::Host { password: None, .. } if !self.state.defaults.has_kept_password => return,
+            Open::Join { password: None, ref target, .. } if !self.knows(target) => return,
+            open => open,
+        };
+        if let Some(form) = self.state.form_mut() {
+            form.progress = app::launch::Progress::Opening("one moment".to_owned());
+        }
+        self.open(open);
+    }
+
+    fn knows(&self, target: &str) -> bool {
+        let target = crate::network::with_port(target);
+        self.profile.recents().iter().any(|known| known.target == target)
+    }
+
+    fn show(&mut self, form: app::launch::Form) -> Open {
+        let (kind, alias) = (form.kind, self.config.alias.clone());
+        let password = self.config.password.clone();
+        let target = form.fields.first().map(|field| field.value.text().to_owned()).unwrap_or_default();
+        if let Some(launch) = self.state.launch_mut() {
+            launch.form = Some(form);
+        }
+        match kind {
+            app::launch::FormKind::Host => {
+                let (listen, network) = (self.config.listen, self.config.network.clone());
+                Open::Host { listen, alias, network, password }
+            }
+            app::launch::FormKind::Join => Open::Join { target, alias, password },
+        }
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        self.redraw = Redraw::No;
+        self.drawn = Instant::now();
+        let (state, theme) = (&self.state, &self.theme);
+        self.terminal.draw(|frame| ui::draw(state, theme, frame))
+    }
+
+    /// Messages that pour in are taken all together and drawn once.
+    fn node(&mut self, event: crate::api::NodeEvent) -> color_eyre::Result<()> {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            self.take(Event::Node(event), Redraw::Soon)?;
+            // A key must not wait for a flood.
+            if !self.keys.is_empty() {
+                break;
+            }
+            next = self.network.as_mut().and_then(|opened| opened.network.try_next_event());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event, redraw: Redraw) -> color_eyre::Result<()> {
+        self.redraw = self.redraw.max(redraw);
+        for effect in app::update(&mut self.state, wall_clock(), event) {
+            self.perform(effect)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) -> color_eyre::Result<()> {
+        match effect {
+            Effect::Node(command) => {
+                let refused =
+                    self.network.as_ref().and_then(|opened| opened.network.try_command(command).err());
+                if let Some(command) = refused {
+                    self.take(Event::Refused(command), Redraw::Now)?;
+                }
+            }
+            Effect::Store(command) => self.profile.command(command, &self.stored_tx),
+            Effect::Open(open) => self.open(open),
+            Effect::Copy(text) => self.terminal.copy(&text)?,
+            Effect::Bell => self.terminal.bell()?,
+            Effect::Suspend => {
+                self.terminal.suspend()?;
+                self.redraw = Redraw::Now;
+            }
+            Effect::Redraw => {
+                self.terminal.clear()?;
+                self.redraw = Redraw::Now;
+            }
+            Effect::Quit => self.done = true,
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, open: Open) {
+        let mut config = self.config.clone();
+        let profile = self.profile.clone();
+        // What is typed is worth more than what was configured.
+        let given = config.password.take();
+        self.opening = Some(tokio::spawn(async move {
+            let network = match open {
+                Open::Demo => {
+                    let (network, bots) = super::demo::open(config.alias).await?;
+                    return Ok(OpenedNetwork { network, _bots: Some(bots) });
+                }
+                Open::Host { listen, alias, network, password } => {
+                    let password = password.or(given);
+                    let config = Config { listen, alias, network, password, ..config };
+                    Network::host(host_options(&config), profile).await?
+                }
+                Open::Join { target, alias, password } => {
+                    let password = password.or(given);
+                    let config = Config { alias, password, ..config };
+                    Network::join(join_options(&config, &target), profile)?
+                }
+            };
+            Ok(OpenedNetwork { network, _bots: None })
+        }));
+    }
+
+    fn opened(&mut self, opened: Result<OpenedNetwork, Closed>) -> color_eyre::Result<()> {
+        self.opening = None;
+        match opened {
+            Ok(network) => self.network = Some(network),
+            Err(closed) => self.take(Event::OpenFailed(closed), Redraw::Now)?,
+        }
+        Ok(())
+    }
+
+    /// The system asks the process to end.
+    fn stop(&mut self) {
+        self.state.quitting = true;
+        match &self.network {
+            Some(opened) => _ = opened.network.try_command(NodeCommand::Leave),
+            None => self.done = true,
+        }
+        // A second request does not wait.
+        if std::mem::replace(&mut self.state.leaving, true) {
+            self.done = true;
+        }
+    }
+
+    /// Leaves what is still open, gives the terminal back, and says how it ended.
+    async fn finish(self) -> u8 {
+        let Self { terminal, network, state, opening, .. } = self;
+        drop(terminal);
+        if let Some(opening) = opening {
+            opening.abort();
+        }
+        if let Some(opened) = network {
+            let _ = time::timeout(limits::LEAVE_TIMEOUT * 2, opened.network.leave()).await;
+        }
+        match state.ended {
+            Some(closed) if !state.quitting && closed.reason == CloseReason::Internal => {
+                exit_code(closed.reason)
+            }
+            _ => 0,
+        }
+    }
+}
+
+async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::NodeEvent> {
+    match network {
+        Some(opened) => opened.network.next_event().await,
+        None => pending().await,
+    }
+}
+
+async fn finished(
+    opening: &mut Option<JoinHandle<Result<OpenedNetwork, Closed>>>,
+) -> Result<OpenedNetwork, Closed> {
+    match opening {
+        Some(task) => {
+            let result = task.await;
+            *opening = None;
+            result.unwrap_or_else(|error| Err(Closed::new(CloseReason::Internal, error.to_string())))
+        }
+        None => pending().await,
+    }
 }

@@ -7,7 +7,7 @@ mod files;
 
 use std::{path::Path, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::files::Files;
 use crate::{
@@ -61,12 +61,18 @@ pub enum StoreError {
     Identity(#[from] crate::security::IdentityError),
 }
 
+/// What is kept now.
+#[derive(Debug, Clone)]
+struct Kept {
+    host: Option<HostState>,
+    recents: Vec<KnownHost>,
+}
+
 /// A profile that is open, and locked against other processes while it is.
 #[derive(Debug, Clone)]
 pub struct Profile {
     identity: Arc<Identity>,
-    host: Option<HostState>,
-    recents: Vec<KnownHost>,
+    kept: watch::Receiver<Kept>,
     commands: mpsc::Sender<(StoreCommand, mpsc::Sender<StoreEvent>)>,
 }
 
@@ -92,13 +98,14 @@ impl Profile {
         files: Option<Files>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(limits::STORE_COMMANDS);
-        let worker = Worker { files, recents: recents.clone() };
+        let (kept, watched) = watch::channel(Kept { host, recents });
+        let worker = Worker { files, kept };
         // The thread ends with the last handle.
         let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(inbox));
         if let Err(error) = spawned {
             tracing::error!(%error, "nothing will be kept: no thread for the store");
         }
-        Self { identity: Arc::new(identity), host, recents, commands }
+        Self { identity: Arc::new(identity), kept: watched, commands }
     }
 
     /// Who this profile is.
@@ -107,16 +114,16 @@ impl Profile {
         self.identity.clone()
     }
 
-    /// What was kept of the network that this profile hosts, as it was when the profile was opened.
+    /// What is kept of the network that this profile hosts.
     #[must_use]
-    pub fn host(&self) -> Option<&HostState> {
-        self.host.as_ref()
+    pub fn host(&self) -> Option<HostState> {
+        self.kept.borrow().host.clone()
     }
 
-    /// Hosts that this profile knew when it was opened, latest first.
+    /// Hosts that this profile knows, latest first.
     #[must_use]
-    pub fn recents(&self) -> &[KnownHost] {
-        &self.recents
+    pub fn recents(&self) -> Vec<KnownHost> {
+        self.kept.borrow().recents.clone()
     }
 
     /// Hands a command to the store's thread; what it did comes back on `reply`. A store that cannot follow says
@@ -136,11 +143,11 @@ impl Profile {
 /// The store's thread.
 struct Worker {
     files: Option<Files>,
-    recents: Vec<KnownHost>,
+    kept: watch::Sender<Kept>,
 }
 
 impl Worker {
-    fn run(mut self, mut inbox: mpsc::Receiver<(StoreCommand, mpsc::Sender<StoreEvent>)>) {
+    fn run(self, mut inbox: mpsc::Receiver<(StoreCommand, mpsc::Sender<StoreEvent>)>) {
         let mut next = inbox.blocking_recv();
         while let Some((command, reply)) = next.take() {
             // Of host states that wait only the last one is written: it holds all that the others do.
@@ -160,31 +167,33 @@ impl Worker {
         }
     }
 
-    fn perform(&mut self, command: StoreCommand) -> StoreEvent {
+    fn perform(&self, command: StoreCommand) -> StoreEvent {
         match command {
             StoreCommand::SaveHost { token, state } => {
-                match self.files.as_ref().map_or(Ok(()), |files| files.save_host(&state)) {
+                let saved = self.files.as_ref().map_or(Ok(()), |files| files.save_host(&state));
+                self.kept.send_modify(|kept| kept.host = Some(*state));
+                match saved {
                     Ok(()) => StoreEvent::Saved(token),
                     Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
                 }
             }
-            StoreCommand::RememberHost(known) => {
-                self.recents.retain(|other| other.target != known.target);
-                self.recents.insert(0, *known);
-                self.recents.truncate(limits::RECENTS);
-                self.save_recents()
-            }
+            StoreCommand::RememberHost(known) => self.change_recents(|recents| {
+                recents.retain(|other| other.target != known.target);
+                recents.insert(0, *known);
+                recents.truncate(limits::RECENTS);
+            }),
             StoreCommand::ForgetHost { target } => {
-                self.recents.retain(|other| other.target != target);
-                self.save_recents()
+                self.change_recents(|recents| recents.retain(|other| other.target != target))
             }
-            StoreCommand::Recents => StoreEvent::Recents(self.recents.clone()),
+            StoreCommand::Recents => StoreEvent::Recents(self.kept.borrow().recents.clone()),
         }
     }
 
-    fn save_recents(&self) -> StoreEvent {
-        match self.files.as_ref().map_or(Ok(()), |files| files.save_recents(&self.recents)) {
-            Ok(()) => StoreEvent::Recents(self.recents.clone()),
+    fn change_recents(&self, change: impl FnOnce(&mut Vec<KnownHost>)) -> StoreEvent {
+        self.kept.send_modify(|kept| change(&mut kept.recents));
+        let recents = self.kept.borrow().recents.clone();
+        match self.files.as_ref().map_or(Ok(()), |files| files.save_recents(&recents)) {
+            Ok(()) => StoreEvent::Recents(recents),
             Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
         }
     }

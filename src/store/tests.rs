@@ -55,7 +55,7 @@ fn a_profile_comes_back_as_it_was() {
     assert_eq!(last, StoreEvent::Recents(vec![known("a:1"), known("b:1")]));
     reopen(profile, &dir, |profile| {
         assert_eq!(profile.identity().peer_id(), id);
-        assert_eq!(profile.host(), Some(&state("three")));
+        assert_eq!(profile.host(), Some(state("three")));
         assert_eq!(profile.recents(), [known("a:1"), known("b:1")]);
         assert_eq!(
             run(profile, vec![StoreCommand::ForgetHost { target: "a:1".into() }]),

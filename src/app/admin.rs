@@ -1,0 +1,50 @@
+//! The Admin view's lists: members, attempts and banned as lines that can be selected.
+
+use std::sync::Arc;
+
+use super::room::Room;
+use crate::model::{Attempt, Ban, Peer};
+
+/// A line of the Admin view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminRow {
+    /// A member that is not this peer.
+    Member(Arc<Peer>),
+    /// An address with wrong passwords.
+    Attempt(Attempt),
+    /// A ban.
+    Banned(Box<Ban>),
+}
+
+/// One of its three columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminColumn {
+    /// Who is here.
+    Members,
+    /// Who guessed wrong.
+    Attempts,
+    /// Who is refused.
+    Banned,
+}
+
+impl AdminRow {
+    /// Where it stands.
+    #[must_use]
+    pub fn column(&self) -> AdminColumn {
+        match self {
+            Self::Member(_) => AdminColumn::Members,
+            Self::Attempt(_) => AdminColumn::Attempts,
+            Self::Banned(_) => AdminColumn::Banned,
+        }
+    }
+}
+
+/// Every line that can be selected: members that are not this peer, then attempts, then bans, newest first.
+#[must_use]
+pub fn admin_rows(room: &Room) -> Vec<AdminRow> {
+    let members = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
+    let mut rows: Vec<AdminRow> = members.map(|view| AdminRow::Member(view.peer.clone())).collect();
+    rows.extend(room.attempts.iter().copied().map(AdminRow::Attempt));
+    rows.extend(room.bans.iter().rev().map(|ban| AdminRow::Banned(Box::new(ban.clone()))));
+    rows
+}

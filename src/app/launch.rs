@@ -1,0 +1,248 @@
+//! The launch screen: host, join or demo, recent networks, and a form for each choice.
+
+use std::net::SocketAddr;
+
+use super::{Open, composer::Composer};
+use crate::model::{Alias, CloseReason, Closed, KnownHost, Password, limits};
+
+/// What a form opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormKind {
+    /// A new network.
+    Host,
+    /// An existing one.
+    Join,
+}
+
+/// Which value a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldName {
+    /// This peer's label.
+    Alias,
+    /// The network's name.
+    Network,
+    /// Where joiners knock.
+    Listen,
+    /// The host to join.
+    Target,
+    /// The network's password.
+    Password,
+}
+
+impl FieldName {
+    /// Its label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Alias => "Your name",
+            Self::Network => "Network",
+            Self::Listen => "Listen on",
+            Self::Target => "Host",
+            Self::Password => "Password",
+        }
+    }
+}
+
+/// One value of a form.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// Which.
+    pub name: FieldName,
+    /// What is typed.
+    pub value: Composer,
+    /// What is wrong with it.
+    pub error: Option<String>,
+    /// What an empty one means.
+    pub placeholder: &'static str,
+}
+
+/// What a form is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Being filled in.
+    Editing,
+    /// Opening the network: what is being done now.
+    Opening(String),
+}
+
+/// A form.
+#[derive(Debug, Clone)]
+pub struct Form {
+    /// What it opens.
+    pub kind: FormKind,
+    /// Its fields.
+    pub fields: Vec<Field>,
+    /// The field with the cursor.
+    pub at: usize,
+    /// The password is shown.
+    pub revealed: bool,
+    /// What it is doing.
+    pub progress: Progress,
+    /// An error that belongs to no field.
+    pub error: Option<String>,
+    /// A password is kept from before: an empty field is fine.
+    pub has_kept_password: bool,
+}
+
+impl Form {
+    /// The field with the cursor.
+    pub fn field_mut(&mut self) -> Option<&mut Field> {
+        self.fields.get_mut(self.at)
+    }
+
+    fn text(&self, name: FieldName) -> &str {
+        self.fields.iter().find(|field| field.name == name).map_or("", |field| field.value.text().trim())
+    }
+
+    fn set_error(&mut self, name: FieldName, message: String) {
+        match self.fields.iter().position(|field| field.name == name) {
+            Some(at) => {
+                self.at = at;
+                if let Some(field) = self.fields.get_mut(at) {
+                    field.error = Some(message);
+                }
+            }
+            None => self.error = Some(message),
+        }
+    }
+
+    /// True on the last field.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at + 1 == self.fields.len()
+    }
+
+    /// What is to be opened, or nothing with the errors set beside the fields.
+    pub fn submit(&mut self) -> Option<Open> {
+        self.error = None;
+        for field in &mut self.fields {
+            field.error = None;
+        }
+        let mut wrong = Vec::new();
+        let alias = Alias::new(self.text(FieldName::Alias));
+        if let Err(error) = &alias {
+            wrong.push((FieldName::Alias, error.to_string()));
+        }
+        let password = self
+            .fields
+            .iter()
+            .find(|field| field.name == FieldName::Password)
+            .map(|field| Password::new(field.value.text().to_owned()))
+            .filter(|password| !password.is_empty());
+        if password.as_ref().is_some_and(|password| password.as_bytes().len() > limits::PASSWORD_BYTES) {
+            wrong.push((
+                FieldName::Password,
+                format!("at most {} bytes are possible", limits::PASSWORD_BYTES),
+            ));
+        }
+        let open = match self.kind {
+            FormKind::Host => {
+                let listen: Result<SocketAddr, _> = self.text(FieldName::Listen).parse();
+                if listen.is_err() {
+                    let message = "an address and port, such as 0.0.0.0:4702".to_owned();
+                    wrong.push((FieldName::Listen, message));
+                }
+                let name = self.text(FieldName::Network).to_owned();
+                if name.chars().count() > limits::NETWORK_NAME_CHARACTERS {
+                    let message = format!("at most {} characters", limits::NETWORK_NAME_CHARACTERS);
+                    wrong.push((FieldName::Network, message));
+                }
+                if password.is_none() && !self.has_kept_password {
+                    let message = "choose one and tell it to those who may join".to_owned();
+                    wrong.push((FieldName::Password, message));
+                }
+                alias.ok().zip(listen.ok()).map(|(alias, listen)| Open::Host {
+                    listen,
+                    alias,
+                    network: Some(name).filter(|name| !name.is_empty()),
+                    password,
+                })
+            }
+            FormKind::Join => {
+                let target = self.text(FieldName::Target).to_owned();
+                if target.is_empty() {
+                    let message = "the host's name or address, as the host tells it".to_owned();
+                    wrong.push((FieldName::Target, message));
+                } else if target.contains(char::is_whitespace) {
+                    wrong.push((FieldName::Target, "a name or address has no spaces".to_owned()));
+                }
+                alias.ok().map(|alias| Open::Join { target, alias, password })
+            }
+        };
+        // The cursor ends up in the first field that is wrong.
+        let is_right = wrong.is_empty();
+        for (name, message) in wrong.into_iter().rev() {
+            self.set_error(name, message);
+        }
+        open.filter(|_| is_right)
+    }
+
+    /// A try that failed: the reason beside the field that caused it, every field kept.
+    pub fn failed(&mut self, closed: &Closed) {
+        self.progress = Progress::Editing;
+        let name = match (closed.reason, self.kind) {
+            (CloseReason::WrongPassword, _) => Some(FieldName::Password),
+            (CloseReason::AliasTaken | CloseReason::AliasNotAllowed, _) => Some(FieldName::Alias),
+            (CloseReason::CannotListen, FormKind::Host) => Some(FieldName::Listen),
+            (
+                CloseReason::Unreachable | CloseReason::NotPyile | CloseReason::IncompatibleVersion,
+                FormKind::Join,
+            ) => Some(FieldName::Target),
+            _ => None,
+        };
+        match name {
+            Some(name) => self.set_error(name, closed.to_string()),
+            None => self.error = Some(closed.to_string()),
+        }
+    }
+}
+
+/// A line of the menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// Open a network.
+    Host,
+    /// Join one.
+    Join,
+    /// See it alive.
+    Demo,
+    /// Join this one again.
+    Recent(Box<KnownHost>),
+}
+
+/// The launch screen.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// The selected line.
+    pub at: usize,
+    /// The form that is open.
+    pub form: Option<Form>,
+    /// Networks joined before, latest first.
+    pub recents: Vec<KnownHost>,
+    /// Why the last session ended, or why a choice failed.
+    pub message: Option<String>,
+    /// A demo is being opened.
+    pub opening: bool,
+}
+
+impl Launch {
+    /// Every line of the menu.
+    #[must_use]
+    pub fn choices(&self) -> Vec<Choice> {
+        let mut choices = vec![Choice::Host, Choice::Join, Choice::Demo];
+        choices.extend(self.recents.iter().map(|known| Choice::Recent(Box::new(known.clone()))));
+        choices
+    }
+
+    /// The selected line.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        self.choices().get(self.at).cloned().unwrap_or(Choice::Host)
+    }
+
+    /// One line up or down, around the ends.
+    pub fn step(&mut self, down: bool) {
+        let count = self.choices().len();
+        self.at = if down { (self.at + 1) % count } else { (self.at + count - 1) % count };
+    }
+}

@@ -1,0 +1,146 @@
+//! What lies on top of a screen: help, a question, or a line to type. The topmost takes the keys.
+
+use std::net::IpAddr;
+
+use super::composer::Composer;
+use crate::model::{Ban, PeerId};
+
+/// Something on top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    /// The keys that hold underneath.
+    Help {
+        /// Lines scrolled.
+        scroll: usize,
+    },
+    /// A line to type.
+    Prompt(Prompt),
+    /// A question.
+    Dialog(Dialog),
+}
+
+/// What a typed line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptKind {
+    /// A command.
+    Palette,
+    /// A conversation, by name.
+    GoTo,
+    /// A text to look for.
+    Search,
+    /// The network's next password.
+    Password,
+}
+
+/// A line to type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What for.
+    pub kind: PromptKind,
+    /// What is typed.
+    pub editor: Composer,
+    /// The selected suggestion.
+    pub at: usize,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+impl Prompt {
+    /// An empty line.
+    #[must_use]
+    pub fn new(kind: PromptKind) -> Self {
+        let text = if kind == PromptKind::Palette { "/" } else { "" };
+        Self { kind, editor: Composer::with(text), at: 0, error: None }
+    }
+}
+
+/// What follows a yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// A ban, by key, by address, or both.
+    Ban {
+        /// Whom.
+        peer: Option<PeerId>,
+        /// From where.
+        addr: Option<IpAddr>,
+        /// In the host's words.
+        reason: String,
+    },
+    /// A removal.
+    Kick {
+        /// Whom.
+        peer: PeerId,
+        /// In the host's words.
+        reason: String,
+    },
+    /// The end of a ban.
+    Unban(Box<Ban>),
+    /// The end of the session.
+    Leave,
+    /// A pause, which the others will notice.
+    Suspend,
+}
+
+/// Something that can be chosen in a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// Nothing happens.
+    Cancel,
+    /// By key: on or off.
+    ByKey(bool),
+    /// By address: on or off.
+    ByAddress(bool),
+    /// Ask for another password afterwards: on or off.
+    NewPassword(bool),
+    /// It happens.
+    Yes,
+}
+
+/// A question. Cancel has the focus at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    /// What is asked.
+    pub title: String,
+    /// What will happen.
+    pub lines: Vec<String>,
+    /// What can be chosen.
+    pub items: Vec<Item>,
+    /// The item with the focus.
+    pub at: usize,
+    /// The word on the button that does it.
+    pub yes: &'static str,
+    /// What follows a yes.
+    pub pending: Pending,
+}
+
+impl Dialog {
+    /// A question with a yes and a no.
+    #[must_use]
+    pub fn new(title: String, lines: Vec<String>, yes: &'static str, pending: Pending) -> Self {
+        Self { title, lines, items: vec![Item::Cancel, Item::Yes], at: 0, yes, pending }
+    }
+
+    /// The focus one further or back, around the ends.
+    pub fn step(&mut self, forward: bool) {
+        let count = self.items.len().max(1);
+        self.at = if forward { (self.at + 1) % count } else { (self.at + count - 1) % count };
+    }
+
+    /// Whether an option is on.
+    #[must_use]
+    pub fn is_on(&self, option: fn(bool) -> Item) -> bool {
+        self.items.contains(&option(true))
+    }
+
+    /// Turns the option with the focus on or off. False when it is no option.
+    pub fn toggle(&mut self) -> bool {
+        let Some(item) = self.items.get_mut(self.at) else { return false };
+        *item = match *item {
+            Item::ByKey(on) => Item::ByKey(!on),
+            Item::ByAddress(on) => Item::ByAddress(!on),
+            Item::NewPassword(on) => Item::NewPassword(!on),
+            Item::Cancel | Item::Yes => return false,
+        };
+        true
+    }
+}

@@ -1,0 +1,444 @@
+//! The message log of one conversation: what was said, and what of it is visible.
+//!
+//! The view is an anchor, the message at its bottom and how many of its rows are hidden below. Only what is visible
+//! is ever wrapped, so that a million messages cost a frame as much as ten.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+use super::wrap;
+use crate::model::{CloseReason, DeliveryStatus, MessageId, Peer, SafeText, Summary, Timestamp, limits};
+
+/// What became of an own message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// How many have it.
+    pub summary: Summary,
+    /// Who has not got it yet.
+    pub waiting: Vec<Arc<Peer>>,
+    /// Who will not get it, and why.
+    pub failed: Vec<(Arc<Peer>, CloseReason)>,
+    /// Some of those that wait cannot be reached now.
+    pub queued: bool,
+}
+
+impl Mark {
+    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ 3/4, not bob`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { summary, waiting, failed, queued } = self;
+        let names = |peers: &mut dyn Iterator<Item = &Arc<Peer>>| {
+            let all: Vec<&str> = peers.map(|peer| peer.alias.as_str()).collect();
+            let shown = all.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            if all.len() > 3 { format!("{shown} and {} more", all.len() - 3) } else { shown }
+        };
+        if summary.total == 0 {
+            "nobody else is here".to_owned()
+        } else if !failed.is_empty() {
+            format!("✗ {summary}, not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
+        } else if waiting.is_empty() {
+            if summary.total == 1 { "✓".to_owned() } else { format!("✓ {summary}") }
+        } else if *queued {
+            let verb = if waiting.len() == 1 { "waits" } else { "wait" };
+            format!("… {summary}, {} {verb}", names(&mut waiting.iter()))
+        } else {
+            format!("… {summary}")
+        }
+    }
+}
+
+/// One line of talk.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its identity.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub from: Arc<Peer>,
+    /// What it says.
+    pub text: SafeText,
+    /// When it came or went.
+    pub at: Timestamp,
+    /// Messages of the same author that are missing before it.
+    pub missed: u64,
+    /// What became of it; only on own ones.
+    pub mark: Option<Box<Mark>>,
+    /// It names this peer.
+    pub mentions_me: bool,
+}
+
+/// Something in the log.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Somebody said something.
+    Message(Message),
+    /// Something happened.
+    Notice {
+        /// When.
+        at: Timestamp,
+        /// What.
+        text: SafeText,
+    },
+}
+
+impl Entry {
+    /// When.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Message(message) => message.at,
+            Self::Notice { at, .. } => *at,
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Message(message) => message.text.as_str(),
+            Self::Notice { text, .. } => text.as_str(),
+        }
+    }
+}
+
+/// What the bottom row of the view shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Anchor {
+    /// The newest; new messages scroll in.
+    #[default]
+    Bottom,
+    /// Entry number `entry`, counted from the first ever, with `hidden` of its rows below the view.
+    At {
+        /// The entry's number.
+        entry: u64,
+        /// Rows below.
+        hidden: usize,
+    },
+}
+
+/// One row of the view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// A new day begins.
+    Day(Timestamp),
+    /// So many messages are missing here.
+    Gap(u64),
+    /// A row of an entry's text.
+    Text {
+        /// The entry's number.
+        entry: u64,
+        /// Which bytes of its text.
+        range: Range<usize>,
+        /// The first row of the entry.
+        is_first: bool,
+        /// The entry's mark stands at the end of this row.
+        has_mark: bool,
+    },
+    /// The mark of an entry whose last row has no room for it.
+    Mark(u64),
+}
+
+/// How wide the columns of the log are, and where a day begins.
+#[derive(Debug, Clone)]
+pub struct Geometry {
+    /// Cells for text.
+    pub text: usize,
+    /// Rows of the view.
+    pub rows: usize,
+    /// The zone that days are told in.
+    pub zone: jiff::tz::TimeZone,
+}
+
+/// All entries of a conversation that are held in memory.
+#[derive(Debug, Default)]
+pub struct MessageLog {
+    entries: VecDeque<Entry>,
+    /// The number of the first entry that is held.
+    first: u64,
+    bytes: usize,
+    /// Own messages whose fate is open, by their numbers here.
+    open: BTreeMap<MessageId, u64>,
+    anchor: Anchor,
+    /// Entries that came while the view was not at the bottom.
+    below: u64,
+}
+
+impl MessageLog {
+    /// Adds an entry at the end.
+    pub fn push(&mut self, entry: Entry) {
+        let number = self.first + self.entries.len() as u64;
+        if let Entry::Message(message) = &entry
+            && message.mark.as_ref().is_some_and(|mark| !mark.waiting.is_empty())
+        {
+            self.open.insert(message.id, number);
+        }
+        self.bytes += entry.text().len();
+        self.entries.push_back(entry);
+        if self.anchor != Anchor::Bottom {
+            self.below += 1;
+        }
+        while self.entries.len() > limits::LOG_MESSAGES || self.bytes > limits::LOG_BYTES {
+            let Some(gone) = self.entries.pop_front() else { break };
+            self.bytes -= gone.text().len();
+            self.first += 1;
+            if let Entry::Message(message) = gone {
+                self.open.remove(&message.id);
+            }
+        }
+        if let Anchor::At { entry, .. } = self.anchor
+            && entry < self.first
+        {
+            self.anchor = Anchor::At { entry: self.first, hidden: 0 };
+        }
+    }
+
+    /// Notes what became of an own message.
+    pub fn delivery(
+        &mut self,
+        id: &MessageId,
+        peer: &Arc<Peer>,
+        status: DeliveryStatus,
+        reason: Option<CloseReason>,
+        summary: Summary,
+    ) {
+        let Some(number) = self.open.get(id).copied() else { return };
+        let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.entry_mut(number) else { return };
+        mark.summary = summary;
+        match status {
+            DeliveryStatus::Queued => mark.queued = true,
+            _ => mark.waiting.retain(|waiting| waiting.peer_id != peer.peer_id),
+        }
+        if status == DeliveryStatus::Failed {
+            mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal)));
+        }
+        if mark.waiting.is_empty() {
+            self.open.remove(id);
+        }
+    }
+
+    /// How many entries are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when nothing was said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry with this number.
+    #[must_use]
+    pub fn entry(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(self.index(number)?)
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        let index = self.index(number)?;
+        self.entries.get_mut(index)
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn last(&self) -> Option<u64> {
+        (self.first + self.entries.len() as u64).checked_sub(1).filter(|_| !self.entries.is_empty())
+    }
+
+    /// Entries that came since the view left the bottom.
+    #[must_use]
+    pub fn below(&self) -> u64 {
+        self.below
+    }
+
+    /// The entry at the bottom of the view.
+    #[must_use]
+    pub fn selected(&self) -> Option<u64> {
+        match self.anchor {
+            Anchor::Bottom => self.last(),
+            Anchor::At { entry, .. } => Some(entry),
+        }
+    }
+
+    /// How far up the view is, in thousandths: 1000 is the bottom.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        match (self.anchor, self.last()) {
+            (Anchor::At { entry, .. }, Some(last)) if last > self.first => {
+                entry.saturating_sub(self.first) * 1000 / (last - self.first)
+            }
+            _ => 1000,
+        }
+    }
+
+    /// To the newest.
+    pub fn to_bottom(&mut self) {
+        self.anchor = Anchor::Bottom;
+        self.below = 0;
+    }
+
+    /// To the oldest.
+    pub fn to_top(&mut self, geometry: &Geometry) {
+        self.anchor = Anchor::At { entry: self.first, hidden: 0 };
+        self.fill(geometry);
+    }
+
+    /// Shows entry number `entry` at the bottom.
+    pub fn to_entry(&mut self, entry: u64) {
+        if self.entry(entry).is_some() {
+            self.anchor = Anchor::At { entry, hidden: 0 };
+        }
+    }
+
+    /// One message up or down.
+    pub fn step(&mut self, down: bool, geometry: &Geometry) {
+        let Some(selected) = self.selected() else { return };
+        if down {
+            match self.last() {
+                Some(last) if selected + 1 < last => self.to_entry(selected + 1),
+                _ => self.to_bottom(),
+            }
+        } else if selected > self.first {
+            self.to_entry(selected - 1);
+            self.fill(geometry);
+        }
+    }
+
+    /// `rows` rows up, or down when negative.
+    pub fn scroll(&mut self, rows: isize, geometry: &Geometry) {
+        let Some(last) = self.last() else { return };
+        let (mut entry, hidden) = match self.anchor {
+            Anchor::Bottom => (last, 0),
+            Anchor::At { entry, hidden } => (entry, hidden),
+        };
+        let mut hidden = hidden.cast_signed() + rows;
+        loop {
+            let height = self.rows_of(entry, geometry).len().cast_signed();
+            if hidden >= height && entry > self.first {
+                hidden -= height;
+                entry -= 1;
+            } else if hidden < 0 && entry < last {
+                entry += 1;
+                hidden += self.rows_of(entry, geometry).len().cast_signed();
+            } else {
+                break;
+            }
+        }
+        if hidden <= 0 && entry == last {
+            self.to_bottom();
+        } else {
+            self.anchor = Anchor::At { entry, hidden: hidden.max(0).cast_unsigned() };
+            self.fill(geometry);
+        }
+    }
+
+    /// Never leaves rows empty above the first entry while there is more below.
+    fn fill(&mut self, geometry: &Geometry) {
+        let missing = geometry.rows.saturating_sub(self.visible(geometry).len());
+        if missing == 0 {
+            return;
+        }
+        let Anchor::At { mut entry, mut hidden } = self.anchor else { return };
+        let Some(last) = self.last() else { return };
+        let mut missing = missing;
+        loop {
+            let shown = missing.min(hidden);
+            hidden -= shown;
+            missing -= shown;
+            if missing == 0 {
+                break;
+            }
+            if entry >= last {
+                return self.to_bottom();
+            }
+            entry += 1;
+            hidden = self.rows_of(entry, geometry).len();
+        }
+        self.anchor = Anchor::At { entry, hidden };
+        if entry == last && hidden == 0 {
+            self.to_bottom();
+        }
+    }
+
+    /// The rows of the view, from top to bottom; at most as many as it has.
+    #[must_use]
+    pub fn visible(&self, geometry: &Geometry) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        let Some(last) = self.last() else { return rows };
+        let (mut entry, hidden) = match self.anchor {
+            Anchor::Bottom => (last, 0),
+            Anchor::At { entry, hidden } => (entry, hidden),
+        };
+        let mut skip = hidden;
+        loop {
+            for row in self.rows_of(entry, geometry).into_iter().rev().skip(skip) {
+                if rows.len() == geometry.rows {
+                    break;
+                }
+                rows.push(row);
+            }
+            skip = 0;
+            if rows.len() == geometry.rows || entry <= self.first {
+                break;
+            }
+            entry -= 1;
+        }
+        rows.reverse();
+        rows
+    }
+
+    fn rows_of(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
+        let Some(entry) = self.entry(number) else { return Vec::new() };
+        let mut rows = Vec::new();
+        let day = |entry: &Entry| entry.at().in_zone(&geometry.zone).date();
+        let before = number.checked_sub(1).and_then(|before| self.entry(before));
+        if before.is_none_or(|before| day(before) != day(entry)) {
+            rows.push(Row::Day(entry.at()));
+        }
+        if let Entry::Message(Message { missed, .. }) = entry
+            && *missed > 0
+        {
+            rows.push(Row::Gap(*missed));
+        }
+        let ranges = wrap::rows(entry.text(), geometry.text);
+        let mark = match entry {
+            Entry::Message(Message { mark: Some(mark), .. }) => wrap::width(&mark.text()) + 2,
+            _ => 0,
+        };
+        let last = ranges.last().and_then(|range| entry.text().get(range.clone())).unwrap_or_default();
+        let fits = wrap::width(last) + mark <= geometry.text;
+        let count = ranges.len();
+        rows.extend(ranges.into_iter().enumerate().map(|(at, range)| Row::Text {
+            entry: number,
+            range,
+            is_first: at == 0,
+            has_mark: mark > 0 && fits && at + 1 == count,
+        }));
+        if mark > 0 && !fits {
+            rows.push(Row::Mark(number));
+        }
+        rows
+    }
+
+    /// The nearest entry before (or after) `from` that contains `query`, case ignored.
+    #[must_use]
+    pub fn find(&self, query: &str, from: Option<u64>, older: bool) -> Option<u64> {
+        let query = query.to_lowercase();
+        if query.is_empty() {
+            return None;
+        }
+        let matches = |number: &u64| {
+            self.entry(*number).is_some_and(|entry| entry.text().to_lowercase().contains(&query))
+        };
+        let end = self.first + self.entries.len() as u64;
+        let from = from.unwrap_or(end);
+        if older { (self.first..from.min(end)).rev().find(matches) } else { (from + 1..end).find(matches) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

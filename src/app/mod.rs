@@ -1,0 +1,92 @@
+//! The application state and the one function that changes it: events in, effects out, as data.
+//!
+//! Pure: it must never do I/O, read a clock, draw, or panic on anything that a person or a peer does.
+
+pub mod composer;
+pub mod keymap;
+pub mod launch;
+pub mod layer;
+pub mod layout;
+pub mod log;
+pub mod palette;
+pub mod room;
+pub mod wrap;
+
+mod admin;
+mod state;
+mod update;
+
+pub use self::{
+    admin::{AdminColumn, AdminRow, admin_rows},
+    state::{Defaults, Screen, State, Toast, ToastKind},
+    update::{next_tick, suggestions, update},
+};
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{Alias, Closed, Password},
+};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// At the terminal.
+    Terminal(crossterm::event::Event),
+    /// In the node.
+    Node(NodeEvent),
+    /// In the store.
+    Store(StoreEvent),
+    /// The node was too busy to take this.
+    Refused(NodeCommand),
+    /// A network could not be opened.
+    OpenFailed(Closed),
+    /// Time passed.
+    Tick,
+}
+
+/// Something to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// By the node.
+    Node(NodeCommand),
+    /// By the store.
+    Store(StoreCommand),
+    /// Open a network.
+    Open(Open),
+    /// Put a text on the clipboard.
+    Copy(String),
+    /// Ring the terminal's bell.
+    Bell,
+    /// Give the terminal back until the shell continues this process.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+    /// End.
+    Quit,
+}
+
+/// Which network to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Open {
+    /// A new one.
+    Host {
+        /// Where joiners knock.
+        listen: std::net::SocketAddr,
+        /// This peer's label.
+        alias: Alias,
+        /// The network's name; nothing = the one it had.
+        network: Option<String>,
+        /// Its password; nothing = the one that is kept.
+        password: Option<Password>,
+    },
+    /// An existing one.
+    Join {
+        /// The host, with or without a port.
+        target: String,
+        /// This peer's label.
+        alias: Alias,
+        /// Its password.
+        password: Option<Password>,
+    },
+    /// One with bots.
+    Demo,
+}

@@ -1,0 +1,154 @@
+//! Commands as typed: their names, what they take, and what they mean.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command {
+    /// Its name, without the slash.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Only the host may.
+    pub host_only: bool,
+}
+
+const fn command(name: &'static str, takes: &'static str, help: &'static str, host_only: bool) -> Command {
+    Command { name, takes, help, host_only }
+}
+
+/// All commands.
+pub const COMMANDS: &[Command] = &[
+    command("help", "", "keys and commands", false),
+    command("msg", "NAME TEXT", "say something to one peer only", false),
+    command("chat", "NAME", "show the conversation with a peer", false),
+    command("peers", "", "who is here, with keys and addresses", false),
+    command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
+    command("kick", "NAME [REASON]", "remove a member; it may join again", true),
+    command("unban", "NAME|ADDRESS", "lift a ban", true),
+    command("password", "", "set another password; members stay in", true),
+    command("rejoin", "", "ask a lost host for admission now", false),
+    command("quit", "", "leave the network", false),
+];
+
+/// Whom a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// An alias or a peer_id.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// A command with what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Typed {
+    /// Keys and commands.
+    Help,
+    /// A text to one peer.
+    Message(String, String),
+    /// A conversation.
+    Chat(String),
+    /// Who is here.
+    Peers,
+    /// A ban with its reason.
+    Ban(Whom, String),
+    /// A removal with its reason.
+    Kick(String, String),
+    /// The end of a ban.
+    Unban(Whom),
+    /// Another password.
+    Password,
+    /// Back into the network.
+    Rejoin,
+    /// The end.
+    Quit,
+}
+
+/// Reads a typed command, or says what is wrong with it.
+pub fn parse(line: &str) -> Result<Typed, String> {
+    let line = line.trim().trim_start_matches('/');
+    let (name, rest) = split(line);
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let names: Vec<String> = COMMANDS.iter().map(|command| format!("/{}", command.name)).collect();
+        return Err(format!("there is no command /{name}; there are {}", names.join(" ")));
+    };
+    let missing = || format!("/{name} takes {}", command.takes);
+    let (first, more) = split(rest);
+    let first = Some(first).filter(|first| !first.is_empty()).ok_or_else(missing);
+    Ok(match name {
+        "msg" if more.is_empty() => return Err(missing()),
+        "msg" => Typed::Message(first?.to_owned(), more.to_owned()),
+        "chat" => Typed::Chat(first?.to_owned()),
+        "ban" => Typed::Ban(whom(first?), more.to_owned()),
+        "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),
+        "unban" => Typed::Unban(whom(first?)),
+        "peers" => Typed::Peers,
+        "password" => Typed::Password,
+        "rejoin" => Typed::Rejoin,
+        "quit" => Typed::Quit,
+        _ => Typed::Help,
+    })
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()))
+}
+
+fn whom(word: &str) -> Whom {
+    let ip = word.parse::<IpAddr>().or_else(|_| word.parse::<SocketAddr>().map(|addr| addr.ip()));
+    ip.map_or_else(|_| Whom::Name(word.to_owned()), Whom::Address)
+}
+
+/// Commands whose name begins as typed.
+#[must_use]
+pub fn suggestions(line: &str, is_host: bool) -> Vec<&'static Command> {
+    let (name, _) = split(line.trim_start_matches('/'));
+    let has_more = line.trim_start_matches('/').contains(char::is_whitespace);
+    COMMANDS
+        .iter()
+        .filter(|command| is_host || !command.host_only)
+        .filter(|command| if has_more { command.name == name } else { command.name.starts_with(name) })
+        .collect()
+}
+
+/// True when the letters of `query` appear in `text` in this order, case ignored.
+#[must_use]
+pub fn fuzzy(text: &str, query: &str) -> bool {
+    let mut letters = text.chars().flat_map(char::to_lowercase);
+    query.chars().flat_map(char::to_lowercase).all(|wanted| letters.any(|letter| letter == wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read() {
+        let bob = || "bob".to_owned();
+        for (line, typed) in [
+            ("/msg bob hello  there", Typed::Message(bob(), "hello  there".into())),
+            ("ban bob too loud", Typed::Ban(Whom::Name(bob()), "too loud".into())),
+            ("/ban 10.0.0.2", Typed::Ban(Whom::Address("10.0.0.2".parse().unwrap()), String::new())),
+            ("/unban [::1]:5", Typed::Unban(Whom::Address("::1".parse().unwrap()))),
+            ("/kick bob", Typed::Kick(bob(), String::new())),
+            (" /quit ", Typed::Quit),
+            ("/help", Typed::Help),
+        ] {
+            assert_eq!(parse(line), Ok(typed), "{line}");
+        }
+        for (line, message) in [
+            ("/fly", "there is no command /fly"),
+            ("/msg bob", "/msg takes NAME TEXT"),
+            ("/ban", "/ban takes"),
+        ] {
+            assert!(parse(line).unwrap_err().starts_with(message), "{line}");
+        }
+        assert_eq!(suggestions("/p", false).len(), 1);
+        assert_eq!(suggestions("/p", true).len(), 2);
+        assert!(fuzzy("Marie", "mre") && !fuzzy("Marie", "em"));
+    }
+}

@@ -1,0 +1,226 @@
+//! The whole state of the screen.
+
+use std::net::SocketAddr;
+
+use super::{
+    keymap::Context,
+    launch::{Field, FieldName, Form, FormKind, Launch, Progress},
+    layer::{Layer, Prompt},
+    room::{Focus, Room, View},
+};
+use crate::model::{Alias, KnownHost, Role, SafeText, Timestamp};
+
+/// What forms start with, from the configuration.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// This peer's label.
+    pub alias: Alias,
+    /// Where joiners knock.
+    pub listen: SocketAddr,
+    /// The network's name.
+    pub network: String,
+    /// The network that the profile hosts has a password.
+    pub has_kept_password: bool,
+    /// The zone that times are shown in.
+    pub zone: jiff::tz::TimeZone,
+    /// Colours may be used.
+    pub color: bool,
+}
+
+/// What the screen shows underneath its layers.
+#[derive(Debug)]
+pub enum Screen {
+    /// What to do?
+    Launch(Launch),
+    /// In a network.
+    Room(Box<Room>),
+}
+
+/// How a short notice is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToastKind {
+    /// Good to know.
+    Info,
+    /// Something is wrong.
+    Error,
+}
+
+/// A short notice that goes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toast {
+    /// How it is meant.
+    pub kind: ToastKind,
+    /// What it says.
+    pub text: SafeText,
+    /// When it goes.
+    pub until: Timestamp,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct State {
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+    /// The time of the last event.
+    pub now: Timestamp,
+    /// What forms start with.
+    pub defaults: Defaults,
+    /// What is shown.
+    pub screen: Screen,
+    /// What lies on top, the topmost last.
+    pub layers: Vec<Layer>,
+    /// A short notice.
+    pub toast: Option<Toast>,
+    /// Recent networks, for the next launch screen.
+    pub recents: Vec<KnownHost>,
+    /// The session was told to leave.
+    pub leaving: bool,
+    /// The program ends with the session.
+    pub quitting: bool,
+    /// Why the last session ended.
+    pub ended: Option<crate::model::Closed>,
+}
+
+impl State {
+    /// The launch screen.
+    #[must_use]
+    pub fn new(defaults: Defaults, recents: Vec<KnownHost>, size: (u16, u16), now: Timestamp) -> Self {
+        let launch = Launch { recents: recents.clone(), ..Launch::default() };
+        Self {
+            size,
+            now,
+            defaults,
+            screen: Screen::Launch(launch),
+            layers: Vec::new(),
+            toast: None,
+            recents,
+            leaving: false,
+            quitting: false,
+            ended: None,
+        }
+    }
+
+    /// The room, when one is in it.
+    #[must_use]
+    pub fn room(&self) -> Option<&Room> {
+        match &self.screen {
+            Screen::Room(room) => Some(room),
+            Screen::Launch(_) => None,
+        }
+    }
+
+    /// The room, when one is in it.
+    pub fn room_mut(&mut self) -> Option<&mut Room> {
+        match &mut self.screen {
+            Screen::Room(room) => Some(room),
+            Screen::Launch(_) => None,
+        }
+    }
+
+    /// The launch screen, when it is shown.
+    pub fn launch_mut(&mut self) -> Option<&mut Launch> {
+        match &mut self.screen {
+            Screen::Launch(launch) => Some(launch),
+            Screen::Room(_) => None,
+        }
+    }
+
+    /// The open form, when there is one.
+    pub fn form_mut(&mut self) -> Option<&mut Form> {
+        self.launch_mut().and_then(|launch| launch.form.as_mut())
+    }
+
+    /// The line that is typed on top of everything.
+    pub fn prompt_mut(&mut self) -> Option<&mut Prompt> {
+        match self.layers.last_mut() {
+            Some(Layer::Prompt(prompt)) => Some(prompt),
+            _ => None,
+        }
+    }
+
+    /// True for the host of a network.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.room().is_some_and(|room| room.role == Role::Host)
+    }
+
+    /// A form with what is known filled in, the cursor in the first field that is not.
+    #[must_use]
+    pub fn form(&self, kind: FormKind, target: &str, alias: Option<&Alias>) -> Form {
+        let field = |name, text: &str, placeholder| Field {
+            name,
+            value: super::composer::Composer::with(text),
+            error: None,
+            placeholder,
+        };
+        let alias =
+            field(FieldName::Alias, alias.unwrap_or(&self.defaults.alias).as_str(), "how others see you");
+        let fields = match kind {
+            FormKind::Host => vec![
+                alias,
+                field(FieldName::Network, &self.defaults.network, "a name for your network"),
+                field(FieldName::Listen, &self.defaults.listen.to_string(), "address:port"),
+                field(
+                    FieldName::Password,
+                    "",
+                    if self.defaults.has_kept_password {
+                        "leave empty to keep the one you set before"
+                    } else {
+                        "tell it to those who may join"
+                    },
+                ),
+            ],
+            FormKind::Join => vec![
+                field(FieldName::Target, target, "name or address, as the host tells it"),
+                alias,
+                field(FieldName::Password, "", "empty if the host knows you already"),
+            ],
+        };
+        let at = fields
+            .iter()
+            .position(|field| field.value.is_empty() && field.name != FieldName::Network)
+            .unwrap_or(0);
+        let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
+        let progress = Progress::Editing;
+        Form { kind, fields, at, revealed: false, progress, error: None, has_kept_password }
+    }
+
+    /// Where keys are pressed now, the closest first.
+    #[must_use]
+    pub fn contexts(&self) -> Vec<Context> {
+        let top = match self.layers.last() {
+            Some(Layer::Help { .. }) => return vec![Context::Help, Context::Everywhere],
+            Some(layer) => Some(layer),
+            None => None,
+        };
+        self.contexts_under(top)
+    }
+
+    /// Where keys are pressed when help is not on top: what help is about.
+    #[must_use]
+    pub fn contexts_below_help(&self) -> Vec<Context> {
+        let top = self.layers.iter().rev().find(|layer| !matches!(layer, Layer::Help { .. }));
+        self.contexts_under(top)
+    }
+
+    fn contexts_under(&self, top: Option<&Layer>) -> Vec<Context> {
+        match (top, &self.screen) {
+            (Some(Layer::Dialog(_)), _) => vec![Context::Dialog, Context::Everywhere],
+            (Some(_), _) => vec![Context::Prompt, Context::Everywhere],
+            (None, Screen::Launch(launch)) if launch.form.is_some() => {
+                vec![Context::Form, Context::Everywhere]
+            }
+            (None, Screen::Launch(_)) => vec![Context::Launch, Context::Everywhere],
+            (None, Screen::Room(room)) => {
+                let mut contexts = match (room.view, room.focus) {
+                    (View::Chat, Focus::Compose) => vec![Context::Compose],
+                    (View::Admin, _) => vec![Context::Admin, Context::Browse],
+                    (View::Log, _) => vec![Context::Log, Context::Browse],
+                    _ => vec![Context::Browse],
+                };
+                contexts.extend([Context::Room, Context::Everywhere]);
+                contexts
+            }
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! The reducer: one event in, the state changed, effects out.
+
+mod command;
+mod room;
+
+pub use self::command::suggestions;
+
+use std::time::Duration;
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::{
+    Effect, Event, Open,
+    composer::{Composer, Edit},
+    keymap::{self, Action},
+    launch::{Choice, FieldName, FormKind, Launch, Progress},
+    layer::{Dialog, Layer, Pending},
+    room::{Focus, LinkView, Room, View},
+    state::{Screen, State, Toast, ToastKind},
+};
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, limits},
+};
+
+/// Takes in what happened and says what is to be done.
+pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
+    state.now = now;
+    if state.toast.as_ref().is_some_and(|toast| toast.until <= now) {
+        state.toast = None;
+    }
+    match event {
+        Event::Terminal(TerminalEvent::Resize(columns, rows)) => {
+            state.size = (columns, rows);
+            Vec::new()
+        }
+        Event::Terminal(TerminalEvent::Key(key)) if key.kind != KeyEventKind::Release => pressed(state, &key),
+        Event::Terminal(TerminalEvent::Paste(text)) => {
+            pasted(state, &text);
+            Vec::new()
+        }
+        Event::Node(event) => node_event(state, event),
+        Event::Store(StoreEvent::Recents(recents)) => {
+            state.recents.clone_from(&recents);
+            if let Some(launch) = state.launch_mut() {
+                launch.recents = recents;
+                launch.at = launch.at.min(launch.choices().len().saturating_sub(1));
+            }
+            Vec::new()
+        }
+        Event::Store(StoreEvent::Failed { message, .. }) => {
+            toast(state, ToastKind::Error, &message);
+            Vec::new()
+        }
+        Event::Refused(command) => {
+            refused(state, command);
+            Vec::new()
+        }
+        Event::OpenFailed(closed) => {
+            failed(state, &closed);
+            Vec::new()
+        }
+        Event::Terminal(_) | Event::Store(_) | Event::Tick => Vec::new(),
+    }
+}
+
+/// How long until the screen changes by time alone; nothing when it does not.
+#[must_use]
+pub fn next_tick(state: &State) -> Option<Duration> {
+    let toast = state.toast.as_ref().map(|toast| toast.until.since(state.now));
+    let is_counting = state.room().is_some_and(|room| {
+        matches!(room.link, LinkView::Lost { retry_at: Some(_), .. })
+            || room.peers.values().any(|view| view.present && view.state == Liveness::Suspect)
+    });
+    [toast, is_counting.then_some(Duration::from_secs(1))].into_iter().flatten().min()
+}
+
+pub(super) fn toast(state: &mut State, kind: ToastKind, text: &str) {
+    let until = state.now.plus(limits::TOAST_TIME);
+    state.toast = Some(Toast { kind, text: SafeText::line(text), until });
+}
+
+// ---- The node ----
+
+fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
+    if let NodeEvent::Left { reason, message } = &event {
+        return left(state, &Closed::new(*reason, message.to_string()));
+    }
+    let now = state.now;
+    let Some(room) = state.room_mut() else { return opening(state, event) };
+    let text = match &event {
+        NodeEvent::Error { message, .. } => Some((ToastKind::Error, message.to_string())),
+        NodeEvent::Attempt { addr, .. } => Some((ToastKind::Info, format!("wrong password from {addr}"))),
+        _ => None,
+    };
+    let followed = room.apply(now, event);
+    let count = super::admin_rows(room).len();
+    room.admin_at = room.admin_at.min(count.saturating_sub(1));
+    if let (true, Some((kind, text))) = (followed.notable, text) {
+        toast(state, kind, &text);
+    }
+    if followed.called { vec![Effect::Bell] } else { Vec::new() }
+}
+
+/// While a network is being opened from the launch screen.
+fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
+    match event {
+        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network } => {
+            let target = state.form_mut().map(|form| {
+                let target = form.fields.iter().find(|field| field.name == FieldName::Target);
+                target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()
+            });
+            // What others have to type: not that the host listens everywhere, but where.
+            let reachable = join_addr.map(|addr| match addr.ip().is_unspecified() {
+                true => std::net::SocketAddr::new(peer_addr.ip(), addr.port()),
+                false => addr,
+            });
+            let shown = reachable.map(|addr| addr.to_string()).or(target).unwrap_or_default();
+            let room = Room::new(peer_id, role, alias.to_string(), network, shown);
+            state.screen = Screen::Room(Box::new(room));
+            state.layers.clear();
+            state.defaults.alias = alias;
+        }
+        NodeEvent::Link { message, .. } => {
+            if let Some(form) = state.form_mut() {
+                form.progress = Progress::Opening(message.to_string());
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The session is over: back to the launch screen with the reason, or out.
+fn left(state: &mut State, closed: &Closed) -> Vec<Effect> {
+    state.ended = Some(closed.clone());
+    if state.quitting {
+        return vec![Effect::Quit];
+    }
+    state.leaving = false;
+    if matches!(state.screen, Screen::Room(_)) {
+        let message =
+            Some(format!("The session ended: {closed}.")).filter(|_| closed.reason != CloseReason::Left);
+        let recents = state.recents.clone();
+        state.defaults.has_kept_password |= state.is_host();
+        state.screen = Screen::Launch(Launch { message, recents, ..Launch::default() });
+        state.layers.clear();
+    } else if closed.reason == CloseReason::Left {
+        if let Some(form) = state.form_mut() {
+            form.progress = Progress::Editing;
+        }
+    } else {
+        failed(state, closed);
+    }
+    vec![Effect::Store(StoreCommand::Recents)]
+}
+
+fn failed(state: &mut State, closed: &Closed) {
+    state.leaving = false;
+    let Some(launch) = state.launch_mut() else { return };
+    launch.opening = false;
+    match &mut launch.form {
+        Some(form) => form.failed(closed),
+        None => launch.message = Some(closed.to_string()),
+    }
+}
+
+/// The node was busy: nothing that was typed is lost.
+fn refused(state: &mut State, command: NodeCommand) {
+    toast(state, ToastKind::Error, "the network is busy; try again in a moment");
+    if let NodeCommand::Send { text, .. } = command
+        && let Some(conversation) = state.room_mut().and_then(Room::conversation_mut)
+        && conversation.draft.is_empty()
+    {
+        conversation.draft = Composer::with(&text);
+    }
+}
+
+// ---- Keys ----
+
+fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
+    let contexts = state.contexts();
+    match keymap::action(&contexts, key) {
+        // Letters that act only on an empty line are letters elsewhere.
+        Some(Action::Palette) if types_slash(state) => {
+            type_text(state, "/");
+            Vec::new()
+        }
+        Some(action) => act(state, action, key),
+        None => {
+            if let KeyCode::Char(c) = key.code
+                && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+            {
+                type_text(state, &c.to_string());
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn types_slash(state: &State) -> bool {
+    let composing = state.room().is_some_and(|room| room.view == View::Chat && room.focus == Focus::Compose);
+    let draft = state.room().and_then(Room::conversation).is_some_and(|c| !c.draft.is_empty());
+    state.layers.is_empty() && composing && draft
+}
+
+/// The editor that letters go to.
+fn editor(state: &mut State) -> Option<&mut Composer> {
+    match state.layers.last() {
+        Some(Layer::Prompt(_)) => return state.prompt_mut().map(|prompt| &mut prompt.editor),
+        Some(_) => return None,
+        None => {}
+    }
+    match &mut state.screen {
+        Screen::Launch(launch) => {
+            let form = launch.form.as_mut().filter(|form| form.progress == Progress::Editing)?;
+            form.field_mut().map(|field| &mut field.value)
+        }
+        Screen::Room(room) if room.view == View::Chat && room.focus == Focus::Compose => {
+            room.conversation_mut().map(|conversation| &mut conversation.draft)
+        }
+        Screen::Room(_) => None,
+    }
+}
+
+fn type_text(state: &mut State, text: &str) {
+    // The palette is opened by a slash; another one right after it means a slash to be sent.
+    if text == "/"
+        && state.prompt_mut().is_some_and(|prompt| {
+            prompt.kind == super::layer::PromptKind::Palette && prompt.editor.text() == "/"
+        })
+        && let Some(room) = state.room_mut()
+        && room.focus == Focus::Compose
+    {
+        if let Some(conversation) = room.conversation_mut() {
+            conversation.draft.insert("//");
+        }
+        state.layers.pop();
+        return;
+    }
+    if let Some(editor) = editor(state) {
+        editor.insert(SafeText::clean(text).as_str());
+    }
+    typed(state);
+}
+
+/// What was typed last may have been what was wrong.
+fn typed(state: &mut State) {
+    if let Some(prompt) = state.prompt_mut() {
+        prompt.error = None;
+        prompt.at = 0;
+    } else if let Some(field) = state.form_mut().and_then(super::launch::Form::field_mut) {
+        field.error = None;
+    }
+    room::searched(state);
+}
+
+/// A paste never sends by itself.
+fn pasted(state: &mut State, text: &str) {
+    let one_line = state.prompt_mut().is_some() || state.form_mut().is_some();
+    if state.layers.is_empty()
+        && let Some(room) = state.room_mut()
+    {
+        room.view = View::Chat;
+        room.focus = Focus::Compose;
+    }
+    let text = if one_line { SafeText::line(text.trim_end()) } else { SafeText::clean(text) };
+    if let Some(editor) = editor(state) {
+        editor.insert(text.as_str());
+    }
+    typed(state);
+}
+
+fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
+    match action {
+        Action::Redraw => return vec![Effect::Redraw],
+        Action::Suspend => return suspend(state),
+        Action::Interrupt => return interrupt(state),
+        Action::Help => state.layers.push(Layer::Help { scroll: 0 }),
+        Action::Edit(edit) => {
+            if let Some(editor) = editor(state) {
+                editor.edit(edit);
+            }
+            if !matches!(edit, Edit::Left | Edit::Right) {
+                typed(state);
+            }
+        }
+        action => {
+            return match state.layers.last() {
+                Some(Layer::Help { .. }) => {
+                    help_action(state, action);
+                    Vec::new()
+                }
+                Some(Layer::Dialog(_)) => dialog_action(state, action),
+                Some(Layer::Prompt(_)) => command::prompt_action(state, action),
+                None => match state.screen {
+                    Screen::Launch(_) => launch_action(state, action),
+                    Screen::Room(_) => room::action(state, action, key),
+                },
+            };
+        }
+    }
+    Vec::new()
+}
+
+fn help_action(state: &mut State, action: Action) {
+    if action == Action::Close {
+        state.layers.pop();
+        return;
+    }
+    let page = usize::from(state.size.1.saturating_sub(6)).max(1);
+    let most = keymap::help(&state.contexts_below_help()).len().saturating_sub(1);
+    if let Some(Layer::Help { scroll }) = state.layers.last_mut() {
+        *scroll = match action {
+            Action::Up => scroll.saturating_sub(1),
+            Action::PageUp => scroll.saturating_sub(page),
+            Action::Down => *scroll + 1,
+            Action::PageDown => *scroll + page,
+            _ => *scroll,
+        }
+        .min(most);
+    }
+}
+
+fn suspend(state: &mut State) -> Vec<Effect> {
+    if !state.is_host() {
+        return vec![Effect::Suspend];
+    }
+    let lines = vec![
+        "While you are suspended nobody is admitted, and after".to_owned(),
+        format!("{} s the members take the host for lost.", limits::DEAD_AFTER.as_secs()),
+    ];
+    let dialog = Dialog::new("Suspend the host?".to_owned(), lines, "Suspend", Pending::Suspend);
+    state.layers.push(Layer::Dialog(dialog));
+    Vec::new()
+}
+
+fn interrupt(state: &mut State) -> Vec<Effect> {
+    if state.layers.pop().is_some() {
+        return Vec::new();
+    }
+    let is_host = state.is_host();
+    let Some(room) = state.room_mut() else {
+        let is_opening = state.form_mut().is_some_and(|form| form.progress != Progress::Editing);
+        if is_opening {
+            state.quitting = true;
+            return vec![Effect::Node(NodeCommand::Leave), Effect::Quit];
+        }
+        return vec![Effect::Quit];
+    };
+    if let Some(conversation) = room.conversation_mut()
+        && !conversation.draft.is_empty()
+    {
+        room.stash = Some(conversation.draft.take());
+        toast(state, ToastKind::Info, "draft put aside; ↑ on an empty line brings it back");
+        return Vec::new();
+    }
+    ask_leave(state, is_host);
+    Vec::new()
+}
+
+/// Asks whether to leave, and tells a host what that means.
+fn ask_leave(state: &mut State, is_host: bool) {
+    let Some(room) = state.room_mut() else { return };
+    let others = room.others();
+    let lines = match (is_host, others) {
+        (true, 0) => vec!["Nobody else is here. The network closes.".to_owned()],
+        (true, others) => vec![
+            format!("You are the host: the network closes for {others} other(s)."),
+            "They are told, and come back by themselves when you host again.".to_owned(),
+        ],
+        (false, _) => vec!["The others see that you left. You can join again any time.".to_owned()],
+    };
+    let title = format!("Leave {}?", room.network);
+    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Leave", Pending::Leave)));
+}
+
+fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
+    let Some(Layer::Dialog(dialog)) = state.layers.last_mut() else { return Vec::new() };
+    match action {
+        Action::Left => dialog.step(false),
+        Action::Right => dialog.step(true),
+        Action::Close => _ = state.layers.pop(),
+        Action::Submit if dialog.toggle() => {}
+        Action::Submit if dialog.items.get(dialog.at) != Some(&super::layer::Item::Yes) => {
+            state.layers.pop();
+        }
+        Action::Submit | Action::Confirm => return command::confirmed(state),
+        _ => {}
+    }
+    Vec::new()
+}
+
+// ---- The launch screen ----
+
+fn launch_action(state: &mut State, action: Action) -> Vec<Effect> {
+    if state.form_mut().is_some() {
+        return form_action(state, action);
+    }
+    let Some(launch) = state.launch_mut() else { return Vec::new() };
+    launch.message = None;
+    match action {
+        Action::Up => launch.step(false),
+        Action::Down => launch.step(true),
+        Action::Forget => {
+            if let Choice::Recent(known) = launch.choice() {
+                return vec![Effect::Store(StoreCommand::ForgetHost { target: known.target })];
+            }
+        }
+        Action::Submit => match launch.choice() {
+            Choice::Host => open_form(state, FormKind::Host, "", None),
+            Choice::Join => open_form(state, FormKind::Join, "", None),
+            Choice::Recent(known) => open_form(state, FormKind::Join, &known.target, Some(&known.alias)),
+            Choice::Demo if launch.opening => {}
+            Choice::Demo => {
+                launch.opening = true;
+                return vec![Effect::Open(Open::Demo)];
+            }
+        },
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&crate::model::Alias>) {
+    let form = state.form(kind, target, alias);
+    if let Some(launch) = state.launch_mut() {
+        launch.form = Some(form);
+    }
+}
+
+fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
+    let Some(form) = state.form_mut() else { return Vec::new() };
+    if form.progress != Progress::Editing {
+        // Only giving up is possible now.
+        return if action == Action::Close { vec![Effect::Node(NodeCommand::Leave)] } else { Vec::new() };
+    }
+    let count = form.fields.len().max(1);
+    match action {
+        Action::Next => form.at = (form.at + 1) % count,
+        Action::Previous => form.at = (form.at + count - 1) % count,
+        Action::Reveal => form.revealed = !form.revealed,
+        Action::Submit if !form.is_at_end() => form.at += 1,
+        Action::Submit => {
+            if let Some(open) = form.submit() {
+                let doing = match open {
+                    Open::Host { .. } => "opening the network",
+                    _ => "connecting",
+                };
+                form.progress = Progress::Opening(doing.to_owned());
+                return vec![Effect::Open(open)];
+            }
+        }
+        Action::Close => {
+            if let Some(launch) = state.launch_mut() {
+                launch.form = None;
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! Prompts, typed commands, and what follows a yes.
+
+use std::sync::Arc;
+
+use super::{Effect, State, ToastKind, room, toast};
+use crate::{
+    api::{NodeCommand, PeerName, Target},
+    app::{
+        keymap::Action,
+        layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
+        palette::{self, Typed, Whom},
+        room::{Focus, Grade, Room, View},
+    },
+    model::{Ban, Password, Peer, Recipient, limits},
+};
+
+pub(super) fn prompt_action(state: &mut State, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Close => {
+            let was_search = state.prompt_mut().is_some_and(|prompt| prompt.kind == PromptKind::Search);
+            state.layers.pop();
+            if was_search && let Some(conversation) = state.room_mut().and_then(Room::conversation_mut) {
+                conversation.log.to_bottom();
+            }
+        }
+        Action::Submit => return submit(state),
+        Action::Next => complete(state),
+        Action::Up | Action::Down => {
+            let down = action == Action::Down;
+            if state.prompt_mut().is_some_and(|prompt| prompt.kind == PromptKind::Search) {
+                if let Some(room) = state.room_mut() {
+                    room::find(room, !down);
+                }
+                return Vec::new();
+            }
+            let count = suggestions(state).len().max(1);
+            if let Some(prompt) = state.prompt_mut() {
+                prompt.at = if down { prompt.at + 1 } else { prompt.at + count - 1 } % count;
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// What the prompt on top suggests: names of commands, or of conversations.
+#[must_use]
+pub fn suggestions(state: &State) -> Vec<String> {
+    let Some(Layer::Prompt(prompt)) = state.layers.last() else { return Vec::new() };
+    match prompt.kind {
+        PromptKind::Palette => palette::suggestions(prompt.editor.text(), state.is_host())
+            .into_iter()
+            .map(|command| command.name.to_owned())
+            .collect(),
+        PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
+        PromptKind::Search | PromptKind::Password => Vec::new(),
+    }
+}
+
+/// Conversations that match what is typed, unread ones first, with their places.
+fn go_to(state: &State) -> Vec<(String, usize)> {
+    let (Some(room), Some(Layer::Prompt(prompt))) = (state.room(), state.layers.last()) else {
+        return Vec::new();
+    };
+    let name = |with: Recipient| match with {
+        Recipient::Everyone => "Everyone".to_owned(),
+        Recipient::Peer(peer) => room.name(&peer),
+    };
+    let mut found: Vec<(bool, String, usize)> = room
+        .conversations
+        .iter()
+        .enumerate()
+        .map(|(at, conversation)| (conversation.unread == 0, name(conversation.with), at))
+        .filter(|(_, name, _)| palette::fuzzy(name, prompt.editor.text()))
+        .collect();
+    found.sort_by_key(|(read, _, at)| (*read, *at));
+    found.into_iter().map(|(_, name, at)| (name, at)).collect()
+}
+
+fn complete(state: &mut State) {
+    let suggestions = suggestions(state);
+    let names: Vec<String> = state
+        .room()
+        .map(|room| room.peers.values().map(|view| view.peer.alias.to_string()).collect())
+        .unwrap_or_default();
+    let Some(prompt) = state.prompt_mut() else { return };
+    match prompt.kind {
+        PromptKind::Palette => {
+            let text = prompt.editor.text();
+            if text.contains(char::is_whitespace) {
+                let range = prompt.editor.word();
+                let start = text.get(range.clone()).unwrap_or_default().to_lowercase();
+                if let Some(name) = names.iter().find(|name| name.to_lowercase().starts_with(&start)) {
+                    prompt.editor.replace(range, &format!("{name} "));
+                }
+            } else if let Some(name) = suggestions.get(prompt.at) {
+                prompt.editor.take();
+                prompt.editor.insert(&format!("/{name} "));
+                prompt.at = 0;
+            }
+        }
+        PromptKind::GoTo => {
+            if let Some(name) = suggestions.get(prompt.at) {
+                prompt.editor.take();
+                prompt.editor.insert(name);
+                prompt.at = 0;
+            }
+        }
+        PromptKind::Search | PromptKind::Password => {}
+    }
+}
+
+fn submit(state: &mut State) -> Vec<Effect> {
+    let suggestions = suggestions(state);
+    let places = go_to(state);
+    let Some(prompt) = state.prompt_mut() else { return Vec::new() };
+    let text = prompt.editor.text().to_owned();
+    match prompt.kind {
+        PromptKind::Palette => {
+            let typed_name = text.trim().trim_start_matches('/');
+            // A command that is only begun, or only chosen from the list.
+            let line = match suggestions.get(prompt.at) {
+                Some(name) if !typed_name.contains(char::is_whitespace) => format!("/{name}"),
+                _ => text,
+            };
+            let takes = palette::COMMANDS.iter().find(|command| line == format!("/{}", command.name));
+            if takes.is_some_and(|command| !command.takes.is_empty()) {
+                prompt.editor.take();
+                prompt.editor.insert(&format!("{line} "));
+                prompt.at = 0;
+                return Vec::new();
+            }
+            state.layers.pop();
+            run(state, &line).unwrap_or_else(|message| {
+                let mut prompt = Prompt::new(PromptKind::Palette);
+                prompt.editor.take();
+                prompt.editor.insert(&line);
+                prompt.error = Some(message);
+                state.layers.push(Layer::Prompt(prompt));
+                Vec::new()
+            })
+        }
+        PromptKind::GoTo => {
+            match places.get(prompt.at) {
+                Some((_, at)) => {
+                    let at = *at;
+                    state.layers.pop();
+                    if let Some(room) = state.room_mut() {
+                        room.show(at);
+                        room.focus = Focus::Compose;
+                    }
+                }
+                None => prompt.error = Some("nobody matches".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Search => {
+            state.layers.pop();
+            if let Some(room) = state.room_mut() {
+                room.focus = Focus::Browse;
+                room.pane = crate::app::room::Pane::Messages;
+            }
+            toast(state, ToastKind::Info, "n older match, N newer, Esc back to the newest");
+            Vec::new()
+        }
+        PromptKind::Password => {
+            let password = Password::new(text);
+            if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
+                prompt.error = Some(format!("1 to {} bytes are possible", limits::PASSWORD_BYTES));
+                return Vec::new();
+            }
+            state.layers.pop();
+            toast(state, ToastKind::Info, "setting the password");
+            vec![Effect::Node(NodeCommand::SetPassword(password))]
+        }
+    }
+}
+
+/// Does what a typed command says, or says what is wrong with it.
+pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> {
+    let typed = palette::parse(line)?;
+    let is_host = state.is_host();
+    let host_only = || if is_host { Ok(()) } else { Err("only the host can do that".to_owned()) };
+    match typed {
+        Typed::Help => state.layers.push(Layer::Help { scroll: 0 }),
+        Typed::Message(name, text) => {
+            let peer = member(state, &name)?;
+            let to = Target::Peer(PeerName::Id(peer.peer_id));
+            show_conversation(state, &peer);
+            return Ok(vec![Effect::Node(NodeCommand::Send { to, text, reference: None })]);
+        }
+        Typed::Chat(name) => {
+            let peer = member(state, &name)?;
+            show_conversation(state, &peer);
+        }
+        Typed::Peers => peers(state),
+        Typed::Ban(Whom::Name(name), reason) => {
+            host_only()?;
+            let peer = member(state, &name)?;
+            room::ask_ban(state, &peer, reason);
+        }
+        Typed::Ban(Whom::Address(addr), reason) => {
+            host_only()?;
+            let lines = vec!["Everyone who comes from it is cut off at once.".to_owned()];
+            let pending = Pending::Ban { peer: None, addr: Some(addr), reason };
+            let dialog = Dialog::new(format!("Ban the address {addr}?"), lines, "Ban", pending);
+            state.layers.push(Layer::Dialog(dialog));
+        }
+        Typed::Kick(name, reason) => {
+            host_only()?;
+            let peer = member(state, &name)?;
+            room::ask_kick(state, &peer, reason);
+        }
+        Typed::Unban(whom) => {
+            host_only()?;
+            let ban = banned(state, &whom).ok_or("there is no such ban; F3 shows all")?;
+            room::ask_unban(state, ban);
+        }
+        Typed::Password => {
+            host_only()?;
+            state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
+        }
+        Typed::Rejoin => return Ok(vec![Effect::Node(NodeCommand::Rejoin)]),
+        Typed::Quit => super::ask_leave(state, is_host),
+    }
+    Ok(Vec::new())
+}
+
+fn member(state: &State, name: &str) -> Result<Arc<Peer>, String> {
+    let room = state.room().ok_or("not in a network")?;
+    let Ok(wanted) = name.trim_start_matches('@').trim_end_matches(':').parse::<PeerName>();
+    let found = room.present().into_iter().find(|view| match &wanted {
+        PeerName::Id(peer) => view.peer.peer_id == *peer,
+        PeerName::Alias(alias) => view.peer.alias.as_str() == alias,
+    });
+    match found {
+        Some(view) if view.peer.peer_id == room.me => Err("that is you".to_owned()),
+        Some(view) => Ok(view.peer.clone()),
+        None => Err(format!("nobody called {wanted} is here")),
+    }
+}
+
+fn banned(state: &State, whom: &Whom) -> Option<Ban> {
+    let bans = &state.room()?.bans;
+    let matches = |ban: &&Ban| match whom {
+        Whom::Address(addr) => ban.addr == Some(*addr),
+        Whom::Name(name) => {
+            ban.alias.as_ref().is_some_and(|alias| alias.as_str() == name)
+                || ban.peer_id.is_some_and(|peer| name.parse() == Ok(peer))
+        }
+    };
+    bans.iter().find(matches).cloned()
+}
+
+fn show_conversation(state: &mut State, peer: &Peer) {
+    if let Some(room) = state.room_mut() {
+        let at = room.conversation_with(Recipient::Peer(peer.peer_id));
+        room.show(at);
+        room.focus = Focus::Compose;
+    }
+}
+
+/// Writes who is here to the log, and shows it.
+fn peers(state: &mut State) {
+    let now = state.now;
+    let Some(room) = state.room_mut() else { return };
+    let lines: Vec<String> = room
+        .present()
+        .into_iter()
+        .map(|view| {
+            let Peer { alias, peer_id, addr, role, .. } = &*view.peer;
+            let role = if *role == crate::model::Role::Host { "host" } else { "member" };
+            format!("{alias}  {role}  {addr}  {}", peer_id.fingerprint())
+        })
+        .collect();
+    for line in lines {
+        room.note(now, Grade::Info, &line);
+    }
+    room.filter = Grade::Info;
+    room.scrolled = 0;
+    room.view = View::Log;
+}
+
+/// The answer was yes.
+pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
+    let Some(Layer::Dialog(dialog)) = state.layers.pop() else { return Vec::new() };
+    let has_options = dialog.items.iter().any(|item| matches!(item, Item::ByKey(_)));
+    let (by_key, by_address) = (dialog.is_on(Item::ByKey), dialog.is_on(Item::ByAddress));
+    let new_password = dialog.is_on(Item::NewPassword);
+    match dialog.pending {
+        Pending::Ban { peer, addr, reason } => {
+            let peer = peer.filter(|_| !has_options || by_key).map(PeerName::Id);
+            let addr = addr.filter(|_| !has_options || by_address);
+            if peer.is_none() && addr.is_none() {
+                toast(state, ToastKind::Error, "nobody was banned: choose by key, by address, or both");
+                return Vec::new();
+            }
+            if new_password {
+                state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
+            }
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            vec![Effect::Node(NodeCommand::Ban { peer, addr, reason })]
+        }
+        Pending::Kick { peer, reason } => {
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            vec![Effect::Node(NodeCommand::Kick { peer: Some(peer.into()), addr: None, reason })]
+        }
+        Pending::Unban(ban) => {
+            let peer = ban.peer_id.map(PeerName::Id);
+            vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
+        }
+        Pending::Leave => {
+            state.leaving = true;
+            state.quitting = true;
+            vec![Effect::Node(NodeCommand::Leave)]
+        }
+        Pending::Suspend => vec![Effect::Suspend],
+    }
+}

@@ -1,0 +1,425 @@
+//! What keys do in the room.
+
+use crossterm::event::{KeyCode, KeyEvent};
+
+use super::{Effect, State, ToastKind, toast};
+use crate::{
+    api::{NodeCommand, Target},
+    app::{
+        AdminRow, admin_rows,
+        keymap::Action,
+        layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
+        layout,
+        room::{Focus, Grade, Pane, Room, View},
+    },
+    model::{Ban, Peer, limits},
+};
+
+pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
+    match action {
+        Action::ViewChat => view(state, View::Chat),
+        Action::ViewAdmin => view(state, View::Admin),
+        Action::ViewHeartbeat => view(state, View::Heartbeat),
+        Action::ViewLog => view(state, View::Log),
+        Action::Submit => return submit(state),
+        Action::Next | Action::Previous => next(state, action == Action::Next),
+        Action::Palette => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Palette))),
+        Action::GoTo => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::GoTo))),
+        Action::Search => {
+            view(state, View::Chat);
+            state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
+        }
+        Action::Ban => ban_selected(state),
+        Action::Kick => kick_selected(state),
+        Action::Unban => unban_selected(state),
+        Action::Copy => return copy(state),
+        Action::Close => close(state),
+        _ => {
+            if let Some(room) = state.room_mut() {
+                match action {
+                    Action::NextConversation => {
+                        room.show((room.current + 1) % room.conversations.len().max(1))
+                    }
+                    Action::PreviousConversation => {
+                        let count = room.conversations.len().max(1);
+                        room.show((room.current + count - 1) % count);
+                    }
+                    Action::Jump => {
+                        if let KeyCode::Char(digit) = key.code {
+                            room.show(digit.to_digit(10).unwrap_or(1) as usize - 1);
+                        }
+                    }
+                    Action::NextUnread => next_unread(room),
+                    Action::Compose => compose(room),
+                    Action::Filter => {
+                        room.filter = match room.filter {
+                            Grade::Info => Grade::Warning,
+                            Grade::Warning => Grade::Error,
+                            Grade::Error => Grade::Info,
+                        };
+                        room.scrolled = 0;
+                    }
+                    _ => scroll(state, action),
+                }
+            }
+        }
+    }
+    Vec::new()
+}
+
+fn view(state: &mut State, view: View) {
+    let Some(room) = state.room_mut() else { return };
+    room.scrolled = 0;
+    if view == View::Chat {
+        room.show(room.current);
+        room.focus = Focus::Compose;
+        room.pane = Pane::Messages;
+    } else {
+        room.view = view;
+        room.admin_at = 0;
+    }
+}
+
+fn compose(room: &mut Room) {
+    room.show(room.current);
+    room.focus = Focus::Compose;
+    room.pane = Pane::Messages;
+}
+
+/// Esc: closes the view, else goes from writing to browsing. Never quits, never drops a draft.
+fn close(state: &mut State) {
+    let Some(room) = state.room_mut() else { return };
+    match (room.view, room.focus) {
+        (View::Chat, Focus::Compose) => {
+            room.focus = Focus::Browse;
+            room.pane = Pane::Messages;
+        }
+        (View::Chat, Focus::Browse) => {
+            room.pane = Pane::Messages;
+            if let Some(conversation) = room.conversation_mut() {
+                conversation.log.to_bottom();
+            }
+        }
+        _ => compose(room),
+    }
+}
+
+fn submit(state: &mut State) -> Vec<Effect> {
+    let Some(room) = state.room_mut() else { return Vec::new() };
+    let Some(conversation) = room.conversation_mut() else { return Vec::new() };
+    let with = conversation.with;
+    let text = conversation.draft.text();
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    if text.len() > limits::TEXT_BYTES {
+        let message = format!(
+            "too long: {} bytes, at most {} are possible; send it in parts",
+            text.len(),
+            limits::TEXT_BYTES
+        );
+        toast(state, ToastKind::Error, &message);
+        return Vec::new();
+    }
+    if text.starts_with('/') && !text.starts_with("//") {
+        let line = conversation.draft.take();
+        let effects = super::command::run(state, &line);
+        return effects.unwrap_or_else(|message| {
+            toast(state, ToastKind::Error, &message);
+            if let Some(conversation) = state.room_mut().and_then(Room::conversation_mut) {
+                conversation.draft.insert(&line);
+            }
+            Vec::new()
+        });
+    }
+    let text = conversation.draft.take();
+    let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
+    vec![Effect::Node(NodeCommand::Send { to: Target::from(with), text, reference: None })]
+}
+
+/// Tab: completes a name; on an empty line goes to the next pane.
+fn next(state: &mut State, forward: bool) {
+    let Some(room) = state.room_mut() else { return };
+    if room.view != View::Chat {
+        return;
+    }
+    let draft_is_empty = room.conversation().is_none_or(|conversation| conversation.draft.is_empty());
+    if room.focus == Focus::Compose && !draft_is_empty {
+        if forward {
+            complete(room);
+        }
+        return;
+    }
+    let panes = [None, Some(Pane::Peers), Some(Pane::Messages), Some(Pane::Heartbeat), Some(Pane::Banned)];
+    let now = if room.focus == Focus::Compose { None } else { Some(room.pane) };
+    let at = panes.iter().position(|pane| *pane == now).unwrap_or(0);
+    let step = if forward { 1 } else { panes.len() - 1 };
+    match panes.get((at + step) % panes.len()).copied().flatten() {
+        Some(pane) => (room.focus, room.pane) = (Focus::Browse, pane),
+        None => compose(room),
+    }
+}
+
+fn complete(room: &mut Room) {
+    let Some(conversation) = room.conversation() else { return };
+    let range = conversation.draft.word();
+    let text = conversation.draft.text();
+    let word = text.get(range.clone()).unwrap_or_default();
+    let (at, start) = word.strip_prefix('@').map_or(("", word), |start| ("@", start));
+    let start = start.to_lowercase();
+    if start.is_empty() {
+        return;
+    }
+    let names = room.present().into_iter().map(|view| view.peer.alias.to_string());
+    let Some(name) = names.into_iter().find(|name| name.to_lowercase().starts_with(&start)) else { return };
+    let end = if range.start == 0 && at.is_empty() { ": " } else { " " };
+    let whole = format!("{at}{name}{end}");
+    if let Some(conversation) = room.conversation_mut() {
+        conversation.draft.replace(range, &whole);
+    }
+}
+
+fn next_unread(room: &mut Room) {
+    let count = room.conversations.len();
+    let unread = |at: &usize| room.conversations.get(*at).is_some_and(|conversation| conversation.unread > 0);
+    let next = (1..=count).map(|step| (room.current + step) % count.max(1)).find(unread);
+    if let Some(at) = next {
+        room.show(at);
+    }
+}
+
+fn scroll(state: &mut State, action: Action) {
+    let Some(room) = state.room() else { return };
+    let geometry = layout::geometry(state, room);
+    let width = layout::composer_width(state, room);
+    let page = isize::try_from(geometry.rows.saturating_sub(1)).unwrap_or(1).max(1);
+    let Some(room) = state.room_mut() else { return };
+    match (room.view, room.focus, room.pane) {
+        (View::Chat, Focus::Compose, _) if matches!(action, Action::Up | Action::Down) => {
+            line(room, action == Action::Down, width);
+        }
+        (View::Chat, Focus::Browse, Pane::Peers) if matches!(action, Action::Up | Action::Down) => {
+            let count = room.conversations.len().max(1);
+            let step = if action == Action::Down { 1 } else { count - 1 };
+            room.show((room.current + step) % count);
+        }
+        (View::Chat, _, _) => {
+            let Some(conversation) = room.conversation_mut() else { return };
+            let log = &mut conversation.log;
+            match action {
+                Action::Up => log.step(false, &geometry),
+                Action::Down => log.step(true, &geometry),
+                Action::PageUp => log.scroll(page, &geometry),
+                Action::PageDown => log.scroll(-page, &geometry),
+                Action::HalfUp => log.scroll((page / 2).max(1), &geometry),
+                Action::HalfDown => log.scroll(-(page / 2).max(1), &geometry),
+                Action::Top => log.to_top(&geometry),
+                Action::Bottom => log.to_bottom(),
+                Action::FindOlder | Action::FindNewer => {
+                    find(room, action == Action::FindOlder);
+                }
+                _ => {}
+            }
+        }
+        (View::Admin, _, _) => {
+            let last = admin_rows(room).len().saturating_sub(1);
+            room.admin_at = moved(room.admin_at, action, page).min(last);
+        }
+        (View::Log, _, _) => {
+            // The newest line is at the bottom: up means further back.
+            let last = room.log_lines().count().saturating_sub(1);
+            let back = match action {
+                Action::Up => Action::Down,
+                Action::Down => Action::Up,
+                Action::PageUp => Action::PageDown,
+                Action::PageDown => Action::PageUp,
+                Action::HalfUp => Action::HalfDown,
+                Action::HalfDown => Action::HalfUp,
+                Action::Top => Action::Bottom,
+                Action::Bottom => Action::Top,
+                other => other,
+            };
+            room.scrolled = moved(room.scrolled, back, page).min(last);
+        }
+        (View::Heartbeat, _, _) => {
+            let last = room.peers.len().saturating_sub(1);
+            room.scrolled = moved(room.scrolled, action, page).min(last);
+        }
+    }
+}
+
+fn moved(at: usize, action: Action, page: isize) -> usize {
+    let page = page.unsigned_abs();
+    match action {
+        Action::Up => at.saturating_sub(1),
+        Action::Down => at + 1,
+        Action::PageUp => at.saturating_sub(page),
+        Action::PageDown => at + page,
+        Action::HalfUp => at.saturating_sub(page / 2),
+        Action::HalfDown => at + page / 2,
+        Action::Top => 0,
+        Action::Bottom => usize::MAX,
+        _ => at,
+    }
+}
+
+/// Up and down while writing: a line of the draft, or the stashed one.
+fn line(room: &mut Room, down: bool, width: usize) {
+    let stash = room.stash.take();
+    let Some(conversation) = room.conversation_mut() else { return };
+    if conversation.draft.is_empty() && !down && stash.is_some() {
+        conversation.draft.insert(stash.as_deref().unwrap_or_default());
+        return;
+    }
+    conversation.draft.row(down, width);
+    room.stash = stash;
+}
+
+/// Goes to the next match of the last search.
+pub(super) fn find(room: &mut Room, older: bool) -> bool {
+    let query = room.query.clone();
+    let Some(conversation) = room.conversation_mut() else { return false };
+    let from = conversation.log.selected();
+    let found = conversation.log.find(&query, from, older);
+    if let Some(entry) = found {
+        conversation.log.to_entry(entry);
+    }
+    found.is_some()
+}
+
+/// The search prompt changed: shows the newest match as one types.
+pub(super) fn searched(state: &mut State) {
+    let Some(query) = state
+        .prompt_mut()
+        .filter(|prompt| prompt.kind == PromptKind::Search)
+        .map(|prompt| prompt.editor.text().to_owned())
+    else {
+        return;
+    };
+    let Some(room) = state.room_mut() else { return };
+    room.query.clone_from(&query);
+    let Some(conversation) = room.conversation_mut() else { return };
+    let found = conversation.log.find(&query, None, true);
+    match found {
+        Some(entry) => conversation.log.to_entry(entry),
+        None => conversation.log.to_bottom(),
+    }
+    if let Some(prompt) = state.prompt_mut() {
+        let nothing = !query.is_empty() && found.is_none();
+        prompt.error = nothing.then(|| "no match in this conversation".to_owned());
+    }
+}
+
+fn copy(state: &mut State) -> Vec<Effect> {
+    let Some(room) = state.room() else { return Vec::new() };
+    let text = room.conversation().and_then(|conversation| {
+        let selected = conversation.log.selected()?;
+        conversation.log.entry(selected).map(|entry| entry.text().to_owned())
+    });
+    let Some(text) = text.filter(|_| room.view == View::Chat) else { return Vec::new() };
+    toast(state, ToastKind::Info, "copied");
+    vec![Effect::Copy(text)]
+}
+
+// ---- Admin ----
+
+fn selected(state: &State) -> Option<AdminRow> {
+    let room = state.room()?;
+    admin_rows(room).into_iter().nth(room.admin_at)
+}
+
+fn only_host(state: &mut State) -> bool {
+    if !state.is_host() {
+        toast(state, ToastKind::Error, "only the host can ban, kick and unban");
+    }
+    state.is_host()
+}
+
+fn ban_selected(state: &mut State) {
+    if !only_host(state) {
+        return;
+    }
+    match selected(state) {
+        Some(AdminRow::Member(peer)) => ask_ban(state, &peer, String::new()),
+        Some(AdminRow::Attempt(attempt)) => {
+            let lines = vec![format!("Nobody can join from {} until you lift the ban.", attempt.addr)];
+            let pending =
+                Pending::Ban { peer: None, addr: Some(attempt.addr), reason: "wrong passwords".to_owned() };
+            let title = format!("Ban the address {}?", attempt.addr);
+            state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Ban", pending)));
+        }
+        _ => toast(state, ToastKind::Info, "choose a member to ban with ↑ and ↓"),
+    }
+}
+
+/// Asks how a member is to be banned.
+pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
+    let addr = peer.addr.ip();
+    let mut lines = vec![
+        format!("{} ({}) is cut off from everyone at once", peer.alias, peer.peer_id.short()),
+        "and cannot come back until you lift the ban.".to_owned(),
+    ];
+    if !reason.is_empty() {
+        lines.push(format!("It is told: {reason}"));
+    }
+    if addr.is_loopback() {
+        lines.push(format!("Its address {addr} is this machine: banning it bans all here."));
+    }
+    let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
+    let items =
+        vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(false), Item::Yes];
+    let title = format!("Ban {}?", peer.alias);
+    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
+}
+
+fn kick_selected(state: &mut State) {
+    if !only_host(state) {
+        return;
+    }
+    match selected(state) {
+        Some(AdminRow::Member(peer)) => ask_kick(state, &peer, String::new()),
+        _ => toast(state, ToastKind::Info, "choose a member to kick with ↑ and ↓"),
+    }
+}
+
+/// Asks whether a member is to be removed.
+pub(super) fn ask_kick(state: &mut State, peer: &Peer, reason: String) {
+    let lines = vec![
+        format!("{} ({}) is removed and its key forgotten:", peer.alias, peer.peer_id.short()),
+        "it may join again, with the password.".to_owned(),
+    ];
+    let pending = Pending::Kick { peer: peer.peer_id, reason };
+    state.layers.push(Layer::Dialog(Dialog::new(format!("Kick {}?", peer.alias), lines, "Kick", pending)));
+}
+
+fn unban_selected(state: &mut State) {
+    if !only_host(state) {
+        return;
+    }
+    match selected(state) {
+        Some(AdminRow::Banned(ban)) => ask_unban(state, *ban),
+        _ => toast(state, ToastKind::Info, "choose a ban to lift with ↑ and ↓"),
+    }
+}
+
+/// Asks whether a ban is to be lifted.
+pub(super) fn ask_unban(state: &mut State, ban: Ban) {
+    let whom = ban_words(&ban);
+    let lines = vec!["It may join again, with the password.".to_owned()];
+    let dialog =
+        Dialog::new(format!("Lift the ban on {whom}?"), lines, "Lift", Pending::Unban(Box::new(ban)));
+    state.layers.push(Layer::Dialog(dialog));
+}
+
+/// Whom a ban refuses, in words.
+fn ban_words(ban: &Ban) -> String {
+    let key = ban.peer_id.map(|peer| {
+        ban.alias.as_ref().map_or_else(|| peer.short(), |alias| format!("{alias} ({})", peer.short()))
+    });
+    match (key, ban.addr) {
+        (Some(key), Some(addr)) => format!("{key} and {addr}"),
+        (Some(key), None) => key,
+        (None, Some(addr)) => addr.to_string(),
+        (None, None) => "nobody".to_owned(),
+    }
+}

@@ -1,0 +1,133 @@
+//! How text falls into cells and rows: the one place that knows how wide a cluster is on a terminal.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::UnicodeWidthStr as _;
+
+/// What is drawn for a cluster, and how many cells it takes: 1 or 2, or 0 for one that shows nothing.
+///
+/// Terminals disagree on joined emoji, so that only the first of a joined sequence is drawn.
+#[must_use]
+pub fn cell(cluster: &str) -> (&str, usize) {
+    let shown = cluster.split('\u{200D}').next().unwrap_or(cluster);
+    (shown, shown.width().min(2))
+}
+
+/// The width of a text in cells.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.graphemes(true).map(|cluster| cell(cluster).1).sum()
+}
+
+/// As much of the start of `text` as fits `width` cells, with `…` where something is cut off.
+#[must_use]
+pub fn fit(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.graphemes(true).map(|cluster| cell(cluster).0).collect();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for cluster in text.graphemes(true) {
+        let (shown, cells) = cell(cluster);
+        if used + cells + 1 > most {
+            break;
+        }
+        used += cells;
+        out.push_str(shown);
+    }
+    if most > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Breaks `text` into rows of at most `most` cells, between words where it can. Every row is a range of bytes; there
+/// is always at least one.
+#[must_use]
+pub fn rows(text: &str, most: usize) -> Vec<Range<usize>> {
+    let most = most.max(2);
+    let mut rows = Vec::new();
+    let mut start = 0;
+    for line in text.split('\n') {
+        break_line(line, start, most, &mut rows);
+        start += line.len() + 1;
+    }
+    rows
+}
+
+fn break_line(line: &str, offset: usize, most: usize, rows: &mut Vec<Range<usize>>) {
+    let mut start = 0;
+    let mut used = 0;
+    // After the last blank in this row: where it may be broken, and how wide it is up to there.
+    let mut blank: Option<(usize, usize)> = None;
+    for (at, cluster) in line.grapheme_indices(true) {
+        let (_, cells) = cell(cluster);
+        let is_blank = cluster == " ";
+        if used + cells > most && !is_blank {
+            match blank {
+                Some((after, before)) if after > start => {
+                    rows.push(offset + start..offset + after);
+                    start = after;
+                    used -= before;
+                }
+                _ => {
+                    rows.push(offset + start..offset + at);
+                    start = at;
+                    used = 0;
+                }
+            }
+            blank = None;
+        }
+        used += cells;
+        if is_blank {
+            blank = Some((at + 1, used));
+        }
+    }
+    rows.push(offset + start..offset + line.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn broken(text: &str, most: usize) -> Vec<&str> {
+        rows(text, most).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn breaks_between_words() {
+        assert_eq!(broken("the quick brown fox", 10), ["the quick ", "brown fox"]);
+        assert_eq!(broken("", 10), [""]);
+        assert_eq!(broken("a\n\nb", 10), ["a", "", "b"]);
+        assert_eq!(broken("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(broken("日本語日本語", 5), ["日本", "語日", "本語"]);
+        assert_eq!(broken("a abcdefgh", 4), ["a ", "abcd", "efgh"]);
+    }
+
+    #[test]
+    fn cells() {
+        assert_eq!(width("abc"), 3);
+        assert_eq!(width("日本"), 4);
+        assert_eq!(width("👩\u{200D}👩\u{200D}👧"), 2, "the first of the family");
+        assert_eq!(width("e\u{301}"), 1);
+        assert_eq!(fit("hello", 5), "hello");
+        assert_eq!(fit("hello", 4), "hel…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("x", 0), "");
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_fits_and_nothing_is_lost(text in "[a-z 日👩\u{301}\n]{0,80}", most in 2_usize..20) {
+            let rows = rows(&text, most);
+            let joined: String = rows.iter().map(|range| &text[range.clone()]).collect();
+            prop_assert_eq!(joined, text.replace('\n', ""));
+            for range in rows {
+                prop_assert!(width(text[range].trim_end()) <= most);
+            }
+        }
+    }
+}

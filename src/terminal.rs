@@ -1,0 +1,137 @@
+//! The terminal: taken over as a whole, and given back whatever happens.
+//!
+//! Only the screen's own task may restore it: a panic in the background must not tear the screen down under a
+//! running one.
+
+use std::io::{self, Stdout, Write as _};
+
+use crossterm::{
+    clipboard::CopyToClipboard,
+    cursor::Show,
+    event::{
+        self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyboardEnhancementFlags,
+        PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+    },
+    execute,
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use tokio::sync::mpsc;
+
+/// The terminal while the screen has it. Dropping it gives it back.
+pub struct Guard {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Guard {
+    /// Takes the terminal over.
+    pub fn take() -> io::Result<Self> {
+        enter()?;
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Self { terminal })
+    }
+
+    /// Draws a frame.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(render).map(|_| ())
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> io::Result<(u16, u16)> {
+        let size = self.terminal.size()?;
+        Ok((size.width, size.height))
+    }
+
+    /// Forgets what the terminal shows, so that the next frame is drawn as a whole.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Puts a text on the clipboard (OSC 52).
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+
+    /// Rings the bell.
+    pub fn bell(&mut self) -> io::Result<()> {
+        let mut stdout = io::stdout();
+        stdout.write_all(b"\x07")?;
+        stdout.flush()
+    }
+
+    /// Gives the terminal back until the shell continues this process.
+    #[cfg(unix)]
+    pub fn suspend(&mut self) -> io::Result<()> {
+        leave();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        enter()?;
+        self.clear()
+    }
+
+    /// There is no job control here.
+    #[cfg(not(unix))]
+    pub fn suspend(&mut self) -> io::Result<()> {
+        self.clear()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+fn enter() -> io::Result<()> {
+    enable_raw_mode()?;
+    let entered = execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        // Terminals that do not know it ignore it; the others tell Shift-Enter from Enter.
+        PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES)
+    );
+    if entered.is_err() {
+        leave();
+    }
+    entered
+}
+
+/// Undoes [`enter`], as far as the terminal is still there.
+fn leave() {
+    let _ = execute!(
+        io::stdout(),
+        PopKeyboardEnhancementFlags,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        Show
+    );
+    let _ = disable_raw_mode();
+}
+
+/// Makes a panic of the screen's own thread give the terminal back before it is reported.
+pub fn restore_on_panic() {
+    let report = std::panic::take_hook();
+    let screen = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() == screen {
+            leave();
+            report(panic);
+        } else {
+            tracing::error!(%panic, "a background task failed");
+        }
+    }));
+}
+
+/// What happens at the terminal, from a thread of its own: a key is there as soon as it is pressed.
+pub fn events() -> io::Result<mpsc::Receiver<Event>> {
+    let (tx, events) = mpsc::channel(crate::model::limits::EVENTS_WAITING);
+    std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+        // An error means that the terminal is gone: reading again would spin.
+        while let Ok(event) = event::read() {
+            if tx.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(events)
+}

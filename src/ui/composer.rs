@@ -1,0 +1,54 @@
+//! What is being written, and for whom.
+
+use ratatui::{buffer::Buffer, layout::Position};
+
+use super::{Theme, paint};
+use crate::{
+    app::{
+        layout::Areas,
+        room::{Focus, Room},
+        wrap,
+    },
+    model::{Recipient, limits},
+};
+
+pub(super) fn draw(room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
+    let conversation = room.conversation()?;
+    if areas.composer.is_empty() {
+        return None;
+    }
+    let focused = room.focus == Focus::Compose;
+    let title = match conversation.with {
+        Recipient::Everyone => format!("to everyone ({})", room.others()),
+        Recipient::Peer(peer) => {
+            let gone = !room.peers.get(&peer).is_some_and(|view| view.present);
+            format!("to {} only{}", room.name(&peer), if gone { ", who is gone" } else { "" })
+        }
+    };
+    let text = conversation.draft.text();
+    let note = match text.len() {
+        bytes if bytes > limits::TEXT_BYTES * 3 / 4 => format!("{bytes} of {} bytes", limits::TEXT_BYTES),
+        _ if room.stash.is_some() => "↑ stashed draft".to_owned(),
+        _ => String::new(),
+    };
+    let inner = paint::pane(buffer, areas.composer, areas.framed, &title, &note, theme.frame(focused));
+    if inner.is_empty() {
+        return None;
+    }
+    if text.is_empty() {
+        let words = if focused { "" } else { "press i to write" };
+        paint::put(buffer, inner, inner.x, inner.y, words, Theme::dim());
+        return focused.then_some(Position { x: inner.x, y: inner.y });
+    }
+    let width = usize::from(inner.width).max(2);
+    let (row, column) = conversation.draft.position(width);
+    let first = (row + 1).saturating_sub(usize::from(inner.height));
+    for (at, range) in
+        wrap::rows(text, width).into_iter().skip(first).take(usize::from(inner.height)).enumerate()
+    {
+        let y = inner.y + u16::try_from(at).unwrap_or(0);
+        paint::put(buffer, inner, inner.x, y, text.get(range).unwrap_or_default(), Theme::plain());
+    }
+    let x = inner.x + u16::try_from(column.min(width.saturating_sub(1))).unwrap_or(0);
+    focused.then_some(Position { x, y: inner.y + u16::try_from(row - first).unwrap_or(0) })
+}

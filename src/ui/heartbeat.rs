@@ -1,0 +1,175 @@
+//! Liveness: a line a peer in the room, a table in full.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{Theme, has_focus, paint};
+use crate::{
+    app::{
+        State,
+        layout::Areas,
+        room::{Pane, PeerView, Room},
+        wrap,
+    },
+    model::{CloseReason, Liveness, Role, limits},
+};
+
+const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+
+/// What is known of a peer's liveness: a sign, words, and how they look.
+pub(super) fn liveness(
+    state: &State,
+    room: &Room,
+    view: &PeerView,
+    theme: &Theme,
+) -> (&'static str, String, Style) {
+    let seconds = state.now.since(view.since).as_secs();
+    if !view.present {
+        let at = view.since.in_zone(&state.defaults.zone).strftime("%H:%M:%S");
+        let why = match view.gone {
+            Some(CloseReason::HeartbeatTimeout) => {
+                format!("removed {at}, no heartbeat for {} s", limits::DEAD_AFTER.as_secs())
+            }
+            Some(reason) => format!("{} {at}", reason.words()),
+            None => format!("gone {at}"),
+        };
+        let cut = match view.cut_off {
+            Some((by, of)) => format!(", cut off by {by} of {of}"),
+            None => String::new(),
+        };
+        return ("○", format!("{why}{cut}"), Theme::dim());
+    }
+    if view.peer.peer_id == room.me {
+        return ("●", "you".to_owned(), theme.good());
+    }
+    match view.state {
+        Liveness::Suspect => ("◌", format!("unstable {seconds} s"), theme.warning()),
+        Liveness::Dead => ("○", "lost".to_owned(), theme.bad()),
+        Liveness::Alive if view.missed > 0 => ("◐", format!("{} missed", view.missed), theme.warning()),
+        Liveness::Alive => match rtt(view) {
+            Some(rtt) => ("●", rtt, theme.good()),
+            // A member hears the heartbeat of its host only; the others' is the host's to judge.
+            None if room.role == Role::Member => ("●", "alive, says the host".to_owned(), theme.good()),
+            None => ("●", "alive".to_owned(), theme.good()),
+        },
+    }
+}
+
+/// The last round trip and how much it varies: `12 ms ±3`.
+fn rtt(view: &PeerView) -> Option<String> {
+    let last = *view.rtts.back()?;
+    let count = view.rtts.len() as u64;
+    let mean = view.rtts.iter().sum::<u64>() / count.max(1);
+    let spread = view.rtts.iter().map(|rtt| rtt.abs_diff(mean)).sum::<u64>() / count.max(1);
+    Some(match last.max(spread) {
+        0..1000 => format!("{last} µs ±{spread}"),
+        1000..10_000 => format!("{} ms ±{}", tenths(last), tenths(spread)),
+        10_000..1_000_000 => format!("{} ms ±{}", last / 1000, spread / 1000),
+        _ => format!("{} s ±{}", tenths(last / 1000), tenths(spread / 1000)),
+    })
+}
+
+fn tenths(thousandths: u64) -> String {
+    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
+}
+
+fn sparkline(view: &PeerView, width: usize) -> String {
+    let most = view.rtts.iter().max().copied().unwrap_or(1).max(1);
+    let skip = view.rtts.len().saturating_sub(width);
+    view.rtts
+        .iter()
+        .skip(skip)
+        .filter_map(|rtt| BARS.get(usize::try_from(rtt * 7 / most).unwrap_or(0)))
+        .copied()
+        .collect()
+}
+
+/// Who is told of: those present, then those that went lately.
+fn listed(room: &Room) -> Vec<&PeerView> {
+    let mut views: Vec<&PeerView> =
+        room.present().into_iter().filter(|view| view.peer.peer_id != room.me).collect();
+    let mut gone: Vec<&PeerView> = room.peers.values().filter(|view| !view.present).collect();
+    gone.sort_by_key(|view| std::cmp::Reverse(view.since));
+    views.extend(gone);
+    views
+}
+
+/// The pane beside the messages.
+pub(super) fn pane(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+    if areas.heartbeat.width < 4 {
+        return;
+    }
+    let focused = has_focus(room, Pane::Heartbeat);
+    let inner = paint::pane(buffer, areas.heartbeat, areas.framed, "Heartbeat", "", theme.frame(focused));
+    let mut y = inner.y;
+    let name_width = columns(room).min(usize::from(inner.width) / 3);
+    for view in listed(room) {
+        if y >= inner.bottom() {
+            break;
+        }
+        let (sign, words, style) = liveness(state, room, view, theme);
+        let x = paint::put(buffer, inner, inner.x, y, sign, style) + 1;
+        let name = wrap::fit(view.peer.alias.as_str(), name_width);
+        paint::put(buffer, inner, x, y, &name, Theme::plain());
+        let x = x + u16::try_from(name_width + 1).unwrap_or(0);
+        let width = usize::from(inner.right().saturating_sub(x));
+        if view.present {
+            let end = paint::put(buffer, inner, x, y, &wrap::fit(&words, width), style);
+            let spark = sparkline(view, 10);
+            paint::put_right(buffer, inner, end + 1, y, &spark, Theme::dim());
+            y += 1;
+        } else {
+            for range in wrap::rows(&words, width).into_iter().take(2) {
+                paint::put(buffer, inner, x, y, words.get(range).unwrap_or_default(), style);
+                y += 1;
+            }
+        }
+    }
+    if listed(room).is_empty() {
+        paint::put(buffer, inner, inner.x, y, "nobody else is here", Theme::dim());
+    }
+}
+
+fn columns(room: &Room) -> usize {
+    room.peers.values().map(|view| wrap::width(view.peer.alias.as_str())).max().unwrap_or(4).clamp(4, 16)
+}
+
+/// The full view.
+pub(super) fn view(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+    let note = format!("beat every {} s", limits::BEAT_EVERY.as_secs());
+    let inner = paint::pane(buffer, areas.main, areas.framed, "Heartbeat", &note, theme.frame(true));
+    if inner.is_empty() {
+        return;
+    }
+    let name = columns(room);
+    let wide = inner.width >= 70;
+    let state_x = inner.x + 2 + u16::try_from(name + 2).unwrap_or(0);
+    let spark_x = state_x + 30;
+    let addr_x = spark_x + 34;
+    let heading = |buffer: &mut Buffer, x: u16, text: &str| {
+        paint::put(buffer, inner, x, inner.y, text, Theme::dim());
+    };
+    heading(buffer, inner.x + 2, "peer");
+    heading(buffer, state_x, "state, round trip");
+    if wide {
+        heading(buffer, spark_x, "round trips");
+        heading(buffer, addr_x, "address");
+    }
+    let mut y = inner.y + 1;
+    for view in listed(room).into_iter().skip(room.scrolled) {
+        let (sign, words, style) = liveness(state, room, view, theme);
+        paint::put(buffer, inner, inner.x, y, sign, style);
+        let label = wrap::fit(view.peer.alias.as_str(), name);
+        paint::put(buffer, inner, inner.x + 2, y, &label, Theme::plain());
+        let until = if wide && view.present { spark_x.saturating_sub(1) } else { inner.right() };
+        let cell = Rect { width: until.min(inner.right()).saturating_sub(inner.x), ..inner };
+        paint::put(buffer, cell, state_x, y, &words, style);
+        if wide && view.present {
+            paint::put(buffer, inner, spark_x, y, &sparkline(view, 32), Theme::dim());
+            paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), Theme::dim());
+        }
+        y += 1;
+        if y >= inner.bottom() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The launch screen and its forms.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::{Theme, frame, paint};
+use crate::{
+    app::{
+        State,
+        launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
+        wrap,
+    },
+    model::{KnownHost, Timestamp},
+};
+
+const WIDTH: u16 = 64;
+
+pub(super) fn draw(
+    state: &State,
+    launch: &Launch,
+    theme: &Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    let hint = Rect { y: area.bottom() - 1, height: 1, ..area };
+    let body = Rect { height: area.height - 1, ..area };
+    frame::hint(state, theme, hint, buffer);
+    match &launch.form {
+        Some(form) => draw_form(form, theme, body, buffer),
+        None => {
+            draw_menu(state, launch, theme, body, buffer);
+            None
+        }
+    }
+}
+
+fn draw_menu(state: &State, launch: &Launch, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let recents = u16::try_from(launch.recents.len()).unwrap_or(u16::MAX).min(8);
+    let roomy = area.height >= 16;
+    let message =
+        launch.message.as_deref().map(|message| wrapped(message, usize::from(WIDTH.min(area.width)) - 2));
+    let message_rows = message.as_ref().map_or(0, |rows| u16::try_from(rows.len()).unwrap_or(3) + 1);
+    let height =
+        if roomy { 8 + message_rows + recents + if recents > 0 { 2 } else { 0 } } else { area.height };
+    let column = paint::centered(area, WIDTH, height);
+    let mut y = column.y;
+    let x = column.x + 1;
+    let version = format!("pyile {}", env!("CARGO_PKG_VERSION"));
+    paint::put(buffer, column, x, y, &version, theme.accent());
+    if roomy {
+        y += 1;
+        let line = "a messenger for a group that trusts one of its own to hold the door";
+        paint::put(buffer, column, x, y, &wrap::fit(line, usize::from(column.width) - 1), Theme::dim());
+        y += 1;
+    }
+    if let Some(rows) = message {
+        y += u16::from(roomy);
+        for row in rows {
+            paint::put(buffer, column, x, y, &row, theme.warning());
+            y += 1;
+        }
+    }
+    y += 1;
+    let mut first_recent = true;
+    for (at, choice) in launch.choices().iter().enumerate() {
+        let selected = at == launch.at;
+        let (name, help) = match choice {
+            Choice::Host => ("Host".to_owned(), "open a network and let others in by password".to_owned()),
+            Choice::Join => ("Join".to_owned(), "enter a network that somebody else hosts".to_owned()),
+            Choice::Demo if launch.opening => ("Demo".to_owned(), "the bots are on their way …".to_owned()),
+            Choice::Demo => ("Demo".to_owned(), "see it alive: three bots on this machine".to_owned()),
+            Choice::Recent(known) => recent(known, state.now),
+        };
+        if matches!(choice, Choice::Recent(_)) && std::mem::take(&mut first_recent) && roomy {
+            paint::put(buffer, column, x, y + 1, "Recent", Theme::dim());
+            y += 2;
+        }
+        let sign = if selected { "▸ " } else { "  " };
+        let style = if selected { theme.accent() } else { Theme::strong() };
+        let end = paint::put(buffer, column, x, y, sign, style);
+        let end = paint::put(buffer, column, end, y, &wrap::fit(&name, 18), style);
+        let help_x = end.max(x + if matches!(choice, Choice::Recent(_)) { 20 } else { 8 });
+        let room = usize::from(column.right().saturating_sub(help_x + 1));
+        let style = if selected { Theme::plain() } else { Theme::dim() };
+        paint::put(buffer, column, help_x + 1, y, &wrap::fit(&help, room), style);
+        y += 1;
+    }
+}
+
+fn recent(known: &KnownHost, now: Timestamp) -> (String, String) {
+    let ago = now.since(known.joined).as_secs();
+    let ago = match ago {
+        0..=119 => "just now".to_owned(),
+        120..=7199 => format!("{} minutes ago", ago / 60),
+        7200..=172_799 => format!("{} hours ago", ago / 3600),
+        _ => format!("{} days ago", ago / 86_400),
+    };
+    let network = crate::model::SafeText::line(&known.network).to_string();
+    let target = crate::model::SafeText::line(&known.target);
+    (network, format!("{target} as {}, {ago}", known.alias))
+}
+
+fn draw_form(form: &Form, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let title = match form.kind {
+        FormKind::Host => "Host a network",
+        FormKind::Join => "Join a network",
+    };
+    let narrow = area.width < 50;
+    let label_width = if narrow { 0 } else { 11 };
+    let text_width = usize::from(WIDTH.min(area.width).saturating_sub(label_width + 4)).max(4);
+    let rows_of = |field: &Field| {
+        let errors = field.error.as_deref().map_or(0, |error| wrapped(error, text_width).len());
+        2 + errors
+    };
+    let roomy = area.height >= 14;
+    let error_rows = form.error.as_deref().map(|error| wrapped(error, text_width)).unwrap_or_default();
+    let fields: usize = form.fields.iter().map(rows_of).sum();
+    let height = u16::try_from(fields + error_rows.len() + 4).unwrap_or(area.height);
+    let column =
+        if roomy { paint::centered(area, WIDTH, height) } else { paint::centered(area, WIDTH, area.height) };
+    let x = column.x + 1;
+    let mut y = column.y;
+    paint::put(buffer, column, x, y, title, theme.accent());
+    y += if roomy { 2 } else { 1 };
+    let mut cursor = None;
+    for (at, field) in form.fields.iter().enumerate() {
+        let active = at == form.at && form.progress == Progress::Editing;
+        let label_style = if active { Theme::strong() } else { Theme::dim() };
+        let value_x = if narrow {
+            paint::put(buffer, column, x, y, field.name.label(), label_style) + 1
+        } else {
+            paint::put(buffer, column, x, y, field.name.label(), label_style);
+            x + label_width
+        };
+        let width = usize::from(column.right().saturating_sub(value_x + 1)).max(1);
+        let at_column = draw_value(
+            form,
+            field,
+            active,
+            theme,
+            Rect { x: value_x, y, width: u16::try_from(width).unwrap_or(1), height: 1 },
+            buffer,
+        );
+        if active {
+            cursor = Some(Position { x: value_x + at_column, y });
+        }
+        y += 1;
+        for row in field.error.as_deref().map(|error| wrapped(error, text_width)).unwrap_or_default() {
+            paint::put(buffer, column, if narrow { x } else { value_x }, y, &row, theme.bad());
+            y += 1;
+        }
+        y += u16::from(roomy);
+    }
+    for row in error_rows {
+        paint::put(buffer, column, x, y, &row, theme.bad());
+        y += 1;
+    }
+    if let Progress::Opening(doing) = &form.progress {
+        let text = format!("… {doing} (Esc gives up)");
+        paint::put(buffer, column, x, y, &wrap::fit(&text, usize::from(column.width) - 1), theme.warning());
+    }
+    cursor
+}
+
+/// Draws a field's value, scrolled so that the cursor is visible. Gives the cursor's column.
+fn draw_value(
+    form: &Form,
+    field: &Field,
+    active: bool,
+    theme: &Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> u16 {
+    let line = if active { theme.frame(true) } else { Theme::dim() };
+    let text = field.value.text();
+    let hidden = field.name == FieldName::Password && !form.revealed;
+    let (shown, before) = if hidden {
+        let count = |text: &str| text.chars().count();
+        ("•".repeat(count(text)), count(text.get(..field.value.cursor()).unwrap_or_default()))
+    } else {
+        (text.to_owned(), wrap::width(text.get(..field.value.cursor()).unwrap_or_default()))
+    };
+    if shown.is_empty() {
+        paint::put(
+            buffer,
+            area,
+            area.x,
+            area.y,
+            &wrap::fit(field.placeholder, usize::from(area.width)),
+            Theme::dim(),
+        );
+        return 0;
+    }
+    // One cell stays free for the cursor.
+    let room = usize::from(area.width.saturating_sub(1)).max(1);
+    let skip = before.saturating_sub(room);
+    let mut used = 0;
+    let visible: String = unicode_segmentation::UnicodeSegmentation::graphemes(shown.as_str(), true)
+        .filter(|cluster| {
+            let at = used;
+            used += wrap::cell(cluster).1;
+            at >= skip
+        })
+        .collect();
+    let end = paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
+    let _ = (end, line);
+    u16::try_from(before - skip).unwrap_or(0)
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let rows = wrap::rows(text, width.max(8));
+    rows.into_iter().filter_map(|range| text.get(range)).map(|row| row.trim_end().to_owned()).collect()
+}

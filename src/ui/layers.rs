@@ -1,0 +1,159 @@
+//! What lies on top: help, questions, lines to type.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::{Theme, paint};
+use crate::app::{
+    State, keymap,
+    layer::{Dialog, Item, Layer, Prompt, PromptKind},
+    palette, suggestions, wrap,
+};
+
+/// Draws the topmost layer. Gives where the cursor is then, if anywhere.
+pub(super) fn draw(
+    state: &State,
+    theme: &Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Option<Position>> {
+    match state.layers.last()? {
+        Layer::Help { scroll } => {
+            help(state, *scroll, theme, area, buffer);
+            Some(None)
+        }
+        Layer::Dialog(question) => {
+            dialog(question, theme, area, buffer);
+            Some(None)
+        }
+        Layer::Prompt(line) => Some(prompt(state, line, theme, area, buffer)),
+    }
+}
+
+fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: &Theme, buffer: &mut Buffer) -> Rect {
+    let rect = paint::centered(area, width, height);
+    paint::clear(buffer, rect);
+    paint::pane(buffer, rect, true, title, "", theme.frame(true))
+}
+
+fn help(state: &State, scroll: usize, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let rows = keymap::help(&state.contexts_below_help());
+    let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
+    let inner = boxed(area, 72, height, "Keys here", theme, buffer);
+    let keys = rows.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8);
+    let keys = keys.min(usize::from(inner.width) / 2);
+    let scroll = scroll.min(rows.len().saturating_sub(usize::from(inner.height)));
+    for (at, (key, words)) in rows.iter().skip(scroll).take(usize::from(inner.height)).enumerate() {
+        let y = inner.y + u16::try_from(at).unwrap_or(0);
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(key, keys), Theme::strong());
+        let x = inner.x + u16::try_from(keys + 2).unwrap_or(0);
+        let width = usize::from(inner.right().saturating_sub(x));
+        paint::put(buffer, inner, x, y, &wrap::fit(words, width), Theme::plain());
+    }
+}
+
+fn dialog(question: &Dialog, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let width = 66.min(area.width);
+    let text_width = usize::from(width.saturating_sub(4)).max(8);
+    let lines: Vec<String> = question
+        .lines
+        .iter()
+        .flat_map(|line| wrap::rows(line, text_width).into_iter().filter_map(|range| line.get(range)))
+        .map(str::to_owned)
+        .collect();
+    let items: Vec<String> = question.items.iter().map(|item| label(*item, question.yes)).collect();
+    // Items flow like words.
+    let mut places = Vec::new();
+    let (mut x, mut row) = (0, 0);
+    for item in &items {
+        let width = wrap::width(item);
+        if x > 0 && x + width > text_width {
+            (x, row) = (0, row + 1);
+        }
+        places.push((x, row));
+        x += width + 2;
+    }
+    let height = u16::try_from(lines.len() + row + 4).unwrap_or(u16::MAX);
+    let inner = boxed(area, width, height, &question.title, theme, buffer);
+    for (at, line) in lines.iter().enumerate() {
+        let y = inner.y + u16::try_from(at).unwrap_or(0);
+        paint::put(buffer, inner, inner.x, y, line, Theme::plain());
+    }
+    let top = inner.bottom().saturating_sub(u16::try_from(row + 1).unwrap_or(1)).max(inner.y);
+    for (at, (item, (x, row))) in items.iter().zip(places).enumerate() {
+        let style = if at == question.at { Theme::selected() } else { Theme::strong() };
+        let x = inner.x + u16::try_from(x).unwrap_or(0);
+        paint::put(buffer, inner, x, top + u16::try_from(row).unwrap_or(0), item, style);
+    }
+}
+
+fn label(item: Item, yes: &str) -> String {
+    let option = |on: bool, words: &str| format!("[{}] {words}", if on { "x" } else { " " });
+    match item {
+        Item::Cancel => "[ Cancel ]".to_owned(),
+        Item::Yes => format!("[ {yes} ]"),
+        Item::ByKey(on) => option(on, "by key"),
+        Item::ByAddress(on) => option(on, "by address"),
+        Item::NewPassword(on) => option(on, "then set a new password"),
+    }
+}
+
+fn prompt(state: &State, line: &Prompt, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let title = match line.kind {
+        PromptKind::Palette => "Commands",
+        PromptKind::GoTo => "Go to",
+        PromptKind::Search => "Search",
+        PromptKind::Password => "New password",
+    };
+    let suggestions = suggestions(state);
+    let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);
+    let extra = listed + usize::from(line.error.is_some());
+    let height = u16::try_from(extra + 3).unwrap_or(u16::MAX).min(area.height);
+    let width = 66.min(area.width);
+    // Above the hint line, so that what is searched for stays visible.
+    let rect = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.bottom().saturating_sub(height + 1).max(area.y),
+        width,
+        height,
+    };
+    paint::clear(buffer, rect);
+    let inner = paint::pane(buffer, rect, true, title, "", theme.frame(true));
+    if inner.is_empty() {
+        return None;
+    }
+    let mut y = inner.y;
+    let first = (line.at + 1).saturating_sub(listed);
+    for (at, name) in suggestions.iter().enumerate().skip(first).take(listed) {
+        let style = if at == line.at { Theme::selected() } else { Theme::plain() };
+        let command = palette::COMMANDS.iter().find(|c| line.kind == PromptKind::Palette && c.name == name);
+        let text = match command {
+            Some(command) => {
+                format!("{:<28} {}", format!("/{} {}", command.name, command.takes), command.help)
+            }
+            None => name.clone(),
+        };
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
+        y += 1;
+    }
+    if let Some(error) = &line.error {
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(error, usize::from(inner.width)), theme.bad());
+        y += 1;
+    }
+    let x = paint::put(buffer, inner, inner.x, y, "› ", theme.accent());
+    let text = line.editor.text();
+    let before = text.get(..line.editor.cursor()).unwrap_or_default();
+    let (shown, before) = if line.kind == PromptKind::Password {
+        ("•".repeat(text.chars().count()), before.chars().count())
+    } else {
+        (text.to_owned(), wrap::width(before))
+    };
+    let room = usize::from(inner.right().saturating_sub(x + 1)).max(1);
+    let skip = before.saturating_sub(room);
+    let visible: String =
+        unicode_segmentation::UnicodeSegmentation::graphemes(shown.as_str(), true).skip(skip).collect();
+    paint::put(buffer, inner, x, y, &visible, Theme::plain());
+    Some(Position { x: x + u16::try_from(before - skip).unwrap_or(0), y })
+}

@@ -1,0 +1,224 @@
+//! The message log of the conversation that is shown.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{Theme, has_focus, paint};
+use crate::{
+    app::{
+        State,
+        layout::{self, Areas, Columns},
+        log::{Entry, Mark, Message, MessageLog, Row},
+        room::{Pane, Room},
+        wrap,
+    },
+    model::Recipient,
+};
+
+pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+    let Some(conversation) = room.conversation() else { return };
+    if areas.main.is_empty() {
+        return;
+    }
+    let focused = has_focus(room, Pane::Messages);
+    let title = match conversation.with {
+        Recipient::Everyone => "Messages".to_owned(),
+        Recipient::Peer(peer) => format!("Messages with {} ({})", room.name(&peer), peer.short()),
+    };
+    let below = conversation.log.below();
+    let note = match (below, conversation.log.position()) {
+        (0, 1000) => String::new(),
+        (0, position) => format!("{} %", position / 10),
+        (below, _) => format!("{below} new below ↓"),
+    };
+    let inner = paint::pane(buffer, areas.main, areas.framed, &title, &note, theme.frame(focused));
+    if inner.is_empty() {
+        return;
+    }
+    if conversation.log.is_empty() {
+        return empty(room, conversation.with, inner, buffer);
+    }
+    let columns = layout::columns(usize::from(inner.width), room);
+    let geometry = layout::geometry(state, room);
+    let rows = conversation.log.visible(&geometry);
+    let selected = conversation.log.selected().filter(|_| focused);
+    // A short log stands at the bottom, where one writes.
+    let blank = usize::from(inner.height).saturating_sub(rows.len());
+    let pen =
+        Pen { state, room, theme, log: &conversation.log, columns, inner, framed: areas.framed, selected };
+    for (at, row) in rows.iter().enumerate() {
+        let y = inner.y + u16::try_from(blank + at).unwrap_or(0);
+        pen.row(row, y, buffer);
+    }
+}
+
+/// Says what the next step is where nothing was said yet.
+fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
+    let lines = match (with, room.others()) {
+        (Recipient::Everyone, 0) => vec![
+            "Nobody else is here yet.".to_owned(),
+            format!("Others join with: pyile join {}", room.join_addr),
+            "and the password. You can write already.".to_owned(),
+        ],
+        (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
+        (Recipient::Peer(peer), _) => {
+            vec![format!("Only {} will read what you write here.", room.name(&peer))]
+        }
+    };
+    let width = usize::from(inner.width);
+    let lines: Vec<String> = lines
+        .iter()
+        .flat_map(|line| {
+            wrap::rows(line, width).into_iter().filter_map(|range| line.get(range)).map(str::to_owned)
+        })
+        .collect();
+    let top = inner.height.saturating_sub(u16::try_from(lines.len()).unwrap_or(0)) / 2;
+    for (at, line) in lines.iter().enumerate() {
+        let y = inner.y + top + u16::try_from(at).unwrap_or(0);
+        paint::put(buffer, inner, inner.x, y, line, Theme::dim());
+    }
+}
+
+struct Pen<'a> {
+    state: &'a State,
+    room: &'a Room,
+    theme: &'a Theme,
+    log: &'a MessageLog,
+    columns: Columns,
+    inner: Rect,
+    framed: bool,
+    selected: Option<u64>,
+}
+
+impl Pen<'_> {
+    fn row(&self, row: &Row, y: u16, buffer: &mut Buffer) {
+        match row {
+            Row::Day(at) => {
+                let day = at.in_zone(&self.state.defaults.zone).strftime("%A, %-d %B %Y").to_string();
+                self.rule(&day, y, buffer);
+            }
+            Row::Gap(missed) => self.rule(&format!("{missed} missed here"), y, buffer),
+            Row::Mark(entry) => {
+                if let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.log.entry(*entry) {
+                    paint::put_right(
+                        buffer,
+                        self.inner,
+                        self.inner.x,
+                        y,
+                        &mark.text(),
+                        self.mark_style(mark),
+                    );
+                }
+            }
+            Row::Text { entry, range, is_first, has_mark } => {
+                let Some(content) = self.log.entry(*entry) else { return };
+                if self.selected == Some(*entry) {
+                    self.point(y, buffer);
+                }
+                let text = content.text().get(range.clone()).unwrap_or_default();
+                match content {
+                    Entry::Message(message) => self.message(message, text, *is_first, *has_mark, y, buffer),
+                    Entry::Notice { at, .. } => {
+                        if *is_first {
+                            self.time(*at, y, buffer);
+                        }
+                        let x = self.text_x();
+                        paint::put(
+                            buffer,
+                            self.inner,
+                            x.saturating_sub(2).max(self.inner.x),
+                            y,
+                            "·",
+                            Theme::dim(),
+                        );
+                        paint::put(buffer, self.inner, x, y, text, Theme::dim());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows which message a key acts on.
+    fn point(&self, y: u16, buffer: &mut Buffer) {
+        let x = if self.framed { self.inner.x.saturating_sub(1) } else { self.inner.x };
+        if let Some(cell) = buffer.cell_mut((x, y)) {
+            cell.set_symbol("▌").set_style(self.theme.accent());
+        }
+    }
+
+    fn text_x(&self) -> u16 {
+        self.inner.x + u16::try_from(self.columns.time + self.columns.name).unwrap_or(0)
+    }
+
+    fn time(&self, at: crate::model::Timestamp, y: u16, buffer: &mut Buffer) {
+        if self.columns.time > 0 {
+            let time = at.in_zone(&self.state.defaults.zone).strftime("%H:%M").to_string();
+            paint::put(buffer, self.inner, self.inner.x, y, &time, Theme::dim());
+        }
+    }
+
+    fn message(
+        &self,
+        message: &Message,
+        text: &str,
+        is_first: bool,
+        has_mark: bool,
+        y: u16,
+        buffer: &mut Buffer,
+    ) {
+        let own = message.from.peer_id == self.room.me;
+        if is_first {
+            self.time(message.at, y, buffer);
+            let name = wrap::fit(message.from.alias.as_str(), self.columns.name.saturating_sub(2));
+            let style = if own { Theme::strong() } else { self.theme.name(&message.from.peer_id) };
+            let indent = self.columns.name.saturating_sub(2 + wrap::width(&name));
+            let x = self.inner.x + u16::try_from(self.columns.time + indent).unwrap_or(0);
+            paint::put(buffer, self.inner, x, y, &name, style);
+        }
+        let style = if message.mentions_me { self.theme.warning() } else { Theme::plain() };
+        let x = self.text_x();
+        let end = paint::put(buffer, self.inner, x, y, text, style);
+        self.highlight(text, x, y, buffer);
+        if let (true, Some(mark)) = (has_mark, &message.mark) {
+            paint::put_right(buffer, self.inner, end + 1, y, &mark.text(), self.mark_style(mark));
+        }
+    }
+
+    fn mark_style(&self, mark: &Mark) -> Style {
+        if !mark.failed.is_empty() {
+            self.theme.bad()
+        } else if mark.waiting.is_empty() {
+            Theme::dim()
+        } else if mark.queued {
+            self.theme.warning()
+        } else {
+            Theme::dim()
+        }
+    }
+
+    /// Marks what was searched for.
+    fn highlight(&self, text: &str, x: u16, y: u16, buffer: &mut Buffer) {
+        let query = self.room.query.to_lowercase();
+        let lower = text.to_lowercase();
+        // Where letters change their length with their case, positions would be off.
+        if query.is_empty() || self.selected.is_none() || lower.len() != text.len() {
+            return;
+        }
+        for (at, found) in lower.match_indices(&query) {
+            let (Some(before), Some(found)) = (text.get(..at), text.get(at..at + found.len())) else {
+                continue;
+            };
+            let from = x + u16::try_from(wrap::width(before)).unwrap_or(u16::MAX - x);
+            paint::put(buffer, self.inner, from, y, found, Theme::selected());
+        }
+    }
+
+    fn rule(&self, words: &str, y: u16, buffer: &mut Buffer) {
+        let words = format!(" {} ", wrap::fit(words, usize::from(self.inner.width).saturating_sub(4)));
+        let width = u16::try_from(wrap::width(&words)).unwrap_or(self.inner.width);
+        let start = self.inner.x + self.inner.width.saturating_sub(width) / 2;
+        for x in self.inner.left()..self.inner.right() {
+            paint::put(buffer, self.inner, x, y, "─", Theme::dim());
+        }
+        paint::put(buffer, self.inner, start, y, &words, Theme::dim());
+    }
+}

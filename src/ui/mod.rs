@@ -1,0 +1,68 @@
+//! Drawing: the state made visible, one file a pane.
+//!
+//! It must never change the state or decide anything, and put no text into the buffer but through [`paint`], which
+//! knows how wide a cluster is.
+
+mod admin;
+mod banned;
+mod composer;
+mod frame;
+mod heartbeat;
+mod launch;
+mod layers;
+mod log;
+mod messages;
+mod paint;
+mod peers;
+mod theme;
+
+use ratatui::{Frame, layout::Position};
+
+pub use self::theme::Theme;
+use crate::app::{
+    Screen, State, layout,
+    room::{Focus, Pane, View},
+};
+
+/// Draws everything.
+pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.is_empty() {
+        return;
+    }
+    let buffer = frame.buffer_mut();
+    let mut cursor: Option<Position> = None;
+    match &state.screen {
+        Screen::Launch(launch) => cursor = launch::draw(state, launch, theme, area, buffer),
+        Screen::Room(room) => {
+            let areas = layout::areas((area.width, area.height), room);
+            frame::title(state, room, theme, areas.title, buffer);
+            match room.view {
+                View::Chat => {
+                    peers::draw(state, room, theme, &areas, buffer);
+                    messages::draw(state, room, theme, &areas, buffer);
+                    heartbeat::pane(state, room, theme, &areas, buffer);
+                    banned::draw(state, room, theme, &areas, buffer);
+                    cursor = composer::draw(room, theme, &areas, buffer);
+                }
+                View::Admin => admin::draw(state, room, theme, &areas, buffer),
+                View::Heartbeat => heartbeat::view(state, room, theme, &areas, buffer),
+                View::Log => log::draw(state, room, theme, &areas, buffer),
+            }
+            frame::hint(state, theme, areas.hint, buffer);
+        }
+    }
+    if let Some(above) = layers::draw(state, theme, area, buffer) {
+        cursor = above;
+    }
+    if let Some(cursor) = cursor
+        && area.contains(cursor)
+    {
+        frame.set_cursor_position(cursor);
+    }
+}
+
+/// True when browsing moves in this pane.
+fn has_focus(room: &crate::app::room::Room, pane: Pane) -> bool {
+    room.view == View::Chat && room.focus == Focus::Browse && room.pane == pane
+}

@@ -1,0 +1,308 @@
+//! The real binary over loopback, driven through `--json` as a program would.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Peer, Starting, free_port};
+
+fn alias_of(peer: &Value) -> &str {
+    peer["alias"].as_str().unwrap()
+}
+
+fn names(roster: &Value) -> Vec<String> {
+    roster["peers"].as_array().unwrap().iter().map(|peer| alias_of(peer).to_owned()).collect()
+}
+
+#[test]
+fn three_peers_talk_to_everyone_and_to_one() {
+    let mut host = Starting::host("host").start();
+    let listening = host.event("listening");
+    assert_eq!(listening["role"], "host");
+    assert!(listening["at"].as_str().unwrap().ends_with('Z'));
+    let mut ann = Starting::join(&host, "ann").start();
+    let listening = ann.event("listening");
+    assert_eq!((&listening["role"], &listening["network"]), (&json!("member"), &json!("lab")));
+    assert_eq!(ann.event("authenticated")["host"]["alias"], "host");
+    let mut bob = Starting::join(&host, "bob").start();
+    for peer in [&mut host, &mut ann, &mut bob] {
+        peer.wait_for("roster of three", |event| event["event"] == "roster" && names(event).len() == 3);
+    }
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "hello all", "ref": "r1"}));
+    for peer in [&mut host, &mut bob] {
+        let message = peer.event("message");
+        assert_eq!(message["text"], "hello all");
+        assert_eq!((alias_of(&message["from"]), &message["own"]), ("ann", &json!(false)));
+        assert_eq!(message["to"], "everyone");
+    }
+    let delivered = ann.wait_for("all delivered", |event| {
+        event["event"] == "delivery" && event["status"] == "delivered" && event["summary"] == "2/2"
+    });
+    assert_eq!(delivered["ref"], "r1");
+    bob.say(json!({"cmd": "send", "to": "ann", "text": "only you"}));
+    let message = ann.wait_for("bob's message", |event| event["event"] == "message" && event["own"] == false);
+    assert_eq!((&message["text"], alias_of(&message["from"])), (&json!("only you"), "bob"));
+    assert_eq!(message["to"].as_str().unwrap().len(), 52, "to one: a peer_id");
+    bob.wait_for("delivered to ann", |event| {
+        event["event"] == "delivery" && event["status"] == "delivered" && alias_of(&event["peer"]) == "ann"
+    });
+    host.event("heartbeat");
+    assert_eq!(bob.leave(), 0);
+    let down = ann.event("peer_down");
+    assert_eq!((alias_of(&down["peer"]), &down["reason"]), ("bob", &json!("left")));
+    assert_eq!(host.leave(), 0);
+    ann.wait_for("host gone", |event| event["event"] == "peer_down" && event["reason"] == "host_left");
+    assert_eq!(ann.leave(), 0);
+}
+
+#[test]
+fn wrong_passwords_are_counted_and_ban_the_address() {
+    let mut host = Starting::host("host").start();
+    for left in [2, 1, 0] {
+        let mut guesser = Starting::join(&host, "mallory").password("wrong").start();
+        let error = guesser.event("error");
+        assert_eq!(error["kind"], "authentication");
+        assert!(error["message"].as_str().unwrap().starts_with("wrong password"), "{error}");
+        assert_eq!(guesser.exit_code(), 4);
+        assert_eq!(host.event("attempt")["left"], left);
+    }
+    assert_eq!(host.event("banned")["addr"], "127.0.0.1");
+    let mut banned = Starting::join(&host, "mallory").start();
+    banned.event("banned");
+    assert_eq!(banned.exit_code(), 5);
+    host.say(json!({"cmd": "unban", "addr": "127.0.0.1"}));
+    assert_eq!(host.event("unbanned")["addr"], "127.0.0.1");
+    let mut again = Starting::join(&host, "mallory").start();
+    again.event("authenticated");
+}
+
+#[test]
+fn a_ban_cuts_off_everywhere_until_it_is_lifted() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    host.wait_for("three", |event| event["event"] == "roster" && names(event).len() == 3);
+    host.say(json!({"cmd": "ban", "peer": "bob", "reason": "spam"}));
+    let banned = host.event("banned");
+    assert_eq!(banned["reason"], "spam");
+    assert_eq!(bob.event("banned")["reason"], "spam");
+    assert_eq!(bob.exit_code(), 5);
+    let down = ann.event("peer_down");
+    assert_eq!((alias_of(&down["peer"]), &down["reason"]), ("bob", &json!("banned")));
+    let cut = host.wait_for("cut off", |event| event["event"] == "cut_off" && event["by"] == 1);
+    assert_eq!(cut["of"], 1);
+    let mut again = Starting::join(&host, "robert").profile_of(&bob).start();
+    assert_eq!(again.event("banned")["reason"], "spam");
+    assert_eq!(again.exit_code(), 5, "the same key, another alias");
+    host.say(json!({"cmd": "unban", "peer": banned["peer_id"]}));
+    host.event("unbanned");
+    let mut again = Starting::join(&host, "bob").profile_of(&bob).start();
+    again.event("authenticated");
+    ann.say(json!({"cmd": "ban", "peer": "bob"}));
+    assert_eq!(ann.event("error")["kind"], "command", "only the host bans");
+}
+
+#[test]
+fn exit_codes_and_refusals() {
+    let mut host = Starting::host("host").start();
+    let taken = host.join_addr();
+    let mut second = Starting::host("second").listen(&taken).start();
+    let error = second.event("error");
+    assert!(error["message"].as_str().unwrap().contains("in use by another program"), "{error}");
+    assert_eq!(second.exit_code(), 7);
+
+    let mut nobody = Starting::new("ann", &["join", &format!("127.0.0.1:{}", free_port())]).start();
+    let left = nobody.event("left");
+    assert_eq!(left["reason"], "unreachable");
+    assert!(left["message"].as_str().unwrap().contains("nothing listens"), "{left}");
+    assert_eq!(nobody.exit_code(), 3);
+
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    for (alias, words) in
+        [("ann", "belongs to another member"), ("аnn", "looks like"), ("Host", "looks like")]
+    {
+        let mut refused = Starting::join(&host, alias).start();
+        let error = refused.event("error");
+        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
+        assert_eq!(refused.exit_code(), 9);
+    }
+
+    let mut usage = Starting::new("ann", &["join"]).start();
+    assert_eq!(usage.exit_code(), 2);
+    let mut usage = Starting::new("a b", &["join", "127.0.0.1"]).start();
+    assert_eq!(usage.exit_code(), 2);
+    let mut no_password = Starting::new("x", &["host", "--listen", "127.0.0.1:0"]).no_password().start();
+    assert_eq!(no_password.exit_code(), 2);
+    let mut same_profile = Starting::join(&host, "eve").profile_of(&ann).start();
+    let error = same_profile.event("error");
+    assert!(error["message"].as_str().unwrap().contains("in use by another pyile"), "{error}");
+    assert_eq!(same_profile.exit_code(), 2);
+
+    host.kill();
+    ann.wait_for("lost", |event| event["event"] == "link" && event["state"] == "waiting");
+    let mut strict_host = Starting::host("strict").start();
+    let mut strict = Starting::join(&strict_host, "bob").args(&["--rejoin-for", "0"]).start();
+    strict.event("authenticated");
+    strict_host.kill();
+    assert_eq!(strict.event("left")["reason"], "host_lost");
+    assert_eq!(strict.exit_code(), 8);
+}
+
+#[test]
+fn another_version_and_other_servers_are_named() {
+    use std::io::{Read as _, Write as _};
+    for (answer, code) in [(&b"SSH-2.0-OpenSSH_9.2\r\n"[..], 3), (b"HTTP/1.1 400 Bad Request\r\n\r\n", 3)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(answer).unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+        });
+        let mut peer = Starting::new("ann", &["join", &target]).start();
+        assert_eq!(peer.event("left")["reason"], "not_pyile");
+        assert_eq!(peer.exit_code(), code);
+        server.join().unwrap();
+    }
+    // A later pyile knows only its own ALPN: TLS answers with the alert no_application_protocol (120).
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 64];
+        stream.read_exact(&mut hello).unwrap();
+        stream.write_all(&[21, 3, 3, 0, 2, 2, 120]).unwrap();
+    });
+    let mut peer = Starting::new("ann", &["join", &target]).start();
+    assert_eq!(peer.event("left")["reason"], "incompatible_version");
+    assert_eq!(peer.exit_code(), 6);
+    server.join().unwrap();
+}
+
+#[test]
+fn bad_lines_change_nothing_and_the_end_of_input_does_not_end_the_session() {
+    let mut host = Starting::host("host").start();
+    for line in ["garbage", "{}", r#"{"cmd":"fly"}"#, r#"{"cmd":"send","to":"bob"}"#, "\u{0}"] {
+        host.raw(line);
+        assert_eq!(host.event("error")["kind"], "command", "{line}");
+    }
+    host.say(json!({"cmd": "send", "to": "nobody", "text": "x", "ref": "7"}));
+    let error = host.event("error");
+    assert_eq!((&error["kind"], &error["ref"]), (&json!("send"), &json!("7")));
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "x".repeat(16_385)}));
+    assert!(host.event("error")["message"].as_str().unwrap().contains("16385"));
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "x".repeat(16_384)}));
+    assert_eq!(host.event("message")["own"], true);
+    host.say(json!({"cmd": "peers"}));
+    host.event("roster");
+    host.close_input();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    host.event("peer_up");
+    host.terminate();
+    assert_eq!(host.event("left")["reason"], "left");
+    assert_eq!(host.exit_code(), 0);
+}
+
+#[test]
+fn a_restarted_host_knows_its_members_and_its_bans() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    host.say(json!({"cmd": "ban", "peer": "bob"}));
+    host.event("banned");
+    let addr = host.join_addr();
+    host.kill();
+    // Without a password: the record is kept.
+    let mut host =
+        Starting::new("host", &["host", "--listen", &addr]).no_password().profile_of(&host).start();
+    assert_eq!(host.event("admission")["bans"][0]["alias"], "bob");
+    ann.wait_for("back by its key", |event| event["event"] == "authenticated");
+    let mut again = Starting::join(&host, "bob").profile_of(&bob).start();
+    assert_eq!(again.exit_code(), 5);
+    let mut carol = Starting::join(&host, "carol").start();
+    carol.event("authenticated");
+}
+
+#[test]
+fn a_host_with_another_key_is_not_believed() {
+    let mut host = Starting::host("host").start();
+    let addr = host.join_addr();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    assert_eq!(ann.leave(), 0);
+    host.kill();
+    let _false_host = Starting::host("host").listen(&addr).start();
+    let mut again = Starting::new("ann", &["join", &addr]).profile_of(&ann).start();
+    let left = again.event("left");
+    assert_eq!(left["reason"], "key_changed");
+    assert!(left["message"].as_str().unwrap().contains("nothing was sent"));
+    assert_eq!(again.exit_code(), 3);
+}
+
+#[test]
+fn four_seconds_stopped_change_nothing() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    ann.event("peer_up");
+    let beats = |event: &Value| event["event"] == "heartbeat" && event["peer"]["alias"] == "host";
+    bob.wait_for("a beat", beats);
+    bob.signal("STOP");
+    // Two beats of another member: four seconds by the network's own clock.
+    for _ in 0..3 {
+        ann.wait_for("a beat", beats);
+    }
+    bob.signal("CONT");
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "still here?"}));
+    let delivered = host.wait_for("both have it", |event| event["summary"] == "2/2");
+    assert_eq!(delivered["status"], "delivered");
+    for peer in [&mut host, &mut ann, &mut bob] {
+        assert!(!peer.seen(|event| event["event"] == "peer_down"), "nobody was removed");
+    }
+}
+
+#[test]
+fn a_stopped_member_is_removed_and_comes_back_by_itself() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    ann.event("peer_up");
+    bob.signal("STOP");
+    let stopped = std::time::Instant::now();
+    for peer in [&mut host, &mut ann] {
+        let down = peer.event("peer_down");
+        assert_eq!((alias_of(&down["peer"]), &down["reason"]), ("bob", &json!("heartbeat_timeout")));
+    }
+    assert!(stopped.elapsed() < Duration::from_secs(13), "removed after {:?}", stopped.elapsed());
+    bob.signal("CONT");
+    bob.wait_for("back without a password", |event| event["event"] == "authenticated");
+    for peer in [&mut host, &mut ann, &mut bob] {
+        peer.wait_for("three again", |event| event["event"] == "roster" && names(event).len() == 3);
+    }
+}
+
+#[test]
+fn the_demo_talks() {
+    let mut demo = Starting::new("me", &["demo"]).no_password().start();
+    demo.wait_for("four", |event| event["event"] == "roster" && names(event).len() == 4);
+    demo.say(json!({"cmd": "send", "to": "echo", "text": "ping"}));
+    let answer = |event: &Value| {
+        event["event"] == "message" && event["text"] == "ping" && event["from"]["alias"] == "echo"
+    };
+    demo.wait_for("an answer", answer);
+    demo.say(json!({"cmd": "ban", "peer": "spam"}));
+    demo.wait_for("cut off", |event| event["event"] == "cut_off" && event["by"] == 2);
+    assert_eq!(demo.leave(), 0);
+}

@@ -1,0 +1,245 @@
+//! Drives the real binary: starts it, reads its events, and ends it by its own id.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything that is waited for takes on a loaded machine.
+pub const DEADLINE: Duration = Duration::from_secs(40);
+
+/// A port that nothing listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process that is about to start.
+pub struct Starting {
+    args: Vec<String>,
+    password: Option<String>,
+    dir: Arc<TempDir>,
+    descriptors: Option<u32>,
+}
+
+impl Starting {
+    pub fn new(alias: &str, args: &[&str]) -> Self {
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        args.extend(["--json".into(), "--alias".into(), alias.into()]);
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self { args, password: Some("open sesame".into()), dir, descriptors: None }
+    }
+
+    pub fn host(alias: &str) -> Self {
+        Self::new(alias, &["host", "--network", "lab", "--listen", "127.0.0.1:0"])
+    }
+
+    pub fn join(host: &Peer, alias: &str) -> Self {
+        Self::new(alias, &["join", &host.join_addr()])
+    }
+
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    pub fn listen(mut self, addr: &str) -> Self {
+        let at = self.args.iter().position(|arg| arg == "--listen").unwrap();
+        self.args[at + 1] = addr.to_owned();
+        self
+    }
+
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    pub fn no_password(mut self) -> Self {
+        self.password = None;
+        self
+    }
+
+    /// The same key and files as another peer's.
+    pub fn profile_of(mut self, peer: &Peer) -> Self {
+        self.dir = peer.dir.clone();
+        self
+    }
+
+    /// At most so many open descriptors.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
+    pub fn start(self) -> Peer {
+        let binary = env!("CARGO_BIN_EXE_pyile");
+        let mut command = match self.descriptors {
+            None => Command::new(binary),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$@\""), "sh", binary]);
+                shell
+            }
+        };
+        command
+            .args(&self.args)
+            .arg("--data-dir")
+            .arg(self.dir.path())
+            .env_remove("PYILE_PASSWORD")
+            .env("XDG_CONFIG_HOME", self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if let Some(password) = &self.password {
+            command.env("PYILE_PASSWORD", password);
+        }
+        let mut child = command.spawn().unwrap();
+        let (lines, events) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                let Ok(line) = line else { return };
+                let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+                if lines.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let input = child.stdin.take();
+        let mut peer = Peer { child, input, events, past: Vec::new(), read: 0, dir: self.dir };
+        if self.args.first().is_some_and(|arg| arg == "host") {
+            // Its first event tells where it listens, or why not; it can still be waited for.
+            peer.past.extend(peer.events.recv_timeout(DEADLINE));
+        }
+        peer
+    }
+}
+
+/// A running process.
+pub struct Peer {
+    child: Child,
+    input: Option<ChildStdin>,
+    events: Receiver<Value>,
+    past: Vec<Value>,
+    /// Events up to here were looked at by a wait that matched.
+    read: usize,
+    dir: Arc<TempDir>,
+}
+
+impl Peer {
+    /// Waits for the next event that matches. What comes before it is passed over.
+    pub fn wait_for(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            while let Some(event) = self.past.get(self.read) {
+                self.read += 1;
+                if matches(event) {
+                    return event.clone();
+                }
+            }
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.past.push(event),
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} in time; events: {:#?}", self.past),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended without {what}; events: {:#?}", self.past)
+                }
+            }
+        }
+    }
+
+    /// Waits for the next event of a kind.
+    pub fn event(&mut self, name: &str) -> Value {
+        self.wait_for(name, |event| event["event"] == name)
+    }
+
+    /// True when such an event has come so far.
+    pub fn seen(&mut self, matches: impl Fn(&Value) -> bool) -> bool {
+        self.past.extend(self.events.try_iter());
+        self.past.iter().any(matches)
+    }
+
+    pub fn say(&mut self, command: Value) {
+        self.raw(&command.to_string());
+    }
+
+    pub fn raw(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(line.as_bytes()).unwrap();
+        input.write_all(b"\n").unwrap();
+        input.flush().unwrap();
+    }
+
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    pub fn join_addr(&self) -> String {
+        self.past
+            .iter()
+            .find_map(|event| event["join_addr"].as_str())
+            .expect("the host's listening event was waited for")
+            .to_owned()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn profile_dir(&self) -> PathBuf {
+        self.dir.path().join("default")
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Leaves in order; checks that `left` is the last line.
+    pub fn leave(&mut self) -> i32 {
+        self.say(serde_json::json!({"cmd": "leave"}));
+        self.event("left");
+        self.exit_code()
+    }
+
+    pub fn exit_code(&mut self) -> i32 {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.past.push(event),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("does not end; events: {:#?}", self.past),
+            }
+        }
+        if let Some(last) = self.past.last() {
+            assert_eq!(last["event"], "left", "the last line");
+        }
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
