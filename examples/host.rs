@@ -21,10 +21,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 None => return Ok(()),
             },
             line = lines.next_line() => match line?.as_deref() {
-                None | Some("exit") => return Ok(println!("{}", network.leave().await)),
+                None | Some("exit") => break,
                 Some("peers") => network.command(NodeCommand::Peers).await,
                 Some(text) => network.broadcast(text).await,
             },
         }
     }
+    println!("{}", network.leave().await);
+    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::model::{
     Password, Peer, PeerId, Recipient, Role, SafeText, Summary, Timestamp,
 };
 
-/// Somebody as a person or program names them: an alias or a peer_id.
+/// Somebody as a person or program names them: an alias or a `peer_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerName {
     /// By key.

@@ -1,5 +1,7 @@
 //! What was typed. Words only: what they mean, and whether they make sense, is `config`'s.
 
+#![allow(clippy::doc_markdown, reason = "these comments are the help texts")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};

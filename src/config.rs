@@ -315,8 +315,8 @@ fn alias(
             allowed: error.to_string(),
         });
     }
-    let login = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(environment);
-    let usable = login.filter_map(|name| Alias::new(&name).ok()).next();
+    let mut login = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(environment);
+    let usable = login.find_map(|name| Alias::new(&name).ok());
     usable.or_else(|| Alias::new("peer").ok()).ok_or(ConfigError::NoHome)
 }
 

@@ -1,11 +1,13 @@
 //! The real binary over loopback, driven through `--json` as a program would.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
 mod support;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Peer, Starting, free_port};
+use support::{Starting, free_port};
 
 fn alias_of(peer: &Value) -> &str {
     peer["alias"].as_str().unwrap()

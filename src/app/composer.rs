@@ -180,7 +180,7 @@ impl Composer {
     fn word_left(&self) -> usize {
         let before = self.text.get(..self.cursor).unwrap_or_default();
         let words = before.split_word_bound_indices();
-        words.filter(|(_, word)| is_word(word)).next_back().map_or(0, |(at, _)| at)
+        words.rev().find(|(_, word)| is_word(word)).map_or(0, |(at, _)| at)
     }
 
     fn word_right(&self) -> usize {

@@ -36,7 +36,7 @@ pub const COMMANDS: &[Command] = &[
 /// Whom a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
-    /// An alias or a peer_id.
+    /// An alias or a `peer_id`.
     Name(String),
     /// An address.
     Address(IpAddr),

@@ -530,6 +530,7 @@ impl Room {
     }
 
     /// Lines of the Log view that pass its filter.
+    #[must_use]
     pub fn log_lines(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
         self.log.iter().filter(|line| line.grade >= self.filter)
     }

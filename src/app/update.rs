@@ -111,9 +111,9 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
                 target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()
             });
             // What others have to type: not that the host listens everywhere, but where.
-            let reachable = join_addr.map(|addr| match addr.ip().is_unspecified() {
-                true => std::net::SocketAddr::new(peer_addr.ip(), addr.port()),
-                false => addr,
+            let reachable = join_addr.map(|addr| {
+                let ip = if addr.ip().is_unspecified() { peer_addr.ip() } else { addr.ip() };
+                std::net::SocketAddr::new(ip, addr.port())
             });
             let shown = reachable.map(|addr| addr.to_string()).or(target).unwrap_or_default();
             let room = Room::new(peer_id, role, alias.to_string(), network, shown);
@@ -143,7 +143,7 @@ fn left(state: &mut State, closed: &Closed) -> Vec<Effect> {
             Some(format!("The session ended: {closed}.")).filter(|_| closed.reason != CloseReason::Left);
         let recents = state.recents.clone();
         state.defaults.has_kept_password |= state.is_host();
-        state.screen = Screen::Launch(Launch { message, recents, ..Launch::default() });
+        state.screen = Screen::Launch(Launch { recents, message, ..Launch::default() });
         state.layers.clear();
     } else if closed.reason == CloseReason::Left {
         if let Some(form) = state.form_mut() {

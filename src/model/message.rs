@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::peer::PeerId;
 
-/// Whom a message is for. Its text form is `everyone` or a peer_id.
+/// Whom a message is for. Its text form is `everyone` or a `peer_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Recipient {
     /// Every member of the roster at the moment of sending.

@@ -88,13 +88,12 @@ fn replace_characters(raw: &str) -> String {
     let mut rest = raw.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '\n' => out.push('\n'),
             '\r' => {
                 if rest.peek() != Some(&'\n') {
                     out.push('\n');
                 }
             }
-            '\u{0085}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
+            '\n' | '\u{0085}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
             '\t' => out.push_str(TAB),
             '\0'..='\u{1F}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(MARK)),
             '\u{7F}' => out.push('\u{2421}'),

@@ -171,16 +171,13 @@ impl Gate {
         let Some(address) = self.addresses.get_mut(&block) else { return released };
         while address.handshaking < limits::HANDSHAKES_PER_ADDRESS {
             let Some(conn) = address.waiting.front().copied() else { break };
-            match self.connections.get_mut(&conn) {
-                Some((_, stage)) => {
-                    if address.wasted.take(1, now).is_err() {
-                        break;
-                    }
-                    *stage = Stage::Handshaking;
-                    address.handshaking += 1;
-                    released.push(conn);
+            if let Some((_, stage)) = self.connections.get_mut(&conn) {
+                if address.wasted.take(1, now).is_err() {
+                    break;
                 }
-                None => {}
+                *stage = Stage::Handshaking;
+                address.handshaking += 1;
+                released.push(conn);
             }
             address.waiting.pop_front();
         }

@@ -133,7 +133,7 @@ impl Host {
 
     // ---- Admission ----
 
-    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: Connected, now: Moment) {
+    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected, now: Moment) {
         let (peer, remote) = (connected.secured.peer, connected.remote);
         core.opened(conn);
         let status = self.admission.status(&peer, remote.ip());
@@ -158,7 +158,7 @@ impl Host {
         now: Moment,
     ) {
         if let Some(peer) = self.by_conn.get(&conn).copied() {
-            self.member_frame(core, mesh, peer, conn, frame, now);
+            self.member_frame(core, mesh, peer, conn, &frame, now);
             return;
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
@@ -212,7 +212,7 @@ impl Host {
             core.timers.cancel(Timer::Admission(conn));
             let left = self.settle_attempt(core, ip, false, now);
             let error = AuthenticationError::WrongPassword { left };
-            self.refuse(core, conn, CloseReason::WrongPassword, &error);
+            Self::refuse(core, conn, CloseReason::WrongPassword, &error);
         }
     }
 
@@ -257,14 +257,14 @@ impl Host {
         let alias = match self.admission.check_alias(&peer, &hello.alias, &core.alias, present) {
             Ok(alias) => alias,
             Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
-                return self.refuse(core, conn, CloseReason::AliasNotAllowed, &error);
+                return Self::refuse(core, conn, CloseReason::AliasNotAllowed, &error);
             }
-            Err(error) => return self.refuse(core, conn, CloseReason::AliasTaken, &error),
+            Err(error) => return Self::refuse(core, conn, CloseReason::AliasTaken, &error),
         };
         if !core.roster.will_have(&peer)
             && let Err(error) = self.admission.check_room(core.roster.members_to_be())
         {
-            return self.refuse(core, conn, CloseReason::NetworkFull, &error);
+            return Self::refuse(core, conn, CloseReason::NetworkFull, &error);
         }
         if self.admission.admit(peer, alias.clone(), now.wall) {
             self.save(core, Vec::new());
@@ -294,7 +294,7 @@ impl Host {
         self.distribute_soon(core, mesh, now);
     }
 
-    fn refuse(&mut self, core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
+    fn refuse(core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
         core.send(conn, &Frame::Refused(Refusal { reason, detail: error.to_string() }));
         core.close(conn, reason);
     }
@@ -318,7 +318,7 @@ impl Host {
         mesh: &mut Mesh,
         peer: PeerId,
         conn: ConnId,
-        frame: Frame,
+        frame: &Frame,
         now: Moment,
     ) {
         let Some(link) = self.members.get_mut(&peer) else { return };
@@ -327,9 +327,9 @@ impl Host {
             core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
         }
         match frame {
-            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(number)),
+            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(*number)),
             Frame::BeatReply(number) => {
-                if let Some(rtt) = link.detector.answered(number, now.instant) {
+                if let Some(rtt) = link.detector.answered(*number, now.instant) {
                     let missed = link.detector.missed();
                     core.emit_heartbeat(&peer, Liveness::Alive, Some(rtt), missed);
                 }
@@ -343,7 +343,7 @@ impl Host {
                     }
                 }
             }
-            Frame::RosterApplied(version) => self.applied(core, peer, version),
+            Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::Goodbye(_) => {
                 core.close(conn, CloseReason::Left);
                 self.remove(core, mesh, peer, CloseReason::Left, now);

@@ -454,14 +454,14 @@ impl Member {
                         link.assembly = None;
                         link.asked = false;
                         let changes = core.roster.replace(roster);
-                        self.roster_changed(core, mesh, &changes, now);
+                        Self::roster_changed(core, mesh, &changes, now);
                     }
-                    Err(_) => self.lost(core, CloseReason::ProtocolError.into(), now),
+                    Err(_) => self.lost(core, &CloseReason::ProtocolError.into(), now),
                 }
             }
             Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
             Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
-            _ => self.lost(core, CloseReason::ProtocolError.into(), now),
+            _ => self.lost(core, &CloseReason::ProtocolError.into(), now),
         }
     }
 
@@ -474,7 +474,7 @@ impl Member {
         match core.roster.apply(delta, &host, &network) {
             Ok(changes) => {
                 let conn = link.conn;
-                self.roster_changed(core, mesh, &changes, now);
+                Self::roster_changed(core, mesh, &changes, now);
                 if !changes.removed.is_empty() {
                     core.send(conn, &Frame::RosterApplied(delta.to));
                 }
@@ -486,7 +486,7 @@ impl Member {
         }
     }
 
-    fn roster_changed(&mut self, core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
+    fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
         core.tell_changes(changes, true);
         mesh.roster_changed(core, changes, now);
     }
@@ -504,12 +504,12 @@ impl Member {
                 let message = "another pyile with the same key has joined and taken your place";
                 self.finish(Closed::new(CloseReason::Superseded, message));
             }
-            reason => self.lost(core, reason.into(), now),
+            reason => self.lost(core, &reason.into(), now),
         }
     }
 
     /// The link to the host is gone. Comes back by itself for as long as it may.
-    fn lost(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+    fn lost(&mut self, core: &mut Core, closed: &Closed, now: Moment) {
         let Some(link) = self.link.take() else { return };
         core.timers.cancel(Timer::Beat(link.conn));
         core.close(link.conn, closed.reason);
@@ -536,7 +536,7 @@ impl Member {
 
     pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
         if self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.lost(core, closed.clone(), now);
+            self.lost(core, closed, now);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));
             self.asking = None;
@@ -577,7 +577,7 @@ impl Member {
         }
         let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
         match step.changed {
-            Some(Liveness::Dead) => self.lost(core, CloseReason::HeartbeatTimeout.into(), now),
+            Some(Liveness::Dead) => self.lost(core, &CloseReason::HeartbeatTimeout.into(), now),
             Some(Liveness::Suspect) => {
                 core.emit_heartbeat(&host, Liveness::Suspect, rtt, missed);
                 // Another link may get through where this one is stuck.

@@ -318,7 +318,7 @@ impl Node {
     fn connected(&mut self, now: Moment, conn: ConnId, connected: Connected) {
         match (connected.link, &mut self.role) {
             (LinkKind::JoinIn, RoleState::Host(host)) => {
-                host.connected(&mut self.core, conn, connected, now);
+                host.connected(&mut self.core, conn, &connected, now);
             }
             (LinkKind::JoinOut, RoleState::Member(member)) => {
                 member.connected(&mut self.core, conn, connected, now);

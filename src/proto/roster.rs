@@ -51,6 +51,7 @@ impl Roster {
     }
 
     /// All entries, in the order of their keys.
+    #[must_use]
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &RosterEntry> {
         self.entries.values()
     }

@@ -703,7 +703,7 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     let mut sim = Sim::host();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.say(ann, "bob", "hi");
-    let bob_end = *sim.links.keys().filter(|end| end.0 == bob).next_back().unwrap();
+    let bob_end = *sim.links.keys().rfind(|end| end.0 == bob).unwrap();
     let id = |author: PeerId| MessageId { author, epoch: 1, to: Recipient::Everyone, sequence: 1 };
     let forged = |author| {
         Frame::Communication(Communication {

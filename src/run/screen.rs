@@ -195,7 +195,7 @@ impl Screen {
     fn draw(&mut self) -> io::Result<()> {
         self.redraw = Redraw::No;
         self.drawn = Instant::now();
-        let (state, theme) = (&self.state, &self.theme);
+        let (state, theme) = (&self.state, self.theme);
         self.terminal.draw(|frame| ui::draw(state, theme, frame))
     }
 
@@ -260,7 +260,7 @@ impl Screen {
                 }
                 Open::Host { listen, alias, network, password } => {
                     let password = password.or(given);
-                    let config = Config { listen, alias, network, password, ..config };
+                    let config = Config { alias, listen, password, network, ..config };
                     Network::host(host_options(&config), profile).await?
                 }
                 Open::Join { target, alias, password } => {

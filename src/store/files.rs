@@ -159,7 +159,7 @@ fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
 fn check_private(path: &Path, wanted: u32) -> Result<(), StoreError> {
     use std::os::unix::fs::MetadataExt as _;
     let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     Err(StoreError::TooOpen { path: path.display().to_string(), mode, wanted })

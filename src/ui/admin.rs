@@ -11,7 +11,7 @@ use crate::{
     model::Role,
 };
 
-pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let rows = admin_rows(room);
     let selected = rows.get(room.admin_at);
     let column = selected.map_or(AdminColumn::Members, AdminRow::column);
@@ -62,7 +62,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buf
     }
 }
 
-fn words(state: &State, room: &Room, row: &AdminRow, theme: &Theme) -> String {
+fn words(state: &State, room: &Room, row: &AdminRow, theme: Theme) -> String {
     match row {
         AdminRow::Member(peer) => {
             let status =

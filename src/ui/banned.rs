@@ -13,7 +13,7 @@ use crate::{
     model::{Ban, Role, SafeText},
 };
 
-pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     if areas.banned.width < 4 {
         return;
     }

@@ -12,7 +12,7 @@ use crate::{
     model::{Recipient, limits},
 };
 
-pub(super) fn draw(room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
+pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
     let conversation = room.conversation()?;
     if areas.composer.is_empty() {
         return None;

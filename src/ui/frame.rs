@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Network, role, address, peers, link state. What does not fit goes, the least needed first.
-pub(super) fn title(state: &State, room: &Room, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let role = match room.role {
         Role::Host => "host",
         Role::Member => "member",
@@ -52,7 +52,7 @@ pub(super) fn title(state: &State, room: &Room, theme: &Theme, area: Rect, buffe
     }
 }
 
-fn link(room: &Room, now: Timestamp, theme: &Theme) -> (String, Style) {
+fn link(room: &Room, now: Timestamp, theme: Theme) -> (String, Style) {
     match (&room.link, room.role) {
         (LinkView::Joined, Role::Host) => ("● open".to_owned(), theme.good()),
         (LinkView::Joined, Role::Member) => ("● joined".to_owned(), theme.good()),
@@ -68,7 +68,7 @@ fn link(room: &Room, now: Timestamp, theme: &Theme) -> (String, Style) {
 }
 
 /// A short notice, or the keys that matter here.
-pub(super) fn hint(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if let Some(toast) = &state.toast {
         let (sign, style) = match toast.kind {
             ToastKind::Info => ("›", theme.accent()),
@@ -78,10 +78,17 @@ pub(super) fn hint(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer
         paint::put(buffer, area, area.x, area.y, &wrap::fit(&text, usize::from(area.width)), style);
         return;
     }
+    // Help is what a newcomer needs: it always has its place, at the right.
+    let help = "F1 help";
+    let reserved = if area.width > 30 { u16::try_from(help.len() + 1).unwrap_or(0) } else { 0 };
+    if reserved > 0 {
+        let within = Rect { width: area.width.saturating_sub(1), ..area };
+        paint::put_right(buffer, within, area.x, area.y, help, Theme::dim());
+    }
     let mut x = area.x + 1;
-    for (key, word) in keymap::hints(&state.contexts()) {
+    for (key, word) in keymap::hints(&state.contexts()).into_iter().filter(|(_, word)| *word != "help") {
         let width = u16::try_from(wrap::width(&key) + wrap::width(word) + 1).unwrap_or(u16::MAX);
-        if x.saturating_add(width) >= area.right() {
+        if x.saturating_add(width) >= area.right().saturating_sub(reserved + 1) {
             break;
         }
         x = paint::put(buffer, area, x, area.y, &key, Theme::strong());

@@ -20,7 +20,7 @@ pub(super) fn liveness(
     state: &State,
     room: &Room,
     view: &PeerView,
-    theme: &Theme,
+    theme: Theme,
 ) -> (&'static str, String, Style) {
     let seconds = state.now.since(view.since).as_secs();
     if !view.present {
@@ -94,7 +94,7 @@ fn listed(room: &Room) -> Vec<&PeerView> {
 }
 
 /// The pane beside the messages.
-pub(super) fn pane(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     if areas.heartbeat.width < 4 {
         return;
     }
@@ -134,7 +134,7 @@ fn columns(room: &Room) -> usize {
 }
 
 /// The full view.
-pub(super) fn view(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let note = format!("beat every {} s", limits::BEAT_EVERY.as_secs());
     let inner = paint::pane(buffer, areas.main, areas.framed, "Heartbeat", &note, theme.frame(true));
     if inner.is_empty() {

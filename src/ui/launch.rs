@@ -15,12 +15,12 @@ use crate::{
     model::{KnownHost, Timestamp},
 };
 
-const WIDTH: u16 = 64;
+const WIDTH: u16 = 72;
 
 pub(super) fn draw(
     state: &State,
     launch: &Launch,
-    theme: &Theme,
+    theme: Theme,
     area: Rect,
     buffer: &mut Buffer,
 ) -> Option<Position> {
@@ -36,7 +36,7 @@ pub(super) fn draw(
     }
 }
 
-fn draw_menu(state: &State, launch: &Launch, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let recents = u16::try_from(launch.recents.len()).unwrap_or(u16::MAX).min(8);
     let roomy = area.height >= 16;
     let message =
@@ -102,7 +102,7 @@ fn recent(known: &KnownHost, now: Timestamp) -> (String, String) {
     (network, format!("{target} as {}, {ago}", known.alias))
 }
 
-fn draw_form(form: &Form, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let title = match form.kind {
         FormKind::Host => "Host a network",
         FormKind::Join => "Join a network",
@@ -169,7 +169,7 @@ fn draw_value(
     form: &Form,
     field: &Field,
     active: bool,
-    theme: &Theme,
+    theme: Theme,
     area: Rect,
     buffer: &mut Buffer,
 ) -> u16 {

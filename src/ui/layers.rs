@@ -12,33 +12,29 @@ use crate::app::{
     palette, suggestions, wrap,
 };
 
-/// Draws the topmost layer. Gives where the cursor is then, if anywhere.
+/// Draws a layer. Gives where the cursor is then, if anywhere.
 pub(super) fn draw(
     state: &State,
-    theme: &Theme,
+    layer: &Layer,
+    theme: Theme,
     area: Rect,
     buffer: &mut Buffer,
-) -> Option<Option<Position>> {
-    match state.layers.last()? {
-        Layer::Help { scroll } => {
-            help(state, *scroll, theme, area, buffer);
-            Some(None)
-        }
-        Layer::Dialog(question) => {
-            dialog(question, theme, area, buffer);
-            Some(None)
-        }
-        Layer::Prompt(line) => Some(prompt(state, line, theme, area, buffer)),
+) -> Option<Position> {
+    match layer {
+        Layer::Help { scroll } => help(state, *scroll, theme, area, buffer),
+        Layer::Dialog(question) => dialog(question, theme, area, buffer),
+        Layer::Prompt(line) => return prompt(state, line, theme, area, buffer),
     }
+    None
 }
 
-fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: &Theme, buffer: &mut Buffer) -> Rect {
+fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: Theme, buffer: &mut Buffer) -> Rect {
     let rect = paint::centered(area, width, height);
     paint::clear(buffer, rect);
     paint::pane(buffer, rect, true, title, "", theme.frame(true))
 }
 
-fn help(state: &State, scroll: usize, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let rows = keymap::help(&state.contexts_below_help());
     let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
     let inner = boxed(area, 72, height, "Keys here", theme, buffer);
@@ -54,7 +50,7 @@ fn help(state: &State, scroll: usize, theme: &Theme, area: Rect, buffer: &mut Bu
     }
 }
 
-fn dialog(question: &Dialog, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+fn dialog(question: &Dialog, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let width = 66.min(area.width);
     let text_width = usize::from(width.saturating_sub(4)).max(8);
     let lines: Vec<String> = question
@@ -100,7 +96,7 @@ fn label(item: Item, yes: &str) -> String {
     }
 }
 
-fn prompt(state: &State, line: &Prompt, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let title = match line.kind {
         PromptKind::Palette => "Commands",
         PromptKind::GoTo => "Go to",

@@ -10,7 +10,7 @@ use crate::app::{
     wrap,
 };
 
-pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let note = match room.filter {
         Grade::Info => "all",
         Grade::Warning => "warnings and errors",

@@ -14,13 +14,13 @@ use crate::{
     model::Recipient,
 };
 
-pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let Some(conversation) = room.conversation() else { return };
     if areas.main.is_empty() {
         return;
     }
     let focused = has_focus(room, Pane::Messages);
-    let title = match conversation.with {
+    let heading = match conversation.with {
         Recipient::Everyone => "Messages".to_owned(),
         Recipient::Peer(peer) => format!("Messages with {} ({})", room.name(&peer), peer.short()),
     };
@@ -30,7 +30,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: &Theme, areas: &Areas, buf
         (0, position) => format!("{} %", position / 10),
         (below, _) => format!("{below} new below ↓"),
     };
-    let inner = paint::pane(buffer, areas.main, areas.framed, &title, &note, theme.frame(focused));
+    let inner = paint::pane(buffer, areas.main, areas.framed, &heading, &note, theme.frame(focused));
     if inner.is_empty() {
         return;
     }
@@ -65,14 +65,14 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
         }
     };
     let width = usize::from(inner.width);
-    let lines: Vec<String> = lines
+    let broken: Vec<String> = lines
         .iter()
         .flat_map(|line| {
             wrap::rows(line, width).into_iter().filter_map(|range| line.get(range)).map(str::to_owned)
         })
         .collect();
-    let top = inner.height.saturating_sub(u16::try_from(lines.len()).unwrap_or(0)) / 2;
-    for (at, line) in lines.iter().enumerate() {
+    let top = inner.height.saturating_sub(u16::try_from(broken.len()).unwrap_or(0)) / 2;
+    for (at, line) in broken.iter().enumerate() {
         let y = inner.y + top + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, line, Theme::dim());
     }
@@ -81,7 +81,7 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
 struct Pen<'a> {
     state: &'a State,
     room: &'a Room,
-    theme: &'a Theme,
+    theme: Theme,
     log: &'a MessageLog,
     columns: Columns,
     inner: Rect,

@@ -25,7 +25,7 @@ use crate::app::{
 };
 
 /// Draws everything.
-pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
+pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
     let area = frame.area();
     if area.is_empty() {
         return;
@@ -52,8 +52,8 @@ pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
             frame::hint(state, theme, areas.hint, buffer);
         }
     }
-    if let Some(above) = layers::draw(state, theme, area, buffer) {
-        cursor = above;
+    if let Some(layer) = state.layers.last() {
+        cursor = layers::draw(state, layer, theme, area, buffer);
     }
     if let Some(cursor) = cursor
         && area.contains(cursor)

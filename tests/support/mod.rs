@@ -1,6 +1,16 @@
 //! Drives the real binary: starts it, reads its events, and ends it by its own id.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::assigning_clones,
+    reason = "each test file uses a part"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -38,7 +38,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
             if let Some(room) = state.room_mut() {
                 match action {
                     Action::NextConversation => {
-                        room.show((room.current + 1) % room.conversations.len().max(1))
+                        room.show((room.current + 1) % room.conversations.len().max(1));
                     }
                     Action::PreviousConversation => {
                         let count = room.conversations.len().max(1);

@@ -13,11 +13,11 @@ use crate::{
 pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
     let outcome = match command {
         NodeCommand::Ban { peer, addr, reason } => {
-            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason), now)
+            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }
         NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr),
         NodeCommand::Kick { peer, addr, reason } => {
-            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason), now)
+            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }
         NodeCommand::SetPassword(password) => {
             core.outputs.push_back(Output::Register(password));
@@ -31,8 +31,8 @@ pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: No
 }
 
 /// A reason is one line of bounded length.
-fn clean(reason: Option<String>) -> String {
-    let line = SafeText::line(reason.as_deref().unwrap_or_default());
+fn clean(reason: Option<&str>) -> String {
+    let line = SafeText::line(reason.unwrap_or_default());
     let mut text = line.as_str().to_owned();
     while text.len() > limits::REASON_BYTES {
         text.pop();

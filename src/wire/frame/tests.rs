@@ -20,14 +20,14 @@ fn id(to: Recipient) -> MessageId {
     MessageId { author: PeerId([1; 32]), epoch: 300, to, sequence: 7 }
 }
 
-fn authenticated() -> Box<Authenticated> {
-    Box::new(Authenticated {
+fn authenticated() -> Authenticated {
+    Authenticated {
         network: Network { id: NetworkId([9; 16]), name: "lab".into() },
         policy: Policy { rate: 100, burst: 1000, rate_bytes: 0 },
         version: 3,
         entries: 2,
         signature: [5; 64],
-    })
+    }
 }
 
 fn h(byte: &str, times: usize) -> String {
@@ -55,7 +55,7 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
         // network id and name, rate, burst, bytes, version, entries, signature
-        (Frame::Authenticated(authenticated()), format!("05 {roster_hex}")),
+        (Frame::Authenticated(Box::new(authenticated())), format!("05 {roster_hex}")),
         (
             Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
             "06 10 01 78".into(), // reason 16, words
@@ -77,7 +77,7 @@ fn golden() -> Vec<(Frame, String)> {
             format!("0d 03 04 01 {ann} 04 01 {entry_hex} {}", h("05", 64)),
         ),
         (Frame::RosterRequest, "0e".into()),
-        (Frame::RosterWhole(authenticated()), format!("0f {roster_hex}")),
+        (Frame::RosterWhole(Box::new(authenticated())), format!("0f {roster_hex}")),
         (Frame::RosterApplied(4), "10 04".into()),
         (Frame::PeerHello(NetworkId([9; 16])), format!("14 {}", h("09", 16))),
         (
