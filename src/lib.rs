@@ -1,4 +1,57 @@
-//! pyile
+//! pyile: a full-screen terminal messenger for a group that trusts one of its own to hold the door.
+//!
+//! One peer, the **host**, opens a network; others **join** with the network's password; from then on every member
+//! talks to every other directly, to everyone or to one. The host's word is final: it admits, it bans, and it keeps
+//! the list of members true by heartbeat.
+//!
+//! # Host in twenty lines
+//! ```no_run
+#![doc = include_str!("../examples/host.rs")]
+//! ```
+//! The other side is in [`network`].
+//!
+//! # The map
+//! What stands higher knows nothing of what stands lower; `tests/layering.rs` holds the table.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | [`model`] | the vocabulary: keys, aliases, messages, reasons, the one text sanitiser, every limit |
+//! | [`api`] | commands and events: all that front ends and core share; serialised, the `--json` contract |
+//! | [`wire`] | frames and their bytes; the specification of the native wire |
+//! | [`security`] | keys, TLS with raw keys, the password proof |
+//! | [`proto`] | the protocol without I/O: the node of host and member |
+//! | [`app`] | the screen's state and its reducer |
+//! | [`ui`] | the state made visible |
+//! | [`cli`], [`config`] | what was typed; what it means |
+//! | [`store`] | the only files: key, host record, bans, known hosts |
+//! | [`net`] | the only sockets: the node actor and its sessions |
+//! | [`network`] | one session in one network: the library's front door |
+//! | [`headless`], [`terminal`], [`telemetry`] | `--json`; the terminal's guard and keys; the log |
+//! | [`run`] | the composition root |
+//!
+//! # What always holds
+//! - The pure layers ([`model`] to [`ui`]) do no I/O, read no clock and draw no randomness of their own.
+//! - A link belongs to a key. Whom a key may talk to is the roster's word, and the roster is the host's, signed.
+//! - The password never crosses the wire, is not kept, and is proven over one link only.
+//! - Text from outside is cleaned once, in [`model::text`], before anything shows, logs or stores it.
+//! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
+//! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].
+//!
+//! # Four flows
+//! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. `proto::mesh` numbers,
+//! signs and encodes the message once, queues it for each recipient and sends what each one's window has room for;
+//! a peer link is dialled when there is none. Each acknowledgement becomes a `delivery` event.
+//!
+//! **Receive.** A session cuts bytes into frames; the node checks that the link's key is the author, lets the frame
+//! wait if its author is over its rate, drops duplicates, notices holes, acknowledges ranges, and tells the front end.
+//!
+//! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
+//! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.
+//!
+//! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall
+//! of this process is not the peer's silence. A member that lost its host asks for admission again by its key, with
+//! growing waits, until the host is back or the time is up.
+
 pub mod api;
 pub mod app;
 pub mod cli;
@@ -15,6 +68,7 @@ pub mod telemetry;
 pub mod terminal;
 pub mod ui;
 pub mod wire;
+
 pub use self::{
     network::{HostOptions, JoinOptions, Network},
     store::Profile,

@@ -460,6 +460,3 @@ fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
     }
     Vec::new()
 }
-
-#[cfg(test)]
-mod tests;

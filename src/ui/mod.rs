@@ -1,6 +1,6 @@
 //! Drawing: the state made visible, one file a pane.
 //!
-//! It must never change the state or decide anything, and put no text into the buffer but through [`paint`], which
+//! It must never change the state or decide anything, and put no text into the buffer but through `paint`, which
 //! knows how wide a cluster is.
 
 mod admin;

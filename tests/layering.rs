@@ -1,0 +1,172 @@
+//! The map of the modules, held as a test: who may use whom, and what the pure layers must never name.
+//!
+//! Change this table in the same commit as the shape.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Module, and the modules that it may use.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("api", &["model"]),
+    ("wire", &["model"]),
+    ("security", &["model"]),
+    ("proto", &["model", "api", "wire", "security"]),
+    ("app", &["model", "api"]),
+    ("ui", &["model", "app"]),
+    ("cli", &[]),
+    ("config", &["model", "cli"]),
+    ("store", &["model", "api", "security"]),
+    ("net", &["model", "api", "wire", "security", "proto", "store"]),
+    ("network", &["model", "api", "security", "proto", "store", "net"]),
+    ("headless", &["model", "api", "network"]),
+    ("terminal", &["model"]),
+    ("telemetry", &[]),
+    (
+        "run",
+        &[
+            "model",
+            "api",
+            "app",
+            "ui",
+            "cli",
+            "config",
+            "security",
+            "store",
+            "net",
+            "network",
+            "headless",
+            "terminal",
+            "telemetry",
+        ],
+    ),
+];
+
+const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "app", "ui"];
+
+/// What a pure layer must never name. `security` alone may draw a key.
+const IMPURE: &[&str] = &[
+    "tokio::net",
+    "tokio::time",
+    "Instant::now",
+    "SystemTime::now",
+    "std::fs",
+    "std::env",
+    "thread_rng",
+    "OsRng",
+    "spawn(",
+    "println!",
+    "sleep(",
+];
+
+/// Every source file of a module, without its tests and comments.
+fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
+    let mut sources: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut open = vec![root.clone()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let inner = path.strip_prefix(&root).unwrap().to_owned();
+            let first = inner.components().next().unwrap().as_os_str().to_str().unwrap();
+            let module = first.trim_end_matches(".rs").to_owned();
+            if inner.ends_with("tests.rs") || module == "lib" || module == "main" {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = lines.collect::<Vec<_>>().join("\n");
+            sources.entry(module).or_default().push((inner, code));
+        }
+    }
+    sources
+}
+
+/// The modules that `code` names after `crate::`.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        let rest = &code[at + path.len()..];
+        let word = |text: &str| -> String {
+            text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+        };
+        if !rest.starts_with('{') {
+            modules.insert(word(rest));
+            continue;
+        }
+        let mut depth = 0;
+        let mut expects_name = false;
+        for (at, c) in rest.char_indices() {
+            match c {
+                '{' => (depth, expects_name) = (depth + 1, depth == 0),
+                '}' => depth -= 1,
+                ',' => expects_name = depth == 1,
+                c if expects_name && !c.is_whitespace() => {
+                    modules.insert(word(&rest[at..]));
+                    expects_name = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    modules
+}
+
+#[test]
+fn every_module_uses_only_what_it_may() {
+    let sources = sources();
+    let listed: BTreeSet<String> = LAYERS.iter().map(|(module, _)| (*module).to_owned()).collect();
+    assert_eq!(sources.keys().cloned().collect::<BTreeSet<_>>(), listed, "every module is in the table");
+    for (module, allowed) in LAYERS {
+        for (path, code) in &sources[*module] {
+            for name in used(code) {
+                let fine = name == *module || allowed.contains(&name.as_str());
+                assert!(fine, "{} uses {name}, which {module} may not", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    for (at, (module, allowed)) in LAYERS.iter().enumerate() {
+        for name in *allowed {
+            let place = LAYERS.iter().position(|(other, _)| other == name).unwrap();
+            assert!(place < at, "{module} may use {name}, which must stand above it");
+        }
+    }
+}
+
+#[test]
+fn pure_layers_name_no_clock_socket_file_or_thread() {
+    for (module, files) in sources() {
+        if !PURE.contains(&module.as_str()) {
+            continue;
+        }
+        for (path, code) in files {
+            for name in IMPURE {
+                assert!(!code.contains(name), "{} names {name}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_paths_reads_them() {
+    let code = "use crate::{\n    api::{A, B},\n    model::C,\n};\nfn f() { crate::wire::x() }";
+    let names: Vec<String> = used(code).into_iter().collect();
+    assert_eq!(names, ["api", "model", "wire"]);
+}

@@ -1,0 +1,431 @@
+//! The screen without a terminal: the reducer and the drawing under every key, every size, and hostile text.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+#[path = "support/scene.rs"]
+mod scene;
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
+use proptest::prelude::*;
+use pyile::{
+    api::{NodeCommand, NodeEvent, StoreCommand, Target},
+    app::{
+        Effect, Event, Open, Screen, State,
+        keymap::{self, Action, Context, TABLE},
+        layer::Layer,
+        room::{Focus, View},
+        update,
+    },
+    model::{CloseReason, Closed, Recipient, SafeText},
+};
+use scene::{NOW, cast, ctrl, draw, empty_room, key, launch, message, node, press, room, text, type_text};
+
+fn shows(state: &State, words: &str) -> bool {
+    text(&draw(state)).iter().any(|row| row.contains(words))
+}
+
+/// A state in which keys are pressed in this context.
+fn state_in(context: Context) -> State {
+    let mut state = match context {
+        Context::Launch | Context::Form => launch((80, 24)),
+        _ => room((80, 24)),
+    };
+    match context {
+        Context::Form => _ = press(&mut state, KeyCode::Enter),
+        Context::Browse => _ = press(&mut state, KeyCode::Esc),
+        Context::Admin => _ = press(&mut state, KeyCode::F(3)),
+        Context::Log => _ = press(&mut state, KeyCode::F(5)),
+        Context::Dialog => _ = ctrl(&mut state, 'c'),
+        Context::Prompt => _ = ctrl(&mut state, 'o'),
+        Context::Help => _ = press(&mut state, KeyCode::F(1)),
+        Context::Launch | Context::Compose | Context::Room | Context::Everywhere => {}
+    }
+    assert!(state.contexts().contains(&context), "{context:?} in {:?}", state.contexts());
+    state
+}
+
+#[test]
+fn every_row_of_the_keymap_fires_and_is_told() {
+    for binding in TABLE {
+        for context in binding.contexts {
+            for bound in binding.keys {
+                let mut state = state_in(*context);
+                let contexts = state.contexts();
+                let event = KeyEvent::new(bound.code, bound.modifiers);
+                let found = keymap::action(&contexts, &event);
+                // A closer context may bind the same key; then this row is not what fires here.
+                let closer = contexts.iter().take_while(|other| *other != context).any(|other| {
+                    TABLE.iter().any(|row| row.contexts.contains(other) && row.keys.contains(bound))
+                });
+                assert!(closer || found == Some(binding.action), "{bound} in {context:?}");
+                update(&mut state, NOW, Event::Terminal(TerminalEvent::Key(event)));
+                draw(&state);
+            }
+            let rows = keymap::help(&[*context]);
+            assert!(rows.iter().any(|(_, help)| *help == binding.help), "{} is in the help", binding.help);
+        }
+    }
+}
+
+#[test]
+fn a_message_is_sent_to_whom_the_composer_names() {
+    let mut state = room((80, 24));
+    assert!(shows(&state, "to everyone (3)"));
+    type_text(&mut state, "hello");
+    let send =
+        |to, text: &str| vec![Effect::Node(NodeCommand::Send { to, text: text.into(), reference: None })];
+    assert_eq!(press(&mut state, KeyCode::Enter), send(Target::Everyone, "hello"));
+    assert_eq!(press(&mut state, KeyCode::Enter), vec![], "nothing is left to send");
+    ctrl(&mut state, 'n');
+    assert!(shows(&state, "to bob only"));
+    type_text(&mut state, "line one");
+    key(&mut state, KeyCode::Enter, KeyModifiers::ALT);
+    type_text(&mut state, "line two");
+    let bob = Target::from(Recipient::Peer(cast()[1].peer_id));
+    assert_eq!(press(&mut state, KeyCode::Enter), send(bob, "line one\nline two"));
+}
+
+#[test]
+fn a_draft_is_never_lost() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "half a thou");
+    for code in [KeyCode::Esc, KeyCode::F(3), KeyCode::F(5), KeyCode::Esc] {
+        press(&mut state, code);
+    }
+    ctrl(&mut state, 'n');
+    ctrl(&mut state, 'p');
+    assert!(shows(&state, "half a thou"));
+    ctrl(&mut state, 'c');
+    assert!(!shows(&state, "half a thou") && shows(&state, "put aside"));
+    press(&mut state, KeyCode::Up);
+    assert!(shows(&state, "half a thou"));
+    let refused = NodeCommand::Send { to: Target::Everyone, text: "busy".into(), reference: None };
+    ctrl(&mut state, 'u');
+    update(&mut state, NOW, Event::Refused(refused));
+    assert!(shows(&state, "busy; try again") && shows(&state, "│ busy"));
+}
+
+#[test]
+fn a_paste_never_sends() {
+    let mut state = room((80, 24));
+    let lines = "one line\r\n".repeat(500);
+    let effects = update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste(lines)));
+    assert_eq!(effects, vec![]);
+    assert!(shows(&state, "to everyone"));
+    let hostile = "\x1b]52;c;aGk=\x07\x1b[2J";
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste(hostile.into())));
+    assert!(shows(&state, "␛]52;c;aGk=␇␛[2J"));
+}
+
+#[test]
+fn bans_ask_first_and_cancel_has_the_focus() {
+    let mut state = room((120, 35));
+    press(&mut state, KeyCode::F(3));
+    press(&mut state, KeyCode::Char('b'));
+    assert!(shows(&state, "Ban bob?"), "the first member that is not me");
+    assert_eq!(press(&mut state, KeyCode::Enter), vec![], "Cancel");
+    assert!(state.layers.is_empty());
+    press(&mut state, KeyCode::Char('b'));
+    let by_key = |peer: &pyile::model::Peer| {
+        let peer = Some(peer.peer_id.into());
+        vec![Effect::Node(NodeCommand::Ban { peer, addr: None, reason: None })]
+    };
+    assert_eq!(press(&mut state, KeyCode::Char('y')), by_key(&cast()[1]));
+    press(&mut state, KeyCode::Char('b'));
+    for _ in 0..2 {
+        press(&mut state, KeyCode::Tab);
+    }
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "[x] by address"));
+    press(&mut state, KeyCode::Tab);
+    press(&mut state, KeyCode::Enter);
+    let effects = press(&mut state, KeyCode::Char('y'));
+    let addr = Some(cast()[1].addr.ip());
+    let peer = Some(cast()[1].peer_id.into());
+    assert_eq!(effects, vec![Effect::Node(NodeCommand::Ban { peer, addr, reason: None })]);
+    assert!(shows(&state, "New password"));
+    type_text(&mut state, "next one");
+    assert!(!shows(&state, "next one"), "hidden");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Node(NodeCommand::SetPassword(_))]));
+    press(&mut state, KeyCode::Char('G'));
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "Lift the ban on mallory"));
+}
+
+#[test]
+fn commands_say_what_they_take() {
+    let mut state = room((80, 24));
+    press(&mut state, KeyCode::Char('/'));
+    assert!(shows(&state, "/msg NAME TEXT"));
+    type_text(&mut state, "msg bo");
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "hi there");
+    let effects = press(&mut state, KeyCode::Enter);
+    let to = Target::from(Recipient::Peer(cast()[1].peer_id));
+    assert_eq!(
+        effects,
+        vec![Effect::Node(NodeCommand::Send { to, text: "hi there".into(), reference: None })]
+    );
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "ban nobody");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "nobody called nobody is here"));
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('/'));
+    press(&mut state, KeyCode::Char('/'));
+    assert!(state.layers.is_empty());
+    type_text(&mut state, "etc/passwd");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Node(NodeCommand::Send { text, .. })] if text == "/etc/passwd"));
+}
+
+#[test]
+fn names_are_completed() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "car");
+    press(&mut state, KeyCode::Tab);
+    assert!(shows(&state, "carol: "));
+    type_text(&mut state, "and @DA");
+    press(&mut state, KeyCode::Tab);
+    assert!(shows(&state, "carol: and @dave"));
+}
+
+#[test]
+fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
+    let mut state = launch((80, 24));
+    press(&mut state, KeyCode::Down);
+    press(&mut state, KeyCode::Enter);
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Enter);
+    }
+    assert!(shows(&state, "the host's name or address"), "{:#?}", text(&draw(&state)));
+    type_text(&mut state, "10.0.0.1");
+    press(&mut state, KeyCode::Tab);
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "secret");
+    assert!(shows(&state, "••••••") && !shows(&state, "secret"));
+    ctrl(&mut state, 'r');
+    assert!(shows(&state, "secret"));
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Open(Open::Join { target, .. })] if target == "10.0.0.1"));
+    for (reason, words) in [
+        (CloseReason::WrongPassword, "2 attempts are left"),
+        (CloseReason::Unreachable, "nothing listens"),
+        (CloseReason::AliasTaken, "belongs to another"),
+        (CloseReason::Banned, "has banned you"),
+    ] {
+        node(&mut state, NOW, NodeEvent::Left { reason, message: SafeText::line(words) });
+        assert!(shows(&state, words) && shows(&state, "10.0.0.1") && shows(&state, "secret"));
+    }
+}
+
+#[test]
+fn a_session_that_ends_comes_back_to_the_launch_screen_with_the_reason() {
+    let mut state = room((80, 24));
+    let left = NodeEvent::Left {
+        reason: CloseReason::Kicked,
+        message: SafeText::line("the host has removed you (too loud)"),
+    };
+    let effects = node(&mut state, NOW, left);
+    assert_eq!(effects, vec![Effect::Store(StoreCommand::Recents)]);
+    assert!(matches!(state.screen, Screen::Launch(_)));
+    assert!(shows(&state, "the host has removed you (too loud)"));
+    update(&mut state, NOW, Event::OpenFailed(Closed::new(CloseReason::CannotListen, "port in use")));
+    assert!(shows(&state, "port in use"));
+}
+
+#[test]
+fn leaving_asks_and_tells_a_host_what_it_means() {
+    let mut state = room((80, 24));
+    ctrl(&mut state, 'c');
+    assert!(shows(&state, "the network closes for 3 other(s)"));
+    press(&mut state, KeyCode::Esc);
+    assert!(state.layers.is_empty());
+    ctrl(&mut state, 'c');
+    assert_eq!(press(&mut state, KeyCode::Char('y')), vec![Effect::Node(NodeCommand::Leave)]);
+    let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line("") };
+    assert_eq!(node(&mut state, NOW, left), vec![Effect::Quit]);
+    ctrl(&mut state, 'z');
+    assert!(shows(&state, "Suspend the host?"));
+}
+
+#[test]
+fn unread_mentions_and_new_below_are_told() {
+    let mut state = room((120, 35));
+    assert!(shows(&state, "● bob (") || shows(&state, "bob"));
+    let peers = cast();
+    let ann = Recipient::Peer(peers[0].peer_id);
+    let effects = node(&mut state, NOW, message(&peers[2], ann, 9, "psst", false));
+    assert_eq!(effects, vec![Effect::Bell]);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "to bob only"), "the first unread");
+    key(&mut state, KeyCode::Char('a'), KeyModifiers::ALT);
+    assert!(shows(&state, "psst"));
+    key(&mut state, KeyCode::Char('1'), KeyModifiers::ALT);
+    for number in 0..60 {
+        node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 100 + number, "more", false));
+    }
+    press(&mut state, KeyCode::PageUp);
+    for number in 0..7 {
+        node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 200 + number, "below", false));
+    }
+    assert!(shows(&state, "7 new below"));
+}
+
+#[test]
+fn search_finds_copies_and_returns() {
+    let mut state = room((120, 35));
+    ctrl(&mut state, 'f');
+    type_text(&mut state, "build");
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(
+        press(&mut state, KeyCode::Char('y')),
+        vec![Effect::Copy("morning! is the new build on the bench?".into())]
+    );
+    press(&mut state, KeyCode::Char('G'));
+    ctrl(&mut state, 'f');
+    type_text(&mut state, "nowhere");
+    assert!(shows(&state, "no match"));
+}
+
+#[test]
+fn a_new_host_is_told_how_others_join() {
+    let state = empty_room((80, 24));
+    assert!(shows(&state, "pyile join 192.168.1.1:4702"), "{:#?}", text(&draw(&state)));
+}
+
+#[test]
+fn without_colours_everything_is_still_told_apart() {
+    let mut state = room((120, 35));
+    state.defaults.color = false;
+    let buffer = draw(&state);
+    assert!(buffer.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
+    for sign in ["◌ carol", "✗ 2/3, not dave", "✓ 3/3"] {
+        assert!(shows(&state, sign), "{sign}");
+    }
+}
+
+#[test]
+fn a_frame_with_a_million_messages_wraps_only_what_is_visible() {
+    let mut state = empty_room((100, 30));
+    let bob = &cast()[1];
+    let event =
+        message(bob, Recipient::Everyone, 1, "one of a million, long enough to be wrapped once", false);
+    for _ in 0..1_000_000 {
+        node(&mut state, NOW, event.clone());
+    }
+    // Drawn a thousand times within the time limit of any test run; wrapping all of it once takes longer.
+    for _ in 0..1000 {
+        node(&mut state, NOW, event.clone());
+        draw(&state);
+    }
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('g'));
+    assert!(shows(&state, "20 November 2026"));
+}
+
+fn any_key() -> impl Strategy<Value = KeyEvent> {
+    let code = prop_oneof![
+        any::<char>().prop_map(KeyCode::Char),
+        proptest::char::range(' ', '~').prop_map(KeyCode::Char),
+        (1_u8..13).prop_map(KeyCode::F),
+        proptest::sample::select(vec![
+            KeyCode::Enter,
+            KeyCode::Esc,
+            KeyCode::Tab,
+            KeyCode::BackTab,
+            KeyCode::Backspace,
+            KeyCode::Delete,
+            KeyCode::Left,
+            KeyCode::Right,
+            KeyCode::Up,
+            KeyCode::Down,
+            KeyCode::Home,
+            KeyCode::End,
+            KeyCode::PageUp,
+            KeyCode::PageDown,
+        ]),
+    ];
+    let modifiers =
+        proptest::sample::select(vec![KeyModifiers::NONE, KeyModifiers::CONTROL, KeyModifiers::ALT]);
+    (code, modifiers).prop_map(|(code, modifiers)| KeyEvent::new(code, modifiers))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn any_keys_at_any_size_never_panic(
+        keys in proptest::collection::vec(any_key(), 0..120),
+        sizes in proptest::collection::vec((1_u16..140, 1_u16..45), 1..8),
+        in_room in any::<bool>(),
+    ) {
+        let mut state = if in_room { room((80, 24)) } else { launch((80, 24)) };
+        let every = keys.len() / sizes.len() + 1;
+        for (at, event) in keys.into_iter().enumerate() {
+            if at % every == 0 {
+                let (columns, rows) = sizes[at / every];
+                update(&mut state, NOW, Event::Terminal(TerminalEvent::Resize(columns, rows)));
+            }
+            update(&mut state, NOW, Event::Terminal(TerminalEvent::Key(event)));
+            draw(&state);
+        }
+        let is_quiet = |layer: &Layer| !matches!(layer, Layer::Help { .. });
+        let _ = state.layers.iter().all(is_quiet);
+    }
+
+    #[test]
+    fn hostile_text_reaches_no_cell(raw in "[\\x00-\\x1f\\x7f-\\u{9f}\u{202e}\u{200b}\u{e0041}a-z 日👩\u{301}]{0,200}") {
+        let mut state = room((80, 24));
+        let bob = &cast()[1];
+        let event = NodeEvent::Message {
+            id: pyile::model::MessageId { author: bob.peer_id, epoch: 9, to: Recipient::Everyone, sequence: 1 },
+            from: bob.clone(),
+            to: Recipient::Everyone,
+            text: SafeText::clean(&raw),
+            sent_at: NOW,
+            own: false,
+            missed: 3,
+        };
+        node(&mut state, NOW, event);
+        node(&mut state, NOW, NodeEvent::error(pyile::model::ErrorKind::Recv, &raw));
+        for cell in &draw(&state).content {
+            for c in cell.symbol().chars() {
+                prop_assert!(!c.is_control());
+                let joins = matches!(u32::from(c), 0xFE0E | 0xFE0F | 0x200C);
+                prop_assert!(joins || !pyile::model::text::is_invisible(c));
+            }
+            prop_assert!(cell.symbol().chars().count() <= 17);
+        }
+    }
+}
+
+#[test]
+fn the_views_and_focuses_are_what_the_keys_say() {
+    let mut state = room((80, 24));
+    for (code, view) in [
+        (KeyCode::F(3), View::Admin),
+        (KeyCode::F(4), View::Heartbeat),
+        (KeyCode::F(5), View::Log),
+        (KeyCode::F(2), View::Chat),
+    ] {
+        press(&mut state, code);
+        assert_eq!(state.room().unwrap().view, view);
+    }
+    assert_eq!(state.room().unwrap().focus, Focus::Compose);
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(state.room().unwrap().focus, Focus::Browse);
+    press(&mut state, KeyCode::Char('i'));
+    assert_eq!(state.room().unwrap().focus, Focus::Compose);
+    for key in ["Heartbeat", "Banned"] {
+        press(&mut state, KeyCode::BackTab);
+        let _ = key;
+    }
+    assert!(shows(&state, "Heartbeat"), "a key brings the pane that is folded away");
+    assert_eq!(
+        keymap::action(&[Context::Room], &KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)),
+        Some(Action::ViewChat)
+    );
+}

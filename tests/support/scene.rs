@@ -1,0 +1,313 @@
+//! Screens in a known state, and their pictures.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "each test file uses a part"
+)]
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
+use pyile::{
+    api::NodeEvent,
+    app::{Defaults, Effect, Event, State, update},
+    model::{
+        Alias, Attempt, Ban, CloseReason, DeliveryStatus, KnownHost, Liveness, MessageId, Peer, PeerId,
+        Recipient, Role, SafeText, Summary, Timestamp, Wire,
+    },
+    ui,
+};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    buffer::Buffer,
+    style::{Color, Modifier},
+};
+
+/// 14:02 on a Friday.
+pub const NOW: Timestamp = Timestamp(1_795_183_320_000_000);
+
+pub fn peer(number: u8, alias: &str) -> Arc<Peer> {
+    Arc::new(Peer {
+        peer_id: PeerId([number.wrapping_mul(41); 32]),
+        alias: Alias::new(alias).unwrap(),
+        addr: format!("192.168.1.{number}:50{number:03}").parse().unwrap(),
+        role: if number == 1 { Role::Host } else { Role::Member },
+        wire: Wire::Native,
+    })
+}
+
+pub fn cast() -> Vec<Arc<Peer>> {
+    vec![peer(1, "ann"), peer(2, "bob"), peer(3, "carol"), peer(4, "dave")]
+}
+
+pub fn launch(size: (u16, u16)) -> State {
+    let defaults = Defaults {
+        alias: Alias::new("ann").unwrap(),
+        listen: "0.0.0.0:4702".parse().unwrap(),
+        network: String::new(),
+        has_kept_password: false,
+        zone: jiff::tz::TimeZone::UTC,
+        color: true,
+    };
+    let recents = vec![KnownHost {
+        target: "192.168.1.66:4702".into(),
+        peer_id: PeerId([9; 32]),
+        network: "lab".into(),
+        alias: Alias::new("ann").unwrap(),
+        joined: Timestamp(NOW.0 - 3 * 86_400_000_000),
+    }];
+    State::new(defaults, recents, size, NOW)
+}
+
+pub fn node(state: &mut State, at: Timestamp, event: NodeEvent) -> Vec<Effect> {
+    update(state, at, Event::Node(event))
+}
+
+pub fn key(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
+    update(state, NOW, Event::Terminal(TerminalEvent::Key(KeyEvent::new(code, modifiers))))
+}
+
+pub fn press(state: &mut State, code: KeyCode) -> Vec<Effect> {
+    key(state, code, KeyModifiers::NONE)
+}
+
+pub fn ctrl(state: &mut State, c: char) -> Vec<Effect> {
+    key(state, KeyCode::Char(c), KeyModifiers::CONTROL)
+}
+
+pub fn type_text(state: &mut State, text: &str) {
+    for c in text.chars() {
+        press(state, KeyCode::Char(c));
+    }
+}
+
+fn before(minutes: i64) -> Timestamp {
+    Timestamp(NOW.0 - minutes * 60_000_000)
+}
+
+/// The room that the host has just opened.
+pub fn empty_room(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    let ann = peer(1, "ann");
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::Listening {
+            role: Role::Host,
+            join_addr: Some("0.0.0.0:4702".parse().unwrap()),
+            peer_addr: ann.addr,
+            peer_id: ann.peer_id,
+            alias: ann.alias.clone(),
+            network: SafeText::line("lab"),
+        },
+    );
+    node(&mut state, NOW, NodeEvent::Roster { version: 1, peers: vec![ann] });
+    state
+}
+
+fn id(author: &Peer, to: Recipient, sequence: u64) -> MessageId {
+    MessageId { author: author.peer_id, epoch: 1, to, sequence }
+}
+
+pub fn message(from: &Arc<Peer>, to: Recipient, sequence: u64, text: &str, own: bool) -> NodeEvent {
+    NodeEvent::Message {
+        id: id(from, to, sequence),
+        from: from.clone(),
+        to,
+        text: SafeText::clean(text),
+        sent_at: NOW,
+        own,
+        missed: 0,
+    }
+}
+
+/// A room in which something happens.
+pub fn room(size: (u16, u16)) -> State {
+    let mut state = empty_room(size);
+    let peers = cast();
+    let [ann, bob, carol, dave] = peers.as_slice() else { unreachable!() };
+    for peer in &peers[1..] {
+        node(&mut state, before(20), NodeEvent::PeerUp { peer: peer.clone() });
+    }
+    node(&mut state, before(20), NodeEvent::Roster { version: 4, peers: peers.clone() });
+    let all = Recipient::Everyone;
+    node(&mut state, before(19), message(bob, all, 1, "morning! is the new build on the bench?", false));
+    node(&mut state, before(18), message(ann, all, 1, "since ten minutes. dave has the logs", true));
+    for (delivered, peer) in (1..).zip([bob, carol, dave]) {
+        let summary = Summary { delivered, total: 3 };
+        let event = NodeEvent::Delivery {
+            id: id(ann, all, 1),
+            reference: None,
+            peer: peer.clone(),
+            status: DeliveryStatus::Delivered,
+            reason: None,
+            summary,
+        };
+        node(&mut state, before(18), event);
+    }
+    node(
+        &mut state,
+        before(12),
+        message(carol, all, 1, "日本語 works too, and so do 🙂 and e\u{301}", false),
+    );
+    node(
+        &mut state,
+        before(9),
+        message(
+            dave,
+            all,
+            1,
+            "the third run is odd: the sensor says 4.1 V until the relay opens, then nothing for two seconds, then 3.9 V again. ann, can you look?",
+            false,
+        ),
+    );
+    node(&mut state, before(8), message(bob, Recipient::Peer(ann.peer_id), 1, "lunch?", false));
+    node(&mut state, before(5), message(ann, all, 2, "on my way", true));
+    for (peer, status, reason, delivered) in [
+        (bob, DeliveryStatus::Delivered, None, 1),
+        (carol, DeliveryStatus::Delivered, None, 2),
+        (dave, DeliveryStatus::Failed, Some(CloseReason::Kicked), 2),
+    ] {
+        let summary = Summary { delivered, total: 3 };
+        let event = NodeEvent::Delivery {
+            id: id(ann, all, 2),
+            reference: None,
+            peer: peer.clone(),
+            status,
+            reason,
+            summary,
+        };
+        node(&mut state, before(5), event);
+    }
+    for (at, rtt) in [900, 1100, 1000, 1300, 4200, 1200, 1000, 950, 1050, 1000].into_iter().enumerate() {
+        for (peer, factor) in [(bob, 1), (dave, 14)] {
+            let rtt = Some(Duration::from_micros(rtt * factor + at as u64));
+            let peer = peer.clone();
+            node(
+                &mut state,
+                before(4),
+                NodeEvent::Heartbeat { peer, state: Liveness::Alive, rtt, missed: 0 },
+            );
+        }
+    }
+    let suspect = Timestamp(NOW.0 - 7_000_000);
+    let heartbeat =
+        NodeEvent::Heartbeat { peer: carol.clone(), state: Liveness::Suspect, rtt: None, missed: 3 };
+    node(&mut state, suspect, heartbeat);
+    let mallory = PeerId([77; 32]);
+    let ban = Ban {
+        peer_id: Some(mallory),
+        alias: Some(Alias::new("mallory").unwrap()),
+        addr: None,
+        reason: "spam".into(),
+        since: before(40),
+    };
+    let attempt = Attempt { addr: "192.168.1.77".parse().unwrap(), wrong: 2, left: 1 };
+    node(&mut state, NOW, NodeEvent::Admission { bans: vec![ban], attempts: vec![attempt] });
+    state
+}
+
+/// What a terminal of the state's size shows.
+pub fn draw(state: &State) -> Buffer {
+    let (width, height) = state.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| ui::draw(state, ui::Theme::new(state.defaults.color), frame)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+/// The rows of a buffer as text.
+pub fn text(buffer: &Buffer) -> Vec<String> {
+    let area = buffer.area;
+    (0..area.height)
+        .map(|y| {
+            let mut row = String::new();
+            let mut x = 0;
+            while x < area.width {
+                let symbol = buffer[(x, y)].symbol();
+                row.push_str(symbol);
+                x += u16::try_from(pyile::app::wrap::width(symbol).max(1)).unwrap();
+            }
+            row.trim_end().to_owned()
+        })
+        .collect()
+}
+
+const CELL: (f64, f64) = (8.43, 17.0);
+
+/// A picture of a buffer, in a font that every system with one has.
+pub fn svg(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let (width, height) = (f64::from(area.width) * CELL.0 + 20.0, f64::from(area.height) * CELL.1 + 20.0);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+         viewBox=\"0 0 {width:.0} {height:.0}\">\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n\
+         <g font-family=\"'DejaVu Sans Mono',monospace\" font-size=\"14\" xml:space=\"preserve\">\n"
+    );
+    for y in 0..area.height {
+        let mut x = 0;
+        while x < area.width {
+            let cell = &buffer[(x, y)];
+            let style = (cell.fg, cell.modifier);
+            let start = x;
+            let mut run = String::new();
+            while x < area.width && (buffer[(x, y)].fg, buffer[(x, y)].modifier) == style {
+                let symbol = buffer[(x, y)].symbol();
+                let wide = pyile::app::wrap::width(symbol) == 2;
+                // Anything but plain text is put exactly where its cell is.
+                if (wide || !symbol.is_ascii()) && !run.is_empty() {
+                    break;
+                }
+                run.push_str(symbol);
+                x += if wide { 2 } else { 1 };
+                if wide || !symbol.is_ascii() {
+                    break;
+                }
+            }
+            span(&mut out, &run, style, (start, x, y));
+        }
+    }
+    out.push_str("</g>\n</svg>\n");
+    out
+}
+
+fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from, to, y): (u16, u16, u16)) {
+    let reversed = modifier.contains(Modifier::REVERSED);
+    if run.trim().is_empty() && !reversed {
+        return;
+    }
+    let (x, top) = (10.0 + f64::from(from) * CELL.0, 10.0 + f64::from(y) * CELL.1);
+    let color = match color {
+        Color::Cyan => "#56b6c2",
+        Color::Green => "#98c379",
+        Color::Yellow => "#e5c07b",
+        Color::Red | Color::LightRed => "#e06c75",
+        Color::Magenta => "#c678dd",
+        Color::Blue => "#61afef",
+        _ => "#d7dae0",
+    };
+    let mut fill = color;
+    if reversed {
+        let width = f64::from(to - from) * CELL.0;
+        writeln!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"17\" fill=\"{color}\"/>"
+        )
+        .unwrap();
+        fill = "#16181d";
+    }
+    let mut extra = String::new();
+    if modifier.contains(Modifier::BOLD) {
+        extra.push_str(" font-weight=\"bold\"");
+    }
+    if modifier.contains(Modifier::DIM) {
+        extra.push_str(" opacity=\"0.6\"");
+    }
+    let text = run.trim_end().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    writeln!(out, "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"{fill}\"{extra}>{text}</text>", top + 13.0).unwrap();
+}
