@@ -105,6 +105,7 @@ pub fn spawn(
         stored,
         events,
         abandoned: false,
+        finished: None,
         reported: Instant::now(),
     };
     for (listener, link) in [(opened.join, LinkKind::JoinIn), (opened.peer, LinkKind::PeerIn)] {
@@ -168,6 +169,8 @@ struct Actor {
     events: mpsc::Sender<NodeEvent>,
     /// The front end is gone.
     abandoned: bool,
+    /// Why the session is over.
+    finished: Option<Closed>,
     reported: Instant,
 }
 
@@ -185,8 +188,8 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
-        let mut closed = self.perform().await;
-        while closed.is_none() {
+        self.perform().await;
+        while self.finished.is_none() {
             let woken = self.wake().await;
             // What peers have said comes before what their silence means.
             self.take_in(woken).await;
@@ -194,10 +197,10 @@ impl Actor {
                 self.node.handle_timeout(now());
             }
             self.report_dropped();
-            closed = self.perform().await;
+            self.perform().await;
         }
         self.shut_down().await;
-        closed.unwrap_or_else(|| CloseReason::Internal.into())
+        self.finished.unwrap_or_else(|| CloseReason::Internal.into())
     }
 
     async fn wake(&mut self) -> Woken {
@@ -257,12 +260,10 @@ impl Actor {
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
         }
         // Commands are few and must not wait behind a flood of frames.
-        while self.node.wants_commands(now()) {
+        while self.finished.is_none() && self.node.wants_commands(now()) {
             let Ok(command) = self.commands.try_recv() else { break };
             self.node.handle(now(), Input::Command(command));
-            if self.perform().await.is_some() {
-                break;
-            }
+            self.perform().await;
         }
     }
 
@@ -380,7 +381,7 @@ impl Actor {
     }
 
     /// Does what the node says, until it has nothing more to say.
-    async fn perform(&mut self) -> Option<Closed> {
+    async fn perform(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Proceed(conn) => {
@@ -425,10 +426,9 @@ impl Actor {
                     // A front end that is gone has closed the commands too, and the node leaves.
                     let _ = self.events.send(event).await;
                 }
-                Output::Finished(closed) => return Some(closed),
+                Output::Finished(closed) => self.finished = Some(closed),
             }
         }
-        None
     }
 
     /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.

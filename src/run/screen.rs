@@ -192,11 +192,17 @@ impl Screen {
         }
     }
 
-    fn draw(&mut self) -> io::Result<()> {
+    fn draw(&mut self) -> color_eyre::Result<()> {
+        // Of several resizes in a row the terminal may tell only some.
+        let size = self.terminal.size()?;
+        if size != self.state.size {
+            self.take(Event::Terminal(crossterm::event::Event::Resize(size.0, size.1)), Redraw::Now)?;
+        }
         self.redraw = Redraw::No;
         self.drawn = Instant::now();
         let (state, theme) = (&self.state, self.theme);
-        self.terminal.draw(|frame| ui::draw(state, theme, frame))
+        self.terminal.draw(|frame| ui::draw(state, theme, frame))?;
+        Ok(())
     }
 
     /// Messages that pour in are taken all together and drawn once.

@@ -20,7 +20,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         (AdminColumn::Attempts, "Attempts"),
         (AdminColumn::Banned, "Banned"),
     ];
-    let constraints = [Constraint::Fill(4), Constraint::Fill(3), Constraint::Fill(4)];
+    let constraints = [Constraint::Fill(5), Constraint::Fill(4), Constraint::Fill(4)];
     let rects: [Rect; 3] = if areas.main.width >= 76 {
         Layout::horizontal(constraints).areas(areas.main)
     } else {

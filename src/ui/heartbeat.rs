@@ -114,7 +114,8 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let width = usize::from(inner.right().saturating_sub(x));
         if view.present {
             let end = paint::put(buffer, inner, x, y, &wrap::fit(&words, width), style);
-            let spark = sparkline(view, 10);
+            let room_left = usize::from(inner.right().saturating_sub(end + 1));
+            let spark = sparkline(view, room_left.min(10));
             paint::put_right(buffer, inner, end + 1, y, &spark, Theme::dim());
             y += 1;
         } else {

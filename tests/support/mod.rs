@@ -179,6 +179,12 @@ impl Peer {
         self.past.iter().any(matches)
     }
 
+    /// How many such events have come so far.
+    pub fn count(&mut self, matches: impl Fn(&Value) -> bool) -> usize {
+        self.past.extend(self.events.try_iter());
+        self.past.iter().filter(|event| matches(event)).count()
+    }
+
     pub fn say(&mut self, command: Value) {
         self.raw(&command.to_string());
     }

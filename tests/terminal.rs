@@ -1,0 +1,329 @@
+//! The real binary in a real terminal: what a person sees and types, from the launch screen to the restored shell.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::{
+    io::{Read, Write},
+    num::NonZero,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Instant,
+};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use support::{DEADLINE, Starting};
+use tempfile::TempDir;
+
+/// A terminal with a program in it.
+struct Term {
+    parser: vt100::Parser,
+    output: Receiver<Vec<u8>>,
+    raw: Vec<u8>,
+    input: Box<dyn Write + Send>,
+    master: Box<dyn MasterPty + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    termios: String,
+    dir: TempDir,
+}
+
+fn termios(master: &dyn MasterPty) -> String {
+    format!("{:?}", master.get_termios().map(|termios| (termios.local_flags, termios.input_flags)))
+}
+
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+impl Term {
+    fn pyile(args: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pyile"));
+        command.args(args);
+        Self::start(command, (35, 120))
+    }
+
+    fn start(mut command: CommandBuilder, (rows, cols): (u16, u16)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pair =
+            native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+        command.env("TERM", "xterm-256color");
+        command.env("PYILE_DATA_DIR", dir.path());
+        command.env("XDG_CONFIG_HOME", dir.path());
+        command.env("PYILE_ALIAS", "ann");
+        command.env_remove("NO_COLOR");
+        command.env_remove("PYILE_PASSWORD");
+        let before = termios(&*pair.master);
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (tx, output) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if tx.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let input = pair.master.take_writer().unwrap();
+        Self {
+            parser: vt100::Parser::new(cells(rows), cells(cols), 0),
+            output,
+            raw: Vec::new(),
+            input,
+            master: pair.master,
+            child,
+            termios: before,
+            dir: dir,
+        }
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let screen = self.parser.screen();
+        let (_, columns) = screen.size();
+        screen.rows(0, columns.get()).map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    fn shows(&self, words: &str) -> bool {
+        self.rows().iter().any(|row| row.contains(words))
+    }
+
+    fn wait(&mut self, what: &str, matches: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !matches(self) {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => {
+                    self.parser.process(&bytes);
+                    self.raw.extend(bytes);
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} in time:\n{}", self.rows().join("\n")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let tail = self.raw.len().saturating_sub(4000);
+                    let tail = String::from_utf8_lossy(&self.raw[tail..]).into_owned();
+                    panic!("ended without {what}:\n{}\n{tail}", self.rows().join("\n"))
+                }
+            }
+        }
+    }
+
+    fn see(&mut self, words: &str) {
+        self.wait(words, |term| term.shows(words));
+    }
+
+    fn gone(&mut self, words: &str) {
+        self.wait(&format!("screen without {words}"), |term| !term.shows(words));
+    }
+
+    fn keys(&mut self, keys: &str) {
+        self.input.write_all(keys.as_bytes()).unwrap();
+        self.input.flush().unwrap();
+    }
+
+    fn resize(&mut self, (rows, cols): (u16, u16)) {
+        self.parser.screen_mut().set_size(cells(rows), cells(cols));
+        self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
+    /// Waits for the end and checks that the terminal is as it was.
+    fn ended(mut self) -> (u32, String) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => {
+                    self.parser.process(&bytes);
+                    self.raw.extend(bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("does not end:\n{}", self.rows().join("\n")),
+            }
+        }
+        let code = self.child.wait().unwrap().exit_code();
+        let screen = self.parser.screen();
+        assert!(!screen.alternate_screen(), "the shell's screen is back");
+        assert!(!screen.bracketed_paste() && !screen.hide_cursor(), "paste and cursor are as before");
+        assert_eq!(termios(&*self.master), self.termios, "the line discipline is as before");
+        (code, self.rows().join("\n"))
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const ENTER: &str = "\r";
+const DOWN: &str = "\x1b[B";
+const ESC: &str = "\x1b";
+const F2: &str = "\x1bOQ";
+const F3: &str = "\x1bOR";
+
+/// Hosts through the form. Gives the join address.
+fn host() -> (Term, String) {
+    let mut host = Term::pyile(&["--attempts", "3"]);
+    host.see("open a network");
+    host.keys(ENTER);
+    host.see("Host a network");
+    // The cursor is where something is missing: the password. Then name, network, address.
+    host.keys("open sesame");
+    host.see("•••••••••••");
+    host.keys("\t\tlab\t\x15127.0.0.1:0\t");
+    host.keys(ENTER);
+    host.see("Nobody else is here yet");
+    let row = host.rows().into_iter().find(|row| row.contains("pyile join ")).unwrap();
+    let addr = row.split("pyile join ").nth(1).unwrap().split([' ', '│']).next().unwrap().to_owned();
+    (host, addr)
+}
+
+fn join(addr: &str, alias: &str) -> Term {
+    let mut member = Term::pyile(&["join", addr, "--alias", alias]);
+    member.see("Join a network");
+    member.keys("open sesame");
+    member.see("•••••••••••");
+    member.keys(ENTER);
+    member.see("joined");
+    member
+}
+
+#[test]
+fn host_join_talk_ban_and_quit_on_the_screen() {
+    let (mut ann, addr) = host();
+    let mut bob = join(&addr, "bob");
+    ann.see("bob joined");
+    ann.see("to everyone (1)");
+    ann.keys("hello bob\r");
+    bob.see("hello bob");
+    ann.see("✓");
+    bob.keys("hi ann\r");
+    ann.see("hi ann");
+
+    for (size, words) in
+        [((12, 40), "hi ann"), ((24, 80), "to everyone"), ((1, 1), ""), ((35, 120), "Heartbeat")]
+    {
+        ann.resize(size);
+        ann.keys("\x0c");
+        if !words.is_empty() {
+            ann.see(words);
+        }
+    }
+
+    let mut mallory = Starting::new("mallory", &["join", &addr]).password("open sesame").start();
+    mallory.event("authenticated");
+    let hostile = "\x1b]52;c;aGk=\x07\x1b[2J\u{202e}evil\u{200b}";
+    mallory.say(serde_json::json!({"cmd": "send", "to": "everyone", "text": hostile}));
+    for term in [&mut ann, &mut bob] {
+        term.see("␛]52;c;aGk=␇␛[2J");
+        assert!(!String::from_utf8_lossy(&term.raw).contains("\x1b]52"), "nothing reached the terminal raw");
+        assert!(!String::from_utf8_lossy(&term.raw).contains('\u{202e}'));
+    }
+    mallory.say(serde_json::json!({"cmd": "send", "to": "everyone", "text": "x".repeat(16_384)}));
+    ann.see("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+
+    ann.keys(F3);
+    ann.see("Members 2");
+    ann.keys("jb");
+    ann.see("Ban mallory?");
+    ann.keys("y");
+    ann.see("Banned 1");
+    assert_eq!(mallory.exit_code(), 5);
+    bob.see("mallory is gone");
+    ann.keys(F2);
+    ann.see("mallory is cut off by 1 of 1");
+
+    bob.keys("/");
+    bob.see("/msg NAME TEXT");
+    bob.keys("quit\r");
+    bob.see("Leave lab?");
+    bob.keys("y");
+    assert_eq!(bob.ended().0, 0);
+    ann.see("bob is gone");
+    ann.keys("\x03");
+    ann.see("The network closes");
+    ann.keys(ENTER);
+    ann.gone("The network closes");
+    ann.keys("\x03");
+    ann.see("The network closes");
+    ann.keys("y");
+    assert_eq!(ann.ended().0, 0);
+}
+
+#[test]
+fn what_goes_wrong_is_said_beside_the_field_and_nothing_typed_is_lost() {
+    let (mut ann, addr) = host();
+    let mut bob = Term::pyile(&["join", "127.0.0.1:1", "--alias", "bob"]);
+    bob.see("Join a network");
+    bob.keys("wrong");
+    bob.see("•••••");
+    bob.keys(ENTER);
+    bob.see("nothing listens at 127.0.0.1:1");
+    bob.keys("\x15");
+    bob.keys(&addr);
+    bob.see(&addr);
+    bob.keys("\t\t");
+    bob.keys(ENTER);
+    bob.see("2 attempts are left");
+    ann.see("wrong password from 127.0.0.1");
+    bob.keys("\x15open sesame");
+    bob.keys(ENTER);
+    bob.see("joined");
+    // The host goes away without a word.
+    ann.child.kill().unwrap();
+    bob.see("in ");
+    bob.see("◌");
+    bob.keys("\x03");
+    bob.see("Leave lab?");
+    bob.keys("y");
+    assert_eq!(bob.ended().0, 0);
+}
+
+#[test]
+fn the_demo_is_alive_and_a_signal_ends_it_in_order() {
+    let mut term = Term::pyile(&["demo"]);
+    term.see("I repeat what I am told");
+    term.keys("echo, are you there?\r");
+    term.wait("an answer", |term| {
+        term.rows().iter().filter(|row| row.contains("echo, are you there?")).count() == 2
+    });
+    term.keys(ESC);
+    term.see("press i to write");
+    let id = term.child.process_id().unwrap();
+    std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap();
+    assert_eq!(term.ended().0, 0);
+}
+
+#[test]
+fn the_launch_screen_can_be_left_and_a_second_process_is_refused() {
+    let mut term = Term::pyile(&[]);
+    term.see("Demo");
+    term.keys(DOWN);
+    term.see("▸ Join");
+    let mut second = CommandBuilder::new(env!("CARGO_BIN_EXE_pyile"));
+    second.args(["--data-dir", term.dir.path().to_str().unwrap()]);
+    let second = Term::start(second, (24, 80));
+    let (code, rows) = second.ended();
+    assert!(code == 2 && rows.contains("in use by another pyile"), "{rows}");
+    term.keys("\x03");
+    assert_eq!(term.ended().0, 0);
+}
+
+/// Not a test by itself: what the next one runs in a terminal.
+#[test]
+#[ignore = "run in a terminal by the test after it"]
+fn panicking_child() {
+    pyile::terminal::restore_on_panic();
+    let mut guard = pyile::terminal::Guard::take().unwrap();
+    guard.draw(|frame| frame.render_widget("about to panic", frame.area())).unwrap();
+    panic!("on purpose");
+}
+
+#[test]
+fn a_panic_of_the_screen_gives_the_terminal_back_and_is_reported() {
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.env("RUST_BACKTRACE", "0");
+    command.args(["panicking_child", "--exact", "--ignored", "--nocapture"]);
+    let term = Term::start(command, (24, 80));
+    let (code, rows) = term.ended();
+    assert!(code != 0 && rows.contains("panicked at"), "{rows}");
+}
