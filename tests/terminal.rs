@@ -75,7 +75,7 @@ impl Term {
             master: pair.master,
             child,
             termios: before,
-            dir: dir,
+            dir,
         }
     }
 
