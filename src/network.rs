@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -118,6 +119,8 @@ pub fn with_port(target: &str) -> String {
 #[derive(Debug)]
 pub struct Network {
     handle: NodeHandle,
+    /// Events that came while a command waited to be taken.
+    waiting: VecDeque<NodeEvent>,
     join_addr: Option<SocketAddr>,
 }
 
@@ -199,7 +202,7 @@ impl Network {
         };
         let handle = net::spawn(config, opened, profile, transport)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
-        Ok(Self { handle, join_addr: None })
+        Ok(Self { handle, waiting: VecDeque::new(), join_addr: None })
     }
 
     /// Host: where joiners knock.
@@ -210,17 +213,33 @@ impl Network {
 
     /// The next event; nothing after the session has ended.
     pub async fn next_event(&mut self) -> Option<NodeEvent> {
-        self.handle.events.recv().await
+        match self.waiting.pop_front() {
+            Some(event) => Some(event),
+            None => self.handle.events.recv().await,
+        }
     }
 
     /// An event that is waiting already.
     pub fn try_next_event(&mut self) -> Option<NodeEvent> {
-        self.handle.events.try_recv().ok()
+        self.waiting.pop_front().or_else(|| self.handle.events.try_recv().ok())
     }
 
     /// Gives a command, waiting while the network is busy. After the session has ended nothing happens.
-    pub async fn command(&self, command: NodeCommand) {
-        let _ = self.handle.commands.send(command).await;
+    ///
+    /// Events that come meanwhile are kept for [`Self::next_event`]: the node never waits for a front end that waits
+    /// for it.
+    pub async fn command(&mut self, command: NodeCommand) {
+        loop {
+            tokio::select! {
+                permit = self.handle.commands.reserve() => {
+                    if let Ok(permit) = permit {
+                        permit.send(command);
+                    }
+                    return;
+                }
+                Some(event) = self.handle.events.recv() => self.waiting.push_back(event),
+            }
+        }
     }
 
     /// Gives a command, or gives it back when the network is busy.
@@ -233,7 +252,7 @@ impl Network {
     }
 
     /// Sends a text to everyone.
-    pub async fn broadcast(&self, text: &str) {
+    pub async fn broadcast(&mut self, text: &str) {
         let (to, text) = (Target::Everyone, text.to_owned());
         self.command(NodeCommand::Send { to, text, reference: None }).await;
     }

@@ -108,6 +108,36 @@ fn a_member_that_stops_reading_holds_back_nobody() {
     assert_eq!(bob.count(|event| event["event"] == "message" && event["own"] == false), 901, "each once");
 }
 
+#[test]
+fn five_thousand_at_once_arrive_in_order_and_once_and_others_stay_prompt() {
+    let mut host = Starting::host("host").args(&["--rate", "0"]).start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    ann.event("peer_up");
+    for number in 0..5000 {
+        ann.say(json!({"cmd": "send", "to": "everyone", "text": format!("{number} {}", "x".repeat(300))}));
+        if number == 2500 {
+            bob.say(json!({"cmd": "send", "to": "host", "text": "prompt"}));
+        }
+    }
+    host.wait_for("bob's word", |event| event["text"] == "prompt");
+    for peer in [&mut host, &mut bob] {
+        peer.rewind();
+        for number in 0..5000 {
+            let start = format!("{number} ");
+            let message = peer.wait_for("the next of ann's", |event| {
+                event["event"] == "message" && event["from"]["alias"] == "ann"
+            });
+            assert!(message["text"].as_str().unwrap().starts_with(&start), "{number}: in order, each once");
+        }
+    }
+    ann.wait_for("all delivered", |event| {
+        event["summary"] == "2/2" && event["id"].as_str().is_some_and(|id| id.ends_with("/5000"))
+    });
+}
+
 async fn next(network: &mut Network, what: &str) -> NodeEvent {
     match tokio::time::timeout(DEADLINE, network.next_event()).await {
         Ok(Some(event)) => event,

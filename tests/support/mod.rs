@@ -168,6 +168,11 @@ impl Peer {
         }
     }
 
+    /// Looks at everything again.
+    pub fn rewind(&mut self) {
+        self.read = 0;
+    }
+
     /// Waits for the next event of a kind.
     pub fn event(&mut self, name: &str) -> Value {
         self.wait_for(name, |event| event["event"] == name)
