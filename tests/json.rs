@@ -222,6 +222,10 @@ fn a_restarted_host_knows_its_members_and_its_bans() {
     host.event("banned");
     let addr = host.join_addr();
     host.kill();
+    for file in std::fs::read_dir(host.profile_dir()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"open sesame"), "the password is on no disk");
+    }
     // Without a password: the record is kept.
     let mut host =
         Starting::new("host", &["host", "--listen", &addr]).no_password().profile_of(&host).start();

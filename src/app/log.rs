@@ -328,6 +328,10 @@ impl MessageLog {
                 break;
             }
         }
+        if entry == self.first {
+            // There is nothing further up.
+            hidden = hidden.min(self.rows_of(entry, geometry).len().cast_signed() - 1);
+        }
         if hidden <= 0 && entry == last {
             self.to_bottom();
         } else {

@@ -64,7 +64,7 @@ fn break_line(line: &str, offset: usize, most: usize, rows: &mut Vec<Range<usize
     for (at, cluster) in line.grapheme_indices(true) {
         let (_, cells) = cell(cluster);
         let is_blank = cluster == " ";
-        if used + cells > most && !is_blank {
+        while used + cells > most && !is_blank && at > start {
             match blank {
                 Some((after, before)) if after > start => {
                     rows.push(offset + start..offset + after);

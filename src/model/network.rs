@@ -1,6 +1,6 @@
 //! The network itself and what a profile keeps of it on disk.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,3 @@ pub struct KnownHost {
     /// When it was last joined.
     pub joined: Timestamp,
 }
-
-/// How long a member tries to come back to a lost host; zero = it does not try.
-pub type RejoinFor = Duration;

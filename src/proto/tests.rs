@@ -437,6 +437,33 @@ fn a_banned_key_does_not_come_back_by_itself() {
 }
 
 #[test]
+fn an_address_ban_stops_a_new_key_with_the_old_password() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    let addr = Sim::ip(bob).to_string();
+    let ban = serde_json::json!({"cmd": "ban", "peer": "bob", "addr": addr});
+    sim.command(0, serde_json::from_value(ban).unwrap());
+    assert_eq!(sim.end(bob), Some(CloseReason::Banned));
+    assert!(
+        sim.has(0, |event| { matches!(event, NodeEvent::Banned { peer_id: Some(_), addr: Some(_), .. }) })
+    );
+    // The next node has another address: a control that it is the address that is refused.
+    let other = sim.join("other");
+    assert_eq!(sim.end(other), None);
+    let far = (0, sim.conn());
+    sim.links.insert(far, (99, ConnId(0)));
+    let secured = Secured { peer: Identity::generate().unwrap().0.peer_id(), binding: [0; 32] };
+    let remote = SocketAddr::new(Sim::ip(bob), 1);
+    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
+    let first = std::iter::from_fn(|| sim.nodes[0].poll_output()).find_map(|output| match output {
+        Output::Send(_, bytes) => Frame::decode(&bytes).ok(),
+        _ => None,
+    });
+    assert!(matches!(first, Some(Frame::BannedStatus(crate::wire::BannedStatus::Banned { .. }))));
+}
+
+#[test]
 fn a_kicked_member_may_join_again_with_the_password() {
     let mut sim = Sim::host();
     let (identity, bytes) = Identity::generate().unwrap();

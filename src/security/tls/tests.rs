@@ -59,6 +59,20 @@ fn both_ends_prove_their_keys_and_share_the_binding() {
 }
 
 #[test]
+fn nothing_is_resumed_or_sent_early() {
+    let (host, joiner) = (identity(), identity());
+    let server = server_config(&host, JOIN_ALPN).unwrap();
+    let client = client_config(&joiner, JOIN_ALPN, None).unwrap();
+    assert_eq!((server.send_tls13_tickets, server.max_early_data_size), (0, 0));
+    assert!(!client.enable_early_data);
+    // The same configurations again: both keys are proven again, over a link with another binding.
+    let first = handshake(client.clone(), server.clone()).unwrap();
+    let second = handshake(client, server).unwrap();
+    assert_eq!(first.1.peer, second.1.peer);
+    assert_ne!(first.1.binding, second.1.binding);
+}
+
+#[test]
 fn a_dialler_insists_on_the_key_it_means() {
     let (host, joiner, other) = (identity(), identity(), identity());
     let result = handshake(
