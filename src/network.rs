@@ -229,9 +229,10 @@ impl Network {
     /// Events that come meanwhile are kept for [`Self::next_event`]: the node never waits for a front end that waits
     /// for it.
     pub async fn command(&mut self, command: NodeCommand) {
+        let queue = self.handle.queue(&command).clone();
         loop {
             tokio::select! {
-                permit = self.handle.commands.reserve() => {
+                permit = queue.reserve() => {
                     if let Ok(permit) = permit {
                         permit.send(command);
                     }
@@ -245,7 +246,7 @@ impl Network {
     /// Gives a command, or gives it back when the network is busy.
     pub fn try_command(&self, command: NodeCommand) -> Result<(), NodeCommand> {
         use tokio::sync::mpsc::error::TrySendError;
-        match self.handle.commands.try_send(command) {
+        match self.handle.queue(&command).try_send(command) {
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
             Err(TrySendError::Full(command)) => Err(command),
         }

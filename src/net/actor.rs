@@ -46,7 +46,9 @@ pub struct Opened {
 /// A running node. Dropping it makes the node leave.
 #[derive(Debug)]
 pub struct NodeHandle {
-    /// Takes commands; full means that the node is busy.
+    /// Takes messages to send; full means that the node is busy, or that recipients are slow.
+    pub sends: mpsc::Sender<NodeCommand>,
+    /// Takes every other command: no slow recipient ever delays a ban.
     pub commands: mpsc::Sender<NodeCommand>,
     /// Gives events; ends after `left`.
     pub events: mpsc::Receiver<NodeEvent>,
@@ -54,9 +56,15 @@ pub struct NodeHandle {
 }
 
 impl NodeHandle {
+    /// Where a command waits for its turn.
+    #[must_use]
+    pub fn queue(&self, command: &NodeCommand) -> &mpsc::Sender<NodeCommand> {
+        if matches!(command, NodeCommand::Send { .. }) { &self.sends } else { &self.commands }
+    }
+
     /// Waits until every socket is closed, and says why the session ended.
     pub async fn ended(self) -> Closed {
-        drop((self.commands, self.events));
+        drop((self.sends, self.commands, self.events));
         self.task.await.unwrap_or_else(|error| Closed::new(CloseReason::Internal, error.to_string()))
     }
 }
@@ -69,6 +77,7 @@ pub fn spawn(
     transport: Arc<dyn Transport>,
 ) -> Result<NodeHandle, rustls::Error> {
     let (commands_tx, commands) = mpsc::channel(limits::COMMANDS_WAITING);
+    let (sends_tx, sends) = mpsc::channel(limits::COMMANDS_WAITING);
     let (events, events_rx) = mpsc::channel(limits::EVENTS_WAITING);
     let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
     let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
@@ -100,6 +109,7 @@ pub fn spawn(
         inputs,
         accepted_tx,
         accepted,
+        sends,
         commands,
         stored_tx,
         stored,
@@ -114,7 +124,7 @@ pub fn spawn(
         }
     }
     let task = tokio::spawn(actor.run());
-    Ok(NodeHandle { commands: commands_tx, events: events_rx, task })
+    Ok(NodeHandle { sends: sends_tx, commands: commands_tx, events: events_rx, task })
 }
 
 /// The time now, on both clocks.
@@ -163,6 +173,7 @@ struct Actor {
     inputs: mpsc::Receiver<Input>,
     accepted_tx: mpsc::Sender<(LinkKind, Connection)>,
     accepted: mpsc::Receiver<(LinkKind, Connection)>,
+    sends: mpsc::Receiver<NodeCommand>,
     commands: mpsc::Receiver<NodeCommand>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
@@ -204,7 +215,7 @@ impl Actor {
     }
 
     async fn wake(&mut self) -> Woken {
-        let takes_commands = !self.abandoned && self.node.wants_commands(now());
+        let takes_sends = !self.abandoned && self.node.wants_commands(now());
         let deadline = self.node.poll_timeout();
         let timer = async {
             match deadline {
@@ -216,7 +227,8 @@ impl Actor {
             biased;
             input = self.inputs.recv() => Woken::Input(input),
             Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, ended(result)),
-            command = self.commands.recv(), if takes_commands => Woken::Command(command),
+            command = self.commands.recv(), if !self.abandoned => Woken::Command(command),
+            Some(send) = self.sends.recv(), if takes_sends => Woken::Command(Some(send)),
             stored = self.stored.recv() => Woken::Stored(stored),
             Some((peer, result)) = self.dials.join_next() => {
                 Woken::Dial(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
@@ -241,13 +253,13 @@ impl Actor {
                 self.session_ended(conn, closed);
             }
             Woken::Command(Some(command)) => {
-                self.node.handle(now(), Input::Command(command));
+                self.command(command);
                 self.take_waiting(limits::FRAMES_AT_ONCE);
             }
             // The front end is gone.
             Woken::Command(None) => {
                 self.abandoned = true;
-                self.node.handle(now(), Input::Command(NodeCommand::Leave));
+                self.command(NodeCommand::Leave);
             }
             Woken::Stored(Some(event)) => self.node.handle(now(), Input::Store(event)),
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection),
@@ -259,12 +271,26 @@ impl Actor {
             // The actor holds a sender of each of these itself.
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
         }
-        // Commands are few and must not wait behind a flood of frames.
-        while self.finished.is_none() && self.node.wants_commands(now()) {
-            let Ok(command) = self.commands.try_recv() else { break };
-            self.node.handle(now(), Input::Command(command));
+        // What a person asks for must not wait behind a flood of frames.
+        while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {
+            self.command(command);
             self.perform().await;
         }
+        while self.finished.is_none() && self.node.wants_commands(now()) {
+            let Ok(send) = self.sends.try_recv() else { break };
+            self.command(send);
+            self.perform().await;
+        }
+    }
+
+    fn command(&mut self, command: NodeCommand) {
+        if command == NodeCommand::Leave {
+            // What was said before the goodbye comes before it.
+            while let Ok(send) = self.sends.try_recv() {
+                self.node.handle(now(), Input::Command(send));
+            }
+        }
+        self.node.handle(now(), Input::Command(command));
     }
 
     /// Takes in what has come meanwhile.

@@ -152,15 +152,31 @@ impl Admission {
                 return settled;
             }
         }
+        settled.challenge = self.next_turns(block);
+        settled
+    }
+
+    /// A challenge was taken back: nobody is charged for it. Gives joiners that may be challenged now.
+    pub fn withdraw(&mut self, addr: IpAddr) -> Vec<ConnId> {
+        let block = address_block(addr);
+        if let Some(count) = self.counts.get_mut(&block) {
+            count.under_way = count.under_way.saturating_sub(1);
+        }
+        self.next_turns(block)
+    }
+
+    fn next_turns(&mut self, block: IpAddr) -> Vec<ConnId> {
+        let mut challenge = Vec::new();
+        let Some(count) = self.counts.get_mut(&block) else { return challenge };
         while count.wrong + count.under_way < self.attempts {
             let Some(conn) = count.waiting.pop_front() else { break };
             count.under_way += 1;
-            settled.challenge.push(conn);
+            challenge.push(conn);
         }
         if count.wrong == 0 && count.under_way == 0 {
             self.counts.remove(&block);
         }
-        settled
+        challenge
     }
 
     /// Whether `peer` may become a member under `alias`.

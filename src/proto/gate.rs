@@ -5,7 +5,7 @@
 //! waiting by silent or garbled ones, even from its own address.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     time::Instant,
 };
@@ -46,7 +46,8 @@ pub struct Gate {
     free: usize,
     full: usize,
     connections: BTreeMap<ConnId, (IpAddr, Stage)>,
-    silent: VecDeque<ConnId>,
+    /// Numbers grow, so that the first is the oldest.
+    silent: BTreeSet<ConnId>,
     addresses: BTreeMap<IpAddr, Address>,
     /// Connections turned away since this was last asked.
     dropped: u64,
@@ -61,7 +62,7 @@ impl Gate {
             free: limits::STARTUPS_FREE.min(full / 4).max(1),
             full,
             connections: BTreeMap::new(),
-            silent: VecDeque::new(),
+            silent: BTreeSet::new(),
             addresses: BTreeMap::new(),
             dropped: 0,
         }
@@ -78,7 +79,7 @@ impl Gate {
             let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
             if draw < chance {
                 self.dropped += 1;
-                match self.oldest_silent() {
+                match self.silent.pop_first() {
                     Some(other) => {
                         self.connections.remove(&other);
                         entry = Entry::TakenInsteadOf(other);
@@ -88,17 +89,8 @@ impl Gate {
             }
         }
         self.connections.insert(conn, (address_block(ip), Stage::Silent));
-        self.silent.push_back(conn);
+        self.silent.insert(conn);
         entry
-    }
-
-    fn oldest_silent(&mut self) -> Option<ConnId> {
-        while let Some(conn) = self.silent.pop_front() {
-            if matches!(self.connections.get(&conn), Some((_, Stage::Silent))) {
-                return Some(conn);
-            }
-        }
-        None
     }
 
     /// A connection began a handshake. Gives every connection that may now go on with its own.
@@ -109,7 +101,7 @@ impl Gate {
             return Vec::new();
         }
         *stage = Stage::Waiting;
-        self.silent.retain(|silent| *silent != conn);
+        self.silent.remove(&conn);
         self.forget_addresses(now);
         let address = self.addresses.entry(block).or_insert_with(|| Address {
             handshaking: 0,
@@ -133,6 +125,7 @@ impl Gate {
     }
 
     fn done(&mut self, conn: ConnId, now: Instant, honest: bool) -> Vec<ConnId> {
+        self.silent.remove(&conn);
         let Some((block, stage)) = self.connections.remove(&conn) else { return Vec::new() };
         let Some(address) = self.addresses.get_mut(&block) else { return Vec::new() };
         if stage == Stage::Handshaking {
@@ -295,6 +288,6 @@ mod tests {
             gate.closed(conn, now);
         }
         assert!(gate.addresses.len() <= limits::ADDRESSES);
-        assert!(gate.connections.is_empty());
+        assert!(gate.connections.is_empty() && gate.silent.is_empty());
     }
 }

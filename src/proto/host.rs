@@ -58,7 +58,8 @@ struct MemberLink {
     detector: Detector,
     /// The whole roster is still to be sent.
     is_new: bool,
-    roster_sent: Instant,
+    /// It has asked for the whole roster again.
+    roster_wanted: bool,
 }
 
 /// A removed peer that members are asked to cut off.
@@ -68,6 +69,13 @@ struct Cut {
     version: u64,
     waiting: BTreeSet<PeerId>,
     of: u32,
+}
+
+impl Cut {
+    fn event(&self) -> NodeEvent {
+        let by = self.of - u32::try_from(self.waiting.len()).unwrap_or(self.of);
+        NodeEvent::CutOff { peer_id: self.peer, by, of: self.of }
+    }
 }
 
 #[derive(Debug)]
@@ -163,7 +171,10 @@ impl Host {
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         match (frame, &joiner.step) {
-            (Frame::Hello(hello), Step::Status { known: true }) => {
+            // A kick in the meantime has made the key unknown.
+            (Frame::Hello(hello), Step::Status { known: true })
+                if self.admission.is_admitted(&joiner.peer) =>
+            {
                 self.admit(core, mesh, conn, &hello, now);
             }
             (Frame::Hello(hello), Step::Status { known: false }) => {
@@ -190,6 +201,8 @@ impl Host {
             Ok((ke2, challenged)) => {
                 let step = Step::Challenged(hello, Box::new(challenged));
                 self.joiners.insert(conn, Joiner { step, ..joiner });
+                // Whoever had to wait for its turn has as long for the answer as others.
+                core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
                 core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
             }
             Err(_) => {
@@ -287,7 +300,7 @@ impl Host {
             ip: remote.ip(),
             detector: Detector::new(now.instant),
             is_new: true,
-            roster_sent: now.instant,
+            roster_wanted: false,
         };
         self.members.insert(peer, link);
         self.by_conn.insert(conn, peer);
@@ -335,13 +348,9 @@ impl Host {
                 }
             }
             Frame::RosterRequest => {
-                let waited = now.instant.saturating_duration_since(link.roster_sent);
-                if waited >= limits::ROSTER_REQUEST_EVERY {
-                    link.roster_sent = now.instant;
-                    for frame in self.whole(core, Frame::RosterWhole) {
-                        core.send_bytes(conn, frame);
-                    }
-                }
+                // Answered with the next beat at the latest, however often it is asked for.
+                link.roster_wanted = true;
+                core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::Goodbye(_) => {
@@ -367,8 +376,10 @@ impl Host {
         for cut in &mut self.cuts {
             if cut.waiting.remove(&peer) {
                 cut.of -= 1;
+                core.event(cut.event());
             }
         }
+        self.cuts.retain(|cut| !cut.waiting.is_empty());
         core.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
             self.distribute(core, mesh, now);
@@ -409,6 +420,12 @@ impl Host {
         let Some(link) = self.members.get_mut(&peer) else { return };
         let step = link.detector.poll(now.instant, core.jitter());
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if std::mem::take(&mut link.roster_wanted) {
+            for frame in self.whole(core, Frame::RosterWhole) {
+                core.send_bytes(conn, frame);
+            }
+        }
+        let Some(link) = self.members.get_mut(&peer) else { return };
         if let Some(number) = step.beat {
             core.send(conn, &Frame::Beat(number));
         }
@@ -440,9 +457,14 @@ impl Host {
         if core.roster.is_changed() {
             let (delta, changes) = core.roster.commit(&core.identity, &self.network.id);
             let version = delta.to;
-            let frame = Frame::RosterDelta(delta).encode();
+            let mut frames = vec![Frame::RosterDelta(delta).encode()];
+            if frames.iter().any(|frame| frame.len() > limits::FRAME_AFTER) {
+                frames = self.whole(core, Frame::RosterWhole);
+            }
             for link in self.members.values().filter(|link| !link.is_new) {
-                core.send_bytes(link.conn, frame.clone());
+                for frame in &frames {
+                    core.send_bytes(link.conn, frame.clone());
+                }
             }
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes, now);
@@ -479,8 +501,9 @@ impl Host {
                 let told = self.members.iter().filter(|(_, link)| !link.is_new);
                 let waiting: BTreeSet<PeerId> = told.map(|(peer, _)| *peer).collect();
                 let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
-                core.event(NodeEvent::CutOff { peer_id: entry.peer_id, by: 0, of });
-                self.cuts.push(Cut { peer: entry.peer_id, version, waiting, of });
+                let cut = Cut { peer: entry.peer_id, version, waiting, of };
+                core.event(cut.event());
+                self.cuts.push(cut);
             }
         }
     }
@@ -488,8 +511,7 @@ impl Host {
     fn applied(&mut self, core: &mut Core, member: PeerId, version: u64) {
         for cut in &mut self.cuts {
             if cut.version <= version && cut.waiting.remove(&member) {
-                let by = cut.of - u32::try_from(cut.waiting.len()).unwrap_or(cut.of);
-                core.event(NodeEvent::CutOff { peer_id: cut.peer, by, of: cut.of });
+                core.event(cut.event());
             }
         }
         self.cuts.retain(|cut| !cut.waiting.is_empty());
@@ -526,8 +548,21 @@ impl Host {
         self.saved(core, token);
     }
 
-    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord) {
+    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord, now: Moment) {
         self.record = record;
+        // A challenge from the old password must not be answered any more; nobody is charged for it.
+        let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
+            matches!(joiner.step, Step::Challenged(..)).then_some((*conn, joiner.remote.ip()))
+        };
+        let old: Vec<(ConnId, IpAddr)> = self.joiners.iter().filter_map(challenged).collect();
+        for (conn, ip) in old {
+            self.joiners.remove(&conn);
+            core.timers.cancel(Timer::Admission(conn));
+            core.goodbye(conn, CloseReason::Busy, "");
+            for next in self.admission.withdraw(ip) {
+                self.challenge(core, next, now);
+            }
+        }
         self.save(core, vec![NodeEvent::PasswordChanged]);
     }
 

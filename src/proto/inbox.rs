@@ -97,11 +97,20 @@ impl Inbox {
     /// Takes a message in; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
     /// never floods.
     pub fn take_in(&mut self, message: Communication) -> Result<(), Flooded> {
-        self.held_bytes += message.text.len();
+        let bytes = self.held_bytes + message.text.len();
+        let too_many = self.held.len() >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
+        if too_many || bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES {
+            return Err(Flooded);
+        }
+        self.held_bytes = bytes;
         self.held.push_back(message);
-        let messages = self.held.len() > limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
-        let bytes = self.held_bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES;
-        if messages || bytes { Err(Flooded) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Drops what waits for its turn: it was not acknowledged.
+    pub fn forget_held(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
     }
 
     /// The next message whose turn has come, or how long the next one has to wait.

@@ -415,6 +415,7 @@ impl Member {
             core.outputs.insert(at, Output::Event(event));
         }
         mesh.roster_changed(core, &changes, now);
+        core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
         let known = KnownHost {
             target: self.target.clone(),
             peer_id: host,
@@ -455,6 +456,7 @@ impl Member {
                         link.asked = false;
                         let changes = core.roster.replace(roster);
                         Self::roster_changed(core, mesh, &changes, now);
+                        core.send(conn, &Frame::RosterApplied(core.roster.version()));
                     }
                     Err(_) => self.lost(core, &CloseReason::ProtocolError.into(), now),
                 }
@@ -539,7 +541,18 @@ impl Member {
             self.lost(core, closed, now);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));
-            self.asking = None;
+            let was_proving = self.asking.take().is_some_and(|asking| {
+                matches!(asking.step, Step::Working | Step::Decision) && asking.left > 0
+            });
+            if was_proving && !self.joined_before {
+                // Another try by itself could cost another attempt.
+                let message = format!(
+                    "the connection to {} was lost while the password was being proven, which may count as a \
+                     wrong attempt; try again when the network is steady",
+                    self.target
+                );
+                return self.finish(Closed::new(CloseReason::Unreachable, message));
+            }
             self.retry(core, closed.clone(), now);
         }
     }

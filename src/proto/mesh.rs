@@ -201,8 +201,11 @@ impl Mesh {
         if state.outbox.is_empty() {
             return true;
         }
+        if !core.is_member(&peer) {
+            return false;
+        }
         let Some(conn) = state.links.first().copied() else {
-            if core.is_member(&peer) && !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
+            if !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
                 state.dialling = true;
                 let mut addrs = core.candidates(&peer);
                 if let Some(at) =
@@ -227,16 +230,17 @@ impl Mesh {
         let peer = connected.secured.peer;
         core.opened(conn);
         if connected.link == LinkKind::PeerOut {
-            let state = self.peer(peer, &core.policy, now.instant);
-            state.dialling = false;
-            state.answered_at = Some(connected.remote);
+            self.peer(peer, &core.policy, now.instant).answered_at = Some(connected.remote);
+        } else if self.links.values().filter(|link| link.peer == peer).count() >= limits::LINKS_PER_PEER {
+            return core.close(conn, CloseReason::Busy);
         }
         let link = PeerLink { peer, kind: connected.link, hello_sent: false, hello: None, used: now.instant };
         self.links.insert(conn, link);
+        // The other end may itself be waiting for the roster that names this one.
+        let patience = if connected.link == LinkKind::PeerOut { 2 } else { 1 } * limits::ROSTER_PATIENCE;
+        core.timers.set(Timer::Patience(conn), now.instant + patience);
         if core.is_member(&peer) {
             self.greet(core, conn, now);
-        } else {
-            core.timers.set(Timer::Patience(conn), now.instant + limits::ROSTER_PATIENCE);
         }
     }
 
@@ -255,7 +259,7 @@ impl Mesh {
     }
 
     fn up(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
-        let Some(PeerLink { peer, hello_sent: true, hello: Some(network), .. }) = self.links.get(&conn)
+        let Some(PeerLink { peer, kind, hello_sent: true, hello: Some(network), .. }) = self.links.get(&conn)
         else {
             return;
         };
@@ -263,11 +267,13 @@ impl Mesh {
             self.drop_link(core, conn, CloseReason::NotAMember, now);
             return;
         }
-        let peer = *peer;
+        let (peer, kind) = (*peer, *kind);
+        core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Dial(peer));
         let state = self.peer(peer, &core.policy, now.instant);
-        state.backoff.reset();
-        state.told = false;
+        if kind == LinkKind::PeerOut {
+            state.dialling = false;
+        }
         state.links.push(conn);
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
@@ -308,7 +314,7 @@ impl Mesh {
                 let for_me = id.to == Recipient::Everyone || id.to == Recipient::Peer(core.me());
                 let lawful = id.author == peer
                     && for_me
-                    && id.sequence > 0
+                    && (1..u64::MAX).contains(&id.sequence)
                     && (1..=limits::TEXT_BYTES).contains(&message.text.len());
                 let state = self.peer(peer, &core.policy, now.instant);
                 if !lawful || state.inbox.take_in(message).is_err() {
@@ -325,6 +331,11 @@ impl Mesh {
                 }
                 let state = self.peer(peer, &core.policy, now.instant);
                 let done = state.outbox.acknowledged(everyone, first.sequence, ack.last, now.instant);
+                if !done.is_empty() {
+                    // Only what arrives proves that a link is of use.
+                    state.backoff.reset();
+                    state.told = false;
+                }
                 for tally in done {
                     self.settle(core, tally, peer, Ok(()));
                 }
@@ -359,7 +370,10 @@ impl Mesh {
                     }
                     let key = (peer, id.to == Recipient::Everyone);
                     match self.acks.get_mut(&key) {
-                        Some(ack) if ack.first.epoch == id.epoch && ack.last + 1 == id.sequence => {
+                        Some(ack)
+                            if ack.first.epoch == id.epoch
+                                && ack.last.checked_add(1) == Some(id.sequence) =>
+                        {
                             ack.last = id.sequence;
                         }
                         _ => {
@@ -432,7 +446,6 @@ impl Mesh {
             .map(|(conn, _)| *conn)
             .collect();
         for conn in members {
-            core.timers.cancel(Timer::Patience(conn));
             self.greet(core, conn, now);
         }
         for entry in &changes.updated {
@@ -449,8 +462,10 @@ impl Mesh {
             self.drop_link(core, conn, CloseReason::NotAMember, now);
         }
         core.timers.cancel(Timer::Dial(peer));
+        core.timers.cancel(Timer::Throttle(peer));
         self.acks.retain(|(from, _), _| *from != peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.inbox.forget_held();
         state.dialling = false;
         state.backoff.reset();
         let comes_back = matches!(reason, CloseReason::HeartbeatTimeout | CloseReason::ConnectionLost);
@@ -477,9 +492,12 @@ impl Mesh {
         if was_used {
             state.outbox.link_lost();
         }
-        if was_up || link.kind == LinkKind::PeerIn {
-            self.pump(core, link.peer, now);
-        } else {
+        if !state.links.is_empty() {
+            return self.pump(core, link.peer, now);
+        }
+        // What was held is not acknowledged, so that it comes again over another link.
+        state.inbox.forget_held();
+        if was_up || link.kind == LinkKind::PeerOut {
             let reason = CloseReason::ConnectionLost.into();
             self.dial_failed(core, link.peer, &reason, now);
         }
@@ -498,10 +516,8 @@ impl Mesh {
         }
     }
 
-    pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId) {
-        if self.links.remove(&conn).is_some() {
-            core.close(conn, CloseReason::NotAMember);
-        }
+    pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        self.drop_link(core, conn, CloseReason::NotAMember, now);
     }
 
     pub(super) fn expire(&mut self, core: &mut Core, now: Moment) {

@@ -252,7 +252,7 @@ impl Node {
             }
             Input::Registered(record) => {
                 if let RoleState::Host(host) = &mut self.role {
-                    host.registered(&mut self.core, record);
+                    host.registered(&mut self.core, record, now);
                 }
             }
             Input::Store(event) => self.stored(event),
@@ -373,7 +373,7 @@ impl Node {
             (Timer::Pressed, _) => {}
             (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
             (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
-            (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn),
+            (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn, now),
             (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),
             (Timer::Expire, _) => self.mesh.expire(&mut self.core, now),
             (timer, RoleState::Host(host)) => host.timer(&mut self.core, &mut self.mesh, timer, now),

@@ -718,11 +718,59 @@ fn a_lost_delta_is_asked_for_again() {
     sim.wait(1.0);
     sim.queue.push_back(Delivery::Frame(end, Frame::RosterDelta(delta)));
     sim.run();
-    let before = sim.events[ann].len();
-    sim.wait(0.1);
-    assert_eq!(sim.events[ann].len(), before, "the whole came and changed nothing");
+    sim.wait(0.6);
+    let moved = |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { .. } | NodeEvent::PeerDown { .. });
+    assert!(!sim.has(ann, moved), "the whole came and changed nothing");
     sim.join("bob");
     assert_eq!(sim.roster(ann), ["host", "ann", "bob"], "and deltas are taken on again");
+}
+
+#[test]
+fn a_kick_reaches_a_join_link_that_was_opened_before_it() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    let far = (0, sim.conn());
+    let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
+    let remote = SocketAddr::new(Sim::ip(bob), 2);
+    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
+    let kick = serde_json::json!({"cmd": "kick", "peer": "bob"});
+    sim.command(0, serde_json::from_value(kick).unwrap());
+    let hello = Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() };
+    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Hello(hello)));
+    sim.drain(0);
+    assert_eq!(sim.roster(0), ["host"]);
+}
+
+#[test]
+fn a_peer_that_takes_links_and_never_greets_costs_one_link_at_a_time() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.frozen.insert(bob);
+    let dials = |node: &mut Node| {
+        let outputs = std::iter::from_fn(|| node.poll_output());
+        outputs.filter(|output| matches!(output, Output::Dial(..))).count()
+    };
+    let send = || NodeCommand::Send {
+        to: Target::Peer(crate::api::PeerName::Alias("bob".into())),
+        text: "hi".into(),
+        reference: None,
+    };
+    sim.nodes[ann].handle(sim.now, Input::Command(send()));
+    assert_eq!(dials(&mut sim.nodes[ann]), 1);
+    let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
+    let remote = SocketAddr::new(Sim::ip(bob), 50_000);
+    let connected = Connected { link: LinkKind::PeerOut, secured, remote, listening: Vec::new() };
+    sim.nodes[ann].handle(sim.now, Input::Connected(ConnId(5000), connected));
+    for _ in 0..50 {
+        sim.nodes[ann].handle(sim.now, Input::Command(send()));
+    }
+    assert_eq!(dials(&mut sim.nodes[ann]), 0, "the link that is being opened is waited for");
+    sim.now = sim.now.plus(2 * limits::ROSTER_PATIENCE);
+    sim.nodes[ann].handle_timeout(sim.now);
+    let closed = std::iter::from_fn(|| sim.nodes[ann].poll_output())
+        .any(|output| matches!(output, Output::Close(ConnId(5000), _)));
+    assert!(closed, "but not for ever");
 }
 
 #[test]
