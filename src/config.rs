@@ -280,7 +280,7 @@ fn resolve(
         mode,
         json: options.json,
         alias,
-        listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into()),
+        listen: listen.unwrap_or_else(default_listen),
         peer_listen,
         password: password(&sources, options)?,
         attempts: sources
@@ -317,6 +317,7 @@ fn alias(
     }
     let mut login = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(environment);
     let usable = login.find_map(|name| Alias::new(&name).ok());
+    let usable = usable.or_else(|| login_name().and_then(|name| Alias::new(&name).ok()));
     usable.or_else(|| Alias::new("peer").ok()).ok_or(ConfigError::NoHome)
 }
 
@@ -345,6 +346,26 @@ fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>
 fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {
     let text = Zeroizing::new(fs::read_to_string(path)?);
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Where joiners knock unless something else is said.
+#[must_use]
+pub fn default_listen() -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into()
+}
+
+/// The name that belongs to this process's user, where the environment does not say it.
+#[cfg(unix)]
+fn login_name() -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let mine = users.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    mine.split(':').next().map(str::to_owned)
+}
+
+#[cfg(not(unix))]
+fn login_name() -> Option<String> {
+    None
 }
 
 /// An address with or without a port.

@@ -8,7 +8,11 @@ fn main() -> ExitCode {
     if let Err(error) = color_eyre::install() {
         eprintln!("pyile: {error}");
     }
-    match pyile::run::run(&pyile::cli::Cli::parse()) {
+    let cli = match pyile::cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(pyile::run::not_understood(&error)),
+    };
+    match pyile::run::run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
             eprintln!("pyile: internal error: {report:?}");

@@ -3,11 +3,14 @@
 //! Only the screen's own task may restore it: a panic in the background must not tear the screen down under a
 //! running one.
 
-use std::io::{self, Stdout, Write as _};
+use std::{
+    io::{self, Stdout, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crossterm::{
     clipboard::CopyToClipboard,
-    cursor::Show,
+    cursor::{MoveTo, Show},
     event::{
         self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyboardEnhancementFlags,
         PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
@@ -88,9 +91,12 @@ impl Drop for Guard {
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
+    TAKEN.store(true, Ordering::Release);
     let entered = execute!(
         io::stdout(),
         EnterAlternateScreen,
+        // Where there is no other screen, what stood here would show through.
+        Clear(ClearType::All),
         EnableBracketedPaste,
         // Terminals that do not know it ignore it; the others tell Shift-Enter from Enter.
         PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES)
@@ -101,12 +107,20 @@ fn enter() -> io::Result<()> {
     entered
 }
 
+/// The terminal is taken over. Giving it back a second time would wipe what stands there since.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Undoes [`enter`], as far as the terminal is still there.
 fn leave() {
+    if !TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
     let _ = execute!(
         io::stdout(),
         PopKeyboardEnhancementFlags,
         DisableBracketedPaste,
+        Clear(ClearType::All),
+        MoveTo(0, 0),
         LeaveAlternateScreen,
         Show
     );

@@ -106,6 +106,32 @@ fn a_draft_is_never_lost() {
 }
 
 #[test]
+fn a_mark_waits_for_all_even_for_one_that_seemed_gone() {
+    use pyile::model::{DeliveryStatus, MessageId, Summary};
+    let mut state = room((120, 35));
+    let peers = cast();
+    // The host of this member is lost for a moment, but still in the roster.
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::PeerDown { peer: peers[3].clone(), reason: CloseReason::ConnectionLost },
+    );
+    node(&mut state, NOW, message(&peers[0], Recipient::Everyone, 50, "short away", true));
+    let id = MessageId { author: peers[0].peer_id, epoch: 1, to: Recipient::Everyone, sequence: 50 };
+    let mut tell = |peer: usize, status, delivered| {
+        let summary = Summary { delivered, total: 3 };
+        let peer = peers[peer].clone();
+        let reference = None;
+        node(&mut state, NOW, NodeEvent::Delivery { id, reference, peer, status, reason: None, summary });
+        text(&draw(&state)).into_iter().find(|row| row.contains("short away")).unwrap()
+    };
+    tell(3, DeliveryStatus::Queued, 0);
+    tell(1, DeliveryStatus::Delivered, 1);
+    assert!(tell(2, DeliveryStatus::Delivered, 2).contains("… 2/3, dave waits"));
+    assert!(tell(3, DeliveryStatus::Delivered, 3).contains("✓ 3/3"));
+}
+
+#[test]
 fn a_paste_never_sends() {
     let mut state = room((80, 24));
     let lines = "one line\r\n".repeat(500);

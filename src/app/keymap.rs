@@ -108,6 +108,8 @@ pub enum Action {
     Filter,
     /// Say yes.
     Confirm,
+    /// Turn an option on or off.
+    Toggle,
     /// Show or hide the password.
     Reveal,
     /// Forget the selected recent network.
@@ -287,6 +289,7 @@ pub const TABLE: &[Binding] = &[
     // Questions, prompts, help.
     bind(&[C::Dialog], &[letter('y')], A::Confirm, "yes", "yes"),
     bind(&[C::Dialog], &[plain(Enter)], A::Submit, "choose", "choose"),
+    bind(&[C::Dialog], &[letter(' ')], A::Toggle, "turn the option on or off", "on/off"),
     bind(&[C::Dialog], &[plain(KeyCode::Left), plain(BackTab), plain(KeyCode::Up)], A::Left, "before", ""),
     bind(&[C::Dialog], &[plain(KeyCode::Right), plain(Tab), plain(KeyCode::Down)], A::Right, "next", "move"),
     bind(&[C::Dialog], &[plain(Esc), letter('n')], A::Close, "cancel", "cancel"),

@@ -26,6 +26,13 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// True when nothing more will be heard of it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let failed = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
+        self.summary.delivered.saturating_add(failed) >= self.summary.total && self.waiting.is_empty()
+    }
+
     /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ 3/4, not bob`.
     #[must_use]
     pub fn text(&self) -> String {
@@ -39,9 +46,9 @@ impl Mark {
             "nobody else is here".to_owned()
         } else if !failed.is_empty() {
             format!("✗ {summary}, not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
-        } else if waiting.is_empty() {
+        } else if self.is_settled() {
             if summary.total == 1 { "✓".to_owned() } else { format!("✓ {summary}") }
-        } else if *queued {
+        } else if *queued && !waiting.is_empty() {
             let verb = if waiting.len() == 1 { "waits" } else { "wait" };
             format!("… {summary}, {} {verb}", names(&mut waiting.iter()))
         } else {
@@ -170,7 +177,7 @@ impl MessageLog {
     pub fn push(&mut self, entry: Entry) {
         let number = self.first + self.entries.len() as u64;
         if let Entry::Message(message) = &entry
-            && message.mark.as_ref().is_some_and(|mark| !mark.waiting.is_empty())
+            && message.mark.as_ref().is_some_and(|mark| !mark.is_settled())
         {
             self.open.insert(message.id, number);
         }
@@ -206,14 +213,15 @@ impl MessageLog {
         let Some(number) = self.open.get(id).copied() else { return };
         let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.entry_mut(number) else { return };
         mark.summary = summary;
-        match status {
-            DeliveryStatus::Queued => mark.queued = true,
-            _ => mark.waiting.retain(|waiting| waiting.peer_id != peer.peer_id),
+        mark.waiting.retain(|waiting| waiting.peer_id != peer.peer_id);
+        if status == DeliveryStatus::Queued {
+            mark.queued = true;
+            mark.waiting.push(peer.clone());
         }
         if status == DeliveryStatus::Failed {
             mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal)));
         }
-        if mark.waiting.is_empty() {
+        if mark.is_settled() {
             self.open.remove(id);
         }
     }

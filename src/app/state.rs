@@ -214,7 +214,7 @@ impl State {
             (None, Screen::Room(room)) => {
                 let mut contexts = match (room.view, room.focus) {
                     (View::Chat, Focus::Compose) => vec![Context::Compose],
-                    (View::Admin, _) => vec![Context::Admin, Context::Browse],
+                    (View::Admin, _) if room.role == Role::Host => vec![Context::Admin, Context::Browse],
                     (View::Log, _) => vec![Context::Log, Context::Browse],
                     _ => vec![Context::Browse],
                 };

@@ -309,7 +309,8 @@ fn help_action(state: &mut State, action: Action) {
         return;
     }
     let page = usize::from(state.size.1.saturating_sub(6)).max(1);
-    let most = keymap::help(&state.contexts_below_help()).len().saturating_sub(1);
+    // Rows may be broken into several; drawing stops at the last one.
+    let most = 3 * keymap::help(&state.contexts_below_help()).len();
     if let Some(Layer::Help { scroll }) = state.layers.last_mut() {
         *scroll = match action {
             Action::Up => scroll.saturating_sub(1),
@@ -381,6 +382,7 @@ fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Left => dialog.step(false),
         Action::Right => dialog.step(true),
         Action::Close => _ = state.layers.pop(),
+        Action::Toggle => _ = dialog.toggle(),
         Action::Submit if dialog.toggle() => {}
         Action::Submit if dialog.items.get(dialog.at) != Some(&super::layer::Item::Yes) => {
             state.layers.pop();

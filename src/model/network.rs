@@ -1,6 +1,6 @@
 //! The network itself and what a profile keeps of it on disk.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct HostState {
     /// The OPAQUE server set-up and record, opaque to everything but `security`.
     #[serde(with = "base64_bytes")]
     pub record: Vec<u8>,
+    /// Where joiners knocked last: they come back there.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
     /// Keys that come back without a password.
     pub admitted: Vec<Admitted>,
     /// Whom the host refuses.

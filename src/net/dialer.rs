@@ -47,9 +47,15 @@ pub(super) async fn dial(
     transport: Arc<dyn Transport>,
     addrs: Vec<SocketAddr>,
 ) -> Result<Connection, Closed> {
-    connect(transport, addrs)
-        .await
-        .map_err(|error| Closed::new(CloseReason::Unreachable, format!("cannot be reached: {error}")))
+    connect(transport, addrs).await.map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "nothing listens at its address".to_owned(),
+            io::ErrorKind::TimedOut => "no answer".to_owned(),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => "no way there".to_owned(),
+            _ => error.to_string(),
+        };
+        Closed::new(CloseReason::Unreachable, why)
+    })
 }
 
 async fn connect(transport: Arc<dyn Transport>, addrs: Vec<SocketAddr>) -> io::Result<Connection> {

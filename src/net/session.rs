@@ -169,7 +169,9 @@ async fn read(
                 return Closed::new(CloseReason::ProtocolError, error.to_string());
             }
             Some(Err(DecodeError::Io(error))) => {
-                return Closed::new(CloseReason::ConnectionLost, format!("connection lost ({error})"));
+                // A peer that ends without a goodbye ends without TLS's too; that is no news to anybody.
+                tracing::debug!(conn = conn.0, %error, "read");
+                return CloseReason::ConnectionLost.into();
             }
             None => return CloseReason::ConnectionLost.into(),
         }
@@ -200,7 +202,10 @@ async fn write(
         match time::timeout(limits::WRITE_TIMEOUT, batch).await {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => return CloseReason::Left.into(),
-            Ok(Err(error)) => return Closed::new(CloseReason::ConnectionLost, error.to_string()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "write");
+                return CloseReason::ConnectionLost.into();
+            }
             Err(_) => return CloseReason::SlowConsumer.into(),
         }
     }

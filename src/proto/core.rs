@@ -70,6 +70,8 @@ pub(super) struct Core {
     pub(super) roster: Roster,
     /// Everybody who is or was a member, as last known.
     people: BTreeMap<PeerId, Arc<Peer>>,
+    /// Those of them whom the front end takes for members.
+    told: BTreeSet<PeerId>,
     /// Links whose handshake is finished and that are not closed.
     open: BTreeSet<ConnId>,
     /// The address at which this member reached its host.
@@ -96,6 +98,7 @@ impl Core {
             policy: Policy::default(),
             roster: Roster::default(),
             people: BTreeMap::new(),
+            told: BTreeSet::new(),
             open: BTreeSet::new(),
             host_ip: None,
         }
@@ -222,14 +225,15 @@ impl Core {
     pub(super) fn tell_changes(&mut self, changes: &Changes, announce: bool) {
         let me = self.me();
         for (entry, reason) in &changes.removed {
+            let was_told = self.told.remove(&entry.peer_id);
             if let Some(peer) = self.person(&entry.peer_id)
                 && announce
+                && was_told
                 && entry.peer_id != me
             {
                 self.event(NodeEvent::PeerDown { peer, reason: *reason });
             }
         }
-        let gone: BTreeSet<PeerId> = changes.removed.iter().map(|(entry, _)| entry.peer_id).collect();
         for entry in &changes.updated {
             let addr = self.candidates(&entry.peer_id).first().copied();
             let known = self.people.get(&entry.peer_id).map(|peer| peer.addr);
@@ -241,13 +245,36 @@ impl Core {
                 role: entry.role,
                 wire: entry.wire,
             });
-            let before = self.people.insert(entry.peer_id, peer.clone());
-            let is_new = before.as_deref() != Some(&*peer) || gone.contains(&entry.peer_id);
+            self.people.insert(entry.peer_id, peer.clone());
+            let is_new = self.told.insert(entry.peer_id);
             if announce && entry.peer_id != me && is_new {
                 self.event(NodeEvent::PeerUp { peer });
             }
         }
         self.emit_roster();
+    }
+
+    /// A peer is gone although the roster still has it.
+    pub(super) fn tell_gone(&mut self, peer: &PeerId, reason: CloseReason) {
+        if self.told.remove(peer)
+            && let Some(peer) = self.person(peer)
+        {
+            self.event(NodeEvent::PeerDown { peer, reason });
+        }
+    }
+
+    /// The roster as a whole confirms everybody in it.
+    pub(super) fn tell_present(&mut self) {
+        let me = self.me();
+        let back: Vec<PeerId> =
+            self.roster.entries().map(|entry| entry.peer_id).filter(|peer| *peer != me).collect();
+        for peer in back {
+            if self.told.insert(peer)
+                && let Some(peer) = self.person(&peer)
+            {
+                self.event(NodeEvent::PeerUp { peer });
+            }
+        }
     }
 
     pub(super) fn emit_roster(&mut self) {

@@ -526,6 +526,7 @@ impl Host {
         let state = HostState {
             network: self.network.clone(),
             record: self.record.to_bytes(),
+            listen: Some(self.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
         };

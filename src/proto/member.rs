@@ -73,6 +73,8 @@ pub(super) struct Member {
     backoff: Backoff,
     last_failure: Option<Closed>,
     verdict: Option<Closed>,
+    /// The front end knows why it is over.
+    told: bool,
 }
 
 impl Member {
@@ -91,6 +93,7 @@ impl Member {
             backoff: Backoff::default(),
             last_failure: None,
             verdict: None,
+            told: false,
         }
     }
 
@@ -99,8 +102,12 @@ impl Member {
     }
 
     /// Why the session is over, if it is.
-    pub(super) fn take_final(&mut self) -> Option<Closed> {
-        self.verdict.take()
+    pub(super) fn take_final(&mut self, core: &mut Core) -> Option<Closed> {
+        let closed = self.verdict.take()?;
+        if !self.told {
+            core.event(NodeEvent::error(ErrorKind::Connection, &closed));
+        }
+        Some(closed)
     }
 
     fn tell_link(&self, core: &mut Core, state: LinkState, message: &str, retry_in: Option<Duration>) {
@@ -206,6 +213,7 @@ impl Member {
     /// The host's word on this joiner is final.
     fn refused(&mut self, core: &mut Core, closed: Closed) {
         core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
+        self.told = true;
         self.finish(closed);
     }
 
@@ -319,6 +327,7 @@ impl Member {
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
         core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
         core.event(NodeEvent::error(ErrorKind::Status, &closed));
+        self.told = true;
         self.finish(closed);
     }
 
@@ -410,6 +419,7 @@ impl Member {
         let changes = core.roster.replace(roster);
         let at = core.outputs.len();
         core.tell_changes(&changes, !is_first);
+        core.tell_present();
         if let Some(host) = core.person(&host) {
             let event = NodeEvent::Authenticated { host, network: name.clone() };
             core.outputs.insert(at, Output::Event(event));
@@ -499,6 +509,7 @@ impl Member {
             CloseReason::Kicked => {
                 let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
                 core.event(NodeEvent::error(ErrorKind::Status, &closed));
+                self.told = true;
                 self.finish(closed);
             }
             // A new link of ours has taken over: not the end.
@@ -517,9 +528,7 @@ impl Member {
         core.close(link.conn, closed.reason);
         if let Some(host) = self.pin {
             core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), link.detector.missed());
-            if let Some(peer) = core.person(&host) {
-                core.event(NodeEvent::PeerDown { peer, reason: closed.reason });
-            }
+            core.tell_gone(&host, closed.reason);
         }
         core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
         self.lost_at = Some(now.instant);
@@ -570,8 +579,10 @@ impl Member {
             Timer::Rejoin => self.join(core),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
-                let minutes = self.rejoin_for.as_secs().div_ceil(60);
-                let message = format!("the host was lost ({why}) and has not come back for {minutes} min");
+                let seconds = self.rejoin_for.as_secs();
+                let time =
+                    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+                let message = format!("the host was lost ({why}) and has not come back for {time}");
                 self.finish(Closed::new(CloseReason::HostLost, message));
             }
             _ => {}

@@ -387,7 +387,7 @@ impl Node {
             self.finish(CloseReason::Left.into());
         }
         if let RoleState::Member(member) = &mut self.role
-            && let Some(closed) = member.take_final()
+            && let Some(closed) = member.take_final(&mut self.core)
         {
             self.finish(closed);
         }

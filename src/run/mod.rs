@@ -45,6 +45,18 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
     outcome
 }
 
+/// What was typed makes no sense, or asks for help. Gives the exit code.
+#[must_use]
+pub fn not_understood(error: &clap::Error) -> u8 {
+    if error.use_stderr() && std::env::args().any(|word| word == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        return usage(true, first.trim_start_matches("error: "));
+    }
+    let _ = error.print();
+    if error.use_stderr() { 2 } else { 0 }
+}
+
 /// Says what is wrong with how the program was called.
 fn usage(json: bool, message: &str) -> u8 {
     if json {

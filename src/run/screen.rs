@@ -17,7 +17,7 @@ use super::{OpenedNetwork, exit_code, host_options, join_options, signals, wall_
 use crate::{
     api::{NodeCommand, StoreEvent},
     app::{self, Defaults, Effect, Event, Open, State},
-    config::{Config, Mode},
+    config::{self, Config, Mode},
     model::{CloseReason, Closed, limits},
     network::Network,
     store::Profile,
@@ -73,7 +73,12 @@ impl Screen {
         let kept = profile.host();
         let defaults = Defaults {
             alias: config.alias.clone(),
-            listen: config.listen,
+            // Members come back to where the network was; only what was asked for is stronger.
+            listen: kept
+                .as_ref()
+                .and_then(|kept| kept.listen)
+                .filter(|_| config.listen == config::default_listen())
+                .unwrap_or(config.listen),
             network: config
                 .network
                 .clone()

@@ -11,6 +11,7 @@ fn state(name: &str) -> HostState {
     HostState {
         network: Network { id: NetworkId([1; 16]), name: name.into() },
         record: vec![1, 2, 3],
+        listen: None,
         admitted: Vec::new(),
         bans: vec![Ban {
             peer_id: Some(PeerId([2; 32])),

@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::{Theme, paint};
 use crate::{
     app::{
-        State, ToastKind, keymap,
+        State, ToastKind, keymap, layout,
         room::{LinkView, Room, View},
         wrap,
     },
@@ -30,8 +30,9 @@ pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer
         (4, room.join_addr.clone(), Theme::plain()),
         (3, peers, Theme::plain()),
     ];
-    if unread > 0 && room.view != View::Chat {
-        parts.push((1, format!("{unread} unread"), theme.warning()));
+    // Where the conversations are not to be seen.
+    if unread > 0 && (room.view != View::Chat || areas_fold(state, room)) {
+        parts.push((0, format!("{unread} unread"), theme.warning()));
     }
     parts.push((1, link, style));
     let width =
@@ -56,15 +57,19 @@ fn link(room: &Room, now: Timestamp, theme: Theme) -> (String, Style) {
     match (&room.link, room.role) {
         (LinkView::Joined, Role::Host) => ("● open".to_owned(), theme.good()),
         (LinkView::Joined, Role::Member) => ("● joined".to_owned(), theme.good()),
-        (LinkView::Lost { message, retry_at }, _) => {
-            let seconds = retry_at.map(|at| at.since(now).as_secs());
-            let text = match seconds {
-                Some(seconds) if seconds > 0 => format!("◌ {message}, in {seconds} s"),
-                _ => format!("◌ {message}"),
+        // Why it was lost stands in the log.
+        (LinkView::Lost { retry_at, .. }, _) => {
+            let text = match retry_at.map(|at| at.since(now).as_secs()) {
+                Some(seconds) if seconds > 0 => format!("◌ host lost, next try in {seconds} s"),
+                _ => "◌ host lost, connecting".to_owned(),
             };
             (text, theme.warning())
         }
     }
+}
+
+fn areas_fold(state: &State, room: &Room) -> bool {
+    layout::areas(state.size, room).peers.is_empty()
 }
 
 /// A short notice, or the keys that matter here.

@@ -35,12 +35,29 @@ fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: Theme, buffer:
 }
 
 fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let rows = keymap::help(&state.contexts_below_help());
+    let all = keymap::help(&state.contexts_below_help());
+    let width = usize::from(72.min(area.width).saturating_sub(4));
+    let keys = all.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8).min(width / 3);
+    // Both columns break into as many rows as they need.
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for (key, words) in &all {
+        let split = |text: &str, width: usize| -> Vec<String> {
+            wrap::rows(text, width)
+                .into_iter()
+                .filter_map(|range| text.get(range))
+                .map(str::to_owned)
+                .collect()
+        };
+        let (left, right) = (split(key, keys), split(words, width.saturating_sub(keys + 2)));
+        let cell = |column: &[String], at: usize| column.get(at).cloned().unwrap_or_default();
+        let lines = left.len().max(right.len());
+        rows.extend((0..lines).map(|at| (cell(&left, at), cell(&right, at))));
+    }
     let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
-    let inner = boxed(area, 72, height, "Keys here", theme, buffer);
-    let keys = rows.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8);
-    let keys = keys.min(usize::from(inner.width) / 2);
-    let scroll = scroll.min(rows.len().saturating_sub(usize::from(inner.height)));
+    let shown = usize::from(height.saturating_sub(2));
+    let scroll = scroll.min(rows.len().saturating_sub(shown));
+    let title = if scroll + shown < rows.len() { "Keys here, more below ↓" } else { "Keys here" };
+    let inner = boxed(area, 72, height, title, theme, buffer);
     for (at, (key, words)) in rows.iter().skip(scroll).take(usize::from(inner.height)).enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, &wrap::fit(key, keys), Theme::strong());

@@ -186,9 +186,7 @@ impl Pen<'_> {
     fn mark_style(&self, mark: &Mark) -> Style {
         if !mark.failed.is_empty() {
             self.theme.bad()
-        } else if mark.waiting.is_empty() {
-            Theme::dim()
-        } else if mark.queued {
+        } else if mark.queued && !mark.is_settled() {
             self.theme.warning()
         } else {
             Theme::dim()

@@ -6,7 +6,7 @@ use super::{Effect, State, ToastKind, toast};
 use crate::{
     api::{NodeCommand, Target},
     app::{
-        AdminRow, admin_rows,
+        AdminColumn, AdminRow, admin_rows,
         keymap::Action,
         layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
         layout,
@@ -140,6 +140,9 @@ fn submit(state: &mut State) -> Vec<Effect> {
 /// Tab: completes a name; on an empty line goes to the next pane.
 fn next(state: &mut State, forward: bool) {
     let Some(room) = state.room_mut() else { return };
+    if room.view == View::Admin {
+        return next_column(room, forward);
+    }
     if room.view != View::Chat {
         return;
     }
@@ -157,6 +160,20 @@ fn next(state: &mut State, forward: bool) {
     match panes.get((at + step) % panes.len()).copied().flatten() {
         Some(pane) => (room.focus, room.pane) = (Focus::Browse, pane),
         None => compose(room),
+    }
+}
+
+/// Tab in Admin: the first line of the next column that has any.
+fn next_column(room: &mut Room, forward: bool) {
+    let rows = admin_rows(room);
+    let now = rows.get(room.admin_at).map(AdminRow::column);
+    let first_of = |column: AdminColumn| rows.iter().position(|row| row.column() == column);
+    let columns = [AdminColumn::Members, AdminColumn::Attempts, AdminColumn::Banned];
+    let at = columns.iter().position(|column| Some(*column) == now).unwrap_or(0);
+    let step = if forward { 1 } else { columns.len() - 1 };
+    let others = (1..columns.len()).filter_map(|turn| columns.get((at + turn * step) % columns.len()));
+    if let Some(first) = others.copied().find_map(first_of) {
+        room.admin_at = first;
     }
 }
 
