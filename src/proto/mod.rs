@@ -257,7 +257,7 @@ impl Node {
             }
             Input::Store(event) => self.stored(event),
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// What is to be done next; nothing when there is nothing.
@@ -282,7 +282,7 @@ impl Node {
                 return;
             }
             self.timer(now, timer);
-            self.settle(now);
+            self.settle();
         }
     }
 
@@ -382,7 +382,7 @@ impl Node {
     }
 
     /// What follows from any input.
-    fn settle(&mut self, now: Moment) {
+    fn settle(&mut self) {
         if self.leaving && !self.mesh.has_deliverable(&self.core) {
             self.finish(CloseReason::Left.into());
         }
@@ -391,7 +391,6 @@ impl Node {
         {
             self.finish(closed);
         }
-        let _ = now;
     }
 
     fn leave(&mut self, now: Moment) {

@@ -138,8 +138,6 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
         let at_column = draw_value(
             form,
             field,
-            active,
-            theme,
             Rect { x: value_x, y, width: u16::try_from(width).unwrap_or(1), height: 1 },
             buffer,
         );
@@ -165,15 +163,7 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
 }
 
 /// Draws a field's value, scrolled so that the cursor is visible. Gives the cursor's column.
-fn draw_value(
-    form: &Form,
-    field: &Field,
-    active: bool,
-    theme: Theme,
-    area: Rect,
-    buffer: &mut Buffer,
-) -> u16 {
-    let line = if active { theme.frame(true) } else { Theme::dim() };
+fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u16 {
     let text = field.value.text();
     let hidden = field.name == FieldName::Password && !form.revealed;
     let (shown, before) = if hidden {
@@ -204,8 +194,7 @@ fn draw_value(
             at >= skip
         })
         .collect();
-    let end = paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
-    let _ = (end, line);
+    paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
     u16::try_from(before - skip).unwrap_or(0)
 }
 

@@ -1,0 +1,331 @@
+//! A member's way in: from the first word of the host to the signed roster.
+//!
+//! It must never show the password to anybody, or say more to a host whose key is not the pinned one.
+
+use super::{Asking, HostLink, Member, Step};
+use crate::{
+    api::{LinkState, NodeEvent, StoreCommand},
+    model::{
+        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Role, SafeText,
+        StatusError, limits,
+    },
+    proto::{
+        ConnId, Connected, Output,
+        core::{Core, Timer},
+        detector::Detector,
+        mesh::Mesh,
+        roster::{Assembly, Roster, RosterError},
+    },
+    security::{JoinProof, password::join_context},
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal},
+};
+
+impl Member {
+    pub(in crate::proto) fn connected(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        connected: Connected,
+        now: Moment,
+    ) {
+        self.dialling = false;
+        core.opened(conn);
+        let host = connected.secured.peer;
+        if self.pin.is_some_and(|pin| pin != host) {
+            core.close(conn, CloseReason::KeyChanged);
+            let was = self.pin.map(|pin| pin.short()).unwrap_or_default();
+            self.finish(Closed::new(
+                CloseReason::KeyChanged,
+                format!(
+                    "{} shows the key {}, not {} as before: either the host was set up anew or somebody \
+                     pretends to be it; nothing was sent. Ask the host for its key; if it is the new one, forget \
+                     the old one (Delete on the recent network in the launch screen) and join again",
+                    self.target,
+                    host.short(),
+                    was,
+                ),
+            ));
+            return;
+        }
+        self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, connected });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    /// The host could not be reached, or hung up before it was known.
+    pub(in crate::proto) fn join_failed(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+        self.dialling = false;
+        self.retry(core, closed, now);
+    }
+
+    /// Another try, if the failure is one that time may mend.
+    pub(super) fn retry(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+        if let Some(link) = &self.link {
+            // The old link may still recover; a suspect host is asked again.
+            if link.detector.state() == Liveness::Suspect {
+                let wait = self.backoff.next(&mut core.rng);
+                core.timers.set(Timer::Rejoin, now.instant + wait);
+            }
+            return;
+        }
+        let hopeless = matches!(closed.reason, CloseReason::IncompatibleVersion | CloseReason::KeyChanged);
+        if hopeless {
+            return self.finish(closed);
+        }
+        let wait = if self.joined_before {
+            self.backoff.next(&mut core.rng)
+        } else {
+            let busy = matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost);
+            if !busy {
+                return self.finish(closed);
+            }
+            self.busy += 1;
+            if self.busy > limits::BUSY_RETRIES {
+                let message = format!(
+                    "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
+                     more connections now; check the address, or try again in a minute",
+                    self.target
+                );
+                return self.finish(Closed::new(CloseReason::NotPyile, message));
+            }
+            limits::BACKOFF_FIRST
+        };
+        let message = if self.joined_before {
+            format!("{closed}; trying again")
+        } else {
+            "the host is busy; trying again".to_owned()
+        };
+        self.last_failure = Some(closed);
+        core.timers.set(Timer::Rejoin, now.instant + wait);
+        self.tell_link(core, LinkState::Waiting, &message, Some(wait));
+    }
+
+    pub(super) fn finish(&mut self, closed: Closed) {
+        self.verdict.get_or_insert(closed);
+    }
+
+    /// The host's word on this joiner is final.
+    fn refused(&mut self, core: &mut Core, closed: Closed) {
+        core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
+        self.told = true;
+        self.finish(closed);
+    }
+
+    pub(in crate::proto) fn frame(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        frame: Frame,
+        now: Moment,
+    ) {
+        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+            self.host_frame(core, mesh, frame, now);
+        } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
+            self.asking_frame(core, mesh, frame, now);
+        }
+    }
+
+    pub(super) fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame, now: Moment) {
+        let Some(asking) = &mut self.asking else { return };
+        let conn = asking.conn;
+        match (frame, &mut asking.step) {
+            (Frame::BannedStatus(status), step) => {
+                let is_first = matches!(step, Step::Status);
+                self.status(core, status, is_first);
+            }
+            (Frame::Challenge(ByteBuf(ke2)), step @ Step::Challenge(_)) => {
+                if let Step::Challenge(proof) = std::mem::replace(step, Step::Working) {
+                    core.outputs.push_back(Output::Prove(conn, proof, ke2));
+                }
+            }
+            (Frame::Authenticated(header), step @ Step::Decision) => match Assembly::new(*header) {
+                Ok(assembly) => *step = Step::Roster(Box::new(assembly)),
+                Err(error) => self.bad_roster(core, conn, error),
+            },
+            (Frame::RosterPage(page), Step::Roster(assembly)) => {
+                let host = asking.host;
+                match assembly.page(page, &host) {
+                    Ok(None) => {}
+                    Ok(Some(roster)) => {
+                        let header = assembly.header().clone();
+                        self.joined(core, mesh, roster, header, now);
+                    }
+                    Err(error) => self.bad_roster(core, conn, error),
+                }
+            }
+            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
+            _ => {
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.asking = None;
+                let message = format!("{} does not keep to the protocol", self.target);
+                self.finish(Closed::new(CloseReason::NotPyile, message));
+            }
+        }
+    }
+
+    fn bad_roster(&mut self, core: &mut Core, conn: ConnId, error: RosterError) {
+        core.goodbye(conn, CloseReason::ProtocolError, "");
+        self.finish(Closed::new(CloseReason::ProtocolError, format!("from {}: {error}", self.target)));
+    }
+
+    /// The host's first word: banned, known, or please prove the password.
+    fn status(&mut self, core: &mut Core, status: BannedStatus, is_first: bool) {
+        let me = core.me();
+        let Some(asking) = &mut self.asking else { return };
+        let hello = |ke1| {
+            let addrs = asking.connected.listening.clone();
+            Frame::Hello(Hello { alias: core.alias.to_string(), addrs, ke1 })
+        };
+        match status {
+            BannedStatus::Banned { reason } => self.banned(core, &reason),
+            BannedStatus::Known if is_first => {
+                let frame = hello(Vec::new());
+                asking.step = Step::Decision;
+                core.send(asking.conn, &frame);
+                self.tell_link(core, LinkState::Authenticating, "known to the host", None);
+            }
+            BannedStatus::Password { left } if is_first => {
+                asking.left = left;
+                let Some(password) = self.password.clone() else {
+                    return self.password_wanted(core);
+                };
+                let context = join_context(&asking.connected.secured.binding, &asking.host, &me);
+                match JoinProof::start(&mut core.rng, password, context, core.cost) {
+                    Ok((ke1, proof)) => {
+                        let addrs = asking.connected.listening.clone();
+                        let alias = core.alias.to_string();
+                        asking.step = Step::Challenge(Box::new(proof));
+                        core.send(asking.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
+                        self.tell_link(core, LinkState::Authenticating, "proving the password", None);
+                    }
+                    Err(_) => self.finish(CloseReason::Internal.into()),
+                }
+            }
+            _ => self.finish(Closed::new(CloseReason::NotPyile, format!("{} repeats itself", self.target))),
+        }
+    }
+
+    fn password_wanted(&mut self, core: &mut Core) {
+        if self.joined_before {
+            let message = "the host was lost and now asks for the password again; join anew";
+            self.refused(core, Closed::new(CloseReason::HostLost, message));
+        } else {
+            let message = "this host does not know your key yet: the network's password is needed";
+            self.refused(core, Closed::new(CloseReason::WrongPassword, message));
+        }
+    }
+
+    pub(super) fn banned(&mut self, core: &mut Core, reason: &str) {
+        let reason = SafeText::line(reason);
+        let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
+        core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
+        core.event(NodeEvent::error(ErrorKind::Status, &closed));
+        self.told = true;
+        self.finish(closed);
+    }
+
+    /// The answer to the challenge is worked out; none means a wrong password, or a relay.
+    pub(in crate::proto) fn proven(&mut self, core: &mut Core, conn: ConnId, answer: Option<Vec<u8>>) {
+        let Some(asking) = self.asking.as_mut().filter(|asking| asking.conn == conn) else { return };
+        if let Some(ke3) = answer {
+            asking.step = Step::Decision;
+            core.send(conn, &Frame::Proof(ByteBuf(ke3)));
+        } else {
+            let error = AuthenticationError::WrongPassword { left: asking.left.saturating_sub(1) };
+            core.close(conn, CloseReason::WrongPassword);
+            self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
+        }
+    }
+
+    fn refusal(&mut self, core: &mut Core, refusal: &Refusal, now: Moment) {
+        let detail = SafeText::line(&refusal.detail).to_string();
+        let closed = Closed::new(refusal.reason, detail);
+        if let Some(asking) = self.asking.take() {
+            core.timers.cancel(Timer::Admission(asking.conn));
+            core.close(asking.conn, refusal.reason);
+        }
+        match refusal.reason {
+            CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
+                self.retry(core, closed, now);
+            }
+            CloseReason::TimedOut => {
+                let message = "the admission took too long; try again";
+                self.retry(core, Closed::new(CloseReason::TimedOut, message), now);
+            }
+            _ => self.refused(core, closed),
+        }
+    }
+
+    /// Admitted: the roster is here and signed by the host.
+    fn joined(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        roster: Roster,
+        header: Authenticated,
+        now: Moment,
+    ) {
+        let Some(asking) = self.asking.take() else { return };
+        core.timers.cancel(Timer::Admission(asking.conn));
+        if let Some(before) = self.link.take() {
+            core.timers.cancel(Timer::Beat(before.conn));
+            core.close(before.conn, CloseReason::Superseded);
+        }
+        let is_same_network = core.network.as_ref().is_some_and(|before| before.id == header.network.id);
+        if self.joined_before && !is_same_network {
+            let message = "the host came back with another network; join anew";
+            return self.finish(Closed::new(CloseReason::HostLost, message));
+        }
+        let peer_addr = asking.connected.listening.first().copied();
+        let host = asking.host;
+        self.pin = Some(host);
+        // The password has done its work.
+        self.password = None;
+        self.busy = 0;
+        self.lost_at = None;
+        self.backoff.reset();
+        core.timers.cancel(Timer::Rejoin);
+        core.timers.cancel(Timer::HostLost);
+        let is_first = !std::mem::replace(&mut self.joined_before, true);
+        let name = SafeText::line(&header.network.name);
+        core.host_ip = Some(asking.connected.remote.ip());
+        core.network = Some(header.network);
+        core.policy = header.policy;
+        mesh.policy_changed(&header.policy, now.instant);
+        self.link = Some(HostLink {
+            conn: asking.conn,
+            detector: Detector::new(now.instant),
+            assembly: None,
+            asked: false,
+        });
+        core.timers.set(Timer::Beat(asking.conn), now.instant);
+        if is_first && let Some(peer_addr) = peer_addr {
+            core.event(NodeEvent::Listening {
+                role: Role::Member,
+                join_addr: None,
+                peer_addr,
+                peer_id: core.me(),
+                alias: core.alias.clone(),
+                network: name.clone(),
+            });
+        }
+        let changes = core.roster.replace(roster);
+        let at = core.outputs.len();
+        core.tell_changes(&changes, !is_first);
+        core.tell_present();
+        if let Some(host) = core.person(&host) {
+            let event = NodeEvent::Authenticated { host, network: name.clone() };
+            core.outputs.insert(at, Output::Event(event));
+        }
+        mesh.roster_changed(core, &changes, now);
+        core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
+        let known = KnownHost {
+            target: self.target.clone(),
+            peer_id: host,
+            network: name.to_string(),
+            alias: core.alias.clone(),
+            joined: now.wall,
+        };
+        core.outputs.push_back(Output::Store(StoreCommand::RememberHost(Box::new(known))));
+    }
+}
