@@ -13,7 +13,7 @@ use tokio::{
     time::{self, sleep_until},
 };
 
-use super::{OpenedNetwork, exit_code, host_options, join_options, signals, wall_clock};
+use super::{OpenedNetwork, exit_code, host_options, join_options, open_profile, signals, wall_clock};
 use crate::{
     api::{NodeCommand, StoreEvent},
     app::{self, Defaults, Effect, Event, Open, State},
@@ -31,9 +31,9 @@ pub(super) async fn run(config: Config) -> color_eyre::Result<u8> {
         let message = "the screen needs a terminal; for a program use --json";
         return Ok(super::usage(false, message));
     }
-    let profile = match Profile::open(&config.profile_dir) {
+    let profile = match open_profile(&config) {
         Ok(profile) => profile,
-        Err(error) => return Ok(super::usage(false, &error.to_string())),
+        Err(message) => return Ok(super::usage(false, &message)),
     };
     terminal::restore_on_panic();
     let mut stop = signals::stop().wrap_err("cannot watch for signals")?;
