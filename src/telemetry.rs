@@ -11,7 +11,6 @@ pub fn start(file: Option<&Path>, level: LevelFilter, has_screen: bool) -> io::R
     let Some(path) = file else {
         if !has_screen {
             // Standard output belongs to the events.
-            let level = level.min(LevelFilter::WARN);
             let _ = fmt().with_max_level(level).with_ansi(false).with_writer(io::stderr).try_init();
         }
         return Ok(None);

@@ -54,7 +54,7 @@ fn three_peers_talk_to_everyone_and_to_one() {
     let down = ann.event("peer_down");
     assert_eq!((alias_of(&down["peer"]), &down["reason"]), ("bob", &json!("left")));
     assert_eq!(host.leave(), 0);
-    ann.wait_for("host gone", |event| event["event"] == "peer_down" && event["reason"] == "host_left");
+    ann.wait_for("host gone", |event| event["event"] == "peer_down" && event["reason"] == "left");
     assert_eq!(ann.leave(), 0);
 }
 

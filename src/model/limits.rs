@@ -53,6 +53,10 @@ pub const HANDSHAKE_BURST: u32 = 20;
 pub const HANDSHAKE_RATE: u32 = 1;
 /// Handshakes of one address that may wait for their turn.
 pub const HANDSHAKES_WAITING: usize = 1024;
+/// How often a handshake that waits for its address's turn is looked at.
+pub const GATE_POLL: Duration = Duration::from_millis(100);
+/// One summarised line in the log for a flood of strangers in this time.
+pub const FLOOD_REPORT: Duration = Duration::from_secs(60);
 /// Addresses whose handshakes are remembered; the least used are forgotten first.
 pub const ADDRESSES: usize = 4096;
 /// Time for the TLS handshake.
@@ -165,5 +169,7 @@ pub const RTT_SAMPLES: usize = 32;
 pub const TOAST_TIME: Duration = Duration::from_secs(6);
 /// Time between two drawings while messages pour in; a key draws at once.
 pub const FRAME_TIME: Duration = Duration::from_millis(33);
+/// The least time between two drawings for the clock's sake alone.
+pub const TICK_LEAST: Duration = Duration::from_millis(50);
 /// A line of `--json` input: a text of [`TEXT_BYTES`] with every byte escaped, and the rest of the command.
 pub const JSON_LINE_BYTES: usize = 8 * TEXT_BYTES;

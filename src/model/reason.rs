@@ -90,6 +90,18 @@ reasons! {
     Usage = 27 "usage" "wrong usage",
 }
 
+impl CloseReason {
+    /// Why a peer is gone, in the five words that `peer_down` has for it.
+    #[must_use]
+    pub fn departure(self) -> Self {
+        match self {
+            Self::Left | Self::HostLeft => Self::Left,
+            Self::HeartbeatTimeout | Self::Kicked | Self::Banned => self,
+            _ => Self::ConnectionLost,
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
@@ -154,5 +166,13 @@ mod tests {
             assert_eq!(CloseReason::from_number(*reason as u8), Some(*reason));
         }
         assert_eq!(CloseReason::from_number(0), None);
+    }
+
+    #[test]
+    fn a_departure_has_one_of_the_five_words_of_the_contract() {
+        let words: std::collections::BTreeSet<&str> =
+            CloseReason::ALL.iter().map(|reason| reason.departure().code()).collect();
+        let contract = ["banned", "connection_lost", "heartbeat_timeout", "kicked", "left"];
+        assert_eq!(words.into_iter().collect::<Vec<_>>(), contract);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rand_core::OsRng;
@@ -490,7 +490,7 @@ impl Actor {
 
     /// One line a minute for a flood, however large.
     fn report_dropped(&mut self) {
-        if self.reported.elapsed() > Duration::from_secs(60) {
+        if self.reported.elapsed() > limits::FLOOD_REPORT {
             self.reported = Instant::now();
             match self.node.take_dropped() {
                 0 => {}

@@ -1,11 +1,6 @@
 //! The seam under all sockets: TCP here, a simulated network in tests.
 
-use std::{
-    future::Future,
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::Pin,
-};
+use std::{future::Future, io, net::SocketAddr, pin::Pin};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -94,13 +89,4 @@ fn connection(stream: TcpStream) -> io::Result<Connection> {
 /// An IPv4 peer on a dual-stack listener has an IPv4 address.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
-}
-
-/// The address that listens on every interface of the same family as `addr`.
-#[must_use]
-pub fn unspecified_like(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, addr.port()).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, addr.port()).into(),
-    }
 }

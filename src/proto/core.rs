@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     api::{NodeEvent, PeerName},
-    model::{Alias, CloseReason, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry, limits},
+    model::{
+        Alias, CloseReason, ErrorKind, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry,
+        limits,
+    },
     security::{Identity, PasswordCost},
     wire::{Frame, Refusal},
 };
@@ -175,7 +178,7 @@ impl Core {
     fn proceed(&mut self, released: Vec<ConnId>, now: Moment) {
         self.outputs.extend(released.into_iter().map(Output::Proceed));
         if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {
-            self.timers.set(Timer::Gate, now.instant + Duration::from_millis(100));
+            self.timers.set(Timer::Gate, now.instant + limits::GATE_POLL);
         }
     }
 
@@ -231,7 +234,7 @@ impl Core {
                 && was_told
                 && entry.peer_id != me
             {
-                self.event(NodeEvent::PeerDown { peer, reason: *reason });
+                self.event(NodeEvent::PeerDown { peer, reason: reason.departure() });
             }
         }
         for entry in &changes.updated {
@@ -254,12 +257,20 @@ impl Core {
         self.emit_roster();
     }
 
+    /// A member sent what cannot be understood, and its link is closed. Strangers are not worth an event.
+    pub(super) fn blame(&mut self, peer: &PeerId, what: &str) {
+        if let (true, Some(peer)) = (self.is_member(peer), self.person(peer)) {
+            let message = format!("{} sent {what}; its link is closed", peer.alias);
+            self.event(NodeEvent::error(ErrorKind::Recv, &message));
+        }
+    }
+
     /// A peer is gone although the roster still has it.
     pub(super) fn tell_gone(&mut self, peer: &PeerId, reason: CloseReason) {
         if self.told.remove(peer)
             && let Some(peer) = self.person(peer)
         {
-            self.event(NodeEvent::PeerDown { peer, reason });
+            self.event(NodeEvent::PeerDown { peer, reason: reason.departure() });
         }
     }
 

@@ -358,6 +358,7 @@ impl Host {
                 self.remove(core, mesh, peer, CloseReason::Left, now);
             }
             _ => {
+                core.blame(&peer, "a frame that has no place there");
                 core.goodbye(conn, CloseReason::ProtocolError, "");
                 self.remove(core, mesh, peer, CloseReason::ProtocolError, now);
             }
@@ -386,6 +387,11 @@ impl Host {
         } else {
             self.distribute_soon(core, mesh, now);
         }
+    }
+
+    /// The member that a link belongs to.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<PeerId> {
+        self.by_conn.get(&conn).copied()
     }
 
     pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {

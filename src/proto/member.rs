@@ -163,12 +163,18 @@ impl Member {
                         Self::roster_changed(core, mesh, &changes, now);
                         core.send(conn, &Frame::RosterApplied(core.roster.version()));
                     }
-                    Err(_) => self.lost(core, &CloseReason::ProtocolError.into(), now),
+                    Err(error) => {
+                        core.blame(&host, &format!("a roster that cannot be taken on ({error})"));
+                        self.lost(core, &CloseReason::ProtocolError.into(), now);
+                    }
                 }
             }
             Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
             Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
-            _ => self.lost(core, &CloseReason::ProtocolError.into(), now),
+            _ => {
+                core.blame(&host, "a frame that has no place there");
+                self.lost(core, &CloseReason::ProtocolError.into(), now);
+            }
         }
     }
 
@@ -214,6 +220,11 @@ impl Member {
             }
             reason => self.lost(core, &reason.into(), now),
         }
+    }
+
+    /// The host, when this is the link to it.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<PeerId> {
+        self.pin.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
     }
 
     /// The link to the host is gone. Comes back by itself for as long as it may.

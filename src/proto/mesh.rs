@@ -476,7 +476,15 @@ impl Mesh {
         }
     }
 
+    /// Whom a link belongs to.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<PeerId> {
+        self.links.get(&conn).map(|link| link.peer)
+    }
+
     fn drop_link(&mut self, core: &mut Core, conn: ConnId, reason: CloseReason, now: Moment) {
+        if let (CloseReason::ProtocolError, Some(peer)) = (reason, self.peer_of(conn)) {
+            core.blame(&peer, "a frame that has no place there");
+        }
         core.goodbye(conn, reason, "");
         self.closed(core, conn, now);
     }

@@ -343,6 +343,15 @@ impl Node {
 
     fn closed(&mut self, now: Moment, conn: ConnId, closed: &Closed) {
         self.core.gone(conn, now);
+        if closed.reason == CloseReason::ProtocolError {
+            let peer = self.mesh.peer_of(conn).or_else(|| match &self.role {
+                RoleState::Host(host) => host.peer_of(conn),
+                RoleState::Member(member) => member.peer_of(conn),
+            });
+            if let Some(peer) = peer {
+                self.core.blame(&peer, &closed.detail);
+            }
+        }
         if self.mesh.has(conn) {
             self.mesh.closed(&mut self.core, conn, now);
             return;

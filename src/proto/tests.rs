@@ -792,6 +792,7 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     sim.queue.push_back(Delivery::Frame(bob_end, forged(host)));
     sim.run();
     assert_eq!(sim.heard(bob), ["ann: hi"]);
+    assert!(sim.errors(bob)[0].contains("ann sent a frame that has no place there"));
     assert!(!sim.links.contains_key(&bob_end), "the link is cut");
     sim.say(ann, "bob", "again");
     assert_eq!(sim.heard(bob), ["ann: hi", "ann: again"], "a new one works");

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     io::{self, IsTerminal as _},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use color_eyre::eyre::WrapErr as _;
@@ -120,8 +120,7 @@ impl Screen {
                 self.draw()?;
                 continue;
             }
-            let tick =
-                app::next_tick(&self.state).map(|wait| Instant::now() + wait.max(Duration::from_millis(50)));
+            let tick = app::next_tick(&self.state).map(|wait| Instant::now() + wait.max(limits::TICK_LEAST));
             let wake = [due, tick].into_iter().flatten().min();
             let timer = async {
                 match wake {
