@@ -12,9 +12,14 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub mod history;
+
+pub use history::{HistoryCommand, HistoryEvent, Hit, Outcome, Part};
+
 use crate::model::{
-    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HostState, KnownHost, Liveness, MessageId,
-    Password, Peer, PeerId, Recipient, Role, SafeText, Summary, Timestamp,
+    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
+    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Place, Recipient, Role, SafeText, Span,
+    StoredMessage, Summary, Timestamp,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -170,6 +175,9 @@ pub enum NodeEvent {
         alias: Alias,
         /// The network's name.
         network: SafeText,
+        /// The network's identity, by which its history is kept.
+        #[serde(serialize_with = "display")]
+        network_id: NetworkId,
     },
     /// Member: the way into the network changed.
     Link {
@@ -180,6 +188,9 @@ pub enum NodeEvent {
         /// When admission is asked for again.
         #[serde(skip_serializing_if = "Option::is_none", rename = "retry_in_ms", serialize_with = "millis")]
         retry_in: Option<Duration>,
+        /// The host is away: until when the members go on under its last roster.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alone_until: Option<Timestamp>,
     },
     /// Member: admitted.
     Authenticated {
@@ -225,6 +236,25 @@ pub enum NodeEvent {
         /// Messages of this author to this recipient that were not received just before this one.
         #[serde(skip_serializing_if = "is_zero")]
         missed: u64,
+        /// It was missed, and handed on later.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
+        /// When it came or went; for a late one about when it would have come.
+        #[serde(skip)]
+        came_at: Timestamp,
+        /// Where it stands in its conversation.
+        #[serde(skip)]
+        place: Place,
+    },
+    /// Messages that were missing just before a message have come meanwhile.
+    Gap {
+        /// The message after them.
+        #[serde(serialize_with = "display")]
+        before: MessageId,
+        /// Who wrote them.
+        from: Arc<Peer>,
+        /// How many are still missing; 0 when the gap is closed.
+        missing: u64,
     },
     /// What became of an own message, for one recipient.
     Delivery {
@@ -303,6 +333,19 @@ pub enum NodeEvent {
     },
     /// The password was changed.
     PasswordChanged,
+    /// Where the history of this network is kept; told at the beginning and when it changes.
+    History {
+        /// Where.
+        state: HistoryState,
+        /// Cause and remedy; empty when all is as configured.
+        message: SafeText,
+    },
+    /// This machine slept, or this program was stopped.
+    Suspended {
+        /// For how long.
+        #[serde(rename = "for_ms", serialize_with = "whole_millis")]
+        time: Duration,
+    },
     /// Something went wrong; the session goes on unless `left` follows.
     Error {
         /// What kind of thing.
@@ -361,6 +404,22 @@ pub enum StoreCommand {
     },
     /// Answers with [`StoreEvent::Recents`].
     Recents,
+    /// Keeps a message. Answered by [`HistoryEvent::Kept`].
+    Keep {
+        /// Counts upward; comes back in the answer.
+        token: u64,
+        /// In which network.
+        network: NetworkId,
+        /// The message.
+        message: Box<StoredMessage>,
+        /// What is here of its numbering now.
+        spans: Vec<Span>,
+    },
+    /// Notes what became of own messages. Not answered: should it be lost, they are delivered again, and dropped
+    /// there as duplicates.
+    Settle(Box<Outcome>),
+    /// Asks something of the history.
+    History(HistoryCommand),
 }
 
 /// What the store did.
@@ -377,6 +436,8 @@ pub enum StoreEvent {
     },
     /// The recent networks changed, latest first.
     Recents(Vec<KnownHost>),
+    /// What the history did.
+    History(HistoryEvent),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -386,6 +447,10 @@ fn is_zero(number: &u64) -> bool {
 
 fn display<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn whole_millis<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    u64::try_from(value.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
 }
 
 #[allow(clippy::ref_option, reason = "serde's signature")]

@@ -66,7 +66,8 @@ pub enum Command {
     Demo,
 }
 
-/// Options of every command. All but `--config` and `--json` can stand in the configuration file, with _ for -.
+/// Options of every command. All but `--config` and `--json` can stand in the configuration file, with _ for -; `--no-history` is
+/// `history = "off"` there.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// Your name in the network: 1 to 32 visible characters [default: your login name; env: PYILE_ALIAS].
@@ -92,10 +93,28 @@ pub struct Options {
     /// PYILE_RATE].
     #[arg(long, global = true, value_name = "N")]
     pub rate: Option<String>,
-    /// Member: seconds of trying to come back to a lost host, 0 = do not try [default: 600; env:
+    /// Member: seconds of trying to come back to a lost host, 0 = do not try [default: 86400; env:
     /// PYILE_REJOIN_FOR].
     #[arg(long, global = true, value_name = "SECONDS")]
     pub rejoin_for: Option<String>,
+    /// Host: seconds for which members go on among themselves while the host is away, 0 = not at all [default: 600;
+    /// env: PYILE_GRACE].
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub grace: Option<String>,
+    /// Host: how many seconds before it was admitted a member may read, 0 = nothing [default: 0; env:
+    /// PYILE_READ_BACK].
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub read_back: Option<String>,
+    /// Keep what is said in memory only: it is gone when the program ends [env: PYILE_HISTORY=off].
+    #[arg(long, global = true)]
+    pub no_history: bool,
+    /// Delete messages that are older than N days, 0 = keep them [default: 0; env: PYILE_HISTORY_DAYS].
+    #[arg(long, global = true, value_name = "N")]
+    pub history_days: Option<String>,
+    /// Delete the oldest messages when the history takes more than N MiB, 0 = keep them [default: 0; env:
+    /// PYILE_HISTORY_MIB].
+    #[arg(long, global = true, value_name = "N")]
+    pub history_mib: Option<String>,
     /// Use another profile: its own key, bans and recent networks [default: default; env: PYILE_PROFILE].
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,

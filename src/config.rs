@@ -58,6 +58,16 @@ pub struct Config {
     pub rate: u32,
     /// How long to try to come back to a lost host; zero = not at all.
     pub rejoin_for: Duration,
+    /// Host: seconds for which members go on while it is away; 0 = not at all.
+    pub grace: u32,
+    /// Host: seconds before its admission from which a member may read; 0 = nothing.
+    pub read_back: u32,
+    /// The history is kept on disk.
+    pub history: bool,
+    /// How long messages are kept; zero = for good.
+    pub history_time: Duration,
+    /// Bytes that the history may take; 0 = as many as there are.
+    pub history_bytes: u64,
     /// The profile's directory.
     pub profile_dir: PathBuf,
     /// The profile's name.
@@ -108,10 +118,14 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 18] = [
     "alias",
     "attempts",
     "data_dir",
+    "grace",
+    "history",
+    "history_days",
+    "history_mib",
     "listen",
     "log_file",
     "log_level",
@@ -121,6 +135,7 @@ const KEYS: [&str; 13] = [
     "peer_listen",
     "profile",
     "rate",
+    "read_back",
     "rejoin_for",
 ];
 
@@ -294,6 +309,17 @@ fn resolve(
         rejoin_for: sources
             .number("rejoin_for", options.rejoin_for.as_deref(), 0, 604_800)?
             .map_or(limits::REJOIN_FOR, Duration::from_secs),
+        grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
+        read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),
+        history: sources
+            .get("history", options.no_history.then_some("off"), "on or off is allowed", on_or_off)?
+            .unwrap_or(true),
+        history_time: sources
+            .number("history_days", options.history_days.as_deref(), 0, 36_500)?
+            .map_or(Duration::ZERO, |days: u64| Duration::from_secs(days * 24 * 3600)),
+        history_bytes: sources
+            .number("history_mib", options.history_mib.as_deref(), 0, 1 << 20)?
+            .map_or(0, |size: u64| size << 20),
         profile_dir: data_dir.join(&profile),
         profile,
         log_file: path("log_file", &options.log_file),
@@ -366,6 +392,14 @@ fn login_name() -> Option<String> {
 #[cfg(not(unix))]
 fn login_name() -> Option<String> {
     None
+}
+
+fn on_or_off(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// An address with or without a port.

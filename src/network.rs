@@ -145,14 +145,19 @@ impl Network {
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
         let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
         let id = kept.as_ref().map_or_else(new_network_id, |kept| kept.network.id);
-        let (admitted, bans) = kept.map(|kept| (kept.admitted, kept.bans)).unwrap_or_default();
+        let network = Identified { id, name };
+        let recalled = net::recall(&profile, &network).await;
+        let (admitted, bans, kept_attempts) =
+            kept.map(|kept| (kept.admitted, kept.bans, kept.attempts)).unwrap_or_default();
         let role = RoleConfig::Host(Box::new(HostConfig {
-            network: Identified { id, name },
+            network,
             policy: options.policy,
             record,
             attempts: options.attempts,
             members: options.members,
             bans,
+            kept_attempts,
+            recalled,
             admitted,
             join_addr,
             peer_addrs: net::announced(local_addr(&*peer)?),

@@ -414,6 +414,9 @@ proptest! {
             sent_at: NOW,
             own: false,
             missed: 3,
+                late: false,
+                came_at: NOW,
+                place: 1,
         };
         node(&mut state, NOW, event);
         node(&mut state, NOW, NodeEvent::error(pyile::model::ErrorKind::Recv, &raw));

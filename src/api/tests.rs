@@ -33,9 +33,11 @@ fn events_have_their_fields() {
                 peer_id: PeerId([0; 32]),
                 alias: Alias::new("ann").unwrap(),
                 network: SafeText::line("lab"),
+                network_id: NetworkId([1; 16]),
             },
             json!({"event": "listening", "role": "host", "join_addr": "0.0.0.0:4702",
-                   "peer_addr": "10.0.0.1:50000", "peer_id": ZERO, "alias": "ann", "network": "lab"}),
+                   "peer_addr": "10.0.0.1:50000", "peer_id": ZERO, "alias": "ann", "network": "lab",
+                   "network_id": "01010101010101010101010101010101"}),
         ),
         (
             NodeEvent::Authenticated { host: peer(), network: SafeText::line("lab") },
@@ -59,9 +61,24 @@ fn events_have_their_fields() {
                 sent_at: Timestamp(0),
                 own: false,
                 missed: 0,
+                late: false,
+                came_at: Timestamp(9),
+                place: 9,
             },
             json!({"event": "message", "id": id_text, "from": peer_json(), "to": "everyone", "text": "hi",
                    "sent_at": "1970-01-01T00:00:00.000000Z", "own": false}),
+        ),
+        (
+            NodeEvent::Gap { before: id, from: peer(), missing: 2 },
+            json!({"event": "gap", "before": id_text, "from": peer_json(), "missing": 2}),
+        ),
+        (
+            NodeEvent::History { state: HistoryState::Unsaved, message: SafeText::line("full") },
+            json!({"event": "history", "state": "unsaved", "message": "full"}),
+        ),
+        (
+            NodeEvent::Suspended { time: Duration::from_secs(240) },
+            json!({"event": "suspended", "for_ms": 240_000}),
         ),
         (
             NodeEvent::Delivery {

@@ -312,7 +312,9 @@ impl Room {
                 self.announce(now, Grade::Info, &format!("joined; the host is {}", host.alias));
                 self.link = LinkView::Joined;
             }
-            NodeEvent::Link { state, message, retry_in } => self.link_changed(now, state, &message, retry_in),
+            NodeEvent::Link { state, message, retry_in, .. } => {
+                self.link_changed(now, state, &message, retry_in)
+            }
             NodeEvent::PeerUp { peer } => {
                 let text = format!("{} joined", peer.alias);
                 self.announce(now, Grade::Info, &text);
@@ -327,7 +329,7 @@ impl Room {
                 let text = format!("{} is gone: {}", peer.alias, reason.words());
                 self.announce(now, Grade::Warning, &text);
             }
-            NodeEvent::Message { id, from, to, text, sent_at: _, own, missed } => {
+            NodeEvent::Message { id, from, to, text, own, missed, .. } => {
                 followed.called = self.message(now, id, from, to, text, own, missed);
             }
             NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
@@ -377,6 +379,7 @@ impl Room {
                 followed.notable = true;
             }
             NodeEvent::Listening { .. } | NodeEvent::Left { .. } => {}
+            NodeEvent::Gap { .. } | NodeEvent::History { .. } | NodeEvent::Suspended { .. } => {}
         }
         followed
     }

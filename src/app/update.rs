@@ -105,7 +105,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
 /// While a network is being opened from the launch screen.
 fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     match event {
-        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network } => {
+        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, .. } => {
             let target = state.form_mut().map(|form| {
                 let target = form.fields.iter().find(|field| field.name == FieldName::Target);
                 target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()

@@ -17,7 +17,7 @@ fn defaults() {
     assert_eq!(config.alias.as_str(), "ann");
     assert_eq!(config.listen.to_string(), "0.0.0.0:4702");
     assert_eq!((config.attempts, config.members), (3, 250));
-    assert_eq!(config.rejoin_for.as_secs(), 600);
+    assert_eq!(config.rejoin_for.as_secs(), 86_400);
     assert_eq!(config.profile_dir, Path::new("/data/default"));
     assert!(config.password.is_none() && config.color && !config.json);
 }

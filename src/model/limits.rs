@@ -98,8 +98,12 @@ pub const BEATS_OUTSTANDING: usize = 8;
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest such wait.
 pub const BACKOFF_LAST: Duration = Duration::from_millis(6400);
-/// How long a member tries to come back by default.
-pub const REJOIN_FOR: Duration = Duration::from_secs(600);
+/// How long a member tries to come back by default: a host may be away overnight.
+pub const REJOIN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Time by which a wake-up is late that means that this machine slept.
+pub const SUSPENDED: Duration = Duration::from_secs(5);
+/// Seconds for which members go on while the host is away, by default.
+pub const GRACE: u32 = 600;
 /// How often a first join that was dropped for load is tried again.
 pub const BUSY_RETRIES: u32 = 20;
 
@@ -129,6 +133,20 @@ pub const RATE_BURST: u32 = 1000;
 pub const RATE_BYTES: u32 = 1024 * 1024;
 /// Holes in an author's numbering that are remembered, so that a late message still finds its place.
 pub const GAPS: usize = 64;
+/// Numberings of one author that are remembered: one for each time that it lost count.
+pub const EPOCHS: usize = 64;
+/// Places that are left free for messages that are missing.
+pub const GAP_ROOM: u64 = 1_000_000;
+/// Peers that somebody who was away asks what it missed.
+pub const CATCH_UP_PEERS: usize = 3;
+/// How much further back it asks than it remembers: clocks differ.
+pub const CATCH_UP_SLACK: Duration = Duration::from_secs(600);
+/// Authors and numberings that one answer to it names.
+pub const HELD: usize = 1000;
+/// Questions of one peer that may wait for their answer.
+pub const QUESTIONS: usize = 4;
+/// Time that a question waits for its answer before somebody else is asked.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").
 pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
 /// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.
@@ -148,8 +166,30 @@ pub const EVENTS_WAITING: usize = 4096;
 pub const CONNECTIONS_WAITING: usize = 64;
 /// Time that a closed link waits for the other end to close too, so that its last words arrive.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// Commands that the store may have waiting.
-pub const STORE_COMMANDS: usize = 1024;
+/// Bundles of commands that the store may have waiting; what comes meanwhile is bundled.
+pub const STORE_COMMANDS: usize = 64;
+/// Answers of the store that may wait for whoever asked.
+pub const STORE_EVENTS: usize = 1024;
+/// Own messages that may wait to be kept before the next is taken.
+pub const UNKEPT: usize = 1024;
+/// How often what could not be written is tried again.
+pub const DISK_RETRY: Duration = Duration::from_secs(2);
+/// Messages that are held for a disk that takes nothing; beyond them the oldest are not kept.
+pub const UNSAVED_MESSAGES: usize = 100_000;
+/// Bytes of the memory that a history without a disk may take; the oldest messages go first.
+pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
+/// How often old messages are looked for, when they are not to be kept for good.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
+/// Messages of one page of a conversation.
+pub const PAGE: usize = 200;
+/// Places that a search shows.
+pub const SEARCH_HITS: usize = 200;
+/// Characters around a match that a search shows.
+pub const EXCERPT: usize = 60;
+/// Bytes of text that are handed on at once: leaves room for the rest of a frame.
+pub const RANGE_BYTES: usize = 32 * 1024;
+/// Messages that are handed on at once.
+pub const RANGE_MESSAGES: usize = 200;
 /// Time for goodbyes and what is in flight when a session ends.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 

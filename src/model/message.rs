@@ -82,6 +82,18 @@ pub enum DeliveryStatus {
     Failed,
 }
 
+impl DeliveryStatus {
+    /// The status with this number, as it is kept.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Queued,
+            1 => Self::Delivered,
+            _ => Self::Failed,
+        }
+    }
+}
+
 /// How many of a message's recipients have it. Its text form is `3/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {

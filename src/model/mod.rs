@@ -5,6 +5,7 @@
 
 pub mod ban;
 pub mod error;
+pub mod history;
 pub mod limits;
 pub mod liveness;
 pub mod message;
@@ -17,9 +18,10 @@ pub mod time;
 
 pub use ban::{Attempt, Ban};
 pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
+pub use history::{Delivery, Held, HistoryState, Page, Place, Recalled, Span, StoredMessage, Stream};
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Summary};
-pub use network::{Admitted, HostState, KnownHost, Network, NetworkId, Policy};
+pub use network::{Admitted, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
 pub use peer::{Alias, AliasError, Peer, PeerId, Role, RosterEntry, Wire};
 pub use reason::{CloseReason, Closed};
 pub use secret::Password;

@@ -1,6 +1,9 @@
 //! The network itself and what a profile keeps of it on disk.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +18,15 @@ use super::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkId(pub [u8; 16]);
 
+impl fmt::Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
 impl fmt::Debug for NetworkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", data_encoding::HEXLOWER.encode(&self.0))
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -39,11 +48,21 @@ pub struct Policy {
     pub burst: u32,
     /// Bytes of text a second that each member takes from each other; 0 = no limit.
     pub rate_bytes: u32,
+    /// Seconds for which members go on under the last roster while the host is away; 0 = not at all.
+    pub grace: u32,
+    /// How many seconds before its admission a member may read; 0 = nothing.
+    pub read_back: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { rate: limits::RATE, burst: limits::RATE_BURST, rate_bytes: limits::RATE_BYTES }
+        Self {
+            rate: limits::RATE,
+            burst: limits::RATE_BURST,
+            rate_bytes: limits::RATE_BYTES,
+            grace: limits::GRACE,
+            read_back: 0,
+        }
     }
 }
 
@@ -73,6 +92,20 @@ pub struct HostState {
     pub admitted: Vec<Admitted>,
     /// Whom the host refuses.
     pub bans: Vec<Ban>,
+    /// Wrong passwords that are not forgotten yet.
+    #[serde(default)]
+    pub attempts: Vec<KeptAttempts>,
+}
+
+/// Wrong passwords of one address, as they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAttempts {
+    /// Which address.
+    pub addr: IpAddr,
+    /// How many.
+    pub wrong: u32,
+    /// When the last one came.
+    pub last: Timestamp,
 }
 
 impl fmt::Debug for HostState {

@@ -8,7 +8,7 @@ use data_encoding::{BASE32_NOPAD, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{limits, text};
+use super::{limits, text, time::Timestamp};
 
 /// A peer's Ed25519 public key. Its text form is 52 base32 letters in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +136,12 @@ impl Alias {
         if alias.looks_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
     }
 
+    /// What stands for a label that nobody knows any more.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("unknown".to_owned())
+    }
+
     /// The alias.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -223,6 +229,8 @@ pub struct RosterEntry {
     /// Where its peer listener may be reached, best first; at most [`limits::CANDIDATES`]. The host may list an
     /// unspecified address: members then use the address at which they reached it.
     pub addrs: Vec<SocketAddr>,
+    /// When it was first admitted: what came before is not for it, unless the host's policy says so.
+    pub since: Timestamp,
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ macro_rules! reasons {
                 match self { $(Self::$name => $words,)* }
             }
 
-            fn from_number(number: u8) -> Option<Self> {
+            /// The reason with this number, if there is one.
+            #[must_use]
+            pub fn from_number(number: u8) -> Option<Self> {
                 match number { $($code => Some(Self::$name),)* _ => None }
             }
         }

@@ -19,14 +19,15 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
+    clock::Wait,
     dialer,
     listener::{self, PeerListen},
     session::{self, Outbound},
     transport::{Connection, Listener, Transport},
 };
 use crate::{
-    api::{NodeCommand, NodeEvent, StoreEvent},
-    model::{CloseReason, Closed, Moment, PeerId, Timestamp, limits},
+    api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{CloseReason, Closed, Moment, Network, PeerId, Recalled, Timestamp, limits},
     proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output, RoleConfig},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -81,7 +82,7 @@ pub fn spawn(
     let (events, events_rx) = mpsc::channel(limits::EVENTS_WAITING);
     let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
     let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
-    let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
+    let (stored_tx, stored) = mpsc::channel(limits::STORE_EVENTS);
     let target = match &config.role {
         RoleConfig::Member(member) => member.target.clone(),
         RoleConfig::Host(_) => String::new(),
@@ -113,6 +114,7 @@ pub fn spawn(
         commands,
         stored_tx,
         stored,
+        to_store: Vec::new(),
         events,
         abandoned: false,
         finished: None,
@@ -177,6 +179,8 @@ struct Actor {
     commands: mpsc::Receiver<NodeCommand>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
+    /// What the store is to be given, as one bundle. The windows of the links bound it.
+    to_store: Vec<StoreCommand>,
     events: mpsc::Sender<NodeEvent>,
     /// The front end is gone.
     abandoned: bool,
@@ -201,7 +205,11 @@ impl Actor {
     async fn run(mut self) -> Closed {
         self.perform().await;
         while self.finished.is_none() {
+            let wait = Wait::until(self.node.poll_timeout());
             let woken = self.wake().await;
+            if let Some(time) = wait.overslept() {
+                self.node.handle(now(), Input::Suspended(time));
+            }
             // What peers have said comes before what their silence means.
             self.take_in(woken).await;
             if self.node.poll_timeout().is_some_and(|at| at <= Instant::now()) {
@@ -446,7 +454,7 @@ impl Actor {
                         }
                     });
                 }
-                Output::Store(command) => self.profile.command(command, &self.stored_tx),
+                Output::Store(command) => self.to_store.push(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
                     // A front end that is gone has closed the commands too, and the node leaves.
@@ -454,6 +462,16 @@ impl Actor {
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
+        }
+        self.bundle();
+    }
+
+    /// Hands the store what has gathered. One that cannot take it now answers something soon, and wakes this actor.
+    fn bundle(&mut self) {
+        if !self.to_store.is_empty()
+            && let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx)
+        {
+            self.to_store = commands;
         }
     }
 
@@ -509,7 +527,37 @@ impl Actor {
         let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
         self.sessions.abort_all();
         while self.listeners.join_next().await.is_some() {}
+        self.flush_store().await;
     }
+
+    /// Hands the store the last of what is to be kept, and waits until it has dealt with it.
+    async fn flush_store(&mut self) {
+        self.to_store.push(StoreCommand::Recents);
+        let flushed = async {
+            loop {
+                self.bundle();
+                match self.stored.recv().await {
+                    Some(StoreEvent::Recents(_)) if self.to_store.is_empty() => return,
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = time::timeout(limits::LEAVE_TIMEOUT, flushed).await;
+    }
+}
+
+/// What the history knows of a network that is about to be hosted.
+pub(crate) async fn recall(profile: &Profile, network: &Network) -> Recalled {
+    let (reply, mut answers) = mpsc::channel(limits::STORE_EVENTS);
+    profile.command(StoreCommand::History(HistoryCommand::Recall(network.clone())), &reply);
+    drop(reply);
+    while let Some(answer) = answers.recv().await {
+        if let StoreEvent::History(HistoryEvent::Recalled(recalled)) = answer {
+            return *recalled;
+        }
+    }
+    Recalled::nothing()
 }
 
 fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {

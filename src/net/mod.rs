@@ -5,12 +5,13 @@
 //! what goes down is tried and never waited for, so that no slow peer delays another and nothing can wedge.
 
 mod actor;
+mod clock;
 mod dialer;
 mod listener;
 mod session;
 pub mod transport;
 
-pub(crate) use self::actor::{now, seed};
+pub(crate) use self::actor::{now, recall, seed};
 pub use self::{
     actor::{NodeHandle, Opened, spawn},
     listener::{PeerListen, announced, bind_join, bind_peer},

@@ -12,7 +12,8 @@ use std::{
 use super::ConnId;
 use crate::{
     model::{
-        Admitted, Alias, Attempt, AuthenticationError, Ban, PeerId, Timestamp, ban::address_block, limits,
+        Admitted, Alias, Attempt, AuthenticationError, Ban, KeptAttempts, Moment, PeerId, Timestamp,
+        ban::address_block, limits,
     },
     wire::BannedStatus,
 };
@@ -45,6 +46,8 @@ struct Count {
     wrong: u32,
     under_way: u32,
     last: Instant,
+    /// The same on the wall clock, for a host that begins again.
+    last_wall: Timestamp,
     waiting: VecDeque<ConnId>,
 }
 
@@ -70,6 +73,26 @@ impl Admission {
             admitted,
             counts: BTreeMap::new(),
         }
+    }
+
+    /// Takes up wrong passwords that were counted before this host began again.
+    pub fn recall_attempts(&mut self, attempts: Vec<KeptAttempts>, now: Moment) {
+        for KeptAttempts { addr, wrong, last: last_wall } in attempts {
+            let last = now.instant.checked_sub(now.wall.since(last_wall)).unwrap_or(now.instant);
+            let wrong = wrong.min(self.attempts.saturating_sub(1));
+            let count = Count { addr, wrong, under_way: 0, last, last_wall, waiting: VecDeque::new() };
+            self.counts.insert(address_block(addr), count);
+        }
+        self.forget_quiet(now.instant);
+    }
+
+    /// Wrong passwords, for a host that begins again.
+    #[must_use]
+    pub fn kept_attempts(&self) -> Vec<KeptAttempts> {
+        let counted = self.counts.values().filter(|count| count.wrong > 0);
+        let kept =
+            |count: &Count| KeptAttempts { addr: count.addr, wrong: count.wrong, last: count.last_wall };
+        counted.map(kept).collect()
     }
 
     /// The ban that refuses a peer, if any.
@@ -106,6 +129,7 @@ impl Admission {
             wrong: 0,
             under_way: 0,
             last: now,
+            last_wall: Timestamp::default(),
             waiting: VecDeque::new(),
         });
         count.last = now;
@@ -136,6 +160,7 @@ impl Admission {
             count.wrong = 0;
         } else {
             count.wrong += 1;
+            count.last_wall = wall;
             let left = self.attempts.saturating_sub(count.wrong);
             settled.wrong = Some(Attempt { addr, wrong: count.wrong, left });
             if left == 0 {
@@ -238,6 +263,12 @@ impl Admission {
     #[must_use]
     pub fn alias_of(&self, peer: &PeerId) -> Option<&Alias> {
         self.admitted.get(peer).map(|admitted| &admitted.alias)
+    }
+
+    /// When a key was first admitted.
+    #[must_use]
+    pub fn since(&self, peer: &PeerId) -> Option<Timestamp> {
+        self.admitted.get(peer).map(|admitted| admitted.since)
     }
 
     /// Adds a ban; one for the same key and address is replaced.

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     api::{NodeEvent, PeerName},
     model::{
-        Alias, CloseReason, ErrorKind, Liveness, Moment, Network, Peer, PeerId, Policy, Role, RosterEntry,
-        limits,
+        Alias, CloseReason, ErrorKind, Liveness, Moment, Network, Peer, PeerId, Place, Policy, Role,
+        RosterEntry, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
     wire::{Frame, Refusal},
@@ -50,6 +50,10 @@ pub(super) enum Timer {
     Throttle(PeerId),
     /// Give up on messages that waited too long.
     Expire,
+    /// This peer has not answered a question.
+    Answer(PeerId),
+    /// The members go on without the host for too long.
+    Grace,
     /// Ask for admission again.
     Rejoin,
     /// Give up on the host.
@@ -75,8 +79,16 @@ pub(super) struct Core {
     people: BTreeMap<PeerId, Arc<Peer>>,
     /// Those of them whom the front end takes for members.
     told: BTreeSet<PeerId>,
+    /// Why those went who are not here any more.
+    gone: BTreeMap<PeerId, CloseReason>,
+    /// The last place of a message, here.
+    last_place: Place,
+    /// Since when messages may have been missed.
+    away: Option<Timestamp>,
     /// Links whose handshake is finished and that are not closed.
     open: BTreeSet<ConnId>,
+    /// Out of the network until the host admits this one again.
+    pub(super) is_out: bool,
     /// The address at which this member reached its host.
     pub(super) host_ip: Option<IpAddr>,
 }
@@ -102,7 +114,11 @@ impl Core {
             roster: Roster::default(),
             people: BTreeMap::new(),
             told: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            last_place: Place::MIN,
+            away: None,
             open: BTreeSet::new(),
+            is_out: false,
             host_ip: None,
         }
     }
@@ -204,6 +220,83 @@ impl Core {
         }
     }
 
+    /// Somebody to whom something may be said, present or not: a member, or one who was and may come back.
+    pub(super) fn correspondent(&self, name: &PeerName) -> Option<PeerId> {
+        let is_meant = |peer: &&Arc<Peer>| match name {
+            PeerName::Id(id) => peer.peer_id == *id,
+            PeerName::Alias(alias) => peer.alias.as_str() == alias,
+        };
+        let was_here = |peer: &&Arc<Peer>| self.shut_out(&peer.peer_id).is_none();
+        self.member_named(name)
+            .or_else(|| self.people.values().filter(was_here).find(is_meant).map(|peer| peer.peer_id))
+    }
+
+    /// Why a peer cannot come back by itself, if so.
+    pub(super) fn shut_out(&self, peer: &PeerId) -> Option<CloseReason> {
+        let reason = self.gone.get(peer).copied();
+        reason.filter(|reason| matches!(reason, CloseReason::Kicked | CloseReason::Banned))
+    }
+
+    /// Learns of somebody who is not here.
+    pub(super) fn remember(&mut self, peer_id: PeerId, alias: Alias) {
+        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let (role, wire) = (Role::Member, Wire::Native);
+        self.people.entry(peer_id).or_insert_with(|| Arc::new(Peer { peer_id, alias, addr, role, wire }));
+    }
+
+    /// Learns of somebody of whom only the key is known.
+    pub(super) fn meet(&mut self, peer: &PeerId) {
+        if !self.people.contains_key(peer) {
+            let start = peer.to_string().get(..8).and_then(|start| Alias::new(start).ok());
+            self.remember(*peer, start.unwrap_or_else(Alias::unknown));
+        }
+    }
+
+    /// The place of a message that comes now: after all that are here, whatever the clock says.
+    pub(super) fn place_for(&self, now: Moment) -> Place {
+        now.wall.0.max(self.last_place.saturating_add(1))
+    }
+
+    /// A message stands at `place`.
+    pub(super) fn stood_at(&mut self, place: Place, now: Moment) {
+        // A gap that is said to be enormous must not drive all later places into the future.
+        let most = now.wall.0.max(self.last_place).saturating_add(2 * limits::GAP_ROOM.cast_signed());
+        self.last_place = self.last_place.max(place.min(most));
+    }
+
+    /// Takes the next place for an own message.
+    pub(super) fn next_place(&mut self, now: Moment) -> Place {
+        self.last_place = self.place_for(now);
+        self.last_place
+    }
+
+    /// True when messages of an earlier run are here.
+    pub(super) fn was_here_before(&self) -> bool {
+        self.last_place > Place::MIN
+    }
+
+    /// Messages may have been missed since then.
+    pub(super) fn away_since(&mut self, since: Timestamp) {
+        self.away = Some(self.away.map_or(since, |before| before.min(since)));
+    }
+
+    /// Since when messages may have been missed, or else since the last one that is here.
+    pub(super) fn take_away(&mut self) -> Timestamp {
+        self.away.take().unwrap_or(Timestamp(self.last_place))
+    }
+
+    /// From when on a member may read what was said to everyone.
+    pub(super) fn readable_since(&self, peer: &PeerId) -> Timestamp {
+        let back = i64::from(self.policy.read_back).saturating_mul(1_000_000);
+        let since = self.roster.get(peer).map_or(Timestamp(i64::MAX), |entry| entry.since);
+        Timestamp(since.0.saturating_sub(back))
+    }
+
+    /// The host of the network.
+    pub(super) fn host(&self) -> Option<PeerId> {
+        self.roster.entries().find(|entry| entry.role == Role::Host).map(|entry| entry.peer_id)
+    }
+
     pub(super) fn is_member(&self, peer: &PeerId) -> bool {
         self.roster.get(peer).is_some()
     }
@@ -229,6 +322,7 @@ impl Core {
         let me = self.me();
         for (entry, reason) in &changes.removed {
             let was_told = self.told.remove(&entry.peer_id);
+            self.gone.insert(entry.peer_id, *reason);
             if let Some(peer) = self.person(&entry.peer_id)
                 && announce
                 && was_told
@@ -249,6 +343,7 @@ impl Core {
                 wire: entry.wire,
             });
             self.people.insert(entry.peer_id, peer.clone());
+            self.gone.remove(&entry.peer_id);
             let is_new = self.told.insert(entry.peer_id);
             if announce && entry.peer_id != me && is_new {
                 self.event(NodeEvent::PeerUp { peer });

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        AuthenticationError, CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Role,
-        RosterEntry, SafeText, Wire, limits,
+        AuthenticationError, CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Recalled,
+        Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{
         HostRecord,
@@ -97,9 +97,11 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(config: HostConfig) -> Self {
+    pub(super) fn new(config: HostConfig, now: Moment) -> Self {
+        let mut admission = Admission::new(config.attempts, config.members, config.bans, config.admitted);
+        admission.recall_attempts(config.kept_attempts, now);
         Self {
-            admission: Admission::new(config.attempts, config.members, config.bans, config.admitted),
+            admission,
             network: config.network,
             record: config.record,
             config_policy: config.policy,
@@ -115,7 +117,7 @@ impl Host {
         }
     }
 
-    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled, now: Moment) {
         core.network = Some(self.network.clone());
         core.policy = self.config_policy;
         core.roster.update(RosterEntry {
@@ -124,6 +126,7 @@ impl Host {
             role: Role::Host,
             wire: Wire::Native,
             addrs: self.peer_addrs.clone(),
+            since: Timestamp(0),
         });
         let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
         core.event(NodeEvent::Listening {
@@ -133,9 +136,18 @@ impl Host {
             peer_id: core.me(),
             alias: core.alias.clone(),
             network: SafeText::line(&self.network.name),
+            network_id: self.network.id,
         });
         self.distribute(core, mesh, now);
         self.tell_admission(core);
+        if !self.admission.attempts().is_empty() {
+            core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+        }
+        mesh.recall(core, recalled, now);
+        if core.was_here_before() {
+            let since = core.take_away();
+            mesh.catch_up(core, since, now);
+        }
         self.save(core, Vec::new());
     }
 
@@ -238,6 +250,9 @@ impl Host {
             left = attempt.left;
             core.event(NodeEvent::Attempt { addr: attempt.addr, left });
             core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN);
+            if ban.is_none() {
+                self.save(core, Vec::new());
+            }
         }
         if let Some(ban) = ban {
             let reason = SafeText::line(&ban.reason);
@@ -294,6 +309,7 @@ impl Host {
             role: Role::Member,
             wire: Wire::Native,
             addrs: candidates(remote, &hello.addrs),
+            since: self.admission.since(&peer).unwrap_or(now.wall),
         });
         let link = MemberLink {
             conn,
@@ -535,6 +551,7 @@ impl Host {
             listen: Some(self.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
+            attempts: self.admission.kept_attempts(),
         };
         let command = StoreCommand::SaveHost { token: self.token, state: Box::new(state) };
         core.outputs.push_back(Output::Store(command));

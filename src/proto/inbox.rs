@@ -1,67 +1,113 @@
 //! What one author has sent: duplicates dropped, holes noticed, and no faster than the network's policy allows.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use super::rate::TokenBucket;
 use crate::{
-    model::{MessageId, Policy, Recipient, limits},
+    model::{MessageId, Place, Policy, Recipient, Span, limits},
     wire::Communication,
 };
 
-/// What a message is, given those before it.
+/// What a message is, given those that are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// New.
-    New {
-        /// How many of the same numbering are missing just before it.
-        missed: u64,
-    },
+    New(Arrived),
     /// Received before.
     Duplicate,
 }
 
-/// The numbering of one author for one recipient.
-#[derive(Debug, Default)]
-struct Stream {
-    epoch: Option<u64>,
-    next: u64,
-    gaps: VecDeque<(u64, u64)>,
+/// Where a new message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its place in the conversation.
+    pub place: Place,
+    /// How many of the same numbering are missing just before it.
+    pub missed: u64,
+    /// Others of the same numbering that were sent later were here already: the next of them, and how many are
+    /// missing just before that one now.
+    pub next: Option<(u64, u64)>,
 }
 
-impl Stream {
-    fn arrive(&mut self, epoch: u64, sequence: u64) -> Arrival {
-        if self.epoch != Some(epoch) {
-            // The first that is heard of this numbering: what came before was not for this receiver, or is known
-            // to nobody any more.
-            *self = Self { epoch: Some(epoch), next: sequence.saturating_add(1), gaps: VecDeque::new() };
-            return Arrival::New { missed: 0 };
-        }
-        if sequence >= self.next {
-            let missed = sequence - self.next;
-            if missed > 0 {
-                if self.gaps.len() == limits::GAPS {
-                    self.gaps.pop_front();
-                }
-                self.gaps.push_back((self.next, sequence - 1));
+/// What is here of each numbering of one author, for everyone and for this receiver.
+#[derive(Debug, Default)]
+struct Streams(BTreeMap<(bool, u64), Vec<Span>>);
+
+impl Streams {
+    /// Places a message. `now` is where one that comes now would stand; one that was handed on later stands about
+    /// where it was sent.
+    fn arrive(&mut self, key: (bool, u64), sequence: u64, now: Place, handed_on: Option<Place>) -> Arrival {
+        let (everyone, epoch) = key;
+        let earlier = self.0.range((everyone, 0)..key).next_back().and_then(|(_, spans)| spans.last());
+        let mut lower = earlier.map(|span| span.last.saturating_add(1));
+        let later = epoch.checked_add(1).and_then(|from| {
+            self.0.range((everyone, from)..=(everyone, u64::MAX)).next().and_then(|(_, spans)| spans.first())
+        });
+        let mut upper = later.map(|span| span.first.saturating_sub(1));
+
+        let spans = self.0.entry(key).or_default();
+        let at = spans.partition_point(|span| span.from <= sequence);
+        let before = at.checked_sub(1).and_then(|before| spans.get(before)).copied();
+        let after = spans.get(at).copied();
+        let mut missed = 0;
+        if let Some(before) = before {
+            if sequence <= before.to {
+                return Arrival::Duplicate;
             }
-            self.next = sequence.saturating_add(1);
-            return Arrival::New { missed };
+            missed = sequence - before.to - 1;
+            lower = Some(before.last.saturating_add(room(missed) + 1));
         }
-        let Some(at) = self.gaps.iter().position(|(from, to)| (*from..=*to).contains(&sequence)) else {
-            return Arrival::Duplicate;
+        if let Some(after) = after {
+            upper = Some(after.first.saturating_sub(room(after.from - sequence)));
+        }
+        let wished = match (handed_on, upper) {
+            (Some(sent), _) => sent.min(now),
+            (None, Some(upper)) => upper,
+            (None, None) => now,
         };
-        if let Some((from, to)) = self.gaps.remove(at) {
-            if sequence < to {
-                self.gaps.insert(at, (sequence + 1, to));
-            }
-            if from < sequence {
-                self.gaps.insert(at, (from, sequence - 1));
-            }
+        let place = wished.max(lower.unwrap_or(Place::MIN)).min(upper.unwrap_or(Place::MAX));
+        insert(spans, at, sequence, place);
+        if self.0.range((everyone, 0)..=(everyone, u64::MAX)).count() > limits::EPOCHS
+            && let Some(oldest) = self.0.range((everyone, 0)..).next().map(|(key, _)| *key)
+        {
+            self.0.remove(&oldest);
         }
-        Arrival::New { missed: 0 }
+        let next = after.map(|after| (after.from, after.from - sequence - 1));
+        Arrival::New(Arrived { place, missed, next })
+    }
+}
+
+/// Places for so many messages.
+fn room(messages: u64) -> Place {
+    messages.min(limits::GAP_ROOM).cast_signed()
+}
+
+/// Adds a number to the spans before index `at`, joining what touches it.
+fn insert(spans: &mut Vec<Span>, at: usize, sequence: u64, place: Place) {
+    let touches_before =
+        at.checked_sub(1).filter(|before| spans.get(*before).is_some_and(|span| span.to + 1 == sequence));
+    let touches_after = spans.get(at).filter(|span| sequence + 1 == span.from).copied();
+    let start = touches_before.and_then(|before| spans.get(before)).copied();
+    let whole = Span {
+        from: start.map_or(sequence, |span| span.from),
+        first: start.map_or(place, |span| span.first),
+        to: touches_after.map_or(sequence, |span| span.to),
+        last: touches_after.map_or(place, |span| span.last),
+    };
+    let from = touches_before.unwrap_or(at);
+    let to = if touches_after.is_some() { at + 1 } else { at };
+    spans.splice(from..to, [whole]);
+    // Of too many holes the oldest is given up.
+    if spans.len() > limits::GAPS + 1
+        && let Some(second) = spans.get(1).copied()
+    {
+        spans.remove(1);
+        if let Some(first) = spans.first_mut() {
+            (first.to, first.last) = (second.to, second.last);
+        }
     }
 }
 
@@ -72,8 +118,7 @@ pub struct Flooded;
 /// One author, as seen by one receiver.
 #[derive(Debug)]
 pub struct Inbox {
-    everyone: Stream,
-    direct: Stream,
+    streams: Streams,
     messages: TokenBucket,
     bytes: TokenBucket,
     held: VecDeque<Communication>,
@@ -85,8 +130,7 @@ impl Inbox {
     #[must_use]
     pub fn new(policy: &Policy, now: Instant) -> Self {
         Self {
-            everyone: Stream::default(),
-            direct: Stream::default(),
+            streams: Streams::default(),
             messages: TokenBucket::new(policy.rate, policy.burst, now),
             bytes: TokenBucket::new(policy.rate_bytes, policy.rate_bytes, now),
             held: VecDeque::new(),
@@ -126,13 +170,41 @@ impl Inbox {
         Ok(self.held.pop_front())
     }
 
-    /// Places a message in its numbering.
-    pub fn arrive(&mut self, id: &MessageId) -> Arrival {
-        let stream = match id.to {
-            Recipient::Everyone => &mut self.everyone,
-            Recipient::Peer(_) => &mut self.direct,
-        };
-        stream.arrive(id.epoch, id.sequence)
+    /// Places a message in its numbering. `now` is where one that comes now would stand, `handed_on` where one was
+    /// sent that comes later than it should.
+    pub fn arrive(&mut self, id: &MessageId, now: Place, handed_on: Option<Place>) -> Arrival {
+        self.streams.arrive(key(id), id.sequence, now, handed_on)
+    }
+
+    /// What is here of a numbering.
+    #[must_use]
+    pub fn spans(&self, everyone: bool, epoch: u64) -> &[Span] {
+        self.streams.0.get(&(everyone, epoch)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Takes up what was here before.
+    pub fn recall(&mut self, everyone: bool, epoch: u64, spans: Vec<Span>) {
+        self.streams.0.insert((everyone, epoch), spans);
+    }
+
+    /// The parts of a range that are not here, the oldest first.
+    #[must_use]
+    pub fn missing(&self, everyone: bool, epoch: u64, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        let mut next = from;
+        for span in self.spans(everyone, epoch) {
+            if next > to {
+                break;
+            }
+            if span.from > next {
+                missing.push((next, to.min(span.from - 1)));
+            }
+            next = next.max(span.to.saturating_add(1));
+        }
+        if next <= to {
+            missing.push((next, to));
+        }
+        missing
     }
 
     /// Takes on the network's policy.
@@ -140,6 +212,10 @@ impl Inbox {
         self.messages = TokenBucket::new(policy.rate, policy.burst, now);
         self.bytes = TokenBucket::new(policy.rate_bytes, policy.rate_bytes, now);
     }
+}
+
+fn key(id: &MessageId) -> (bool, u64) {
+    (id.to == Recipient::Everyone, id.epoch)
 }
 
 #[cfg(test)]
@@ -155,34 +231,83 @@ mod tests {
         Communication { id: id(1, sequence), sent_at: Timestamp(0), text: "x".repeat(size), signature: None }
     }
 
+    /// What arrives, and how much is missing before it; nothing for a duplicate.
+    fn arrive(inbox: &mut Inbox, epoch: u64, sequence: u64) -> Option<u64> {
+        match inbox.arrive(&id(epoch, sequence), 1000 * sequence.min(1 << 40).cast_signed(), None) {
+            Arrival::New(arrived) => Some(arrived.missed),
+            Arrival::Duplicate => None,
+        }
+    }
+
     #[test]
     fn duplicates_gaps_and_epochs() {
         let mut inbox = Inbox::new(&Policy::default(), Instant::now());
         for (epoch, sequence, expected) in [
-            (1, 50, Arrival::New { missed: 0 }),
-            (1, 51, Arrival::New { missed: 0 }),
-            (1, 51, Arrival::Duplicate),
-            (1, 50, Arrival::Duplicate),
-            (1, 55, Arrival::New { missed: 3 }),
-            (1, 53, Arrival::New { missed: 0 }),
-            (1, 53, Arrival::Duplicate),
-            (1, 52, Arrival::New { missed: 0 }),
-            (1, 54, Arrival::New { missed: 0 }),
-            (1, 54, Arrival::Duplicate),
-            (2, 1, Arrival::New { missed: 0 }),
-            (2, 1, Arrival::Duplicate),
-            (2, u64::MAX, Arrival::New { missed: u64::MAX - 2 }),
+            (1, 50, Some(0)),
+            (1, 51, Some(0)),
+            (1, 51, None),
+            (1, 50, None),
+            (1, 55, Some(3)),
+            (1, 53, Some(1)),
+            (1, 53, None),
+            (1, 52, Some(0)),
+            (1, 54, Some(0)),
+            (1, 54, None),
+            (2, 1, Some(0)),
+            (2, 1, None),
+            (1, 49, Some(0)),
+            (1, 56, Some(0)),
+            (2, u64::MAX - 1, Some(u64::MAX - 3)),
         ] {
-            assert_eq!(inbox.arrive(&id(epoch, sequence)), expected, "{epoch} {sequence}");
+            assert_eq!(arrive(&mut inbox, epoch, sequence), expected, "{epoch} {sequence}");
         }
+        assert_eq!(inbox.spans(true, 1).len(), 1);
+        assert_eq!(inbox.missing(true, 1, 40, 60), [(40, 48), (57, 60)]);
+        assert_eq!(inbox.missing(true, 3, 1, 2), [(1, 2)]);
+        assert_eq!(inbox.missing(true, 1, 50, 56), []);
         let direct = MessageId { to: Recipient::Peer(PeerId([2; 32])), ..id(2, 1) };
-        assert_eq!(inbox.arrive(&direct), Arrival::New { missed: 0 }, "numbered apart");
+        assert!(matches!(inbox.arrive(&direct, 0, None), Arrival::New(_)), "numbered apart");
+    }
+
+    #[test]
+    fn what_was_missed_finds_its_place_between_its_neighbours() {
+        let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+        let mut place = |epoch, sequence, now, sent| match inbox.arrive(&id(epoch, sequence), now, sent) {
+            Arrival::New(arrived) => (arrived.place, arrived.next),
+            Arrival::Duplicate => panic!("{sequence} is new"),
+        };
+        assert_eq!(place(5, 1, 1000, None), (1000, None));
+        assert_eq!(place(5, 6, 2000, None), (2000, None));
+        assert_eq!(place(5, 3, 9000, Some(1500)), (1500, Some((6, 2))), "where it was sent");
+        assert_eq!(place(5, 5, 9000, Some(99_999)), (1999, Some((6, 0))), "a clock that is ahead");
+        assert_eq!(place(5, 4, 9000, Some(-5)), (1501, Some((5, 0))), "a clock that is behind");
+        assert_eq!(place(5, 2, 9000, None), (1499, Some((3, 0))), "late, but from its author");
+        assert_eq!(place(5, 7, 9000, Some(3000)), (3000, None), "missed at the end");
+        assert_eq!(place(4, 1, 9000, Some(8000)), (999, None), "an earlier numbering stands before");
+        assert_eq!(place(6, 1, 100, None), (3001, None), "a later one after, whatever the clock says");
+        // Two that come at the same time leave room for those between them.
+        assert_eq!(place(6, 4, 100, None).0, 3004);
+        assert_eq!((place(6, 3, 9000, Some(0)).0, place(6, 2, 9000, Some(9000)).0), (3003, 3002));
+    }
+
+    #[test]
+    fn an_author_that_counts_wildly_costs_no_memory() {
+        let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+        for sequence in 1..1000 {
+            assert!(arrive(&mut inbox, 1, sequence * 2).is_some());
+        }
+        assert_eq!(inbox.spans(true, 1).len(), limits::GAPS + 1);
+        for epoch in 1..1000 {
+            arrive(&mut inbox, epoch, 1);
+        }
+        assert_eq!(inbox.streams.0.len(), limits::EPOCHS);
+        assert!(!inbox.spans(true, 999).is_empty(), "the newest stay");
     }
 
     #[test]
     fn a_burst_passes_then_the_rate_holds_and_nothing_is_dropped() {
         let start = Instant::now();
-        let policy = Policy { rate: 10, burst: 5, rate_bytes: 0 };
+        let policy = Policy { rate: 10, burst: 5, rate_bytes: 0, ..Policy::default() };
         let mut inbox = Inbox::new(&policy, start);
         for sequence in 0..100 {
             inbox.take_in(message(sequence, 1)).unwrap();
@@ -206,7 +331,8 @@ mod tests {
     #[test]
     fn bytes_are_limited_too() {
         let start = Instant::now();
-        let mut inbox = Inbox::new(&Policy { rate: 0, burst: 0, rate_bytes: 1000 }, start);
+        let mut inbox =
+            Inbox::new(&Policy { rate: 0, burst: 0, rate_bytes: 1000, ..Policy::default() }, start);
         inbox.take_in(message(0, 1000)).unwrap();
         inbox.take_in(message(1, 500)).unwrap();
         assert!(inbox.release(start).unwrap().is_some());
@@ -215,7 +341,8 @@ mod tests {
 
     #[test]
     fn a_sender_that_ignores_the_window_is_noticed() {
-        let mut inbox = Inbox::new(&Policy { rate: 1, burst: 1, rate_bytes: 1 }, Instant::now());
+        let mut inbox =
+            Inbox::new(&Policy { rate: 1, burst: 1, rate_bytes: 1, ..Policy::default() }, Instant::now());
         let taken = (0..10_000).take_while(|sequence| inbox.take_in(message(*sequence, 1)).is_ok()).count();
         assert_eq!(taken, limits::WINDOW_SLACK * limits::WINDOW_MESSAGES);
     }

@@ -5,7 +5,7 @@
 
 mod asking;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     ConnId, Connected, MemberConfig, Output,
@@ -13,15 +13,16 @@ use super::{
     core::{Core, Timer},
     detector::Detector,
     mesh::Mesh,
-    roster::{Assembly, Changes},
+    roster::{Assembly, Changes, Roster},
 };
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, Liveness, Moment, Password, PeerId, SafeText, StatusError, limits,
+        CloseReason, Closed, ErrorKind, Liveness, Moment, NetworkId, Password, PeerId, SafeText, StatusError,
+        Timestamp, limits,
     },
     security::JoinProof,
-    wire::{BannedStatus, Frame, Refusal, RosterDelta},
+    wire::{Authenticated, BannedStatus, Frame, Refusal, RosterDelta},
 };
 
 /// A link over which admission is asked for.
@@ -32,6 +33,8 @@ struct Asking {
     step: Step,
     /// Attempts left, as the host said.
     left: u32,
+    /// The host knows this key.
+    known: bool,
     connected: Connected,
 }
 
@@ -47,6 +50,8 @@ enum Step {
     Decision,
     /// Taking in the roster.
     Roster(Box<Assembly>),
+    /// Waiting for what the history knows of this network; what the host says meanwhile comes after it.
+    Recalling(Box<(Roster, Authenticated)>, Vec<Frame>),
 }
 
 /// The join link of an admitted member.
@@ -69,11 +74,14 @@ pub(super) struct Member {
     dialling: bool,
     link: Option<HostLink>,
     joined_before: bool,
-    lost_at: Option<Instant>,
+    /// While the host is away: until when the members go on without it.
+    alone_until: Option<Timestamp>,
     busy: u32,
     backoff: Backoff,
     last_failure: Option<Closed>,
     verdict: Option<Closed>,
+    /// The network whose history was taken up.
+    recalled: Option<NetworkId>,
     /// The front end knows why it is over.
     told: bool,
 }
@@ -89,11 +97,12 @@ impl Member {
             dialling: false,
             link: None,
             joined_before: false,
-            lost_at: None,
+            alone_until: None,
             busy: 0,
             backoff: Backoff::default(),
             last_failure: None,
             verdict: None,
+            recalled: None,
             told: false,
         }
     }
@@ -113,7 +122,8 @@ impl Member {
 
     fn tell_link(&self, core: &mut Core, state: LinkState, message: &str, retry_in: Option<Duration>) {
         if self.link.is_none() {
-            core.event(NodeEvent::Link { state, message: SafeText::line(message), retry_in });
+            let message = SafeText::line(message);
+            core.event(NodeEvent::Link { state, message, retry_in, alone_until: self.alone_until });
         }
     }
 
@@ -237,13 +247,16 @@ impl Member {
             core.tell_gone(&host, closed.reason);
         }
         core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
-        self.lost_at = Some(now.instant);
+        core.away_since(now.wall);
         self.last_failure = Some(closed.clone());
         if self.rejoin_for.is_zero() {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
         core.timers.set(Timer::HostLost, now.instant + self.rejoin_for);
+        let grace = Duration::from_secs(core.policy.grace.into());
+        core.timers.set(Timer::Grace, now.instant + grace);
+        self.alone_until = Some(now.wall.plus(grace)).filter(|_| !grace.is_zero());
         if self.asking.is_none() && !self.dialling {
             let wait = self.backoff.next(&mut core.rng);
             core.timers.set(Timer::Rejoin, now.instant + wait);
@@ -272,7 +285,7 @@ impl Member {
         }
     }
 
-    pub(super) fn timer(&mut self, core: &mut Core, timer: Timer, now: Moment) {
+    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer, now: Moment) {
         match timer {
             Timer::Admission(conn) => {
                 self.asking = None;
@@ -283,6 +296,7 @@ impl Member {
             }
             Timer::Beat(conn) => self.beat(core, conn, now),
             Timer::Rejoin => self.join(core),
+            Timer::Grace => self.part(core, mesh, now),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
                 let seconds = self.rejoin_for.as_secs();
@@ -292,6 +306,30 @@ impl Member {
                 self.finish(Closed::new(CloseReason::HostLost, message));
             }
             _ => {}
+        }
+    }
+
+    /// The host has been away for too long: without it nobody knows who is a member.
+    fn part(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        self.alone_until = None;
+        core.is_out = true;
+        let alone = core.roster.alone(&core.me());
+        let changes = core.roster.replace(alone);
+        core.tell_changes(&changes, true);
+        mesh.roster_changed(core, &changes, now);
+        let message = match core.policy.grace {
+            0 => "without the host nobody is a member here: you are out until it is back".to_owned(),
+            _ => "the host has been away for too long: you are out until it is back".to_owned(),
+        };
+        core.event(NodeEvent::error(ErrorKind::Connection, &message));
+    }
+
+    /// This machine slept: the host has long removed this member.
+    pub(super) fn suspended(&mut self, core: &mut Core, time: Duration, now: Moment) {
+        core.away_since(Timestamp(now.wall.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(0))));
+        if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoin_for.is_zero() {
+            self.backoff.reset();
+            core.timers.set(Timer::Rejoin, now.instant);
         }
     }
 

@@ -3,36 +3,42 @@
 //! A peer link is opened when there is something to say and closed when nothing has been said for a while. It must
 //! never carry anything to or from a key that the roster does not name, or a message under another's name.
 
+mod catch_up;
+mod receiving;
+mod sending;
+
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     net::SocketAddr,
-    sync::Arc,
     time::Instant,
 };
 
+use self::{
+    catch_up::{CatchUp, Question},
+    sending::{Own, Tally},
+};
 use super::{
-    ConnId, Connected, LinkKind, Output,
+    ConnId, Connected, LinkKind,
     backoff::Backoff,
     core::{Core, Timer},
-    inbox::{Arrival, Inbox},
-    outbox::{Outbox, Outgoing},
+    inbox::Inbox,
+    outbox::Outbox,
     roster::Changes,
 };
 use crate::{
-    api::{NodeEvent, Target},
+    api::{HistoryEvent, NodeEvent},
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, MessageId, Moment, NetworkId, PeerId, Policy,
-        Recipient, SafeText, SendError, Summary, limits,
+        CloseReason, Closed, ErrorKind, HistoryState, MessageId, Moment, NetworkId, PeerId, Policy, Recalled,
+        Recipient, SafeText, Span, limits,
     },
-    security::sign,
-    wire::{Ack, Communication, Frame},
+    wire::{Ack, Frame},
 };
 
 #[derive(Debug)]
 struct PeerState {
     outbox: Outbox,
     inbox: Inbox,
-    sequence: u64,
+    question: Option<Question>,
     /// Links that are up; the first is the one that is used.
     links: Vec<ConnId>,
     dialling: bool,
@@ -52,41 +58,132 @@ struct PeerLink {
     used: Instant,
 }
 
-/// What became of one of our messages so far.
+/// What is done once a message is kept.
 #[derive(Debug)]
-struct Tally {
-    id: MessageId,
-    reference: Option<Arc<str>>,
-    summary: Summary,
-    open: u32,
+enum Pending {
+    /// It may leave.
+    Own(Box<Own>),
+    /// Its sender is told.
+    Theirs(PeerId, MessageId),
+}
+
+/// What the history has, and what waits for it.
+#[derive(Debug, Default)]
+struct Keeping {
+    /// Nothing leaves or is acknowledged before it is kept.
+    waits: bool,
+    /// The last message that the history was given.
+    token: u64,
+    /// The last that it has for good.
+    kept: u64,
+    /// The last that it has at all.
+    tried: u64,
+    pending: VecDeque<(u64, Pending)>,
+    /// Received, but not kept for good for want of room on the disk.
+    unsaved: VecDeque<(u64, PeerId, MessageId)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Mesh {
     epoch: u64,
-    sequence: u64,
+    /// Own messages so far, by recipient.
+    numbering: BTreeMap<Recipient, Span>,
     peers: BTreeMap<PeerId, PeerState>,
     links: BTreeMap<ConnId, PeerLink>,
     tallies: BTreeMap<u64, Tally>,
     next_tally: u64,
-    acks: BTreeMap<(PeerId, bool), Ack>,
+    /// Acknowledgements to be sent: by sender, for everyone or for this peer, for good or not.
+    acks: BTreeMap<(PeerId, bool, bool), Ack>,
+    keeping: Keeping,
+    catch_up: CatchUp,
 }
 
 impl Mesh {
     pub(super) fn new(epoch: u64) -> Self {
         Self {
             epoch,
-            sequence: 0,
+            numbering: BTreeMap::new(),
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
             tallies: BTreeMap::new(),
             next_tally: 0,
             acks: BTreeMap::new(),
+            keeping: Keeping::default(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    /// Takes up what the history knows of this network. Comes before anything is said in it.
+    pub(super) fn recall(&mut self, core: &mut Core, recalled: Recalled, now: Moment) {
+        let me = core.me();
+        self.keeping.waits = recalled.state != HistoryState::Memory;
+        let own = recalled.streams.iter().filter(|stream| stream.author == me);
+        let newest = own.clone().map(|stream| stream.epoch).max();
+        // A numbering goes on only when it is certain that nothing left that was not kept.
+        self.epoch = match newest {
+            Some(newest) if recalled.continues => newest,
+            Some(newest) => self.epoch.max(newest + 1),
+            None => self.epoch,
+        };
+        for stream in own.filter(|stream| stream.epoch == self.epoch) {
+            if let Some(span) = stream.spans.last() {
+                self.numbering.insert(stream.to, *span);
+            }
+        }
+        let day_ago =
+            now.wall.0.saturating_sub(i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(0));
+        for stream in recalled.streams {
+            if let Some(span) = stream.spans.last() {
+                core.stood_at(span.last, now);
+            }
+            if stream.author == me {
+                continue;
+            }
+            let everyone = stream.to == Recipient::Everyone;
+            // Holes of the last day may still be closed.
+            let holes = stream.spans.iter().rev().skip(1).map(|span| span.last).filter(|at| *at > day_ago);
+            if let (true, Some(hole)) = (everyone, holes.min()) {
+                core.away_since(crate::model::Timestamp(hole));
+            }
+            let state = self.peer(stream.author, &core.policy, now.instant);
+            state.inbox.recall(everyone, stream.epoch, stream.spans);
+        }
+        for (peer, alias) in recalled.people {
+            core.remember(peer, alias);
+        }
+        for message in recalled.outbox {
+            for delivery in &message.deliveries {
+                core.remember(delivery.peer, delivery.alias.clone());
+            }
+            self.recall_own(core, message, now);
+        }
+        let message = SafeText::line(&recalled.message);
+        core.event(NodeEvent::History { state: recalled.state, message });
+    }
+
+    /// The history did something.
+    pub(super) fn history(&mut self, core: &mut Core, event: HistoryEvent, now: Moment) {
+        match event {
+            HistoryEvent::Kept { token, for_good } => self.kept(core, token, for_good, now),
+            HistoryEvent::State { state, message } => {
+                let message = SafeText::line(&message);
+                if state != HistoryState::Saved || !message.as_str().is_empty() {
+                    core.event(NodeEvent::error(ErrorKind::Storage, &message));
+                }
+                core.event(NodeEvent::History { state, message });
+            }
+            HistoryEvent::Held { token, held } => self.answer_held(core, token, held),
+            HistoryEvent::Range { token, messages, next } => self.answer_range(core, token, messages, next),
+            _ => {}
         }
     }
 
     pub(super) fn has(&self, conn: ConnId) -> bool {
         self.links.contains_key(&conn)
+    }
+
+    fn link_to(&self, peer: &PeerId) -> Option<ConnId> {
+        self.peers.get(peer).and_then(|state| state.links.first()).copied()
     }
 
     fn peer(&mut self, peer: PeerId, policy: &Policy, now: Instant) -> &mut PeerState {
@@ -95,7 +192,7 @@ impl Mesh {
             Entry::Vacant(entry) => entry.insert(PeerState {
                 outbox: Outbox::default(),
                 inbox: Inbox::new(policy, now),
-                sequence: 0,
+                question: None,
                 links: Vec::new(),
                 dialling: false,
                 backoff: Backoff::default(),
@@ -103,127 +200,6 @@ impl Mesh {
                 answered_at: None,
             }),
         }
-    }
-
-    /// Takes a text for sending, or says why not.
-    pub(super) fn send(
-        &mut self,
-        core: &mut Core,
-        to: &Target,
-        text: &str,
-        reference: Option<&str>,
-        now: Moment,
-    ) {
-        let reference: Option<Arc<str>> = reference.map(Into::into);
-        if let Err(error) = self.try_send(core, to, text, reference.clone(), now) {
-            let message = SafeText::line(&error.to_string());
-            core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference });
-        }
-    }
-
-    fn try_send(
-        &mut self,
-        core: &mut Core,
-        to: &Target,
-        text: &str,
-        reference: Option<Arc<str>>,
-        now: Moment,
-    ) -> Result<(), SendError> {
-        let text = SafeText::clean(text);
-        match text.as_str().len() {
-            0 => return Err(SendError::Empty),
-            bytes if bytes > limits::TEXT_BYTES => return Err(SendError::TooLong(bytes)),
-            _ => {}
-        }
-        let me = core.me();
-        let (Some(network), Some(from)) = (core.network.as_ref().map(|network| network.id), core.person(&me))
-        else {
-            return Err(SendError::NotConnected);
-        };
-        let (to, recipients) = match to {
-            Target::Everyone => {
-                let others = core.roster.entries().map(|entry| entry.peer_id).filter(|peer| *peer != me);
-                (Recipient::Everyone, others.collect::<Vec<_>>())
-            }
-            Target::Peer(name) => match core.member_named(name) {
-                Some(peer) if peer == me => return Err(SendError::Yourself),
-                Some(peer) => (Recipient::Peer(peer), vec![peer]),
-                None => return Err(SendError::NoSuchMember(name.to_string())),
-            },
-        };
-        let sequence = match to {
-            Recipient::Everyone => &mut self.sequence,
-            Recipient::Peer(peer) => &mut self.peer(peer, &core.policy, now.instant).sequence,
-        };
-        *sequence += 1;
-        let sequence = *sequence;
-        let id = MessageId { author: me, epoch: self.epoch, to, sequence };
-        let everyone = to == Recipient::Everyone;
-        let signature =
-            everyone.then(|| sign::message(&core.identity, &network, &id, now.wall, text.as_str()));
-        let communication =
-            Communication { id, sent_at: now.wall, text: text.as_str().to_owned(), signature };
-        let frame = Frame::Communication(communication).encode();
-        core.event(NodeEvent::Message { id, from, to, text, sent_at: now.wall, own: true, missed: 0 });
-
-        let total = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        let tally = self.next_tally;
-        self.next_tally += 1;
-        if total > 0 {
-            let summary = Summary { delivered: 0, total };
-            self.tallies.insert(tally, Tally { id, reference, summary, open: total });
-        }
-        for peer in recipients {
-            let state = self.peer(peer, &core.policy, now.instant);
-            let outgoing = Outgoing { tally, everyone, sequence, frame: frame.clone(), since: now.instant };
-            if state.outbox.push(outgoing).is_err() {
-                self.settle(core, tally, peer, Err(CloseReason::QueueFull));
-                continue;
-            }
-            if !self.pump_all(core, peer, now) {
-                self.tell(core, tally, peer, DeliveryStatus::Queued, None);
-            }
-        }
-        if !core.timers.is_set(Timer::Expire) {
-            core.timers.set(Timer::Expire, now.instant + limits::UNDELIVERED_FOR);
-        }
-        Ok(())
-    }
-
-    /// Sends what the peer's window has room for, or sees to a link.
-    pub(super) fn pump(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        self.pump_all(core, peer, now);
-    }
-
-    /// As [`Self::pump`]. True when everything that waited is on its way.
-    fn pump_all(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
-        let Some(state) = self.peers.get_mut(&peer) else { return true };
-        if state.outbox.is_empty() {
-            return true;
-        }
-        if !core.is_member(&peer) {
-            return false;
-        }
-        let Some(conn) = state.links.first().copied() else {
-            if !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
-                state.dialling = true;
-                let mut addrs = core.candidates(&peer);
-                if let Some(at) =
-                    state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best))
-                {
-                    addrs.swap(0, at);
-                }
-                core.outputs.push_back(Output::Dial(peer, addrs));
-            }
-            return false;
-        };
-        while let Some(frame) = state.outbox.next_frame() {
-            core.send_bytes(conn, frame);
-        }
-        if let Some(link) = self.links.get_mut(&conn) {
-            link.used = now.instant;
-        }
-        state.outbox.all_on_the_way()
     }
 
     pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected, now: Moment) {
@@ -286,12 +262,14 @@ impl Mesh {
     pub(super) fn dial_failed(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
-        if state.outbox.is_empty() || !state.links.is_empty() || !core.is_member(&peer) {
+        let has_something = !state.outbox.is_empty() || state.question.is_some();
+        if !has_something || !state.links.is_empty() || !core.is_member(&peer) {
             return;
         }
         let wait = state.backoff.next(&mut core.rng);
         core.timers.set(Timer::Dial(peer), now.instant + wait);
-        if !std::mem::replace(&mut state.told, true)
+        if !state.outbox.is_empty()
+            && !std::mem::replace(&mut state.told, true)
             && let Some(person) = core.person(&peer)
         {
             let message = format!("{} cannot be reached now ({closed}); its messages wait", person.alias);
@@ -310,128 +288,32 @@ impl Mesh {
             }
             Frame::Communication(message) if is_up => {
                 link.used = now.instant;
-                let id = message.id;
-                let for_me = id.to == Recipient::Everyone || id.to == Recipient::Peer(core.me());
-                let lawful = id.author == peer
-                    && for_me
-                    && (1..u64::MAX).contains(&id.sequence)
-                    && (1..=limits::TEXT_BYTES).contains(&message.text.len());
+                let to = message.id.to;
+                let for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
+                let is_lawful = message.id.author == peer && Self::is_lawful(&message, for_me);
                 let state = self.peer(peer, &core.policy, now.instant);
-                if !lawful || state.inbox.take_in(message).is_err() {
+                if !is_lawful || state.inbox.take_in(message).is_err() {
                     self.drop_link(core, conn, CloseReason::ProtocolError, now);
                     return;
                 }
                 self.release(core, peer, now);
             }
-            Frame::Ack(ack) if is_up => {
+            Frame::Ack(Ack { first, last, for_good }) if is_up => {
                 link.used = now.instant;
-                let (first, everyone) = (ack.first, ack.first.to == Recipient::Everyone);
-                if first.author != core.me() || first.epoch != self.epoch {
-                    return;
-                }
-                let state = self.peer(peer, &core.policy, now.instant);
-                let done = state.outbox.acknowledged(everyone, first.sequence, ack.last, now.instant);
-                if !done.is_empty() {
-                    // Only what arrives proves that a link is of use.
-                    state.backoff.reset();
-                    state.told = false;
-                }
-                for tally in done {
-                    self.settle(core, tally, peer, Ok(()));
+                if first.author == core.me() && for_good {
+                    self.acknowledged(core, peer, &first, last, now);
+                } else if first.author == core.me() {
+                    self.received(core, peer, &first, last, now);
                 }
                 self.pump(core, peer, now);
             }
+            Frame::CatchUp(since) if is_up => self.asked(core, conn, peer, since, now),
+            Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted, now),
+            Frame::Held(held) if is_up => self.held(core, conn, peer, held, now),
+            Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed, now),
             Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
             _ => self.drop_link(core, conn, CloseReason::ProtocolError, now),
         }
-    }
-
-    /// Takes on what a peer has sent, as fast as the policy allows.
-    pub(super) fn release(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        loop {
-            match state.inbox.release(now.instant) {
-                Ok(Some(message)) => {
-                    let id = message.id;
-                    if let (Arrival::New { missed }, Some(from)) =
-                        (state.inbox.arrive(&id), core.person(&peer))
-                    {
-                        let text = SafeText::clean(&message.text);
-                        let sent_at = message.sent_at;
-                        core.event(NodeEvent::Message {
-                            id,
-                            from,
-                            to: id.to,
-                            text,
-                            sent_at,
-                            own: false,
-                            missed,
-                        });
-                    }
-                    let key = (peer, id.to == Recipient::Everyone);
-                    match self.acks.get_mut(&key) {
-                        Some(ack)
-                            if ack.first.epoch == id.epoch
-                                && ack.last.checked_add(1) == Some(id.sequence) =>
-                        {
-                            ack.last = id.sequence;
-                        }
-                        _ => {
-                            let ack = Ack { first: id, last: id.sequence };
-                            if let (Some(before), Some(conn)) =
-                                (self.acks.insert(key, ack), state.links.first())
-                            {
-                                core.send(*conn, &Frame::Ack(before));
-                            }
-                        }
-                    }
-                }
-                Ok(None) => return,
-                Err(wait) => {
-                    core.timers.set(Timer::Throttle(peer), now.instant + wait);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Acknowledges everything taken on since the last time: one frame for a whole range.
-    pub(super) fn flush_acks(&mut self, core: &mut Core) {
-        for ((peer, _), ack) in std::mem::take(&mut self.acks) {
-            if let Some(conn) = self.peers.get(&peer).and_then(|state| state.links.first()) {
-                core.send(*conn, &Frame::Ack(ack));
-            }
-        }
-    }
-
-    /// One recipient has the message, or will not have it.
-    fn settle(&mut self, core: &mut Core, tally: u64, peer: PeerId, outcome: Result<(), CloseReason>) {
-        if let Some(record) = self.tallies.get_mut(&tally) {
-            record.open = record.open.saturating_sub(1);
-            if outcome.is_ok() {
-                record.summary.delivered += 1;
-            }
-        }
-        match outcome {
-            Ok(()) => self.tell(core, tally, peer, DeliveryStatus::Delivered, None),
-            Err(reason) => self.tell(core, tally, peer, DeliveryStatus::Failed, Some(reason)),
-        }
-        if self.tallies.get(&tally).is_some_and(|record| record.open == 0) {
-            self.tallies.remove(&tally);
-        }
-    }
-
-    fn tell(
-        &self,
-        core: &mut Core,
-        tally: u64,
-        peer: PeerId,
-        status: DeliveryStatus,
-        reason: Option<CloseReason>,
-    ) {
-        let (Some(record), Some(peer)) = (self.tallies.get(&tally), core.person(&peer)) else { return };
-        let (id, reference, summary) = (record.id, record.reference.clone(), record.summary);
-        core.event(NodeEvent::Delivery { id, reference, peer, status, reason, summary });
     }
 
     /// The roster changed: cuts links to those who went, and looks after those who came.
@@ -452,9 +334,10 @@ impl Mesh {
             core.timers.cancel(Timer::Dial(entry.peer_id));
             self.pump(core, entry.peer_id, now);
         }
+        self.next_source(core, now);
     }
 
-    /// A peer is no longer a member. What waits for it is kept when it only fell silent.
+    /// A peer is no longer a member. What waits for it is kept, unless the host has removed it.
     fn cut(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason, now: Moment) {
         let open: Vec<ConnId> =
             self.links.iter().filter(|(_, link)| link.peer == peer).map(|(conn, _)| *conn).collect();
@@ -463,17 +346,15 @@ impl Mesh {
         }
         core.timers.cancel(Timer::Dial(peer));
         core.timers.cancel(Timer::Throttle(peer));
-        self.acks.retain(|(from, _), _| *from != peer);
+        self.acks.retain(|(from, ..), _| *from != peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.inbox.forget_held();
         state.dialling = false;
         state.backoff.reset();
-        let comes_back = matches!(reason, CloseReason::HeartbeatTimeout | CloseReason::ConnectionLost);
-        if !comes_back {
-            for tally in state.outbox.drain() {
-                self.settle(core, tally, peer, Err(reason));
-            }
+        if matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
+            self.fail_all(core, peer, reason, now);
         }
+        self.no_answer(core, peer, now);
     }
 
     /// Whom a link belongs to.
@@ -493,6 +374,7 @@ impl Mesh {
         let Some(link) = self.links.remove(&conn) else { return };
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
+        self.forget_questions(conn, link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);
         let was_up = state.links.contains(&conn);
@@ -514,7 +396,8 @@ impl Mesh {
     pub(super) fn idle(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
         let Some(link) = self.links.get(&conn) else { return };
         let until = link.used + limits::PEER_LINK_IDLE;
-        let waiting = self.peers.get(&link.peer).is_some_and(|state| !state.outbox.is_empty());
+        let is_waited_for = |state: &PeerState| !state.outbox.is_empty() || state.question.is_some();
+        let waiting = self.peers.get(&link.peer).is_some_and(is_waited_for);
         if until > now.instant {
             core.timers.set(Timer::Idle(conn), until);
         } else if waiting {
@@ -528,52 +411,10 @@ impl Mesh {
         self.drop_link(core, conn, CloseReason::NotAMember, now);
     }
 
-    pub(super) fn expire(&mut self, core: &mut Core, now: Moment) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        let mut next: Option<Instant> = None;
-        for peer in peers {
-            let Some(state) = self.peers.get_mut(&peer) else { continue };
-            let expired = state.outbox.expire(now.instant);
-            next = [next, state.outbox.expires_at()].into_iter().flatten().min();
-            for tally in expired {
-                self.settle(core, tally, peer, Err(CloseReason::Expired));
-            }
-        }
-        if let Some(at) = next {
-            core.timers.set(Timer::Expire, at);
-        }
-    }
-
     /// The policy of the network is known, or is another.
     pub(super) fn policy_changed(&mut self, policy: &Policy, now: Instant) {
         for state in self.peers.values_mut() {
             state.inbox.set_policy(policy, now);
-        }
-    }
-
-    pub(super) fn is_pressed(&self, core: &mut Core, now: Moment) -> bool {
-        let pressing = self.peers.values().filter(|state| state.outbox.is_pressed(now.instant));
-        let until = pressing.filter_map(|state| state.outbox.pressed_until()).max();
-        if let Some(until) = until {
-            core.timers.set(Timer::Pressed, until);
-        }
-        until.is_some()
-    }
-
-    /// True while something could still reach a member.
-    pub(super) fn has_deliverable(&self, core: &Core) -> bool {
-        self.peers.iter().any(|(peer, state)| !state.outbox.is_empty() && core.is_member(peer))
-    }
-
-    /// The session ends: says of every message that still waits that it will not arrive.
-    pub(super) fn give_up(&mut self, core: &mut Core, reason: CloseReason) {
-        self.flush_acks(core);
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in peers {
-            let waiting = self.peers.get_mut(&peer).map(|state| state.outbox.drain()).unwrap_or_default();
-            for tally in waiting {
-                self.settle(core, tally, peer, Err(reason));
-            }
         }
     }
 }

@@ -36,10 +36,10 @@ use self::{
     mesh::Mesh,
 };
 use crate::{
-    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    api::{HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{
-        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, Moment, Network, Password, PeerId, Policy,
-        limits,
+        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, KeptAttempts, Moment, Network, Password,
+        PeerId, Policy, Recalled, limits,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, tls::Secured},
     wire::Frame,
@@ -100,6 +100,8 @@ pub enum Input {
     Registered(HostRecord),
     /// The store did something.
     Store(StoreEvent),
+    /// This machine slept, or this process was stopped, for so long.
+    Suspended(Duration),
 }
 
 /// What is to be done.
@@ -170,6 +172,10 @@ pub struct HostConfig {
     pub members: usize,
     /// Whom to refuse.
     pub bans: Vec<Ban>,
+    /// Wrong passwords that were counted before.
+    pub kept_attempts: Vec<KeptAttempts>,
+    /// What the history knows of the network.
+    pub recalled: Recalled,
     /// Who needs no password.
     pub admitted: Vec<Admitted>,
     /// Where joiners knock.
@@ -213,9 +219,10 @@ impl Node {
         let mut core = Core::new(config.alias, config.identity, config.seed, config.cost, config.descriptors);
         let mut mesh = Mesh::new(epoch);
         let role = match config.role {
-            RoleConfig::Host(config) => {
-                let mut host = Host::new(*config);
-                host.start(&mut core, &mut mesh, now);
+            RoleConfig::Host(mut config) => {
+                let recalled = std::mem::replace(&mut config.recalled, Recalled::nothing());
+                let mut host = Host::new(*config, now);
+                host.start(&mut core, &mut mesh, recalled, now);
                 RoleState::Host(Box::new(host))
             }
             RoleConfig::Member(config) => {
@@ -255,9 +262,15 @@ impl Node {
                     host.registered(&mut self.core, record, now);
                 }
             }
-            Input::Store(event) => self.stored(event),
+            Input::Store(event) => self.stored(event, now),
+            Input::Suspended(time) => {
+                self.core.event(NodeEvent::Suspended { time });
+                if let RoleState::Member(member) = &mut self.role {
+                    member.suspended(&mut self.core, time, now);
+                }
+            }
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// What is to be done next; nothing when there is nothing.
@@ -282,7 +295,7 @@ impl Node {
                 return;
             }
             self.timer(now, timer);
-            self.settle();
+            self.settle(now);
         }
     }
 
@@ -362,8 +375,12 @@ impl Node {
         }
     }
 
-    fn stored(&mut self, event: StoreEvent) {
+    fn stored(&mut self, event: StoreEvent, now: Moment) {
         match (&mut self.role, event) {
+            (RoleState::Member(member), StoreEvent::History(HistoryEvent::Recalled(recalled))) => {
+                member.recalled(&mut self.core, &mut self.mesh, *recalled, now);
+            }
+            (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event, now),
             (RoleState::Host(host), StoreEvent::Saved(token)) => host.saved(&mut self.core, token),
             (RoleState::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
                 host.not_saved(&mut self.core, token, &message);
@@ -378,7 +395,8 @@ impl Node {
     fn timer(&mut self, now: Moment, timer: Timer) {
         match (timer, &mut self.role) {
             (Timer::Gate, _) => self.core.poll_gate(now),
-            (Timer::Leave, _) => self.finish(CloseReason::Left.into()),
+            (Timer::Leave, _) => self.finish(CloseReason::Left.into(), now),
+            (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer, now),
             (Timer::Pressed, _) => {}
             (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
             (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
@@ -386,19 +404,21 @@ impl Node {
             (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),
             (Timer::Expire, _) => self.mesh.expire(&mut self.core, now),
             (timer, RoleState::Host(host)) => host.timer(&mut self.core, &mut self.mesh, timer, now),
-            (timer, RoleState::Member(member)) => member.timer(&mut self.core, timer, now),
+            (timer, RoleState::Member(member)) => {
+                member.timer(&mut self.core, &mut self.mesh, timer, now);
+            }
         }
     }
 
     /// What follows from any input.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Moment) {
         if self.leaving && !self.mesh.has_deliverable(&self.core) {
-            self.finish(CloseReason::Left.into());
+            self.finish(CloseReason::Left.into(), now);
         }
         if let RoleState::Member(member) = &mut self.role
             && let Some(closed) = member.take_final(&mut self.core)
         {
-            self.finish(closed);
+            self.finish(closed, now);
         }
     }
 
@@ -407,7 +427,7 @@ impl Node {
         self.core.timers.set(Timer::Leave, now.instant + limits::LEAVE_TIMEOUT);
     }
 
-    fn finish(&mut self, closed: Closed) {
+    fn finish(&mut self, closed: Closed, now: Moment) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
@@ -415,7 +435,7 @@ impl Node {
             RoleState::Host(_) => CloseReason::HostLeft,
             RoleState::Member(_) => CloseReason::Left,
         };
-        self.mesh.give_up(&mut self.core, closed.reason);
+        self.mesh.give_up(&mut self.core, closed.reason, now);
         for conn in self.core.open_connections() {
             self.core.goodbye(conn, goodbye, "");
         }

@@ -19,23 +19,36 @@ pub struct Outgoing {
     pub tally: u64,
     /// For everyone, or only for this recipient: the two are numbered apart.
     pub everyone: bool,
+    /// In which numbering.
+    pub epoch: u64,
     /// Its number.
     pub sequence: u64,
     /// The encoded frame, shared by all recipients.
     pub frame: Bytes,
-    /// Since when it waits.
-    pub since: Instant,
+    /// When it has waited too long.
+    pub expires: Instant,
 }
 
 /// The recipient already has as much waiting as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// The queue for one recipient.
+/// A message in the queue.
+#[derive(Debug)]
+struct Queued {
+    message: Outgoing,
+    /// The recipient has it, but not for good: its disk takes nothing now.
+    is_received: bool,
+}
+
+/// The queue for one recipient: first what was sent, then what was not.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queue: VecDeque<Outgoing>,
+    queue: VecDeque<Queued>,
     bytes: usize,
+    /// How many at the front were sent.
+    sent: usize,
+    /// Of those, how many are on the way.
     on_the_way: usize,
     bytes_on_the_way: usize,
     progressed: Option<Instant>,
@@ -49,39 +62,68 @@ impl Outbox {
             return Err(Full);
         }
         self.bytes += size;
-        self.queue.push_back(message);
+        self.queue.push_back(Queued { message, is_received: false });
         Ok(())
     }
 
     /// The next frame to send, while the window has room.
     pub fn next_frame(&mut self) -> Option<Bytes> {
-        let next = self.queue.get(self.on_the_way)?;
+        let next = &self.queue.get(self.sent)?.message;
         let size = next.frame.len();
         let room = self.on_the_way < limits::WINDOW_MESSAGES
             && (self.bytes_on_the_way + size <= limits::WINDOW_BYTES || self.on_the_way == 0);
         if !room {
             return None;
         }
+        let frame = next.frame.clone();
+        self.sent += 1;
         self.on_the_way += 1;
         self.bytes_on_the_way += size;
-        Some(next.frame.clone())
+        Some(frame)
     }
 
-    /// The recipient has messages `first..=last`. Gives their records.
-    pub fn acknowledged(&mut self, everyone: bool, first: u64, last: u64, now: Instant) -> Vec<u64> {
+    /// The recipient has messages `first..=last` for good. Gives their records.
+    pub fn acknowledged(
+        &mut self,
+        everyone: bool,
+        epoch: u64,
+        first: u64,
+        last: u64,
+        now: Instant,
+    ) -> Vec<u64> {
         let mut tallies = Vec::new();
         let mut at = 0;
-        while at < self.on_the_way {
-            let Some(message) = self.queue.get(at) else { break };
-            if message.everyone != everyone || message.sequence < first {
+        while at < self.sent {
+            let Some(Queued { message, .. }) = self.queue.get(at) else { break };
+            if message.everyone == everyone
+                && message.epoch == epoch
+                && (first..=last).contains(&message.sequence)
+            {
+                tallies.push(message.tally);
+                self.remove(at);
+            } else {
                 at += 1;
-                continue;
             }
-            if message.sequence > last {
-                break;
+        }
+        if !tallies.is_empty() {
+            self.progressed = Some(now);
+        }
+        tallies
+    }
+
+    /// The recipient has messages `first..=last`, but not for good: they no longer hold back others, and stay here
+    /// until they are acknowledged. Gives their records.
+    pub fn received(&mut self, everyone: bool, epoch: u64, first: u64, last: u64, now: Instant) -> Vec<u64> {
+        let mut tallies = Vec::new();
+        for Queued { message, is_received } in self.queue.iter_mut().take(self.sent) {
+            let is_meant = message.everyone == everyone
+                && message.epoch == epoch
+                && (first..=last).contains(&message.sequence);
+            if is_meant && !std::mem::replace(is_received, true) {
+                self.on_the_way -= 1;
+                self.bytes_on_the_way -= message.frame.len();
+                tallies.push(message.tally);
             }
-            tallies.push(message.tally);
-            self.remove(at);
         }
         if !tallies.is_empty() {
             self.progressed = Some(now);
@@ -90,17 +132,24 @@ impl Outbox {
     }
 
     fn remove(&mut self, at: usize) -> Option<Outgoing> {
-        let message = self.queue.remove(at)?;
+        let Queued { message, is_received } = self.queue.remove(at)?;
         self.bytes -= message.frame.len();
-        if at < self.on_the_way {
-            self.on_the_way -= 1;
-            self.bytes_on_the_way -= message.frame.len();
+        if at < self.sent {
+            self.sent -= 1;
+            if !is_received {
+                self.on_the_way -= 1;
+                self.bytes_on_the_way -= message.frame.len();
+            }
         }
         Some(message)
     }
 
     /// The link is gone: what was on the way goes again.
     pub fn link_lost(&mut self) {
+        for queued in self.queue.iter_mut().take(self.sent) {
+            queued.is_received = false;
+        }
+        self.sent = 0;
         self.on_the_way = 0;
         self.bytes_on_the_way = 0;
     }
@@ -108,8 +157,8 @@ impl Outbox {
     /// Takes out what has waited for longer than [`limits::UNDELIVERED_FOR`].
     pub fn expire(&mut self, now: Instant) -> Vec<u64> {
         let mut tallies = Vec::new();
-        while let Some(message) = self.queue.front() {
-            if now.saturating_duration_since(message.since) < limits::UNDELIVERED_FOR {
+        while let Some(Queued { message, .. }) = self.queue.front() {
+            if message.expires > now {
                 break;
             }
             tallies.push(message.tally);
@@ -122,19 +171,19 @@ impl Outbox {
     pub fn drain(&mut self) -> Vec<u64> {
         self.bytes = 0;
         self.link_lost();
-        self.queue.drain(..).map(|message| message.tally).collect()
+        self.queue.drain(..).map(|queued| queued.message.tally).collect()
     }
 
     /// When the oldest message has waited too long.
     #[must_use]
     pub fn expires_at(&self) -> Option<Instant> {
-        self.queue.front().map(|message| message.since + limits::UNDELIVERED_FOR)
+        self.queue.front().map(|queued| queued.message.expires)
     }
 
-    /// True when everything that waits is on its way.
+    /// True when everything that waits was sent.
     #[must_use]
-    pub fn all_on_the_way(&self) -> bool {
-        self.on_the_way == self.queue.len()
+    pub fn is_all_sent(&self) -> bool {
+        self.sent == self.queue.len()
     }
 
     /// True when nothing waits.
@@ -164,7 +213,8 @@ mod tests {
     use super::*;
 
     fn message(sequence: u64, everyone: bool, size: usize, since: Instant) -> Outgoing {
-        Outgoing { tally: sequence * 10, everyone, sequence, frame: Bytes::from(vec![0; size]), since }
+        let (frame, expires) = (Bytes::from(vec![0; size]), since + limits::UNDELIVERED_FOR);
+        Outgoing { tally: sequence * 10, everyone, epoch: 1, sequence, frame, expires }
     }
 
     #[test]
@@ -176,13 +226,34 @@ mod tests {
         }
         let sent = |outbox: &mut Outbox| std::iter::from_fn(|| outbox.next_frame()).count();
         assert_eq!(sent(&mut outbox), limits::WINDOW_MESSAGES);
-        assert_eq!(outbox.acknowledged(true, 1, 100, now).len(), 100);
+        assert_eq!(outbox.acknowledged(true, 1, 1, 100, now).len(), 100);
         assert_eq!(sent(&mut outbox), 100);
-        assert!(outbox.acknowledged(false, 101, 102, now).is_empty(), "another numbering");
-        assert!(outbox.acknowledged(true, 400, 500, now).is_empty(), "not sent yet");
+        assert!(outbox.acknowledged(false, 1, 101, 102, now).is_empty(), "another numbering");
+        assert!(outbox.acknowledged(true, 1, 400, 500, now).is_empty(), "not sent yet");
         outbox.link_lost();
         assert_eq!(sent(&mut outbox), limits::WINDOW_MESSAGES, "all again");
-        assert_eq!(outbox.acknowledged(true, 101, 101, now), [1010]);
+        assert_eq!(outbox.acknowledged(true, 1, 101, 101, now), [1010]);
+        assert!(outbox.acknowledged(true, 2, 102, 102, now).is_empty(), "another epoch");
+    }
+
+    #[test]
+    fn what_is_received_but_not_kept_makes_room_and_goes_again_when_the_link_is_lost() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        for sequence in 1..=500 {
+            outbox.push(message(sequence, true, 10, now)).unwrap();
+        }
+        let sent = |outbox: &mut Outbox| std::iter::from_fn(|| outbox.next_frame()).count();
+        assert_eq!(sent(&mut outbox), limits::WINDOW_MESSAGES);
+        assert_eq!(outbox.received(true, 1, 1, 100, now).len(), 100);
+        assert!(outbox.received(true, 1, 1, 100, now).is_empty(), "said twice");
+        assert_eq!(sent(&mut outbox), 100);
+        assert_eq!(outbox.acknowledged(true, 1, 1, 100, now).len(), 100);
+        assert_eq!(sent(&mut outbox), 0, "they had made room already");
+        outbox.received(true, 1, 101, 150, now);
+        outbox.link_lost();
+        assert_eq!(sent(&mut outbox), limits::WINDOW_MESSAGES);
+        assert_eq!(outbox.acknowledged(true, 1, 101, 101, now), [1010], "from the beginning");
     }
 
     #[test]
@@ -221,7 +292,7 @@ mod tests {
         }
         assert!(!outbox.is_pressed(now), "nothing was ever acknowledged");
         outbox.next_frame();
-        outbox.acknowledged(true, 0, 0, now);
+        outbox.acknowledged(true, 1, 0, 0, now);
         assert!(outbox.is_pressed(now));
         assert!(!outbox.is_pressed(outbox.pressed_until().unwrap()));
     }

@@ -62,6 +62,13 @@ impl Roster {
         self.entries.get(peer)
     }
 
+    /// Member: without the others, for one who is on its own.
+    #[must_use]
+    pub fn alone(&self, me: &PeerId) -> Self {
+        let entries = self.entries.get(me).map(|entry| (*me, entry.clone())).into_iter().collect();
+        Self { version: self.version, entries, ..Self::default() }
+    }
+
     /// How many members there will be once pending changes are made.
     #[must_use]
     pub fn members_to_be(&self) -> usize {

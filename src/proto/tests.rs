@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod history;
+
+use self::history::SimStore;
 use super::*;
 use crate::{
     api::Target,
@@ -33,6 +36,11 @@ struct Sim {
     queue: VecDeque<Delivery>,
     next: u64,
     saved: Vec<crate::model::HostState>,
+    stores: Vec<SimStore>,
+    /// New nodes have a disk.
+    on_disk: bool,
+    /// What the next node's store has already.
+    restored: Option<SimStore>,
 }
 
 impl Sim {
@@ -53,6 +61,9 @@ impl Sim {
             queue: VecDeque::new(),
             next: 0,
             saved: Vec::new(),
+            stores: Vec::new(),
+            on_disk: false,
+            restored: None,
         };
         let record =
             HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32]).unwrap();
@@ -64,6 +75,8 @@ impl Sim {
             members: 250,
             bans: Vec::new(),
             admitted: Vec::new(),
+            kept_attempts: Vec::new(),
+            recalled: Recalled::nothing(),
             join_addr: "10.0.0.1:4702".parse().unwrap(),
             peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
         };
@@ -83,6 +96,8 @@ impl Sim {
             descriptors: 10_000,
             role,
         };
+        let store = SimStore::new(self.ids[index], self.on_disk);
+        self.stores.push(self.restored.take().unwrap_or(store));
         self.nodes.push(Node::new(config, self.now));
         self.events.push(Vec::new());
         self.finished.push(None);
@@ -198,9 +213,14 @@ impl Sim {
                     self.saved.push(*state);
                     self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
                 }
+                Output::Store(command) => {
+                    for event in self.stores[index].command(command) {
+                        self.nodes[index].handle(self.now, Input::Store(StoreEvent::History(event)));
+                    }
+                }
                 Output::Event(event) => self.events[index].push(event),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
-                Output::Authenticated(_) | Output::Store(_) => {}
+                Output::Authenticated(_) => {}
             }
         }
     }
@@ -352,10 +372,11 @@ fn events_of_a_join_come_in_order() {
             NodeEvent::Authenticated { .. } => "authenticated",
             NodeEvent::Roster { .. } => "roster",
             NodeEvent::Heartbeat { .. } => "heartbeat",
+            NodeEvent::History { .. } => "history",
             _ => "other",
         })
         .collect();
-    assert_eq!(names, ["link", "link", "listening", "authenticated", "roster", "heartbeat"]);
+    assert_eq!(names, ["link", "link", "listening", "authenticated", "roster", "history", "heartbeat"]);
 }
 
 #[test]
@@ -559,10 +580,85 @@ fn a_member_gives_up_on_a_lost_host_in_the_end() {
     sim.command(0, NodeCommand::Leave);
     assert_eq!(sim.end(0), Some(CloseReason::Left));
     assert!(sim.errors(ann)[0].contains("the host left and closed the network"));
-    sim.wait(599.0);
+    sim.wait(limits::REJOIN_FOR.as_secs_f64() - 1.0);
     assert_eq!(sim.end(ann), None);
     sim.wait(2.0);
     assert_eq!(sim.end(ann), Some(CloseReason::HostLost));
+}
+
+#[test]
+fn without_the_host_members_go_on_for_a_while_and_then_are_out_until_it_is_back() {
+    for grace in [0, 120] {
+        let mut sim = Sim::host_with(|config| config.policy.grace = grace);
+        let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+        sim.frozen.insert(0);
+        // The host is noticed to be gone after a while.
+        sim.wait(13.0);
+        let alone = |event: &NodeEvent| matches!(event, NodeEvent::Link { alone_until: Some(_), .. });
+        assert_eq!(sim.has(ann, alone), grace > 0);
+        sim.say(ann, "everyone", "still here?");
+        sim.wait(0.1);
+        let heard = if grace == 0 { vec![] } else { vec!["ann: still here?".to_owned()] };
+        assert_eq!(sim.heard(bob), heard, "grace {grace}");
+        sim.wait(f64::from(grace) + 10.0);
+        assert_eq!(sim.roster(ann), ["ann"], "out");
+        sim.say(ann, "everyone", "anybody?");
+        assert!(sim.errors(ann).last().unwrap().contains("not connected"));
+        assert_eq!(sim.end(ann), None, "it waits for the host");
+        sim.frozen.remove(&0);
+        sim.wait(20.0);
+        assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+        assert_eq!(sim.roster(bob), ["host", "ann", "bob"]);
+        sim.say(ann, "everyone", "back");
+        sim.wait(0.1);
+        assert_eq!(sim.heard(bob).last().unwrap(), "ann: back");
+    }
+}
+
+#[test]
+fn who_slept_asks_to_be_admitted_again_at_once() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.frozen.insert(ann);
+    sim.wait(240.0);
+    sim.frozen.remove(&ann);
+    // The link is as dead as it would be after a change of network.
+    sim.queue.retain(
+        |delivery| !matches!(delivery, Delivery::Closed(end) | Delivery::Frame(end, _) if end.0 == ann),
+    );
+    sim.nodes[ann].handle(sim.now, Input::Suspended(Duration::from_secs(240)));
+    sim.nodes[ann].handle_timeout(sim.now);
+    sim.run();
+    sim.wait(0.1);
+    assert!(sim.has(ann, |event| *event == NodeEvent::Suspended { time: Duration::from_secs(240) }));
+    assert_eq!(sim.roster(0), ["host", "ann"], "without waiting for the heartbeat");
+}
+
+#[test]
+fn wrong_passwords_are_remembered_by_a_host_that_begins_again() {
+    let mut sim = Sim::host();
+    for _ in 0..2 {
+        sim.join_as("guess", "wrong", Identity::generate().unwrap().0);
+    }
+    let kept = sim.saved.last().unwrap().attempts.clone();
+    assert_eq!(kept.iter().map(|kept| kept.wrong).sum::<u32>(), 2);
+    let one = KeptAttempts { wrong: 2, ..kept[0].clone() };
+    let host = |last: Timestamp| {
+        let one = KeptAttempts { last, ..one.clone() };
+        Sim::host_with(|config| config.kept_attempts = vec![one])
+    };
+    let attempts = |sim: &Sim| {
+        let left = |event: &NodeEvent| match event {
+            NodeEvent::Admission { attempts, .. } => {
+                Some(attempts.iter().map(|attempt| attempt.left).collect())
+            }
+            _ => None,
+        };
+        sim.events[0].iter().find_map(left).unwrap_or_else(Vec::new)
+    };
+    assert_eq!(attempts(&host(one.last)), [1]);
+    let long_ago = Timestamp(one.last.0 - 700_000_000);
+    assert_eq!(attempts(&host(long_ago)), Vec::<u32>::new(), "forgotten after ten quiet minutes");
 }
 
 #[test]
@@ -657,7 +753,7 @@ fn texts_are_bounded_and_recipients_must_exist() {
 
 #[test]
 fn five_thousand_messages_arrive_in_order_and_once() {
-    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0 };
+    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
     let mut sim = Sim::host_with(|config| config.policy = policy);
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     for number in 0..5000 {
@@ -670,7 +766,7 @@ fn five_thousand_messages_arrive_in_order_and_once() {
 
 #[test]
 fn a_flood_is_slowed_down_and_delays_only_its_author() {
-    let policy = Policy { rate: 100, burst: 10, rate_bytes: 0 };
+    let policy = Policy { rate: 100, burst: 10, rate_bytes: 0, ..Policy::default() };
     let mut sim = Sim::host_with(|config| config.policy = policy);
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     for number in 0..200 {
@@ -688,7 +784,7 @@ fn a_flood_is_slowed_down_and_delays_only_its_author() {
 
 #[test]
 fn what_waits_for_a_stalled_member_is_bounded_and_nobody_else_waits() {
-    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0 };
+    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
     let mut sim = Sim::host_with(|config| config.policy = policy);
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.frozen.insert(bob);

@@ -11,7 +11,7 @@ use crate::{
     net,
     network::{HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
-    store::Profile,
+    store::{Keeping, Profile, Retention},
     telemetry,
 };
 
@@ -111,9 +111,17 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
 fn open_profile(config: &Config) -> Result<Profile, String> {
     let profile = match config.mode {
         Mode::Demo => Profile::ephemeral(),
-        _ => Profile::open(&config.profile_dir),
+        _ => Profile::open(&config.profile_dir, keeping(config)),
     };
     profile.map_err(|error| error.to_string())
+}
+
+fn keeping(config: &Config) -> Keeping {
+    if config.history {
+        Keeping::OnDisk(Retention { time: config.history_time, bytes: config.history_bytes })
+    } else {
+        Keeping::InMemory
+    }
 }
 
 fn host_options(config: &Config) -> HostOptions {
@@ -127,7 +135,13 @@ fn host_options(config: &Config) -> HostOptions {
         password: config.password.clone(),
         attempts: config.attempts,
         members: config.members,
-        policy: Policy { rate: config.rate, burst: limits::RATE_BURST, rate_bytes: bytes },
+        policy: Policy {
+            rate: config.rate,
+            burst: limits::RATE_BURST,
+            rate_bytes: bytes,
+            grace: config.grace,
+            read_back: config.read_back,
+        },
         cost: PasswordCost::WIRE_1,
     }
 }

@@ -1,15 +1,24 @@
-//! What a profile keeps: its key, what its host needs after a restart, and the hosts it knows.
+//! What a profile keeps: its key, what its host needs after a restart, the hosts it knows, and the history.
 //!
 //! All files of a profile are read and written here and nowhere else, by one blocking thread. It must never write a
 //! file in place, follow a name that came from a peer, or leave a secret readable by others.
 
 mod files;
+mod history;
+mod worker;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
+    },
+};
 
 use tokio::sync::{mpsc, watch};
 
-use self::files::Files;
+pub use self::history::{Keeping, Retention};
+use self::{files::Files, history::History, worker::Worker};
 use crate::{
     api::{StoreCommand, StoreEvent},
     model::{HostState, KnownHost, limits},
@@ -56,56 +65,87 @@ pub enum StoreError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Not even a history in memory.
+    #[error("the history cannot be begun: {0}")]
+    History(rusqlite::Error),
     /// No key could be made.
     #[error("cannot make a key: {0}")]
     Identity(#[from] crate::security::IdentityError),
 }
 
-/// What is kept now.
+/// What is kept now, beside the history.
 #[derive(Debug, Clone)]
 struct Kept {
     host: Option<HostState>,
     recents: Vec<KnownHost>,
 }
 
+/// Commands of one asker, and where the answers go.
+type Bundle = (Vec<StoreCommand>, mpsc::Sender<StoreEvent>);
+
 /// A profile that is open, and locked against other processes while it is.
+///
+/// The last handle that goes waits until everything is written.
 #[derive(Debug, Clone)]
 pub struct Profile {
     identity: Arc<Identity>,
     kept: watch::Receiver<Kept>,
-    commands: mpsc::Sender<(StoreCommand, mpsc::Sender<StoreEvent>)>,
+    thread: Arc<Thread>,
+}
+
+/// The store's thread, which ends with the last handle.
+#[derive(Debug)]
+struct Thread {
+    bundles: Option<SyncSender<Bundle>>,
+    ended: std::sync::Mutex<Receiver<()>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.bundles = None;
+        // A disk that hangs must not keep the process for good.
+        if let Ok(ended) = self.ended.lock() {
+            let _ = ended.recv_timeout(limits::LEAVE_TIMEOUT);
+        }
+    }
 }
 
 impl Profile {
     /// Opens the profile in `dir`, which is made when it is missing.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, keeping: Keeping) -> Result<Self, StoreError> {
         let files = Files::open(dir)?;
         let identity = files.identity()?;
         let (host, recents) = (files.host()?, files.recents()?);
-        Ok(Self::start(identity, host, recents, Some(files)))
+        Self::start(identity, host, recents, Some((files, dir)), keeping)
     }
 
     /// A profile of its own that is gone when the process ends.
     pub fn ephemeral() -> Result<Self, StoreError> {
         let (identity, _) = Identity::generate()?;
-        Ok(Self::start(identity, None, Vec::new(), None))
+        Self::start(identity, None, Vec::new(), None, Keeping::InMemory)
     }
 
     fn start(
         identity: Identity,
         host: Option<HostState>,
         recents: Vec<KnownHost>,
-        files: Option<Files>,
-    ) -> Self {
-        let (commands, inbox) = mpsc::channel(limits::STORE_COMMANDS);
+        files: Option<(Files, &Path)>,
+        keeping: Keeping,
+    ) -> Result<Self, StoreError> {
+        let (bundles, inbox) = sync_channel(limits::STORE_COMMANDS);
+        let (end, ended) = channel();
         let (kept, watched) = watch::channel(Kept { host, recents });
-        let worker = Worker { files, kept };
-        // The thread ends with the last handle.
-        let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(inbox));
-        if let Err(error) = spawned {
-            tracing::error!(%error, "nothing will be kept: no thread for the store");
-        }
-        Self { identity: Arc::new(identity), kept: watched, commands }
+        let dir = files.as_ref().map(|(_, dir)| *dir);
+        let history = History::open(identity.peer_id(), dir, keeping).map_err(StoreError::History)?;
+        let worker = Worker::new(files.map(|(files, _)| files), history, kept);
+        let run = move || {
+            worker.run(&inbox);
+            let _ = end.send(());
+        };
+        let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(run);
+        spawned.map_err(|source| StoreError::Io { action: "start", path: "the store".to_owned(), source })?;
+        let thread = Thread { bundles: Some(bundles), ended: std::sync::Mutex::new(ended) };
+        Ok(Self { identity: Arc::new(identity), kept: watched, thread: Arc::new(thread) })
     }
 
     /// Who this profile is.
@@ -126,75 +166,31 @@ impl Profile {
         self.kept.borrow().recents.clone()
     }
 
-    /// Hands a command to the store's thread; what it did comes back on `reply`. A store that cannot follow says
-    /// so at once.
+    /// Hands commands to the store's thread; what it did comes back on `reply`. Gives them back when the store
+    /// cannot take more now: it answers something as soon as it can.
+    pub fn commands(
+        &self,
+        commands: Vec<StoreCommand>,
+        reply: &mpsc::Sender<StoreEvent>,
+    ) -> Result<(), Vec<StoreCommand>> {
+        let Some(bundles) = &self.thread.bundles else { return Ok(()) };
+        match bundles.try_send((commands, reply.clone())) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full((commands, _)) | TrySendError::Disconnected((commands, _))) => {
+                Err(commands)
+            }
+        }
+    }
+
+    /// Hands one command to the store's thread. A store that cannot follow says so at once.
     pub fn command(&self, command: StoreCommand, reply: &mpsc::Sender<StoreEvent>) {
         let token = match &command {
             StoreCommand::SaveHost { token, .. } => Some(*token),
             _ => None,
         };
-        if self.commands.try_send((command, reply.clone())).is_err() {
+        if self.commands(vec![command], reply).is_err() {
             let message = "the disk does not keep up, or the store has stopped".to_owned();
             let _ = reply.try_send(StoreEvent::Failed { token, message });
-        }
-    }
-}
-
-/// The store's thread.
-struct Worker {
-    files: Option<Files>,
-    kept: watch::Sender<Kept>,
-}
-
-impl Worker {
-    fn run(self, mut inbox: mpsc::Receiver<(StoreCommand, mpsc::Sender<StoreEvent>)>) {
-        let mut next = inbox.blocking_recv();
-        while let Some((command, reply)) = next.take() {
-            // Of host states that wait only the last one is written: it holds all that the others do.
-            let newer = inbox.try_recv().ok();
-            let outdated = matches!(
-                (&command, &newer),
-                (StoreCommand::SaveHost { .. }, Some((StoreCommand::SaveHost { .. }, other)))
-                    if reply.same_channel(other)
-            );
-            if !outdated {
-                let event = self.perform(command);
-                let _ = reply.blocking_send(event);
-            }
-            // Whoever waits for the last answer sees the end of the channel before the next wait.
-            drop(reply);
-            next = newer.or_else(|| inbox.blocking_recv());
-        }
-    }
-
-    fn perform(&self, command: StoreCommand) -> StoreEvent {
-        match command {
-            StoreCommand::SaveHost { token, state } => {
-                let saved = self.files.as_ref().map_or(Ok(()), |files| files.save_host(&state));
-                self.kept.send_modify(|kept| kept.host = Some(*state));
-                match saved {
-                    Ok(()) => StoreEvent::Saved(token),
-                    Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
-                }
-            }
-            StoreCommand::RememberHost(known) => self.change_recents(|recents| {
-                recents.retain(|other| other.target != known.target);
-                recents.insert(0, *known);
-                recents.truncate(limits::RECENTS);
-            }),
-            StoreCommand::ForgetHost { target } => {
-                self.change_recents(|recents| recents.retain(|other| other.target != target))
-            }
-            StoreCommand::Recents => StoreEvent::Recents(self.kept.borrow().recents.clone()),
-        }
-    }
-
-    fn change_recents(&self, change: impl FnOnce(&mut Vec<KnownHost>)) -> StoreEvent {
-        self.kept.send_modify(|kept| change(&mut kept.recents));
-        let recents = self.kept.borrow().recents.clone();
-        match self.files.as_ref().map_or(Ok(()), |files| files.save_recents(&recents)) {
-            Ok(()) => StoreEvent::Recents(recents),
-            Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
         }
     }
 }

@@ -20,7 +20,12 @@ fn state(name: &str) -> HostState {
             reason: "spam".into(),
             since: Timestamp(1),
         }],
+        attempts: Vec::new(),
     }
+}
+
+fn open(dir: &Path) -> Result<Profile, StoreError> {
+    Profile::open(dir, Keeping::OnDisk(Retention::default()))
 }
 
 fn known(target: &str) -> KnownHost {
@@ -47,7 +52,7 @@ fn run(profile: &Profile, commands: Vec<StoreCommand>) -> StoreEvent {
 fn a_profile_comes_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("profile");
-    let profile = Profile::open(&dir).unwrap();
+    let profile = open(&dir).unwrap();
     let id = profile.identity().peer_id();
     let save = |token, name| StoreCommand::SaveHost { token, state: Box::new(state(name)) };
     assert_eq!(run(&profile, vec![save(1, "one"), save(2, "two"), save(3, "three")]), StoreEvent::Saved(3));
@@ -75,7 +80,7 @@ fn reopen(profile: Profile, dir: &Path, check: impl FnOnce(&Profile)) {
     drop(profile);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
-        match Profile::open(dir) {
+        match open(dir) {
             Ok(profile) => return check(&profile),
             Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
@@ -87,8 +92,8 @@ fn reopen(profile: Profile, dir: &Path, check: impl FnOnce(&Profile)) {
 fn a_second_process_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("profile");
-    let _first = Profile::open(&dir).unwrap();
-    let error = Profile::open(&dir).unwrap_err().to_string();
+    let _first = open(&dir).unwrap();
+    let error = open(&dir).unwrap_err().to_string();
     assert!(error.contains("in use by another pyile") && error.contains("--profile"), "{error}");
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    CloseReason, MessageId, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry, Timestamp,
+    CloseReason, Held, MessageId, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry, Timestamp,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -105,13 +105,35 @@ pub struct Communication {
     pub signature: Option<[u8; 64]>,
 }
 
-/// Payload of [`Frame::Ack`]: the receiver has these for good.
+/// Payload of [`Frame::Ack`]: the receiver has these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// The first message; its author is the one who is told.
     pub first: MessageId,
     /// The sequence of the last message of the range.
     pub last: u64,
+    /// For good. Otherwise only until its disk takes them: another acknowledgement follows.
+    pub for_good: bool,
+}
+
+/// Payload of [`Frame::Wanted`]: messages that the sender of this frame has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Those that its recipient wrote to the sender alone; otherwise those that somebody wrote to everyone.
+    pub direct: bool,
+    /// Whose, of which numbering, which numbers.
+    pub range: Held,
+}
+
+/// Payload of [`Frame::HandedOn`]: the answer to [`Wanted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOn {
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// As many of the messages as are there and fit a frame, in order.
+    pub messages: Vec<Communication>,
+    /// Where the next part begins; nothing when this was all that is there.
+    pub next: Option<u64>,
 }
 
 macro_rules! frames {
@@ -188,6 +210,14 @@ frames! {
     21 Communication(Communication),
     /// It arrived.
     22 Ack(Ack),
+    /// Which messages to everyone have you got that came since then and that I may read?
+    23 CatchUp(Timestamp),
+    /// These.
+    24 Held(Vec<Held>),
+    /// Please hand these on.
+    25 Wanted(Wanted),
+    /// Here they are.
+    26 HandedOn(HandedOn),
     /// Last on any link: why the sender closes it, and the reason in words.
     30 Goodbye(Refusal),
 }

@@ -26,7 +26,13 @@
 //!    |<- Beat, BeatReply, both ways -> RosterDelta --------|
 //! ```
 //! # Sequence on a peer link
-//! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack`.
+//! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack` once the
+//! receiver has it on its disk; one whose disk takes nothing acknowledges twice, first that it has it at all.
+//!
+//! Whoever was away asks with `CatchUp`, is told with `Held`, and asks for what it lacks with `Wanted`, again and
+//! again while `HandedOn` says that there is more. Each question waits for its answer before the next. Messages that
+//! are handed on by somebody else than their author must carry its signature; those to one peer are handed on only
+//! by their author to that peer.
 //! On any link `Goodbye` says why the sender closes it.
 
 pub mod codec;
@@ -34,8 +40,8 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, Hello, Refusal, Removal, RosterDelta,
-    RosterPage,
+    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, HandedOn, Hello, Refusal, Removal,
+    RosterDelta, RosterPage, Wanted,
 };
 
 /// ALPN of the join link, version 1.

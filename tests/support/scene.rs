@@ -16,8 +16,8 @@ use pyile::{
     api::NodeEvent,
     app::{Defaults, Effect, Event, State, update},
     model::{
-        Alias, Attempt, Ban, CloseReason, DeliveryStatus, KnownHost, Liveness, MessageId, Peer, PeerId,
-        Recipient, Role, SafeText, Summary, Timestamp, Wire,
+        Alias, Attempt, Ban, CloseReason, DeliveryStatus, KnownHost, Liveness, MessageId, NetworkId, Peer,
+        PeerId, Recipient, Role, SafeText, Summary, Timestamp, Wire,
     },
     ui,
 };
@@ -104,6 +104,7 @@ pub fn empty_room(size: (u16, u16)) -> State {
             peer_id: ann.peer_id,
             alias: ann.alias.clone(),
             network: SafeText::line("lab"),
+            network_id: NetworkId([1; 16]),
         },
     );
     node(&mut state, NOW, NodeEvent::Roster { version: 1, peers: vec![ann] });
@@ -123,6 +124,9 @@ pub fn message(from: &Arc<Peer>, to: Recipient, sequence: u64, text: &str, own: 
         sent_at: NOW,
         own,
         missed: 0,
+        late: false,
+        came_at: NOW,
+        place: sequence.cast_signed(),
     }
 }
 

@@ -4,10 +4,10 @@
 
 use super::{Asking, HostLink, Member, Step};
 use crate::{
-    api::{LinkState, NodeEvent, StoreCommand},
+    api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
-        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Role, SafeText,
-        StatusError, limits,
+        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Network, Recalled,
+        Role, SafeText, StatusError, limits,
     },
     proto::{
         ConnId, Connected, Output,
@@ -47,7 +47,7 @@ impl Member {
             ));
             return;
         }
-        self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, connected });
+        self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, known: false, connected });
         core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
     }
 
@@ -148,10 +148,13 @@ impl Member {
                     Ok(None) => {}
                     Ok(Some(roster)) => {
                         let header = assembly.header().clone();
-                        self.joined(core, mesh, roster, header, now);
+                        self.recall(core, mesh, roster, header, now);
                     }
                     Err(error) => self.bad_roster(core, conn, error),
                 }
+            }
+            (frame, Step::Recalling(_, waiting)) if waiting.len() < limits::FRAMES_TO_NODE => {
+                waiting.push(frame)
             }
             (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
             _ => {
@@ -180,6 +183,7 @@ impl Member {
             BannedStatus::Banned { reason } => self.banned(core, &reason),
             BannedStatus::Known if is_first => {
                 let frame = hello(Vec::new());
+                asking.known = true;
                 asking.step = Step::Decision;
                 core.send(asking.conn, &frame);
                 self.tell_link(core, LinkState::Authenticating, "known to the host", None);
@@ -256,13 +260,56 @@ impl Member {
         }
     }
 
-    /// Admitted: the roster is here and signed by the host.
+    /// Admitted: the roster is here and signed by the host. First comes what the history knows of this network.
+    fn recall(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        roster: Roster,
+        header: Authenticated,
+        now: Moment,
+    ) {
+        if self.recalled == Some(header.network.id) {
+            return self.joined(core, mesh, roster, header, None, now);
+        }
+        if self.joined_before {
+            let message = "the host came back with another network; join anew";
+            return self.finish(Closed::new(CloseReason::HostLost, message));
+        }
+        let network = Network { name: SafeText::line(&header.network.name).to_string(), ..header.network };
+        if let Some(asking) = &mut self.asking {
+            asking.step = Step::Recalling(Box::new((roster, header)), Vec::new());
+        }
+        core.outputs.push_back(Output::Store(StoreCommand::History(HistoryCommand::Recall(network))));
+    }
+
+    /// The history has told what it knows.
+    pub(in crate::proto) fn recalled(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        recalled: Recalled,
+        now: Moment,
+    ) {
+        let Some(Asking { step, conn, .. }) = &mut self.asking else { return };
+        let conn = *conn;
+        let Step::Recalling(joining, waiting) = step else { return };
+        let waiting = std::mem::take(waiting);
+        let (roster, header) = (**joining).clone();
+        self.joined(core, mesh, roster, header, Some(recalled), now);
+        for frame in waiting {
+            self.frame(core, mesh, conn, frame, now);
+        }
+    }
+
+    /// A member: everything is known.
     fn joined(
         &mut self,
         core: &mut Core,
         mesh: &mut Mesh,
         roster: Roster,
         header: Authenticated,
+        recalled: Option<Recalled>,
         now: Moment,
     ) {
         let Some(asking) = self.asking.take() else { return };
@@ -271,23 +318,22 @@ impl Member {
             core.timers.cancel(Timer::Beat(before.conn));
             core.close(before.conn, CloseReason::Superseded);
         }
-        let is_same_network = core.network.as_ref().is_some_and(|before| before.id == header.network.id);
-        if self.joined_before && !is_same_network {
-            let message = "the host came back with another network; join anew";
-            return self.finish(Closed::new(CloseReason::HostLost, message));
-        }
+        self.recalled = Some(header.network.id);
         let peer_addr = asking.connected.listening.first().copied();
         let host = asking.host;
         self.pin = Some(host);
         // The password has done its work.
         self.password = None;
         self.busy = 0;
-        self.lost_at = None;
+        self.alone_until = None;
+        core.is_out = false;
         self.backoff.reset();
+        core.timers.cancel(Timer::Grace);
         core.timers.cancel(Timer::Rejoin);
         core.timers.cancel(Timer::HostLost);
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
+        let network_id = header.network.id;
         core.host_ip = Some(asking.connected.remote.ip());
         core.network = Some(header.network);
         core.policy = header.policy;
@@ -307,6 +353,7 @@ impl Member {
                 peer_id: core.me(),
                 alias: core.alias.clone(),
                 network: name.clone(),
+                network_id,
             });
         }
         let changes = core.roster.replace(roster);
@@ -317,7 +364,15 @@ impl Member {
             let event = NodeEvent::Authenticated { host, network: name.clone() };
             core.outputs.insert(at, Output::Event(event));
         }
+        if let Some(recalled) = recalled {
+            mesh.recall(core, recalled, now);
+        }
         mesh.roster_changed(core, &changes, now);
+        // A newcomer that may not read back has missed nothing.
+        if asking.known || header.policy.read_back > 0 {
+            let since = core.take_away();
+            mesh.catch_up(core, since, now);
+        }
         core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
         let known = KnownHost {
             target: self.target.clone(),

@@ -13,6 +13,7 @@ fn entry() -> RosterEntry {
         role: Role::Member,
         wire: Wire::Native,
         addrs: vec![SocketAddr::from((Ipv4Addr::new(10, 0, 0, 2), 50_000))],
+        since: Timestamp(2),
     }
 }
 
@@ -20,10 +21,14 @@ fn id(to: Recipient) -> MessageId {
     MessageId { author: PeerId([1; 32]), epoch: 300, to, sequence: 7 }
 }
 
+fn held() -> Held {
+    Held { author: PeerId([1; 32]), epoch: 300, from: 7, to: 9 }
+}
+
 fn authenticated() -> Authenticated {
     Authenticated {
         network: Network { id: NetworkId([9; 16]), name: "lab".into() },
-        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0 },
+        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0, grace: 600, read_back: 0 },
         version: 3,
         entries: 2,
         signature: [5; 64],
@@ -38,9 +43,9 @@ fn h(byte: &str, times: usize) -> String {
 fn golden() -> Vec<(Frame, String)> {
     let ann = h("01", 32);
     let bob = h("aa", 32);
-    // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint
-    let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603");
-    let roster_hex = format!("{} 036c6162 64 e807 00 03 02 {}", h("09", 16), h("05", 64));
+    // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
+    let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
+    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 03 02 {}", h("09", 16), h("05", 64));
     vec![
         (
             Frame::BannedStatus(BannedStatus::Banned { reason: "no".into() }),
@@ -54,7 +59,7 @@ fn golden() -> Vec<(Frame, String)> {
         ),
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
-        // network id and name, rate, burst, bytes, version, entries, signature
+        // network id and name, rate, burst, bytes, grace, read back, version, entries, signature
         (Frame::Authenticated(Box::new(authenticated())), format!("05 {roster_hex}")),
         (
             Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
@@ -100,8 +105,25 @@ fn golden() -> Vec<(Frame, String)> {
             format!("15 {ann} ac02 01 {bob} 07 01 00 00"),
         ),
         (
-            Frame::Ack(Ack { first: id(Recipient::Everyone), last: 9 }),
-            format!("16 {ann} ac02 00 07 09"), // first message, last sequence
+            Frame::Ack(Ack { first: id(Recipient::Everyone), last: 9, for_good: true }),
+            format!("16 {ann} ac02 00 07 09 01"), // first message, last sequence, for good
+        ),
+        (Frame::CatchUp(Timestamp(1)), "17 02".into()),
+        (Frame::Held(vec![held()]), format!("18 01 {ann} ac02 07 09")), // count, author, epoch, from, to
+        (Frame::Wanted(Wanted { direct: true, range: held() }), format!("19 01 {ann} ac02 07 09")),
+        (
+            Frame::HandedOn(HandedOn {
+                wanted: Wanted { direct: false, range: held() },
+                messages: vec![Communication {
+                    id: id(Recipient::Everyone),
+                    sent_at: Timestamp(1),
+                    text: "hi".into(),
+                    signature: Some([5; 64]),
+                }],
+                next: Some(8),
+            }),
+            // what was wanted, one message as above, where the next part begins
+            format!("1a 00 {ann} ac02 07 09 01 {ann} ac02 00 07 02 026869 01 {} 01 08", h("05", 64)),
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
     ]
@@ -153,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn perturbed_frames_never_panic(which in 0_usize..20, at in 0_usize..200, value in any::<u8>()) {
+    fn perturbed_frames_never_panic(which in 0_usize..24, at in 0_usize..200, value in any::<u8>()) {
         let frames = golden();
         let mut bytes = frames[which % frames.len()].0.encode().to_vec();
         let at = at % bytes.len();

@@ -1,0 +1,290 @@
+//! Catching up: whoever was away, or finds a hole in an author's numbering, asks for what it lacks, and whoever has
+//! it hands it on.
+//!
+//! It must never take on a message of somebody who is not at the other end without that author's signature, or hand
+//! on what its reader may not read.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rand_core::RngCore as _;
+
+use super::{Mesh, receiving::Way};
+use crate::{
+    api::{HistoryCommand, StoreCommand},
+    model::{CloseReason, Held, MessageId, Moment, PeerId, Recipient, StoredMessage, Timestamp, limits},
+    proto::{
+        ConnId, Output,
+        core::{Core, Timer},
+    },
+    security::sign,
+    wire::{Communication, Frame, HandedOn, Wanted},
+};
+
+/// What a peer is asked; the next question waits for the answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) frame: Frame,
+    pub(super) is_asked: bool,
+}
+
+/// Whom to ask what was missed, and who has asked this peer.
+#[derive(Debug, Default)]
+pub(super) struct CatchUp {
+    /// What came since then may be missing here.
+    since: Timestamp,
+    /// How many are still to be asked.
+    left: usize,
+    asked: BTreeSet<PeerId>,
+    /// Who is being asked.
+    current: Option<PeerId>,
+    /// Messages that are wanted of a peer, beside the question that it has.
+    wanted: BTreeMap<PeerId, VecDeque<Wanted>>,
+    /// Questions to this peer's history, by number.
+    answering: BTreeMap<u64, (ConnId, Option<Wanted>)>,
+    number: u64,
+}
+
+impl Mesh {
+    /// Asks a few peers what came since `since`, as far as this one may read.
+    pub(in crate::proto) fn catch_up(&mut self, core: &mut Core, since: Timestamp, now: Moment) {
+        let slack = i64::try_from(limits::CATCH_UP_SLACK.as_micros()).unwrap_or(i64::MAX);
+        let since = Timestamp(since.0.saturating_sub(slack)).max(core.readable_since(&core.me()));
+        self.catch_up.since = since;
+        self.catch_up.left = limits::CATCH_UP_PEERS;
+        self.catch_up.asked.clear();
+        self.next_source(core, now);
+    }
+
+    /// Asks the next peer: the host first, then any.
+    pub(super) fn next_source(&mut self, core: &mut Core, now: Moment) {
+        if self.catch_up.left == 0 || self.catch_up.current.is_some() {
+            return;
+        }
+        let me = core.me();
+        let open = |peer: &PeerId| *peer != me && !self.catch_up.asked.contains(peer);
+        let mut others: Vec<PeerId> =
+            core.roster.entries().map(|entry| entry.peer_id).filter(|peer| open(peer)).collect();
+        let host = core.host().filter(|host| others.contains(host));
+        let count = u32::try_from(others.len()).unwrap_or(u32::MAX);
+        let source = host.or_else(|| {
+            let at = core.rng.next_u32().checked_rem(count)?;
+            Some(others.swap_remove(usize::try_from(at).ok()?))
+        });
+        // Those who come later are asked when they are here.
+        let Some(source) = source else { return };
+        self.catch_up.left -= 1;
+        self.catch_up.asked.insert(source);
+        self.catch_up.current = Some(source);
+        let frame = Frame::CatchUp(self.catch_up.since);
+        self.ask(core, source, frame, now);
+    }
+
+    fn ask(&mut self, core: &mut Core, peer: PeerId, frame: Frame, now: Moment) {
+        let state = self.peer(peer, &core.policy, now.instant);
+        state.question = Some(Question { frame, is_asked: false });
+        core.timers.set(Timer::Answer(peer), now.instant + limits::ANSWER_TIMEOUT);
+        self.pump(core, peer, now);
+    }
+
+    /// The next question for a peer that has none now.
+    fn next_question(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        if self.peers.get(&peer).is_some_and(|state| state.question.is_some()) {
+            return;
+        }
+        core.timers.cancel(Timer::Answer(peer));
+        let next = self.catch_up.wanted.get_mut(&peer).and_then(VecDeque::pop_front);
+        if let Some(wanted) = next {
+            return self.ask(core, peer, Frame::Wanted(wanted), now);
+        }
+        self.catch_up.wanted.remove(&peer);
+        if self.catch_up.current == Some(peer) {
+            self.catch_up.current = None;
+            self.next_source(core, now);
+        }
+    }
+
+    /// A peer does not answer, or is gone: others may.
+    pub(in crate::proto) fn no_answer(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        core.timers.cancel(Timer::Answer(peer));
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.question = None;
+        }
+        self.catch_up.wanted.remove(&peer);
+        self.next_question(core, peer, now);
+    }
+
+    /// A message came, and some before it are missing: their author has them.
+    pub(super) fn ask_for_gap(
+        &mut self,
+        core: &mut Core,
+        author: PeerId,
+        id: &MessageId,
+        missed: u64,
+        now: Moment,
+    ) {
+        let range =
+            Held { author, epoch: id.epoch, from: id.sequence.saturating_sub(missed), to: id.sequence - 1 };
+        let direct = id.to != Recipient::Everyone;
+        self.catch_up.wanted.entry(author).or_default().push_back(Wanted { direct, range });
+        self.next_question(core, author, now);
+    }
+
+    /// A peer says what it has.
+    pub(super) fn held(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, held: Vec<Held>, now: Moment) {
+        if !self.takes_answer(peer, |frame| matches!(frame, Frame::CatchUp(_))) || held.len() > limits::HELD {
+            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+        }
+        let me = core.me();
+        let mut wanted = VecDeque::new();
+        for range in
+            held.into_iter().filter(|range| range.author != me && range.to < i64::MAX.cast_unsigned())
+        {
+            let Some(state) = self.peers.get(&range.author) else {
+                wanted.push_back(Wanted { direct: false, range });
+                continue;
+            };
+            for (from, to) in state.inbox.missing(true, range.epoch, range.from, range.to) {
+                wanted.push_back(Wanted { direct: false, range: Held { from, to, ..range } });
+            }
+        }
+        self.catch_up.wanted.entry(peer).or_default().extend(wanted);
+        self.next_question(core, peer, now);
+    }
+
+    fn takes_answer(&mut self, peer: PeerId, is_answered: impl Fn(&Frame) -> bool) -> bool {
+        let Some(state) = self.peers.get_mut(&peer) else { return false };
+        let question = state.question.take_if(|question| question.is_asked && is_answered(&question.frame));
+        question.is_some()
+    }
+
+    /// A peer hands on what was wanted of it.
+    pub(super) fn handed_on(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        peer: PeerId,
+        handed: HandedOn,
+        now: Moment,
+    ) {
+        let HandedOn { wanted, messages, next } = handed;
+        let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
+        let Some(network) = Self::network(core).filter(|_| is_asked) else {
+            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+        };
+        let me = core.me();
+        for message in messages {
+            let id = message.id;
+            let to = if wanted.direct { Recipient::Peer(me) } else { Recipient::Everyone };
+            let Held { author, epoch, from, to: last } = wanted.range;
+            let is_wanted =
+                (id.author, id.epoch, id.to) == (author, epoch, to) && (from..=last).contains(&id.sequence);
+            let holds = author == peer
+                || message.signature.is_some_and(|signature| {
+                    sign::message_holds(&network, &id, message.sent_at, &message.text, &signature)
+                });
+            if !is_wanted || !holds || !Self::is_lawful(&message, true) {
+                return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            }
+            core.meet(&author);
+            self.take_on(core, message, Way::HandedOn, now);
+        }
+        if let Some(next) = next.filter(|next| (wanted.range.from + 1..=wanted.range.to).contains(next)) {
+            let rest = Wanted { range: Held { from: next, ..wanted.range }, ..wanted };
+            self.catch_up.wanted.entry(peer).or_default().push_front(rest);
+        }
+        self.next_question(core, peer, now);
+    }
+
+    /// A peer asks what is here.
+    pub(super) fn asked(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        peer: PeerId,
+        since: Timestamp,
+        now: Moment,
+    ) {
+        let Some((token, network)) = self.may_ask(core, conn, None, now) else { return };
+        let since = since.max(core.readable_since(&peer));
+        let command = HistoryCommand::Held { token, network, since };
+        core.outputs.push_back(Output::Store(StoreCommand::History(command)));
+    }
+
+    /// A peer asks for messages.
+    pub(super) fn wanted(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        peer: PeerId,
+        wanted: Wanted,
+        now: Moment,
+    ) {
+        if wanted.direct && wanted.range.author != core.me() {
+            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+        }
+        let Some((token, network)) = self.may_ask(core, conn, Some(wanted), now) else { return };
+        let (conversation, since) = if wanted.direct {
+            (Recipient::Peer(peer), Timestamp(i64::MIN))
+        } else {
+            (Recipient::Everyone, core.readable_since(&peer))
+        };
+        let command = HistoryCommand::Range { token, network, conversation, wanted: wanted.range, since };
+        core.outputs.push_back(Output::Store(StoreCommand::History(command)));
+    }
+
+    /// A number for a question to the history, unless its asker has too many open.
+    fn may_ask(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        wanted: Option<Wanted>,
+        now: Moment,
+    ) -> Option<(u64, crate::model::NetworkId)> {
+        let open = self.catch_up.answering.values().filter(|(asker, _)| *asker == conn).count();
+        if open >= limits::QUESTIONS {
+            self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            return None;
+        }
+        let network = Self::network(core)?;
+        self.catch_up.number += 1;
+        self.catch_up.answering.insert(self.catch_up.number, (conn, wanted));
+        Some((self.catch_up.number, network))
+    }
+
+    /// The history says what is here.
+    pub(in crate::proto) fn answer_held(&mut self, core: &mut Core, token: u64, mut held: Vec<Held>) {
+        held.truncate(limits::HELD);
+        if let Some((conn, None)) = self.catch_up.answering.remove(&token) {
+            core.send(conn, &Frame::Held(held));
+        }
+    }
+
+    /// The history gives what was wanted.
+    pub(in crate::proto) fn answer_range(
+        &mut self,
+        core: &mut Core,
+        token: u64,
+        messages: Vec<StoredMessage>,
+        next: Option<u64>,
+    ) {
+        let Some((conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
+        let can_be_handed_on = |message: &StoredMessage| wanted.direct || message.signature.is_some();
+        let messages = messages.into_iter().filter(can_be_handed_on).map(|message| Communication {
+            id: message.id,
+            sent_at: message.sent_at,
+            text: message.text.as_str().to_owned(),
+            signature: message.signature,
+        });
+        core.send(conn, &Frame::HandedOn(HandedOn { wanted, messages: messages.collect(), next }));
+    }
+
+    /// A link is gone: what was asked over it is asked again over the next, and nobody waits for its answers.
+    pub(super) fn forget_questions(&mut self, conn: ConnId, peer: PeerId) {
+        self.catch_up.answering.retain(|_, (asker, _)| *asker != conn);
+        if let Some(state) = self.peers.get_mut(&peer)
+            && let Some(question) = &mut state.question
+        {
+            question.is_asked = false;
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! What is kept, what is acknowledged, and how those who were away catch up.
+
+use super::*;
+use crate::{
+    api::{HistoryCommand, HistoryEvent},
+    model::{Held, HistoryState, SafeText, Span, StoredMessage, Stream},
+    wire::Wanted,
+};
+
+/// How a disk behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    Works,
+    Full,
+    /// Answers nothing until it works again.
+    Hangs,
+}
+
+/// The store of one node, as simple as possible.
+pub(super) struct SimStore {
+    me: PeerId,
+    on_disk: bool,
+    pub(super) disk: Disk,
+    pub(super) messages: Vec<StoredMessage>,
+    streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
+    waiting: Vec<StoreCommand>,
+}
+
+impl SimStore {
+    pub(super) fn new(me: PeerId, on_disk: bool) -> Self {
+        let (messages, streams, waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting }
+    }
+
+    pub(super) fn command(&mut self, command: StoreCommand) -> Vec<HistoryEvent> {
+        match command {
+            StoreCommand::Keep { token, .. } if self.disk != Disk::Works => {
+                self.waiting.push(command);
+                let kept = HistoryEvent::Kept { token, for_good: false };
+                if self.disk == Disk::Full { vec![kept] } else { Vec::new() }
+            }
+            StoreCommand::Keep { token, message, spans, .. } => {
+                let id = message.id;
+                self.streams.insert((id.author, id.to, id.epoch), spans);
+                if self.messages.iter().all(|other| other.id != id) {
+                    self.messages.push(*message);
+                }
+                vec![HistoryEvent::Kept { token, for_good: true }]
+            }
+            StoreCommand::Settle(outcome) => {
+                for message in &mut self.messages {
+                    let id = message.id;
+                    let is_meant = (id.author, id.to, id.epoch) == (self.me, outcome.to, outcome.epoch)
+                        && (outcome.first..=outcome.last).contains(&id.sequence);
+                    for delivery in message.deliveries.iter_mut().filter(|_| is_meant) {
+                        if delivery.peer == outcome.peer {
+                            (delivery.status, delivery.reason) = (outcome.status, outcome.reason);
+                        }
+                    }
+                }
+                Vec::new()
+            }
+            StoreCommand::History(HistoryCommand::Recall(_)) => {
+                vec![HistoryEvent::Recalled(Box::new(self.recall()))]
+            }
+            StoreCommand::History(HistoryCommand::Held { token, since, .. }) => {
+                vec![HistoryEvent::Held { token, held: self.held(since) }]
+            }
+            StoreCommand::History(HistoryCommand::Range { token, conversation, wanted, since, .. }) => {
+                let is_wanted = |message: &&StoredMessage| {
+                    message.conversation(&self.me) == conversation
+                        && (message.id.author, message.id.epoch) == (wanted.author, wanted.epoch)
+                        && (wanted.from..=wanted.to).contains(&message.id.sequence)
+                        && message.at.min(message.sent_at) >= since
+                };
+                let mut all: Vec<StoredMessage> = self.messages.iter().filter(is_wanted).cloned().collect();
+                all.sort_by_key(|message| message.id.sequence);
+                // Small parts, so that more than one is needed.
+                let next = all.get(2).map(|message| message.id.sequence);
+                all.truncate(2);
+                vec![HistoryEvent::Range { token, messages: all, next }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The disk works again.
+    pub(super) fn mend(&mut self) -> Vec<HistoryEvent> {
+        self.disk = Disk::Works;
+        std::mem::take(&mut self.waiting).into_iter().flat_map(|command| self.command(command)).collect()
+    }
+
+    pub(super) fn recall(&self) -> Recalled {
+        if !self.on_disk {
+            return Recalled::nothing();
+        }
+        let streams = self.streams.iter().map(|((author, to, epoch), spans)| Stream {
+            author: *author,
+            to: *to,
+            epoch: *epoch,
+            spans: spans.clone(),
+        });
+        let is_open = |message: &&StoredMessage| {
+            message.deliveries.iter().any(|delivery| delivery.status == DeliveryStatus::Queued)
+        };
+        Recalled {
+            state: HistoryState::Saved,
+            message: String::new(),
+            continues: false,
+            streams: streams.collect(),
+            outbox: self.messages.iter().filter(is_open).map(with_summary).collect(),
+            people: Vec::new(),
+        }
+    }
+
+    fn held(&self, since: Timestamp) -> Vec<Held> {
+        let mut held: BTreeMap<(PeerId, u64), Held> = BTreeMap::new();
+        for message in &self.messages {
+            let id = message.id;
+            if id.to != Recipient::Everyone || message.at.min(message.sent_at) < since {
+                continue;
+            }
+            let (author, epoch, sequence) = (id.author, id.epoch, id.sequence);
+            let one = Held { author, epoch, from: sequence, to: sequence };
+            let range = held.entry((author, epoch)).or_insert(one);
+            (range.from, range.to) = (range.from.min(sequence), range.to.max(sequence));
+        }
+        held.into_values().collect()
+    }
+
+    /// What was said to everyone, in the order of the screen.
+    fn log(&self) -> Vec<String> {
+        let mut all: Vec<&StoredMessage> =
+            self.messages.iter().filter(|message| message.id.to == Recipient::Everyone).collect();
+        all.sort_by_key(|message| message.place);
+        all.into_iter().map(|message| format!("{}: {}", message.alias, message.text)).collect()
+    }
+}
+
+fn with_summary(message: &StoredMessage) -> StoredMessage {
+    let mut message = message.clone();
+    let is_delivered = |delivery: &&crate::model::Delivery| delivery.status == DeliveryStatus::Delivered;
+    let delivered = message.deliveries.iter().filter(is_delivered).count();
+    message.summary.delivered = u32::try_from(delivered).unwrap();
+    message
+}
+
+impl Sim {
+    fn host_on_disk() -> Self {
+        let mut sim = Self::host_with(|config| {
+            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        });
+        sim.on_disk = true;
+        sim.stores[0].on_disk = true;
+        sim
+    }
+
+    fn mend(&mut self, index: usize) {
+        for event in self.stores[index].mend() {
+            self.nodes[index].handle(self.now, Input::Store(StoreEvent::History(event)));
+        }
+        self.run();
+    }
+
+    /// All peer links of a node are lost.
+    fn cut_peer_links(&mut self, index: usize) {
+        let is_peer_link = |end: &&End| end.0 == index && self.nodes[index].mesh.has(end.1);
+        let own: Vec<End> = self.links.keys().filter(is_peer_link).copied().collect();
+        for end in own {
+            let Some(other) = self.links.remove(&end) else { continue };
+            self.links.remove(&other);
+            for (index, conn) in [end, other] {
+                let closed = CloseReason::ConnectionLost.into();
+                self.nodes[index].handle(self.now, Input::Closed(conn, closed));
+            }
+        }
+        self.run();
+    }
+
+    fn own_epoch(&self, index: usize) -> u64 {
+        let epoch = |event: &NodeEvent| match event {
+            NodeEvent::Message { id, own: true, .. } => Some(id.epoch),
+            _ => None,
+        };
+        self.events[index].iter().find_map(epoch).unwrap()
+    }
+
+    /// What a node answers to a frame over its link with another.
+    fn ask(&mut self, asker: usize, index: usize, frame: Frame) -> Option<Frame> {
+        self.say(asker, &self.ids[index].to_string(), "hello");
+        let conn = self.links.iter().find_map(|(end, other)| {
+            (end.0 == index && other.0 == asker && self.nodes[index].mesh.has(end.1)).then_some(end.1)
+        })?;
+        self.nodes[index].handle(self.now, Input::Frame(conn, frame));
+        while let Some(output) = self.nodes[index].poll_output() {
+            match output {
+                Output::Store(command) => {
+                    for event in self.stores[index].command(command) {
+                        self.nodes[index].handle(self.now, Input::Store(StoreEvent::History(event)));
+                    }
+                }
+                Output::Send(to, bytes) if to == conn => return Frame::decode(&bytes).ok(),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// A member's machine loses power: nothing more comes of it. Its store stays.
+    fn crash(&mut self, index: usize) {
+        self.finished[index] = Some(CloseReason::Internal.into());
+        self.frozen.insert(index);
+        let own: Vec<End> = self.links.keys().filter(|end| end.0 == index).copied().collect();
+        for end in own {
+            if let Some(other) = self.links.remove(&end) {
+                self.queue.push_back(Delivery::Closed(other));
+            }
+        }
+        self.run();
+    }
+
+    /// A crashed member begins again with what its store has.
+    fn begin_again(&mut self, index: usize, alias: &str, identity: Identity) -> usize {
+        let store = SimStore {
+            me: self.ids[index],
+            on_disk: true,
+            disk: Disk::Works,
+            messages: std::mem::take(&mut self.stores[index].messages),
+            streams: std::mem::take(&mut self.stores[index].streams),
+            waiting: Vec::new(),
+        };
+        let next = self.nodes.len();
+        let before = std::mem::replace(&mut self.on_disk, true);
+        self.restored = Some(store);
+        let again = self.join_as(alias, PASSWORD, identity);
+        self.on_disk = before;
+        assert_eq!(again, next);
+        self.wait(1.0);
+        again
+    }
+}
+
+fn identity() -> (Identity, Identity) {
+    let (identity, bytes) = Identity::generate().unwrap();
+    (Identity::from_pkcs8(&bytes).unwrap(), identity)
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_kept() {
+    let mut sim = Sim::host_on_disk();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.stores[bob].disk = Disk::Hangs;
+    sim.say(ann, "bob", "one");
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob), ["ann: one"], "shown at once");
+    assert_eq!(sim.deliveries(ann), ["one bob Queued 0/1"]);
+    // The link is lost, the message comes again, and still is not kept.
+    sim.cut_peer_links(ann);
+    sim.wait(5.0);
+    assert_eq!(sim.heard(bob), ["ann: one"], "once");
+    assert!(!sim.deliveries(ann).iter().any(|line| line.contains("Delivered")));
+    sim.mend(bob);
+    assert_eq!(sim.deliveries(ann).last().unwrap(), "one bob Delivered 1/1");
+    assert_eq!(sim.stores[bob].messages.len(), 1);
+}
+
+#[test]
+fn nothing_leaves_before_it_is_kept() {
+    let mut sim = Sim::host_on_disk();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.stores[ann].disk = Disk::Hangs;
+    sim.say(ann, "everyone", "one");
+    sim.wait(1.0);
+    assert!(sim.heard(bob).is_empty());
+    assert!(!sim.has(ann, |event| matches!(event, NodeEvent::Message { .. })), "not taken yet");
+    sim.mend(ann);
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob), ["ann: one"]);
+    assert!(sim.deliveries(ann).last().unwrap().ends_with("Delivered 2/2"));
+}
+
+#[test]
+fn with_a_full_disk_talk_goes_on_and_nothing_is_called_delivered() {
+    let mut sim = Sim::host_with(|config| {
+        config.policy = Policy { rate: 0, ..Policy::default() };
+        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+    });
+    sim.on_disk = true;
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.stores[bob].disk = Disk::Full;
+    for number in 0..800 {
+        sim.say(ann, "bob", &number.to_string());
+    }
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob).len(), 800, "far more than the window");
+    assert!(!sim.deliveries(ann).iter().any(|line| line.contains("Delivered")));
+    sim.say(bob, "ann", "my disk is full");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(ann), ["bob: my disk is full"]);
+    sim.mend(bob);
+    let delivered = sim.deliveries(ann).iter().filter(|line| line.contains("Delivered")).count();
+    assert_eq!((delivered, sim.stores[bob].messages.len()), (800, 801));
+}
+
+#[test]
+fn what_waits_for_somebody_survives_the_sender() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join_as("ann", PASSWORD, key);
+    let bob = sim.join("bob");
+    sim.wait(0.1);
+    sim.frozen.insert(bob);
+    sim.say(ann, "bob", "one");
+    sim.say(ann, "everyone", "two");
+    sim.wait(1.0);
+    sim.crash(ann);
+    sim.frozen.remove(&bob);
+    let again = sim.begin_again(ann, "ann", keep);
+    assert_eq!(sim.deliveries(again)[..2], ["one bob Queued 0/1", "two bob Queued 1/2"]);
+    assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+    let mut last = sim.deliveries(again);
+    assert_eq!(last.split_off(last.len() - 2), ["one bob Delivered 1/1", "two bob Delivered 2/2"]);
+    // What is said now is not taken for what was said before.
+    sim.say(again, "bob", "three");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob).last().unwrap(), "ann: three");
+}
+
+#[test]
+fn messages_wait_for_a_member_that_left_and_fail_for_one_that_was_removed() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join("ann");
+    let bob = sim.join_as("bob", PASSWORD, key);
+    sim.wait(0.1);
+    sim.command(bob, NodeCommand::Leave);
+    sim.wait(3.0);
+    sim.say(ann, "bob", "for tomorrow");
+    assert_eq!(sim.deliveries(ann), ["for tomorrow bob Queued 0/1"]);
+    sim.wait(3600.0);
+    let bob = sim.begin_again(bob, "bob", keep);
+    assert_eq!(sim.heard(bob), ["ann: for tomorrow"]);
+    sim.frozen.insert(bob);
+    sim.say(ann, "bob", "are you there");
+    sim.ban("bob");
+    sim.wait(0.1);
+    assert_eq!(sim.deliveries(ann).last().unwrap(), "are you there bob Failed banned 0/1");
+    sim.say(ann, "bob", "hello?");
+    assert!(sim.errors(ann).last().unwrap().contains("nobody called \"bob\""));
+}
+
+#[test]
+fn who_was_away_catches_up_in_place_and_in_order() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join("ann");
+    let bob = sim.join_as("bob", PASSWORD, key);
+    sim.wait(0.1);
+    sim.say(ann, "everyone", "1");
+    sim.wait(60.0);
+    sim.crash(bob);
+    sim.wait(20.0);
+    for text in ["2", "3", "4", "5", "6"] {
+        sim.say(ann, "everyone", text);
+        sim.wait(1.0);
+        sim.say(0, "everyone", &format!("host {text}"));
+        sim.wait(60.0);
+    }
+    let bob = sim.begin_again(bob, "bob", keep);
+    sim.say(ann, "everyone", "7");
+    sim.wait(1.0);
+    let all = sim.stores[ann].log();
+    assert_eq!(all.len(), 12, "{all:?}");
+    assert_eq!(sim.stores[bob].log(), all);
+    let late = |event: &NodeEvent| matches!(event, NodeEvent::Message { late: true, .. });
+    assert_eq!(sim.events[bob].iter().filter(|event| late(event)).count(), 10);
+    let times: Vec<i64> = sim.events[bob]
+        .iter()
+        .filter_map(|event| match event {
+            NodeEvent::Message { late: true, came_at, .. } => Some(came_at.0),
+            _ => None,
+        })
+        .collect();
+    assert!(times.iter().max().unwrap() + 50_000_000 < sim.now.wall.0, "at the time when they were sent");
+}
+
+#[test]
+fn a_gap_closes_when_the_author_hands_on_what_is_missing() {
+    let mut sim = Sim::host_on_disk();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "everyone", "1");
+    sim.wait(0.1);
+    // For a while ann is told of nobody: what she says then is addressed to nobody.
+    let whole = sim.nodes[ann].core.roster.clone();
+    sim.nodes[ann].core.roster = whole.alone(&sim.ids[ann]);
+    for text in ["2", "3", "4", "5"] {
+        sim.say(ann, "everyone", text);
+    }
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob), ["ann: 1"]);
+    sim.nodes[ann].core.roster = whole;
+    sim.say(ann, "everyone", "6");
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob), ["ann: 1", "ann: 6 (4 missed)", "ann: 2", "ann: 3", "ann: 4", "ann: 5"]);
+    assert_eq!(sim.stores[bob].log(), ["ann: 1", "ann: 2", "ann: 3", "ann: 4", "ann: 5", "ann: 6"]);
+    let gaps: Vec<u64> = sim.events[bob]
+        .iter()
+        .filter_map(|event| match event {
+            NodeEvent::Gap { missing, .. } => Some(*missing),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps, [3, 2, 1, 0]);
+}
+
+#[test]
+fn newcomers_read_back_as_far_as_the_host_lets_them() {
+    for (read_back, expected) in [(0, 0), (90, 1), (3600, 3)] {
+        let mut sim = Sim::host_with(|config| {
+            config.policy.read_back = read_back;
+            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        });
+        sim.on_disk = true;
+        let ann = sim.join("ann");
+        for text in ["1", "2", "3"] {
+            sim.say(ann, "everyone", text);
+            sim.wait(60.0);
+        }
+        let bob = sim.join("bob");
+        sim.wait(1.0);
+        assert_eq!(sim.heard(bob).len(), expected, "{read_back} s back");
+        // Nor does it help to ask for more.
+        let wanted = Wanted {
+            direct: false,
+            range: Held { author: sim.ids[ann], epoch: sim.own_epoch(ann), from: 1, to: 3 },
+        };
+        let handed = sim.ask(bob, ann, Frame::Wanted(wanted));
+        let Some(Frame::HandedOn(handed)) = handed else { panic!("{handed:?}") };
+        assert!(handed.messages.len() <= expected, "{read_back} s back");
+    }
+}
+
+#[test]
+fn only_what_its_author_signed_is_taken_from_others() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join("ann");
+    let bob = sim.join_as("bob", PASSWORD, key);
+    sim.wait(0.1);
+    sim.say(ann, "everyone", "1");
+    sim.crash(bob);
+    sim.wait(20.0);
+    sim.say(ann, "everyone", "pay bob");
+    sim.wait(0.1);
+    sim.crash(ann);
+    sim.wait(20.0);
+    // The host alters what it hands on.
+    for message in &mut sim.stores[0].messages {
+        if message.text.as_str() == "pay bob" {
+            message.text = SafeText::clean("pay mallory");
+        }
+    }
+    let bob = sim.begin_again(bob, "bob", keep);
+    sim.wait(5.0);
+    assert!(sim.heard(bob).is_empty(), "{:?}", sim.heard(bob));
+    assert!(sim.errors(bob).iter().any(|error| error.contains("a frame that has no place there")));
+}

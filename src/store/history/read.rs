@@ -1,0 +1,398 @@
+//! Reading the history: pages, what is to be taken up again, what others may be given, and searches.
+//!
+//! It must never read more than a page or a frame's worth at once, whatever the size of the history.
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, params};
+
+use super::words;
+use crate::{
+    api::{Hit, Part},
+    model::{
+        Alias, CloseReason, Delivery, DeliveryStatus, Held, MessageId, NetworkId, Page, PeerId, Place,
+        Recipient, SafeText, Span, StoredMessage, Stream, Summary, Timestamp, limits,
+    },
+};
+
+/// The columns of a message, joined with its author and its conversation's person.
+const COLUMNS: &str =
+    "m.id, a.key, a.alias, m.epoch, m.sequence, m.place, m.sent_at, m.at, m.text, m.signature,
+    m.reference, w.key, m.conversation, m.author";
+const TABLES: &str = "message m JOIN person a ON a.id = m.author
+    JOIN conversation c ON c.id = m.conversation LEFT JOIN person w ON w.id = c.person";
+
+fn key(row: &Row<'_>, column: usize) -> Result<PeerId> {
+    row.get(column).map(PeerId)
+}
+
+/// A number of rows, as SQLite takes it.
+fn rows(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A label as it was kept, or the start of the key where none was.
+fn alias(text: &str, peer: &PeerId) -> Alias {
+    let short = || peer.to_string().get(..8).and_then(|start| Alias::new(start).ok());
+    Alias::new(text).ok().or_else(short).unwrap_or_else(Alias::unknown)
+}
+
+/// A message, with its rows' numbers: its own, its conversation's and its author's.
+type Found = (StoredMessage, [i64; 3]);
+
+fn message(me: &PeerId) -> impl Fn(&Row<'_>) -> Result<Found> {
+    move |row| {
+        let author = key(row, 1)?;
+        let with: Option<[u8; 32]> = row.get(11)?;
+        let to = match with.map(PeerId) {
+            None => Recipient::Everyone,
+            Some(with) if author == *me => Recipient::Peer(with),
+            Some(_) => Recipient::Peer(*me),
+        };
+        let id = MessageId {
+            author,
+            epoch: row.get::<_, i64>(3)?.cast_unsigned(),
+            to,
+            sequence: row.get::<_, i64>(4)?.cast_unsigned(),
+        };
+        let label: String = row.get(2)?;
+        let text: String = row.get(8)?;
+        let reference: Option<String> = row.get(10)?;
+        let message = StoredMessage {
+            id,
+            alias: alias(&label, &author),
+            text: SafeText::clean(&text),
+            sent_at: Timestamp(row.get(6)?),
+            at: Timestamp(row.get(7)?),
+            place: row.get(5)?,
+            signature: row.get(9)?,
+            reference: reference.map(Into::into),
+            missed: 0,
+            summary: Summary::default(),
+            deliveries: Vec::new(),
+        };
+        Ok((message, [row.get(0)?, row.get(12)?, row.get(13)?]))
+    }
+}
+
+fn messages(db: &Connection, me: &PeerId, tail: &str, values: impl Params) -> Result<Vec<Found>> {
+    let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} {tail}"))?;
+    query.query_map(values, message(me))?.collect()
+}
+
+/// Adds what a reader sees beside the text: what is missing before it, and what became of own ones.
+fn complete(db: &Connection, me: &PeerId, found: Vec<Found>) -> Result<Vec<StoredMessage>> {
+    let mut before = db.prepare_cached(
+        "SELECT max(sequence) FROM message
+         WHERE conversation = ? AND author = ? AND epoch = ? AND sequence < ?",
+    )?;
+    let mut complete = Vec::with_capacity(found.len());
+    for (mut message, [row, conversation, author]) in found {
+        let (epoch, sequence) = (message.id.epoch.cast_signed(), message.id.sequence.cast_signed());
+        let last: Option<i64> =
+            before.query_row(params![conversation, author, epoch, sequence], |row| row.get(0))?;
+        message.missed = last.map_or(0, |last| (sequence - last - 1).cast_unsigned());
+        if message.id.author == *me {
+            (message.summary, message.deliveries) = outcome(db, row)?;
+        }
+        complete.push(message);
+    }
+    Ok(complete)
+}
+
+/// How many have an own message, and who has not.
+fn outcome(db: &Connection, row: i64) -> Result<(Summary, Vec<Delivery>)> {
+    let summary = db
+        .prepare_cached("SELECT count(*), coalesce(sum(status = 1), 0) FROM delivery WHERE message = ?")?
+        .query_row([row], |row| Ok(Summary { total: row.get(0)?, delivered: row.get(1)? }))?;
+    let others =
+        if summary.delivered == summary.total { Vec::new() } else { deliveries(db, row, "AND status <> 1")? };
+    Ok((summary, others))
+}
+
+fn deliveries(db: &Connection, row: i64, which: &str) -> Result<Vec<Delivery>> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT p.key, p.alias, d.status, d.reason, d.at FROM delivery d JOIN person p ON p.id = d.person
+         WHERE d.message = ? {which} ORDER BY p.alias"
+    ))?;
+    let found = query.query_map([row], |row| {
+        let peer = key(row, 0)?;
+        let label: String = row.get(1)?;
+        let reason: Option<u8> = row.get(3)?;
+        Ok(Delivery {
+            peer,
+            alias: alias(&label, &peer),
+            status: DeliveryStatus::from_number(row.get(2)?),
+            reason: reason.and_then(CloseReason::from_number),
+            at: Timestamp(row.get(4)?),
+        })
+    })?;
+    found.collect()
+}
+
+/// The row of a conversation, if anything was ever said in it.
+pub(super) fn conversation(db: &Connection, network: &NetworkId, with: &Recipient) -> Result<Option<i64>> {
+    let person = match with {
+        Recipient::Everyone => None,
+        Recipient::Peer(peer) => Some(peer.0),
+    };
+    db.prepare_cached(
+        "SELECT c.id FROM conversation c JOIN network n ON n.id = c.network
+         WHERE n.key = ?1 AND c.person = CASE WHEN ?2 IS NULL THEN 0
+            ELSE (SELECT id FROM person WHERE key = ?2) END",
+    )?
+    .query_row(params![network.0, person], |row| row.get(0))
+    .optional()
+}
+
+/// A part of a conversation. What stands at a place that was named is part of it.
+pub(super) fn page(
+    db: &Connection,
+    me: &PeerId,
+    network: &NetworkId,
+    with: &Recipient,
+    part: Part,
+) -> Result<Page> {
+    let mut page = Page { conversation: *with, messages: Vec::new(), is_first: true, is_last: true };
+    let Some(conversation) = conversation(db, network, with)? else { return Ok(page) };
+    let older = |place: Place, count: usize| -> Result<(Vec<Found>, bool)> {
+        let tail = "WHERE m.conversation = ? AND m.place <= ? ORDER BY m.place DESC, m.id DESC LIMIT ?";
+        let mut found = messages(db, me, tail, params![conversation, place, rows(count)])?;
+        found.reverse();
+        let is_first = found.len() < count;
+        Ok((found, is_first))
+    };
+    let newer = |place: Place, count: usize| -> Result<(Vec<Found>, bool)> {
+        let tail = "WHERE m.conversation = ? AND m.place >= ? ORDER BY m.place, m.id LIMIT ?";
+        let found = messages(db, me, tail, params![conversation, place, rows(count)])?;
+        let is_last = found.len() < count;
+        Ok((found, is_last))
+    };
+    let found = match part {
+        Part::Newest => {
+            let (found, is_first) = older(Place::MAX, limits::PAGE)?;
+            page.is_first = is_first;
+            found
+        }
+        Part::Before(place) => {
+            let (found, is_first) = older(place, limits::PAGE)?;
+            (page.is_first, page.is_last) = (is_first, false);
+            found
+        }
+        Part::After(place) => {
+            let (found, is_last) = newer(place, limits::PAGE)?;
+            (page.is_first, page.is_last) = (false, is_last);
+            found
+        }
+        Part::Around(place) => {
+            let (mut found, is_first) = older(place, limits::PAGE / 2)?;
+            let (after, is_last) = newer(place.saturating_add(1), limits::PAGE / 2)?;
+            (page.is_first, page.is_last) = (is_first, is_last);
+            found.extend(after);
+            found
+        }
+    };
+    page.messages = complete(db, me, found)?;
+    Ok(page)
+}
+
+/// The newest messages of every conversation, with the other's label.
+pub(super) fn open(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<(Page, SafeText)>> {
+    let mut open = Vec::new();
+    for (with, label) in conversations(db, network)? {
+        let page = page(db, me, network, &with, Part::Newest)?;
+        if !page.messages.is_empty() {
+            open.push((page, label));
+        }
+    }
+    Ok(open)
+}
+
+fn conversations(db: &Connection, network: &NetworkId) -> Result<Vec<(Recipient, SafeText)>> {
+    let mut query = db.prepare_cached(
+        "SELECT p.key, p.alias FROM conversation c JOIN network n ON n.id = c.network
+         LEFT JOIN person p ON p.id = c.person WHERE n.key = ? ORDER BY c.id",
+    )?;
+    let found = query.query_map([network.0], |row| {
+        let with: Option<[u8; 32]> = row.get(0)?;
+        let label: Option<String> = row.get(1)?;
+        Ok(match with.map(PeerId) {
+            None => (Recipient::Everyone, SafeText::line("everyone")),
+            Some(peer) => {
+                let label = alias(&label.unwrap_or_default(), &peer);
+                (Recipient::Peer(peer), SafeText::line(label.as_str()))
+            }
+        })
+    })?;
+    found.collect()
+}
+
+/// Those with whom there are conversations.
+pub(super) fn people(db: &Connection, network: &NetworkId) -> Result<Vec<(PeerId, Alias)>> {
+    let known = conversations(db, network)?.into_iter();
+    Ok(known
+        .filter_map(|(with, label)| match with {
+            Recipient::Peer(peer) => Some((peer, alias(label.as_str(), &peer))),
+            Recipient::Everyone => None,
+        })
+        .collect())
+}
+
+/// What is here of every numbering.
+pub(super) fn streams(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<Stream>> {
+    let mut query = db.prepare_cached(
+        "SELECT a.key, w.key, s.epoch, s.spans FROM stream s
+         JOIN conversation c ON c.id = s.conversation JOIN network n ON n.id = c.network
+         JOIN person a ON a.id = s.author LEFT JOIN person w ON w.id = c.person WHERE n.key = ?",
+    )?;
+    let found = query.query_map([network.0], |row| {
+        let author = key(row, 0)?;
+        let with: Option<[u8; 32]> = row.get(1)?;
+        let to = match with.map(PeerId) {
+            None => Recipient::Everyone,
+            Some(with) if author == *me => Recipient::Peer(with),
+            Some(_) => Recipient::Peer(*me),
+        };
+        let spans: Vec<u8> = row.get(3)?;
+        let spans: Vec<Span> = postcard::from_bytes(&spans).unwrap_or_default();
+        Ok(Stream { author, to, epoch: row.get::<_, i64>(2)?.cast_unsigned(), spans })
+    })?;
+    found.collect()
+}
+
+/// Own messages that somebody has not got yet, in the order in which they were written.
+pub(super) fn outbox(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<StoredMessage>> {
+    let tail = "JOIN network n ON n.id = c.network
+        WHERE n.key = ? AND m.id IN (SELECT message FROM delivery WHERE status = 0) ORDER BY m.place, m.id";
+    let found = messages(db, me, tail, [network.0])?;
+    complete(db, me, found)
+}
+
+/// Which signed messages to everyone are here and may be given to somebody who may read from `since` on.
+pub(super) fn held(db: &Connection, network: &NetworkId, since: Timestamp) -> Result<Vec<Held>> {
+    let Some(conversation) = conversation(db, network, &Recipient::Everyone)? else { return Ok(Vec::new()) };
+    let mut query = db.prepare_cached(
+        "SELECT a.key, m.epoch, min(m.sequence), max(m.sequence)
+         FROM message m JOIN person a ON a.id = m.author
+         WHERE m.conversation = ?1 AND m.place >= ?2 AND min(m.at, m.sent_at) >= ?2 AND m.signature IS NOT NULL
+         GROUP BY m.author, m.epoch",
+    )?;
+    let found = query.query_map(params![conversation, since.0], |row| {
+        Ok(Held {
+            author: key(row, 0)?,
+            epoch: row.get::<_, i64>(1)?.cast_unsigned(),
+            from: row.get::<_, i64>(2)?.cast_unsigned(),
+            to: row.get::<_, i64>(3)?.cast_unsigned(),
+        })
+    })?;
+    found.collect()
+}
+
+/// As many of the wanted messages as fit a frame, and where the next frame would begin.
+pub(super) fn range(
+    db: &Connection,
+    me: &PeerId,
+    network: &NetworkId,
+    with: &Recipient,
+    wanted: &Held,
+    since: Timestamp,
+) -> Result<(Vec<StoredMessage>, Option<u64>)> {
+    let Some(conversation) = conversation(db, network, with)? else { return Ok((Vec::new(), None)) };
+    let tail = "WHERE m.conversation = ? AND m.author = (SELECT id FROM person WHERE key = ?) AND m.epoch = ?
+        AND m.sequence BETWEEN ? AND ? AND min(m.at, m.sent_at) >= ? ORDER BY m.sequence LIMIT ?";
+    let found = messages(
+        db,
+        me,
+        tail,
+        params![
+            conversation,
+            wanted.author.0,
+            wanted.epoch.cast_signed(),
+            wanted.from.cast_signed(),
+            wanted.to.cast_signed(),
+            since.0,
+            rows(limits::RANGE_MESSAGES)
+        ],
+    )?;
+    let mut next = (found.len() == limits::RANGE_MESSAGES)
+        .then(|| found.last().map(|(last, _)| last.id.sequence.saturating_add(1)))
+        .flatten();
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    for (message, _) in found {
+        bytes += message.text.as_str().len();
+        if bytes > limits::RANGE_BYTES && !messages.is_empty() {
+            next = Some(message.id.sequence);
+            break;
+        }
+        messages.push(message);
+    }
+    Ok((messages, next.filter(|next| *next <= wanted.to)))
+}
+
+/// Where all the words occur, the newest first.
+pub(super) fn search(db: &Connection, me: &PeerId, network: &NetworkId, typed: &str) -> Result<Vec<Hit>> {
+    let Some(query) = words::to_query(typed) else { return Ok(Vec::new()) };
+    let mut find = db.prepare_cached(
+        "SELECT m.place, m.at, m.text, a.key, a.alias, w.key, w.alias
+         FROM message_text t JOIN message m ON m.id = t.rowid JOIN person a ON a.id = m.author
+         JOIN conversation c ON c.id = m.conversation JOIN network n ON n.id = c.network
+         LEFT JOIN person w ON w.id = c.person
+         WHERE t.message_text MATCH ? AND n.key = ? ORDER BY t.rowid DESC LIMIT ?",
+    )?;
+    let found = find.query_map(params![query, network.0, rows(limits::SEARCH_HITS)], |row| {
+        let author = key(row, 3)?;
+        let label: String = row.get(4)?;
+        let with: Option<[u8; 32]> = row.get(5)?;
+        let with_label: Option<String> = row.get(6)?;
+        let with = with.map(PeerId);
+        let text: String = row.get(2)?;
+        let from = if author == *me {
+            SafeText::line("you")
+        } else {
+            SafeText::line(alias(&label, &author).as_str())
+        };
+        Ok(Hit {
+            conversation: with.map_or(Recipient::Everyone, Recipient::Peer),
+            with: with.map_or_else(
+                || "everyone".to_owned(),
+                |peer| alias(&with_label.unwrap_or_default(), &peer).to_string(),
+            ),
+            place: row.get(0)?,
+            at: Timestamp(row.get(1)?),
+            from,
+            excerpt: SafeText::line(&excerpt(&text, typed)),
+        })
+    })?;
+    found.collect()
+}
+
+/// The part of a text around the first word that was typed.
+fn excerpt(text: &str, typed: &str) -> String {
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let first = typed.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let characters: Vec<char> = text.chars().collect();
+    let lower = text.to_lowercase();
+    let at = lower.find(&first).map_or(0, |at| lower.get(..at).map_or(0, |before| before.chars().count()));
+    let from = at.saturating_sub(limits::EXCERPT / 3).min(characters.len());
+    let to = (from + limits::EXCERPT).min(characters.len());
+    let part: String = characters.get(from..to).unwrap_or_default().iter().collect();
+    let (before, after) = (if from > 0 { "…" } else { "" }, if to < characters.len() { "…" } else { "" });
+    format!("{before}{part}{after}")
+}
+
+/// For each recipient of an own message, what became of it.
+pub(super) fn info(
+    db: &Connection,
+    me: &PeerId,
+    network: &NetworkId,
+    with: &Recipient,
+    place: Place,
+) -> Result<Vec<Delivery>> {
+    let Some(conversation) = conversation(db, network, with)? else { return Ok(Vec::new()) };
+    let row: Option<i64> = db
+        .prepare_cached(
+            "SELECT m.id FROM message m JOIN person a ON a.id = m.author
+             WHERE m.conversation = ? AND m.place = ? AND a.key = ?",
+        )?
+        .query_row(params![conversation, place, me.0], |row| row.get(0))
+        .optional()?;
+    row.map_or_else(|| Ok(Vec::new()), |row| deliveries(db, row, ""))
+}

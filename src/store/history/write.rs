@@ -1,0 +1,246 @@
+//! Writing into the history: everything of one batch, or nothing.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
+
+use super::words;
+use crate::{
+    api::Outcome,
+    model::{Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, Span, StoredMessage, Timestamp},
+};
+
+/// One change.
+#[derive(Debug, Clone)]
+pub(in crate::store) enum Write {
+    /// A message, and what is here of its numbering.
+    Keep { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
+    /// What became of own messages.
+    Settle(Box<Outcome>),
+    /// A conversation is to go.
+    Forget { network: NetworkId, conversation: Recipient },
+    /// A network and its name.
+    Name(Network),
+}
+
+/// Rows that are known to be there; only as good as the transactions that made them.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    networks: HashMap<NetworkId, i64>,
+    people: HashMap<PeerId, (i64, Alias)>,
+    conversations: HashMap<(i64, i64), i64>,
+}
+
+/// A stream's row, and what it is to say.
+type Streams<'a> = HashMap<(i64, i64, i64), &'a [Span]>;
+
+/// Makes all changes at once.
+pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[Write]) -> Result<()> {
+    let change = db.transaction()?;
+    let mut streams = Streams::new();
+    for write in writes {
+        match write {
+            Write::Keep { network, message, spans } => {
+                keep(&change, ids, me, network, message, spans, &mut streams)?;
+            }
+            Write::Settle(outcome) => settle(&change, ids, me, outcome)?,
+            Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
+            Write::Name(network) => name(&change, ids, network)?,
+        }
+    }
+    for ((conversation, author, epoch), spans) in streams {
+        let spans = postcard::to_stdvec(spans).unwrap_or_default();
+        change.prepare_cached("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")?.execute(params![
+            conversation,
+            author,
+            epoch,
+            spans
+        ])?;
+    }
+    change.commit()
+}
+
+fn keep<'a>(
+    db: &Transaction<'_>,
+    ids: &mut Ids,
+    me: &PeerId,
+    network: &NetworkId,
+    message: &StoredMessage,
+    spans: &'a [Span],
+    streams: &mut Streams<'a>,
+) -> Result<()> {
+    let id = &message.id;
+    let author = person(db, ids, &id.author, Some(&message.alias))?;
+    let with = match message.conversation(me) {
+        Recipient::Everyone => 0,
+        Recipient::Peer(peer) => person(db, ids, &peer, None)?,
+    };
+    let network = network_row(db, ids, network)?;
+    let conversation = conversation(db, ids, network, with)?;
+    let (epoch, sequence) = (id.epoch.cast_signed(), id.sequence.cast_signed());
+    streams.insert((conversation, author, epoch), spans);
+    let is_new = db
+        .prepare_cached(
+            "INSERT OR IGNORE INTO message
+             (conversation, author, epoch, sequence, place, sent_at, at, text, signature, reference)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            conversation,
+            author,
+            epoch,
+            sequence,
+            message.place,
+            message.sent_at.0,
+            message.at.0,
+            message.text.as_str(),
+            message.signature.as_ref().map(<[u8; 64]>::as_slice),
+            message.reference.as_deref(),
+        ])?;
+    if is_new == 0 {
+        return Ok(());
+    }
+    let row = db.last_insert_rowid();
+    db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?
+        .execute(params![row, words::to_index(message.text.as_str())])?;
+    for delivery in &message.deliveries {
+        let recipient = person(db, ids, &delivery.peer, Some(&delivery.alias))?;
+        let reason = delivery.reason.map(|reason| reason as u8);
+        db.prepare_cached("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?, ?)")?.execute(params![
+            row,
+            recipient,
+            delivery.status as u8,
+            reason,
+            delivery.at.0
+        ])?;
+    }
+    Ok(())
+}
+
+fn settle(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, outcome: &Outcome) -> Result<()> {
+    let author = person(db, ids, me, None)?;
+    let recipient = person(db, ids, &outcome.peer, None)?;
+    let network = network_row(db, ids, &outcome.network)?;
+    let with = match outcome.to {
+        Recipient::Everyone => 0,
+        Recipient::Peer(_) => recipient,
+    };
+    let conversation = conversation(db, ids, network, with)?;
+    db.prepare_cached(
+        "UPDATE delivery SET status = ?, reason = ?, at = ?
+         WHERE person = ? AND status = ? AND message IN
+            (SELECT id FROM message
+             WHERE conversation = ? AND author = ? AND epoch = ? AND sequence BETWEEN ? AND ?)",
+    )?
+    .execute(params![
+        outcome.status as u8,
+        outcome.reason.map(|reason| reason as u8),
+        outcome.at.0,
+        recipient,
+        DeliveryStatus::Queued as u8,
+        conversation,
+        author,
+        outcome.epoch.cast_signed(),
+        outcome.first.cast_signed(),
+        outcome.last.cast_signed(),
+    ])?;
+    Ok(())
+}
+
+fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recipient) -> Result<()> {
+    let with = match with {
+        Recipient::Everyone => 0,
+        Recipient::Peer(peer) => person(db, ids, peer, None)?,
+    };
+    let network = network_row(db, ids, network)?;
+    let conversation = conversation(db, ids, network, with)?;
+    let which = "SELECT id FROM message WHERE conversation = ?";
+    db.execute(&format!("DELETE FROM delivery WHERE message IN ({which})"), [conversation])?;
+    db.execute(&format!("DELETE FROM message_text WHERE rowid IN ({which})"), [conversation])?;
+    db.execute("DELETE FROM message WHERE conversation = ?", [conversation])?;
+    // The index keeps deleted words until it is rewritten.
+    db.execute("INSERT INTO message_text (message_text) VALUES ('optimize')", [])?;
+    Ok(())
+}
+
+/// Deletes messages that came before `time`. Gives how many.
+pub(super) fn delete_before(db: &mut Connection, time: Timestamp) -> Result<usize> {
+    // The index is by conversation.
+    let which = "SELECT id FROM message WHERE conversation IN (SELECT id FROM conversation) AND place < ?";
+    delete(db, which, time.0)
+}
+
+/// Deletes the oldest messages. Gives how many.
+pub(super) fn delete_oldest(db: &mut Connection, count: i64) -> Result<usize> {
+    delete(db, "SELECT id FROM message ORDER BY id LIMIT ?", count)
+}
+
+fn delete(db: &mut Connection, which: &str, number: i64) -> Result<usize> {
+    let change = db.transaction()?;
+    change.execute(&format!("DELETE FROM delivery WHERE message IN ({which})"), [number])?;
+    change.execute(&format!("DELETE FROM message_text WHERE rowid IN ({which})"), [number])?;
+    let deleted = change.execute(&format!("DELETE FROM message WHERE id IN ({which})"), [number])?;
+    change.commit()?;
+    Ok(deleted)
+}
+
+fn name(db: &Transaction<'_>, ids: &mut Ids, network: &Network) -> Result<()> {
+    let row = network_row(db, ids, &network.id)?;
+    db.execute("UPDATE network SET name = ? WHERE id = ?", params![network.name, row])?;
+    Ok(())
+}
+
+fn network_row(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId) -> Result<i64> {
+    if let Some(row) = ids.networks.get(network) {
+        return Ok(*row);
+    }
+    db.execute("INSERT OR IGNORE INTO network (key, name) VALUES (?, '')", [network.0])?;
+    let row = db.query_row("SELECT id FROM network WHERE key = ?", [network.0], |row| row.get(0))?;
+    ids.networks.insert(*network, row);
+    Ok(row)
+}
+
+/// The row of a person, whose label is learnt on the way.
+fn person(db: &Transaction<'_>, ids: &mut Ids, peer: &PeerId, alias: Option<&Alias>) -> Result<i64> {
+    if let Some((row, known)) = ids.people.get(peer)
+        && alias.is_none_or(|alias| alias == known)
+    {
+        return Ok(*row);
+    }
+    let found: Option<(i64, String)> = db
+        .prepare_cached("SELECT id, alias FROM person WHERE key = ?")?
+        .query_row([peer.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let label = alias.cloned().or_else(|| Alias::new(&found.as_ref()?.1).ok());
+    let text = label.as_ref().map(ToString::to_string).unwrap_or_default();
+    let row = match found {
+        Some((row, known)) => {
+            if known != text {
+                db.execute("UPDATE person SET alias = ? WHERE id = ?", params![text, row])?;
+            }
+            row
+        }
+        None => {
+            db.execute("INSERT INTO person (key, alias) VALUES (?, ?)", params![peer.0, text])?;
+            db.last_insert_rowid()
+        }
+    };
+    if let Some(label) = label {
+        ids.people.insert(*peer, (row, label));
+    }
+    Ok(row)
+}
+
+fn conversation(db: &Transaction<'_>, ids: &mut Ids, network: i64, with: i64) -> Result<i64> {
+    if let Some(row) = ids.conversations.get(&(network, with)) {
+        return Ok(*row);
+    }
+    db.execute("INSERT OR IGNORE INTO conversation (network, person) VALUES (?, ?)", [network, with])?;
+    let row = db.query_row(
+        "SELECT id FROM conversation WHERE network = ? AND person = ?",
+        [network, with],
+        |row| row.get(0),
+    )?;
+    ids.conversations.insert((network, with), row);
+    Ok(row)
+}

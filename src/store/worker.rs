@@ -1,0 +1,225 @@
+//! The store's thread: carries out commands in their order, and writes to the history in batches.
+//!
+//! It must never say that something is kept before it is.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    Bundle, Kept,
+    files::Files,
+    history::{Committed, History, Write},
+};
+use crate::{
+    api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
+    model::{HistoryState, KnownHost, limits},
+};
+
+type Reply = mpsc::Sender<StoreEvent>;
+
+pub(super) struct Worker {
+    files: Option<Files>,
+    kept: watch::Sender<Kept>,
+    history: History,
+    /// What the next batch writes.
+    batch: Vec<Write>,
+    /// Whom to tell about which message once it is kept.
+    keeping: Option<(u64, Reply)>,
+    /// The same for what waits for room on the disk.
+    waiting: Option<(u64, Reply)>,
+    /// What was last said about the history.
+    told: (HistoryState, String),
+}
+
+impl Worker {
+    pub(super) fn new(files: Option<Files>, history: History, kept: watch::Sender<Kept>) -> Self {
+        let (state, message) = history.state();
+        let told = (state, message.to_owned());
+        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, told }
+    }
+
+    /// Works until the last asker is gone.
+    pub(super) fn run(mut self, inbox: &Receiver<Bundle>) {
+        loop {
+            let wait = self.history.retry_in().unwrap_or(Duration::MAX);
+            let first = match inbox.recv_timeout(wait) {
+                Ok(bundle) => bundle,
+                Err(RecvTimeoutError::Timeout) => {
+                    let outcome = self.history.write_waiting();
+                    self.committed(outcome);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // All that has come meanwhile makes one batch.
+            let bundles: Vec<Bundle> = std::iter::once(first).chain(inbox.try_iter()).collect();
+            self.take(bundles);
+        }
+        self.commit();
+        self.history.close();
+    }
+
+    fn take(&mut self, bundles: Vec<Bundle>) {
+        let commands: Vec<(StoreCommand, Reply)> = bundles
+            .into_iter()
+            .flat_map(|(commands, reply)| commands.into_iter().map(move |command| (command, reply.clone())))
+            .collect();
+        let last_save =
+            commands.iter().rposition(|(command, _)| matches!(command, StoreCommand::SaveHost { .. }));
+        let is_search =
+            |command: &StoreCommand| matches!(command, StoreCommand::History(HistoryCommand::Search { .. }));
+        let last_search = commands.iter().rposition(|(command, _)| is_search(command));
+        for (at, (command, reply)) in commands.into_iter().enumerate() {
+            // Of host states that wait only the last one is written: it holds all that the others do.
+            let is_old_save = matches!(command, StoreCommand::SaveHost { .. }) && Some(at) < last_save;
+            // Of searches only the last one is still wanted.
+            let is_old_search = is_search(&command) && Some(at) < last_search;
+            if !is_old_save && !is_old_search {
+                self.command(command, reply);
+            }
+        }
+        self.commit();
+    }
+
+    fn command(&mut self, command: StoreCommand, reply: Reply) {
+        match command {
+            StoreCommand::Keep { token, network, message, spans } => {
+                self.batch.push(Write::Keep { network, message, spans });
+                if let Some((other, other_reply)) = self.keeping.take()
+                    && !other_reply.same_channel(&reply)
+                {
+                    self.keeping = Some((other, other_reply));
+                    self.commit();
+                }
+                self.keeping = Some((token, reply));
+            }
+            StoreCommand::Settle(outcome) => self.batch.push(Write::Settle(outcome)),
+            StoreCommand::History(command) => {
+                // Whoever asks sees what was kept before.
+                self.commit();
+                let event = self.ask(command);
+                let _ = reply.blocking_send(StoreEvent::History(event));
+                self.tell_state(&reply);
+            }
+            StoreCommand::SaveHost { token, state } => {
+                let saved = self.files.as_ref().map_or(Ok(()), |files| files.save_host(&state));
+                self.kept.send_modify(|kept| kept.host = Some(*state));
+                let event = match saved {
+                    Ok(()) => StoreEvent::Saved(token),
+                    Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
+                };
+                let _ = reply.blocking_send(event);
+            }
+            StoreCommand::RememberHost(known) => {
+                self.change_recents(&reply, |recents| {
+                    recents.retain(|other| other.target != known.target);
+                    recents.insert(0, *known);
+                    recents.truncate(limits::RECENTS);
+                });
+            }
+            StoreCommand::ForgetHost { target } => {
+                self.change_recents(&reply, |recents| recents.retain(|other| other.target != target));
+            }
+            StoreCommand::Recents => {
+                let _ = reply.blocking_send(StoreEvent::Recents(self.kept.borrow().recents.clone()));
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let outcome = self.history.commit(std::mem::take(&mut self.batch));
+        self.committed(outcome);
+    }
+
+    fn committed(&mut self, outcome: Committed) {
+        let now = self.keeping.take();
+        let before = self.waiting.take();
+        let reply = now.as_ref().or(before.as_ref()).map(|(_, reply)| reply.clone());
+        let kept = |asker: &Option<(u64, Reply)>, for_good| {
+            if let Some((token, reply)) = asker {
+                let event = HistoryEvent::Kept { token: *token, for_good };
+                let _ = reply.blocking_send(StoreEvent::History(event));
+            }
+        };
+        match outcome {
+            Committed::ForGood => {
+                if before
+                    .as_ref()
+                    .is_some_and(|(_, old)| now.as_ref().is_none_or(|(_, new)| !old.same_channel(new)))
+                {
+                    kept(&before, true);
+                }
+                kept(&now, true);
+            }
+            Committed::NotYet => {
+                kept(&now, false);
+                self.waiting = now.or(before);
+            }
+        }
+        if let Some(reply) = reply {
+            self.tell_state(&reply);
+        }
+    }
+
+    fn tell_state(&mut self, reply: &Reply) {
+        let (state, message) = self.history.state();
+        if (state, message) != (self.told.0, self.told.1.as_str()) {
+            self.told = (state, message.to_owned());
+            let event = HistoryEvent::State { state, message: message.to_owned() };
+            let _ = reply.blocking_send(StoreEvent::History(event));
+        }
+    }
+
+    fn ask(&mut self, command: HistoryCommand) -> HistoryEvent {
+        let history = &mut self.history;
+        match command {
+            HistoryCommand::Recall(network) => {
+                let id = network.id;
+                let outcome = history.commit(vec![Write::Name(network)]);
+                let recalled = history.recall(&id);
+                self.committed(outcome);
+                HistoryEvent::Recalled(Box::new(recalled))
+            }
+            HistoryCommand::Held { token, network, since } => {
+                HistoryEvent::Held { token, held: history.held(&network, since) }
+            }
+            HistoryCommand::Range { token, network, conversation, wanted, since } => {
+                let (messages, next) = history.range(&network, &conversation, &wanted, since);
+                HistoryEvent::Range { token, messages, next }
+            }
+            HistoryCommand::Open { network } => HistoryEvent::Opened(history.open_all(&network)),
+            HistoryCommand::Page { network, conversation, part } => {
+                HistoryEvent::Page { part, page: history.page(&network, &conversation, part) }
+            }
+            HistoryCommand::Search { network, text } => {
+                let hits = history.search(&network, &text);
+                HistoryEvent::Found { text, hits }
+            }
+            HistoryCommand::Info { network, conversation, place } => {
+                HistoryEvent::Info { place, deliveries: history.info(&network, &conversation, place) }
+            }
+            HistoryCommand::Forget { network, conversation } => {
+                let outcome = history.forget(network, conversation);
+                self.committed(outcome);
+                HistoryEvent::Forgotten(conversation)
+            }
+        }
+    }
+
+    fn change_recents(&self, reply: &Reply, change: impl FnOnce(&mut Vec<KnownHost>)) {
+        self.kept.send_modify(|kept| change(&mut kept.recents));
+        let recents = self.kept.borrow().recents.clone();
+        let event = match self.files.as_ref().map_or(Ok(()), |files| files.save_recents(&recents)) {
+            Ok(()) => StoreEvent::Recents(recents),
+            Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
+        };
+        let _ = reply.blocking_send(event);
+    }
+}
