@@ -236,6 +236,9 @@ pub enum NodeEvent {
         /// Messages of this author to this recipient that were not received just before this one.
         #[serde(skip_serializing_if = "is_zero")]
         missed: u64,
+        /// Own messages: the program's own name for it.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<Arc<str>>,
         /// It was missed, and handed on later.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         late: bool,

@@ -34,6 +34,7 @@ Examples:
   pyile demo                              see it alive, with three bots on this machine
   pyile host --alias ann                  open a network on port 4702
   pyile join 192.168.1.66 --alias bob     join it
+  pyile history --since 2h --search build  what was said
   PYILE_PASSWORD=… pyile join 192.168.1.66 --alias robot --json
                                           the same session for a program
 
@@ -61,6 +62,18 @@ pub enum Command {
         /// The host's name or address; the port is 4702 unless you say otherwise.
         #[arg(value_name = "HOST[:PORT]")]
         host: String,
+    },
+    /// Print what was said.
+    History {
+        /// Only what this peer wrote, or what was for it alone: its name or its key.
+        #[arg(long, value_name = "PEER")]
+        peer: Option<String>,
+        /// Only what came since then: a time, a date, or how long ago, such as 2026-11-20, 90min or "3 days".
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
+        /// Only what has these words, the last as the beginning of one.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
     },
     /// A network on this machine: you host, three small bots join over real sockets and chat.
     Demo,

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::{Cli, Command, Options},
-    model::{Alias, Password, limits},
+    model::{Alias, Password, Timestamp, limits},
 };
 
 /// What to do.
@@ -31,6 +31,15 @@ pub enum Mode {
     Join(String),
     /// Open a network with bots.
     Demo,
+    /// Print what was said.
+    History {
+        /// By or for this peer alone.
+        peer: Option<String>,
+        /// Not before.
+        since: Option<Timestamp>,
+        /// With these words.
+        search: Option<String>,
+    },
 }
 
 /// Everything that can be set.
@@ -264,6 +273,21 @@ fn resolve(
         Some(Command::Host { listen }) => (Mode::Host, listen.as_deref()),
         Some(Command::Join { host }) => (Mode::Join(host.clone()), None),
         Some(Command::Demo) => (Mode::Demo, None),
+        Some(Command::History { peer, since, search }) => {
+            let since = since.as_deref().map(|text| {
+                moment(text).ok_or_else(|| ConfigError::Value {
+                    place: "command line".to_owned(),
+                    key: "--since".to_owned(),
+                    found: format!("{text:?}"),
+                    allowed:
+                        "a time such as 2026-11-20T14:00Z, a date such as 2026-11-20, or how long ago such \
+                              as 90min or \"3 days\" is allowed"
+                            .to_owned(),
+                })
+            });
+            let (peer, search) = (peer.clone(), search.clone());
+            (Mode::History { peer, since: since.transpose()?, search }, None)
+        }
     };
     let alias = alias(&sources, options, environment)?;
     let listen_allowed =
@@ -392,6 +416,23 @@ fn login_name() -> Option<String> {
 #[cfg(not(unix))]
 fn login_name() -> Option<String> {
     None
+}
+
+/// A point in time as people write it: a time, a date in this machine's zone, or how long ago.
+fn moment(text: &str) -> Option<Timestamp> {
+    let zone = jiff::tz::TimeZone::system();
+    let text = text.trim();
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<jiff::civil::DateTime>().or_else(|_| {
+            text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight()))
+        });
+        if let Ok(civil) = civil {
+            return civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
+        }
+        let ago: jiff::Span = text.parse().ok()?;
+        jiff::Zoned::now().checked_sub(ago.abs()).ok().map(|zoned| zoned.timestamp())
+    });
+    time.map(|time| Timestamp(time.as_microsecond()))
 }
 
 fn on_or_off(text: &str) -> Option<bool> {

@@ -415,6 +415,7 @@ proptest! {
             own: false,
             missed: 3,
                 late: false,
+reference: None,
                 came_at: NOW,
                 place: 1,
         };

@@ -62,6 +62,7 @@ fn events_have_their_fields() {
                 own: false,
                 missed: 0,
                 late: false,
+                reference: None,
                 came_at: Timestamp(9),
                 place: 9,
             },

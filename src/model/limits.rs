@@ -170,8 +170,11 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub const STORE_COMMANDS: usize = 64;
 /// Answers of the store that may wait for whoever asked.
 pub const STORE_EVENTS: usize = 1024;
-/// Own messages that may wait to be kept before the next is taken.
-pub const UNKEPT: usize = 1024;
+/// Own messages that may wait to be kept before the next is taken: with those that a busy recipient has waiting
+/// they stay below [`UNDELIVERED_MESSAGES`].
+pub const UNKEPT: usize = 256;
+/// Bytes of own messages that may wait to be kept, likewise.
+pub const UNKEPT_BYTES: usize = 1024 * 1024;
 /// How often what could not be written is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(2);
 /// Messages that are held for a disk that takes nothing; beyond them the oldest are not kept.

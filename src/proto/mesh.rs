@@ -79,6 +79,10 @@ struct Keeping {
     /// The last that it has at all.
     tried: u64,
     pending: VecDeque<(u64, Pending)>,
+    /// Own messages among them.
+    own: usize,
+    /// Bytes of these.
+    own_bytes: usize,
     /// Received, but not kept for good for want of room on the disk.
     unsaved: VecDeque<(u64, PeerId, MessageId)>,
 }
@@ -158,6 +162,9 @@ impl Mesh {
             self.recall_own(core, message, now);
         }
         let message = SafeText::line(&recalled.message);
+        if !message.as_str().is_empty() {
+            core.event(NodeEvent::error(ErrorKind::Storage, &message));
+        }
         core.event(NodeEvent::History { state: recalled.state, message });
     }
 

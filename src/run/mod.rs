@@ -11,11 +11,12 @@ use crate::{
     net,
     network::{HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
-    store::{Keeping, Profile, Retention},
+    store::{Filter, Keeping, Profile, Retention},
     telemetry,
 };
 
 pub mod demo;
+mod history;
 mod screen;
 mod signals;
 
@@ -33,6 +34,11 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
             return Ok(usage(config.json, &format!("cannot write the log {}: {error}", path.display())));
         }
     };
+    if let Mode::History { peer, since, search } = config.mode {
+        let network = config.network;
+        let filter = Filter { peer, since, search, network };
+        return Ok(history::print(&config.profile_dir, &filter, config.json));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -103,7 +109,9 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             return Ok(OpenedNetwork { network, _bots: Some(bots) });
         }
         Mode::Join(target) => Network::join(join_options(config, target), profile)?,
-        Mode::Host | Mode::Launch => Network::host(host_options(config), profile).await?,
+        Mode::Host | Mode::Launch | Mode::History { .. } => {
+            Network::host(host_options(config), profile).await?
+        }
     };
     Ok(OpenedNetwork { network, _bots: None })
 }

@@ -152,7 +152,7 @@ impl Screen {
     fn begin(&mut self) {
         let mode = self.config.mode.clone();
         let open = match mode {
-            Mode::Launch => return,
+            Mode::Launch | Mode::History { .. } => return,
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {

@@ -53,11 +53,13 @@ impl Files {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         make_private_dir(dir)?;
         let path = dir.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock
+            .or_else(|error| match error.kind() {
+                // Where nothing can be written, the lock of another session still counts.
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => File::open(&path),
+                _ => Err(error),
+            })
             .map_err(failed("open", &path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
@@ -68,22 +70,13 @@ impl Files {
 
     /// The profile's key; made at the first run.
     pub(super) fn identity(&self) -> Result<Identity, StoreError> {
-        let path = self.dir.join(IDENTITY);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let bytes = Zeroizing::new(bytes);
-                check_private(&path, 0o600)?;
-                Identity::from_pkcs8(&bytes).map_err(|error| StoreError::Damaged {
-                    path: path.display().to_string(),
-                    found: error.to_string(),
-                })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match read_identity(&self.dir) {
+            Err(StoreError::NoHistory { .. }) => {
                 let (identity, bytes) = Identity::generate()?;
                 self.write(IDENTITY, &bytes)?;
                 Ok(identity)
             }
-            Err(error) => Err(failed("read", &path)(error)),
+            result => result,
         }
     }
 
@@ -140,6 +133,25 @@ impl Files {
             Ok(())
         };
         replace().map_err(failed("write", &path))
+    }
+}
+
+/// The key of the profile in `dir`. A profile without one has never been used.
+pub(super) fn read_identity(dir: &Path) -> Result<Identity, StoreError> {
+    let path = dir.join(IDENTITY);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let bytes = Zeroizing::new(bytes);
+            check_private(&path, 0o600)?;
+            Identity::from_pkcs8(&bytes).map_err(|error| StoreError::Damaged {
+                path: path.display().to_string(),
+                found: error.to_string(),
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::NoHistory { dir: dir.display().to_string() })
+        }
+        Err(error) => Err(failed("read", &path)(error)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! It must never lose what it said it keeps, delete a file that it cannot read, or stop the talk because a disk is
 //! full: what cannot be written is held, and written when it can. Keys and bans are not its business.
 
+mod export;
 mod read;
 mod schema;
 mod words;
@@ -17,6 +18,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+pub use self::export::{Exported, Filter, export};
 pub(super) use self::write::Write;
 use crate::{
     api::{Hit, Part},

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::history::{Keeping, Retention};
+pub use self::history::{Exported, Filter, Keeping, Retention, export};
 use self::{files::Files, history::History, worker::Worker};
 use crate::{
     api::{StoreCommand, StoreEvent},
@@ -64,6 +64,20 @@ pub enum StoreError {
         path: String,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// Nothing was ever kept.
+    #[error("there is no history in {dir}; choose another profile with --profile NAME or --data-dir DIR")]
+    NoHistory {
+        /// Where it would be.
+        dir: String,
+    },
+    /// The history cannot be read.
+    #[error("cannot read {path}: {found}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        found: String,
     },
     /// Not even a history in memory.
     #[error("the history cannot be begun: {0}")]

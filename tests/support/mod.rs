@@ -86,6 +86,12 @@ impl Starting {
         self
     }
 
+    /// With its files in a directory that is there already.
+    pub fn in_dir(mut self, dir: &Arc<TempDir>) -> Self {
+        self.dir = dir.clone();
+        self
+    }
+
     /// At most so many open descriptors.
     pub fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
@@ -120,7 +126,11 @@ impl Starting {
         std::thread::spawn(move || {
             for line in output.lines() {
                 let Ok(line) = line else { return };
-                let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+                // The last line of a process that was killed may be cut.
+                let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                    assert!(!line.ends_with('}'), "no JSON: {line}");
+                    return;
+                };
                 if lines.send(event).is_err() {
                     return;
                 }
@@ -134,6 +144,19 @@ impl Starting {
         }
         peer
     }
+}
+
+/// What `pyile history --json` prints of the profile in a directory.
+pub fn history_of(dir: &TempDir, args: &[&str]) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_pyile"))
+        .args(["history", "--json", "--data-dir"])
+        .arg(dir.path())
+        .args(args)
+        .env("XDG_CONFIG_HOME", dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
 /// A running process.
@@ -213,6 +236,24 @@ impl Peer {
             .to_owned()
     }
 
+    /// The directory of its files.
+    pub fn dir(&self) -> Arc<TempDir> {
+        self.dir.clone()
+    }
+
+    /// Everything that has come so far.
+    pub fn events_so_far(&mut self) -> &[Value] {
+        self.past.extend(self.events.try_iter());
+        &self.past
+    }
+
+    /// Waits until something has come, or for a moment.
+    pub fn wait_a_moment(&mut self) {
+        if let Ok(event) = self.events.recv_timeout(Duration::from_millis(20)) {
+            self.past.push(event);
+        }
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -233,6 +274,16 @@ impl Peer {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// What a killed process had still written.
+    pub fn rest(&mut self) -> Vec<Value> {
+        self.events.iter().collect()
+    }
+
+    /// True when the process ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Leaves in order; checks that `left` is the last line.

@@ -125,6 +125,7 @@ pub fn message(from: &Arc<Peer>, to: Recipient, sequence: u64, text: &str, own: 
         own,
         missed: 0,
         late: false,
+        reference: None,
         came_at: NOW,
         place: sequence.cast_signed(),
     }

@@ -89,6 +89,7 @@ impl Mesh {
             sent_at: message.sent_at,
             own: false,
             missed,
+            reference: None,
             late,
             came_at: at,
             place,
@@ -150,7 +151,11 @@ impl Mesh {
         }
         while self.keeping.pending.front().is_some_and(|(waiting, _)| *waiting <= token) {
             match self.keeping.pending.pop_front() {
-                Some((_, Pending::Own(own))) => self.own_is_kept(core, *own, now),
+                Some((_, Pending::Own(own))) => {
+                    self.keeping.own -= 1;
+                    self.keeping.own_bytes -= own.frame.len();
+                    self.own_is_kept(core, *own, now);
+                }
                 Some((waiting, Pending::Theirs(peer, id))) => {
                     if !for_good {
                         self.keeping.unsaved.push_back((waiting, peer, id));

@@ -36,7 +36,7 @@ pub(super) struct Tally {
 pub(super) struct Own {
     message: StoredMessage,
     recipients: Vec<PeerId>,
-    frame: Bytes,
+    pub(super) frame: Bytes,
 }
 
 impl Mesh {
@@ -120,6 +120,8 @@ impl Mesh {
         self.keep(core, network, message.clone(), vec![span]);
         let own = Own { message, recipients, frame };
         if self.keeping.waits {
+            self.keeping.own += 1;
+            self.keeping.own_bytes += own.frame.len();
             self.keeping.pending.push_back((self.keeping.token, Pending::Own(Box::new(own))));
         } else {
             self.own_is_kept(core, own, now);
@@ -140,6 +142,7 @@ impl Mesh {
             sent_at,
             own: true,
             missed: 0,
+            reference: reference.clone(),
             late: false,
             came_at: at,
             place,
@@ -354,7 +357,7 @@ impl Mesh {
     }
 
     pub(in crate::proto) fn is_pressed(&self, core: &mut Core, now: Moment) -> bool {
-        if self.keeping.pending.len() > limits::UNKEPT {
+        if self.keeping.own > limits::UNKEPT || self.keeping.own_bytes > limits::UNKEPT_BYTES {
             return true;
         }
         let pressing = self.peers.values().filter(|state| state.outbox.is_pressed(now.instant));
@@ -367,8 +370,7 @@ impl Mesh {
 
     /// True while something could still reach a member.
     pub(in crate::proto) fn has_deliverable(&self, core: &Core) -> bool {
-        let is_own = |(_, pending): &(u64, Pending)| matches!(pending, Pending::Own(_));
-        self.keeping.pending.iter().any(is_own)
+        self.keeping.own > 0
             || self.peers.iter().any(|(peer, state)| !state.outbox.is_empty() && core.is_member(peer))
     }
 

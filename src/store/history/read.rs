@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The columns of a message, joined with its author and its conversation's person.
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "m.id, a.key, a.alias, m.epoch, m.sequence, m.place, m.sent_at, m.at, m.text, m.signature,
     m.reference, w.key, m.conversation, m.author";
-const TABLES: &str = "message m JOIN person a ON a.id = m.author
+pub(super) const TABLES: &str = "message m JOIN person a ON a.id = m.author
     JOIN conversation c ON c.id = m.conversation LEFT JOIN person w ON w.id = c.person";
 
 fn key(row: &Row<'_>, column: usize) -> Result<PeerId> {
@@ -36,9 +36,9 @@ fn alias(text: &str, peer: &PeerId) -> Alias {
 }
 
 /// A message, with its rows' numbers: its own, its conversation's and its author's.
-type Found = (StoredMessage, [i64; 3]);
+pub(super) type Found = (StoredMessage, [i64; 3]);
 
-fn message(me: &PeerId) -> impl Fn(&Row<'_>) -> Result<Found> {
+pub(super) fn message(me: &PeerId) -> impl Fn(&Row<'_>) -> Result<Found> {
     move |row| {
         let author = key(row, 1)?;
         let with: Option<[u8; 32]> = row.get(11)?;
@@ -99,7 +99,7 @@ fn complete(db: &Connection, me: &PeerId, found: Vec<Found>) -> Result<Vec<Store
 }
 
 /// How many have an own message, and who has not.
-fn outcome(db: &Connection, row: i64) -> Result<(Summary, Vec<Delivery>)> {
+pub(super) fn outcome(db: &Connection, row: i64) -> Result<(Summary, Vec<Delivery>)> {
     let summary = db
         .prepare_cached("SELECT count(*), coalesce(sum(status = 1), 0) FROM delivery WHERE message = ?")?
         .query_row([row], |row| Ok(Summary { total: row.get(0)?, delivered: row.get(1)? }))?;
@@ -108,7 +108,7 @@ fn outcome(db: &Connection, row: i64) -> Result<(Summary, Vec<Delivery>)> {
     Ok((summary, others))
 }
 
-fn deliveries(db: &Connection, row: i64, which: &str) -> Result<Vec<Delivery>> {
+pub(super) fn deliveries(db: &Connection, row: i64, which: &str) -> Result<Vec<Delivery>> {
     let mut query = db.prepare_cached(&format!(
         "SELECT p.key, p.alias, d.status, d.reason, d.at FROM delivery d JOIN person p ON p.id = d.person
          WHERE d.message = ? {which} ORDER BY p.alias"

@@ -1,0 +1,115 @@
+//! `pyile history`: prints what was said, for people or as JSON lines for programs.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use crate::{
+    model::{Alias, DeliveryStatus, PeerId, Recipient, Summary, Timestamp},
+    store::{Exported, Filter, export},
+};
+
+/// A message as a program reads it.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    network: &'a str,
+    network_id: &'a str,
+    from: From<'a>,
+    to: Recipient,
+    text: &'a str,
+    sent_at: Timestamp,
+    at: Timestamp,
+    own: bool,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "ref")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deliveries: Vec<DeliveryLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct From<'a> {
+    peer_id: PeerId,
+    alias: &'a Alias,
+}
+
+#[derive(Serialize)]
+struct DeliveryLine<'a> {
+    peer: From<'a>,
+    status: DeliveryStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    at: Timestamp,
+}
+
+/// Prints the messages of the profile in `dir`. Gives the exit code.
+pub(super) fn print(dir: &Path, filter: &Filter, json: bool) -> u8 {
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let zone = jiff::tz::TimeZone::system();
+    let result = export(dir, filter, |exported| {
+        let written =
+            if json { write_json(&mut output, &exported) } else { write_text(&mut output, &zone, &exported) };
+        // Whoever reads may have seen enough.
+        written.is_ok()
+    });
+    let _ = output.flush();
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("pyile: {error}");
+            2
+        }
+    }
+}
+
+fn write_json(output: &mut impl io::Write, exported: &Exported) -> io::Result<()> {
+    let message = &exported.message;
+    let line = Line {
+        id: message.id.to_string(),
+        network: exported.network.as_str(),
+        network_id: &exported.network_id,
+        from: From { peer_id: message.id.author, alias: &message.alias },
+        to: message.id.to,
+        text: message.text.as_str(),
+        sent_at: message.sent_at,
+        at: message.at,
+        own: exported.own,
+        reference: message.reference.as_deref(),
+        summary: exported.own.then_some(message.summary),
+        deliveries: message
+            .deliveries
+            .iter()
+            .map(|delivery| DeliveryLine {
+                peer: From { peer_id: delivery.peer, alias: &delivery.alias },
+                status: delivery.status,
+                reason: delivery.reason.map(crate::model::CloseReason::code),
+                at: delivery.at,
+            })
+            .collect(),
+    };
+    serde_json::to_writer(&mut *output, &line)?;
+    output.write_all(b"\n")
+}
+
+fn write_text(output: &mut impl io::Write, zone: &jiff::tz::TimeZone, exported: &Exported) -> io::Result<()> {
+    let message = &exported.message;
+    let at = message.at.in_zone(zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let from = if exported.own { "you" } else { message.alias.as_str() };
+    let to = match message.id.to {
+        Recipient::Everyone => String::new(),
+        Recipient::Peer(_) => format!(" to {}", exported.to),
+    };
+    let text = message.text.as_str().replace('\n', "\n                     ");
+    write!(output, "{at}  {from}{to}: {text}")?;
+    let open = message.deliveries.iter().filter(|delivery| delivery.status != DeliveryStatus::Delivered);
+    let missing: Vec<&str> = open.map(|delivery| delivery.alias.as_str()).collect();
+    if !missing.is_empty() {
+        write!(output, "  [{}, not {}]", message.summary, missing.join(", "))?;
+    }
+    writeln!(output)
+}

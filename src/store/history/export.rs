@@ -1,0 +1,110 @@
+//! Reading the whole history from outside, also while a session writes to it.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Row, params};
+
+use super::{FILE, read, words, words_for};
+use crate::{
+    model::{PeerId, Recipient, SafeText, StoredMessage, Timestamp},
+    store::{StoreError, files},
+};
+
+/// Which messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Written by this peer, or to it alone: its label or its key.
+    pub peer: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// With these words.
+    pub search: Option<String>,
+    /// Said in a network of this name.
+    pub network: Option<String>,
+}
+
+/// A message of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The message; of an own one `deliveries` has every recipient.
+    pub message: StoredMessage,
+    /// Written here.
+    pub own: bool,
+    /// The label of whom it was for: everyone's, a peer's, or one's own.
+    pub to: SafeText,
+    /// The network's name.
+    pub network: SafeText,
+    /// The network's identity, as text.
+    pub network_id: String,
+}
+
+/// Gives the messages of the profile in `dir` in their order, until `each` says that it is enough.
+pub fn export(dir: &Path, filter: &Filter, each: impl FnMut(Exported) -> bool) -> Result<(), StoreError> {
+    let path = dir.join(FILE);
+    let me = files::read_identity(dir)?.peer_id();
+    if !path.exists() {
+        return Err(StoreError::NoHistory { dir: dir.display().to_string() });
+    }
+    let failed = |error: rusqlite::Error| StoreError::Unreadable {
+        path: path.display().to_string(),
+        found: words_for(&error),
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    run(&db, &me, filter, each).map_err(failed)
+}
+
+fn run(
+    db: &Connection,
+    me: &PeerId,
+    filter: &Filter,
+    mut each: impl FnMut(Exported) -> bool,
+) -> rusqlite::Result<()> {
+    let by_key = filter.peer.as_ref().and_then(|peer| peer.parse::<PeerId>().ok()).map(|peer| peer.0);
+    let words = filter.search.as_deref().map(|typed| words::to_query(typed).unwrap_or_default());
+    if words.as_deref() == Some("") {
+        return Ok(());
+    }
+    let found = if words.is_some() {
+        "m.id IN (SELECT rowid FROM message_text WHERE message_text MATCH ?1)"
+    } else {
+        "?1 IS NULL"
+    };
+    let query = format!(
+        "SELECT {}, n.key, n.name, w.alias FROM {} JOIN network n ON n.id = c.network
+         WHERE {found} AND (?2 IS NULL OR m.at >= ?2) AND (?3 IS NULL OR n.name = ?3)
+            AND ((?4 IS NULL AND ?5 IS NULL) OR a.key = ?4 OR w.key = ?4 OR a.alias = ?5 OR w.alias = ?5)
+         ORDER BY m.place, m.id",
+        read::COLUMNS,
+        read::TABLES
+    );
+    let mut query = db.prepare(&query)?;
+    let since = filter.since.map(|since| since.0);
+    let alias = filter.peer.as_ref().filter(|_| by_key.is_none());
+    let mut rows = query.query(params![words, since, filter.network, by_key, alias])?;
+    while let Some(row) = rows.next()? {
+        if !each(exported(db, me, row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn exported(db: &Connection, me: &PeerId, row: &Row<'_>) -> rusqlite::Result<Exported> {
+    let (mut message, [number, ..]) = read::message(me)(row)?;
+    let own = message.id.author == *me;
+    if own {
+        (message.summary, _) = read::outcome(db, number)?;
+        message.deliveries = read::deliveries(db, number, "")?;
+    }
+    let network: [u8; 16] = row.get(14)?;
+    let name: String = row.get(15)?;
+    let with: Option<String> = row.get(16)?;
+    let to = match message.id.to {
+        Recipient::Everyone => SafeText::line("everyone"),
+        Recipient::Peer(_) if own => SafeText::line(&with.unwrap_or_default()),
+        Recipient::Peer(_) => SafeText::line("you"),
+    };
+    let network_id = crate::model::NetworkId(network).to_string();
+    Ok(Exported { message, own, to, network: SafeText::line(&name), network_id })
+}
