@@ -5,10 +5,12 @@
 #[path = "support/scene.rs"]
 mod scene;
 
+use std::sync::Arc;
+
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use pyile::{
-    api::{NodeCommand, NodeEvent, StoreCommand, Target},
+    api::{HistoryCommand, HistoryEvent, Hit, NodeCommand, NodeEvent, Part, StoreCommand, Target},
     app::{
         Effect, Event, Open, Screen, State,
         keymap::{self, Action, Context, TABLE},
@@ -16,9 +18,14 @@ use pyile::{
         room::{Focus, View},
         update,
     },
-    model::{CloseReason, Closed, Recipient, SafeText},
+    model::{
+        CloseReason, Closed, DeliveryStatus, HistoryState, MessageId, NetworkId, Page, Peer, Recipient,
+        SafeText, StoredMessage, Summary, Timestamp,
+    },
 };
-use scene::{NOW, cast, ctrl, draw, empty_room, key, launch, message, node, press, room, text, type_text};
+use scene::{
+    NOW, cast, ctrl, draw, empty_room, history, key, launch, message, node, press, room, text, type_text,
+};
 
 fn shows(state: &State, words: &str) -> bool {
     text(&draw(state)).iter().any(|row| row.contains(words))
@@ -300,20 +307,196 @@ fn unread_mentions_and_new_below_are_told() {
     assert!(shows(&state, "7 new below"));
 }
 
+fn stored(from: &Arc<Peer>, sequence: u64, said: &str) -> StoredMessage {
+    let minute = 60_000_000 * sequence.cast_signed();
+    StoredMessage {
+        id: MessageId { author: from.peer_id, epoch: 1, to: Recipient::Everyone, sequence },
+        alias: from.alias.clone(),
+        text: SafeText::clean(said),
+        sent_at: Timestamp(minute),
+        at: Timestamp(minute),
+        place: minute,
+        signature: None,
+        reference: None,
+        missed: 0,
+        summary: Summary::default(),
+        deliveries: Vec::new(),
+    }
+}
+
+fn page_of(messages: Vec<StoredMessage>, is_first: bool, is_last: bool) -> Page {
+    Page { conversation: Recipient::Everyone, messages, is_first, is_last }
+}
+
 #[test]
-fn search_finds_copies_and_returns() {
+fn search_goes_over_everything_that_was_ever_said() {
     let mut state = room((120, 35));
+    let peers = cast();
     ctrl(&mut state, 'f');
-    type_text(&mut state, "build");
-    press(&mut state, KeyCode::Enter);
-    assert_eq!(
-        press(&mut state, KeyCode::Char('y')),
-        vec![Effect::Copy("morning! is the new build on the bench?".into())]
-    );
-    press(&mut state, KeyCode::Char('G'));
+    type_text(&mut state, "buil");
+    let effects = press(&mut state, KeyCode::Char('d'));
+    let network = NetworkId([1; 16]);
+    let search = HistoryCommand::Search { network, text: "build".into() };
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(search))], "as one types");
+    let hit = |place: i64, excerpt: &str| Hit {
+        conversation: Recipient::Everyone,
+        with: "everyone".into(),
+        place,
+        at: Timestamp(place),
+        from: SafeText::line("bob"),
+        excerpt: SafeText::line(excerpt),
+    };
+    let hits = vec![hit(120_000_000, "the newer build"), hit(60_000_000, "the build of 1970")];
+    history(&mut state, HistoryEvent::Found { text: "bui".into(), hits: vec![hit(1, "outdated")] });
+    assert!(!shows(&state, "outdated"), "an answer to what is no longer asked");
+    history(&mut state, HistoryEvent::Found { text: "build".into(), hits });
+    assert!(shows(&state, "1970-01-01 bob: the build of 1970"), "{:#?}", text(&draw(&state)));
+    press(&mut state, KeyCode::Down);
+    let around = |place| HistoryCommand::Page {
+        network,
+        conversation: Recipient::Everyone,
+        part: Part::Around(place),
+    };
+    let effects = press(&mut state, KeyCode::Enter);
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(around(60_000_000)))]);
+    let messages = vec![stored(&peers[1], 1, "the build of 1970"), stored(&peers[2], 2, "the newer build")];
+    let event = HistoryEvent::Page { part: Part::Around(60_000_000), page: page_of(messages, false, false) };
+    history(&mut state, event);
+    assert!(shows(&state, "the build of 1970") && shows(&state, "earlier: G to the newest"));
+    assert_eq!(press(&mut state, KeyCode::Char('y')), [Effect::Copy("the build of 1970".into())]);
+    // N goes to the newer match, n back to the older one.
+    let effects = press(&mut state, KeyCode::Char('N'));
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(around(120_000_000)))]);
+    press(&mut state, KeyCode::Char('N'));
+    assert!(shows(&state, "no newer match"));
+    // G asks for the newest again.
+    let newest = HistoryCommand::Page { network, conversation: Recipient::Everyone, part: Part::Newest };
+    let effects = press(&mut state, KeyCode::Char('G'));
+    assert!(effects.contains(&Effect::Store(StoreCommand::History(newest))), "{effects:?}");
     ctrl(&mut state, 'f');
     type_text(&mut state, "nowhere");
-    assert!(shows(&state, "no match"));
+    history(&mut state, HistoryEvent::Found { text: "nowhere".into(), hits: Vec::new() });
+    assert!(shows(&state, "nothing was said with these words"));
+}
+
+#[test]
+fn a_room_opens_with_what_was_said_before_and_asks_for_more_as_one_scrolls() {
+    let mut state = launch((80, 24));
+    let peers = cast();
+    let listening = NodeEvent::Listening {
+        role: pyile::model::Role::Host,
+        join_addr: Some("0.0.0.0:4702".parse().unwrap()),
+        peer_addr: peers[0].addr,
+        peer_id: peers[0].peer_id,
+        alias: peers[0].alias.clone(),
+        network: SafeText::line("lab"),
+        network_id: NetworkId([1; 16]),
+    };
+    let effects = node(&mut state, NOW, listening);
+    let open = HistoryCommand::Open { network: NetworkId([1; 16]) };
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(open))]);
+    // Somebody who is not here now, and everyone.
+    let messages = (101..=300).map(|number| stored(&peers[1], number, &format!("said {number}"))).collect();
+    let with_bob = Page {
+        conversation: Recipient::Peer(peers[1].peer_id),
+        ..page_of(
+            vec![StoredMessage { text: SafeText::clean("only you"), ..stored(&peers[1], 1, "") }],
+            true,
+            true,
+        )
+    };
+    let pages =
+        vec![(page_of(messages, false, true), SafeText::line("everyone")), (with_bob, SafeText::line("bob"))];
+    history(&mut state, HistoryEvent::Opened(pages));
+    assert!(shows(&state, "said 300") && shows(&state, "bob"), "{:#?}", text(&draw(&state)));
+    let mut asked = Vec::new();
+    for _ in 0..20 {
+        asked.extend(press(&mut state, KeyCode::PageUp));
+    }
+    let part = Part::Before(60_000_000 * 101);
+    let page = HistoryCommand::Page { network: NetworkId([1; 16]), conversation: Recipient::Everyone, part };
+    assert_eq!(asked, [Effect::Store(StoreCommand::History(page))], "once");
+    let messages = (1..=101).map(|number| stored(&peers[1], number, &format!("said {number}"))).collect();
+    history(&mut state, HistoryEvent::Page { part, page: page_of(messages, true, false) });
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('g'));
+    assert!(shows(&state, "said 1") && shows(&state, "1 January 1970"), "{:#?}", text(&draw(&state)));
+}
+
+#[test]
+fn who_has_a_message_is_shown_for_each() {
+    let mut state = room((100, 30));
+    press(&mut state, KeyCode::Esc);
+    let own = "since ten minutes. dave has the logs";
+    for _ in 0..40 {
+        let effects = press(&mut state, KeyCode::Char('y'));
+        if effects == [Effect::Copy(own.into())] {
+            break;
+        }
+        press(&mut state, KeyCode::Char('k'));
+    }
+    let effects = press(&mut state, KeyCode::Char('I'));
+    let [Effect::Store(StoreCommand::History(HistoryCommand::Info { place, .. }))] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    let delivery = |alias: &str, status, reason| pyile::model::Delivery {
+        peer: cast()[1].peer_id,
+        alias: pyile::model::Alias::new(alias).unwrap(),
+        status,
+        reason,
+        at: NOW,
+    };
+    let deliveries = vec![
+        delivery("bob", DeliveryStatus::Delivered, None),
+        delivery("carol", DeliveryStatus::Queued, None),
+        delivery("dave", DeliveryStatus::Failed, Some(CloseReason::Expired)),
+    ];
+    history(&mut state, HistoryEvent::Info { place, deliveries });
+    let rows = text(&draw(&state)).join("\n");
+    for words in ["bob              ✓ has it since", "carol            … waits since", "will not get it"]
+    {
+        assert!(rows.contains(words), "{rows}");
+    }
+    press(&mut state, KeyCode::Esc);
+    assert!(!shows(&state, "Who has it"));
+}
+
+#[test]
+fn what_is_wrong_and_stays_so_stands_above_the_room() {
+    let mut state = room((80, 24));
+    let full = NodeEvent::History {
+        state: HistoryState::Unsaved,
+        message: SafeText::line("the history is not being saved (the disk is full)"),
+    };
+    node(&mut state, NOW, full);
+    assert!(shows(&state, "! the history is not being saved"));
+    let saved =
+        NodeEvent::History { state: HistoryState::Saved, message: SafeText::line("there is room again") };
+    node(&mut state, NOW, saved);
+    assert!(!shows(&state, "! the history is not being saved") && shows(&state, "there is room again"));
+    let lost = |alone_until| NodeEvent::Link {
+        state: pyile::api::LinkState::Waiting,
+        message: SafeText::line("connection lost; trying again"),
+        retry_in: None,
+        alone_until,
+    };
+    node(&mut state, NOW, lost(Some(NOW.plus(std::time::Duration::from_secs(600)))));
+    assert!(shows(&state, "the host is away: nobody new can join"), "{:#?}", text(&draw(&state)));
+    node(&mut state, NOW, lost(None));
+    assert!(shows(&state, "out of the network until the host is back"));
+}
+
+#[test]
+fn forgetting_a_conversation_asks_first() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "/forget");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "Forget what was said to everyone?"));
+    let effects = press(&mut state, KeyCode::Char('y'));
+    let forget = HistoryCommand::Forget { network: NetworkId([1; 16]), conversation: Recipient::Everyone };
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(forget))]);
+    history(&mut state, HistoryEvent::Forgotten(Recipient::Everyone));
+    assert!(!shows(&state, "morning!") && shows(&state, "forgotten here"));
 }
 
 #[test]
@@ -348,8 +531,12 @@ fn a_frame_with_a_million_messages_wraps_only_what_is_visible() {
         draw(&state);
     }
     press(&mut state, KeyCode::Esc);
-    press(&mut state, KeyCode::Char('g'));
-    assert!(shows(&state, "20 November 2026"));
+    let effects = press(&mut state, KeyCode::Char('g'));
+    let part = Part::After(pyile::model::Place::MIN);
+    let first = HistoryCommand::Page { network: NetworkId([1; 16]), conversation: Recipient::Everyone, part };
+    assert_eq!(effects, [Effect::Store(StoreCommand::History(first))], "the rest is in the history");
+    let log = &state.room().unwrap().conversation().unwrap().log;
+    assert_eq!(log.len(), pyile::model::limits::LOG_WINDOW, "memory stays flat");
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {

@@ -96,6 +96,8 @@ pub enum Action {
     FindNewer,
     /// Copy the message.
     Copy,
+    /// Who has the message, and since when.
+    Info,
     /// Back to writing.
     Compose,
     /// Ban the selected member.
@@ -247,6 +249,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Browse], &[letter('g'), plain(Home)], A::Top, "to the first", ""),
     bind(&[C::Browse], &[letter('G'), plain(End)], A::Bottom, "to the last", ""),
     bind(&[C::Browse], &[letter('y')], A::Copy, "copy the message at the mark", "copy"),
+    bind(&[C::Browse], &[letter('I')], A::Info, "who has the message at the mark, and since when", "info"),
     bind(&[C::Browse], &[letter('u')], A::NextUnread, "next unread conversation", ""),
     bind(&[C::Browse], &[letter('/')], A::Search, "search", "search"),
     bind(&[C::Browse], &[letter('n')], A::FindOlder, "next match, older", ""),
@@ -274,7 +277,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Room], &[alt('a')], A::NextUnread, "next unread conversation", ""),
     bind(&[C::Room], &[plain(PageUp)], A::PageUp, "page up", ""),
     bind(&[C::Room], &[plain(PageDown)], A::PageDown, "page down", ""),
-    bind(&[C::Room], &[ctrl('f')], A::Search, "search the messages", ""),
+    bind(&[C::Room], &[ctrl('f')], A::Search, "search everything that was said", ""),
     // The launch screen.
     bind(&[C::Launch], &[plain(Enter)], A::Submit, "choose", "choose"),
     bind(&[C::Launch], &[plain(KeyCode::Up), letter('k'), plain(BackTab)], A::Up, "up", "move"),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::composer::Composer;
-use crate::model::{Ban, PeerId};
+use crate::model::{Ban, PeerId, Recipient};
 
 /// Something on top.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub enum Layer {
     Prompt(Prompt),
     /// A question.
     Dialog(Dialog),
+    /// Something to read.
+    Note {
+        /// What about.
+        title: String,
+        /// What.
+        lines: Vec<String>,
+    },
 }
 
 /// What a typed line is for.
@@ -75,6 +82,8 @@ pub enum Pending {
     },
     /// The end of a ban.
     Unban(Box<Ban>),
+    /// The end of what is kept of a conversation.
+    Forget(Recipient),
     /// The end of the session.
     Leave,
     /// A pause, which the others will notice.

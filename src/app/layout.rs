@@ -14,6 +14,8 @@ use super::{
 pub struct Areas {
     /// Network, role, address, peers, link.
     pub title: Rect,
+    /// What is wrong and stays so; empty when nothing is.
+    pub banner: Rect,
     /// Conversations; empty when folded away.
     pub peers: Rect,
     /// What was said, or the full view.
@@ -41,9 +43,11 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
     let (width, height) = size;
     let whole = Rect::new(0, 0, width, height);
     let framed = width >= 60 && height >= 16;
-    let [title, body, hint] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(whole);
-    let mut areas = Areas { title, hint, framed, ..Areas::default() };
+    let banner = Constraint::Length(u16::from(room.has_banner() && height > 6));
+    let [title, banner, body, hint] =
+        Layout::vertical([Constraint::Length(1), banner, Constraint::Min(0), Constraint::Length(1)])
+            .areas(whole);
+    let mut areas = Areas { title, banner, hint, framed, ..Areas::default() };
     if room.view != View::Chat {
         areas.main = body;
         return areas;

@@ -1,7 +1,11 @@
-//! The message log of one conversation: what was said, and what of it is visible.
+//! The message log of one conversation: a window over its history, and what of it is visible.
 //!
 //! The view is an anchor, the message at its bottom and how many of its rows are hidden below. Only what is visible
 //! is ever wrapped, so that a million messages cost a frame as much as ten.
+
+mod window;
+
+pub use self::window::Gap;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,7 +14,9 @@ use std::{
 };
 
 use super::wrap;
-use crate::model::{CloseReason, DeliveryStatus, MessageId, Peer, SafeText, Summary, Timestamp, limits};
+use crate::model::{
+    CloseReason, DeliveryStatus, MessageId, Peer, Place, SafeText, Summary, Timestamp, limits,
+};
 
 /// What became of an own message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +74,8 @@ pub struct Message {
     pub text: SafeText,
     /// When it came or went.
     pub at: Timestamp,
+    /// Where it stands.
+    pub place: Place,
     /// Messages of the same author that are missing before it.
     pub missed: u64,
     /// What became of it; only on own ones.
@@ -85,6 +93,8 @@ pub enum Entry {
     Notice {
         /// When.
         at: Timestamp,
+        /// Where it stands.
+        place: Place,
         /// What.
         text: SafeText,
     },
@@ -97,6 +107,15 @@ impl Entry {
         match self {
             Self::Message(message) => message.at,
             Self::Notice { at, .. } => *at,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Message(message) => message.place,
+            Self::Notice { place, .. } => *place,
         }
     }
 
@@ -130,7 +149,7 @@ pub enum Anchor {
 pub enum Row {
     /// A new day begins.
     Day(Timestamp),
-    /// So many messages are missing here.
+    /// Messages are missing just before this entry.
     Gap(u64),
     /// A row of an entry's text.
     Text {
@@ -158,49 +177,55 @@ pub struct Geometry {
     pub zone: jiff::tz::TimeZone,
 }
 
-/// All entries of a conversation that are held in memory.
-#[derive(Debug, Default)]
+/// What became of a message that is not in the window yet.
+#[derive(Debug)]
+struct Outcome {
+    id: MessageId,
+    peer: Arc<Peer>,
+    status: DeliveryStatus,
+    reason: Option<CloseReason>,
+    summary: Summary,
+}
+
+/// A window over the history of a conversation: what is held in memory of it.
+#[derive(Debug)]
 pub struct MessageLog {
     entries: VecDeque<Entry>,
     /// The number of the first entry that is held.
     first: u64,
-    bytes: usize,
+    /// Nothing is kept before the first entry.
+    is_first: bool,
+    /// Nothing is kept after the last entry.
+    is_last: bool,
+    /// A part of the history was asked for.
+    is_waiting: bool,
     /// Own messages whose fate is open, by their numbers here.
     open: BTreeMap<MessageId, u64>,
+    /// What came while a part of the history was waited for.
+    early: Vec<Outcome>,
     anchor: Anchor,
     /// Entries that came while the view was not at the bottom.
     below: u64,
 }
 
-impl MessageLog {
-    /// Adds an entry at the end.
-    pub fn push(&mut self, entry: Entry) {
-        let number = self.first + self.entries.len() as u64;
-        if let Entry::Message(message) = &entry
-            && message.mark.as_ref().is_some_and(|mark| !mark.is_settled())
-        {
-            self.open.insert(message.id, number);
-        }
-        self.bytes += entry.text().len();
-        self.entries.push_back(entry);
-        if self.anchor != Anchor::Bottom {
-            self.below += 1;
-        }
-        while self.entries.len() > limits::LOG_MESSAGES || self.bytes > limits::LOG_BYTES {
-            let Some(gone) = self.entries.pop_front() else { break };
-            self.bytes -= gone.text().len();
-            self.first += 1;
-            if let Entry::Message(message) = gone {
-                self.open.remove(&message.id);
-            }
-        }
-        if let Anchor::At { entry, .. } = self.anchor
-            && entry < self.first
-        {
-            self.anchor = Anchor::At { entry: self.first, hidden: 0 };
+impl Default for MessageLog {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            // Earlier entries get smaller numbers.
+            first: 1 << 40,
+            is_first: true,
+            is_last: true,
+            is_waiting: false,
+            open: BTreeMap::new(),
+            early: Vec::new(),
+            anchor: Anchor::default(),
+            below: 0,
         }
     }
+}
 
+impl MessageLog {
     /// Notes what became of an own message.
     pub fn delivery(
         &mut self,
@@ -210,7 +235,12 @@ impl MessageLog {
         reason: Option<CloseReason>,
         summary: Summary,
     ) {
-        let Some(number) = self.open.get(id).copied() else { return };
+        let Some(number) = self.open.get(id).copied() else {
+            if self.is_waiting && self.early.len() < limits::LOG_LINES {
+                self.early.push(Outcome { id: *id, peer: peer.clone(), status, reason, summary });
+            }
+            return;
+        };
         let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.entry_mut(number) else { return };
         mark.summary = summary;
         mark.waiting.retain(|waiting| waiting.peer_id != peer.peer_id);
@@ -408,13 +438,13 @@ impl MessageLog {
         let mut rows = Vec::new();
         let day = |entry: &Entry| entry.at().in_zone(&geometry.zone).date();
         let before = number.checked_sub(1).and_then(|before| self.entry(before));
-        if before.is_none_or(|before| day(before) != day(entry)) {
+        if before.map_or(self.is_first, |before| day(before) != day(entry)) {
             rows.push(Row::Day(entry.at()));
         }
         if let Entry::Message(Message { missed, .. }) = entry
             && *missed > 0
         {
-            rows.push(Row::Gap(*missed));
+            rows.push(Row::Gap(number));
         }
         let ranges = wrap::rows(entry.text(), geometry.text);
         let mark = match entry {
@@ -434,21 +464,6 @@ impl MessageLog {
             rows.push(Row::Mark(number));
         }
         rows
-    }
-
-    /// The nearest entry before (or after) `from` that contains `query`, case ignored.
-    #[must_use]
-    pub fn find(&self, query: &str, from: Option<u64>, older: bool) -> Option<u64> {
-        let query = query.to_lowercase();
-        if query.is_empty() {
-            return None;
-        }
-        let matches = |number: &u64| {
-            self.entry(*number).is_some_and(|entry| entry.text().to_lowercase().contains(&query))
-        };
-        let end = self.first + self.entries.len() as u64;
-        let from = from.unwrap_or(end);
-        if older { (self.first..from.min(end)).rev().find(matches) } else { (from + 1..end).find(matches) }
     }
 }
 

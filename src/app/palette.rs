@@ -25,6 +25,7 @@ pub const COMMANDS: &[Command] = &[
     command("msg", "NAME TEXT", "say something to one peer only", false),
     command("chat", "NAME", "show the conversation with a peer", false),
     command("peers", "", "who is here, with keys and addresses", false),
+    command("forget", "", "delete the conversation that is shown, here only", false),
     command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
     command("kick", "NAME [REASON]", "remove a member; it may join again", true),
     command("unban", "NAME|ADDRESS", "lift a ban", true),
@@ -51,6 +52,8 @@ pub enum Typed {
     Message(String, String),
     /// A conversation.
     Chat(String),
+    /// The end of what is kept of a conversation.
+    Forget,
     /// Who is here.
     Peers,
     /// A ban with its reason.
@@ -85,6 +88,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "ban" => Typed::Ban(whom(first?), more.to_owned()),
         "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),
         "unban" => Typed::Unban(whom(first?)),
+        "forget" => Typed::Forget,
         "peers" => Typed::Peers,
         "password" => Typed::Password,
         "rejoin" => Typed::Rejoin,

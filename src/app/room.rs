@@ -6,15 +6,17 @@ use std::{
     sync::Arc,
 };
 
+mod history;
+
 use super::{
     composer::Composer,
     log::{Entry, Mark, Message, MessageLog},
 };
 use crate::{
-    api::{LinkState, NodeEvent},
+    api::{Hit, LinkState, NodeEvent},
     model::{
-        Attempt, Ban, CloseReason, ErrorKind, Liveness, Peer, PeerId, Recipient, Role, SafeText, Summary,
-        Timestamp, limits,
+        Attempt, Ban, CloseReason, ErrorKind, HistoryState, Liveness, MessageId, NetworkId, Peer, PeerId,
+        Place, Recipient, Role, SafeText, Summary, Timestamp, history::conversation_of, limits,
     },
 };
 
@@ -126,6 +128,8 @@ pub enum LinkView {
         message: String,
         /// When the next try is.
         retry_at: Option<Timestamp>,
+        /// Until when the members go on without the host; nothing = this peer is out.
+        alone_until: Option<Timestamp>,
     },
 }
 
@@ -177,8 +181,18 @@ pub struct Room {
     pub admin_at: usize,
     /// Lines that the Heartbeat or Log view is scrolled by.
     pub scrolled: usize,
+    /// The network's identity, by which its history is kept.
+    pub network_id: NetworkId,
+    /// The labels of those who are not here, as the history knows them.
+    pub labels: BTreeMap<PeerId, SafeText>,
+    /// Where the history is kept.
+    pub history: HistoryState,
     /// What was searched for last.
     pub query: String,
+    /// Where it was found, the newest first.
+    pub hits: Vec<Hit>,
+    /// The hit that was gone to last.
+    pub hit_at: Option<usize>,
     /// A draft that was put aside.
     pub stash: Option<String>,
 }
@@ -186,7 +200,14 @@ pub struct Room {
 impl Room {
     /// A room that nothing is known of yet.
     #[must_use]
-    pub fn new(me: PeerId, role: Role, alias: String, network: SafeText, join_addr: String) -> Self {
+    pub fn new(
+        me: PeerId,
+        role: Role,
+        alias: String,
+        network: SafeText,
+        network_id: NetworkId,
+        join_addr: String,
+    ) -> Self {
         Self {
             me,
             role,
@@ -206,7 +227,12 @@ impl Room {
             pane: Pane::Messages,
             admin_at: 0,
             scrolled: 0,
+            network_id,
+            labels: BTreeMap::new(),
+            history: HistoryState::Saved,
             query: String::new(),
+            hits: Vec::new(),
+            hit_at: None,
             stash: None,
         }
     }
@@ -225,7 +251,8 @@ impl Room {
     /// The label of a peer, or the start of its key.
     #[must_use]
     pub fn name(&self, peer: &PeerId) -> String {
-        self.peers.get(peer).map_or_else(|| peer.short(), |view| view.peer.alias.to_string())
+        let label = || self.labels.get(peer).map_or_else(|| peer.short(), ToString::to_string);
+        self.peers.get(peer).map_or_else(label, |view| view.peer.alias.to_string())
     }
 
     /// Everybody who is here, this peer included: the host first, then by label.
@@ -298,7 +325,8 @@ impl Room {
     fn announce(&mut self, at: Timestamp, grade: Grade, text: &str) {
         self.note(at, grade, text);
         if let Some(everyone) = self.conversations.first_mut() {
-            everyone.log.push(Entry::Notice { at, text: SafeText::line(text) });
+            let place = at.0.max(everyone.log.last_place());
+            everyone.log.insert(Entry::Notice { at, place, text: SafeText::line(text) });
         }
     }
 
@@ -312,8 +340,8 @@ impl Room {
                 self.announce(now, Grade::Info, &format!("joined; the host is {}", host.alias));
                 self.link = LinkView::Joined;
             }
-            NodeEvent::Link { state, message, retry_in, .. } => {
-                self.link_changed(now, state, &message, retry_in)
+            NodeEvent::Link { state, message, retry_in, alone_until } => {
+                self.link_changed(now, state, &message, retry_in, alone_until);
             }
             NodeEvent::PeerUp { peer } => {
                 let text = format!("{} joined", peer.alias);
@@ -329,11 +357,12 @@ impl Room {
                 let text = format!("{} is gone: {}", peer.alias, reason.words());
                 self.announce(now, Grade::Warning, &text);
             }
-            NodeEvent::Message { id, from, to, text, own, missed, .. } => {
-                followed.called = self.message(now, id, from, to, text, own, missed);
+            NodeEvent::Message { id, from, text, own, missed, late, came_at, place, .. } => {
+                let message = Said { id, from, text, own, missed, late, at: came_at, place };
+                followed.called = self.message(message);
             }
             NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
-                let with = id.to;
+                let with = conversation_of(&id, &self.me);
                 if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
                     conversation.log.delivery(&id, &peer, status, reason, summary);
                 }
@@ -379,7 +408,17 @@ impl Room {
                 followed.notable = true;
             }
             NodeEvent::Listening { .. } | NodeEvent::Left { .. } => {}
-            NodeEvent::Gap { .. } | NodeEvent::History { .. } | NodeEvent::Suspended { .. } => {}
+            NodeEvent::Gap { before, missing, .. } => {
+                let with = conversation_of(&before, &self.me);
+                if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
+                    conversation.log.gap(&before, missing);
+                }
+            }
+            NodeEvent::History { state, message } => self.history_is(now, state, &message),
+            NodeEvent::Suspended { time } => {
+                let text = format!("this machine was suspended for {}", history::duration(time));
+                self.announce(now, Grade::Warning, &text);
+            }
         }
         followed
     }
@@ -399,12 +438,13 @@ impl Room {
         state: LinkState,
         message: &SafeText,
         retry_in: Option<std::time::Duration>,
+        alone_until: Option<Timestamp>,
     ) {
         if state == LinkState::Waiting {
             self.note(now, Grade::Warning, message.as_str());
         }
         let retry_at = retry_in.map(|wait| now.plus(wait));
-        self.link = LinkView::Lost { message: message.to_string(), retry_at };
+        self.link = LinkView::Lost { message: message.to_string(), retry_at, alone_until };
     }
 
     fn roster(&mut self, now: Timestamp, peers: &[Arc<Peer>]) {
@@ -461,43 +501,43 @@ impl Room {
         self.sort_conversations();
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of one event")]
-    fn message(
-        &mut self,
-        at: Timestamp,
-        id: crate::model::MessageId,
-        from: Arc<Peer>,
-        to: Recipient,
-        text: SafeText,
-        own: bool,
-        missed: u64,
-    ) -> bool {
-        let with = match to {
-            Recipient::Everyone => Recipient::Everyone,
-            Recipient::Peer(peer) if own => Recipient::Peer(peer),
-            Recipient::Peer(_) => Recipient::Peer(from.peer_id),
-        };
-        let is_recipient = |view: &&PeerView| match to {
+    /// Takes in a message. True when it calls this peer.
+    fn message(&mut self, said: Said) -> bool {
+        let Said { id, from, text, own, missed, late, at, place } = said;
+        let with = conversation_of(&id, &self.me);
+        let is_recipient = |view: &&PeerView| match id.to {
             Recipient::Peer(peer) => view.peer.peer_id == peer,
             Recipient::Everyone => view.present && view.peer.peer_id != self.me,
         };
         let recipients = self.peers.values().filter(|_| own).filter(is_recipient);
-        let waiting: Vec<Arc<Peer>> = recipients.map(|view| view.peer.clone()).collect();
+        let mut waiting: Vec<Arc<Peer>> = recipients.map(|view| view.peer.clone()).collect();
+        if let (Recipient::Peer(peer), true, true) = (id.to, own, waiting.is_empty()) {
+            waiting.push(self.somebody(&peer));
+        }
         let total = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         let summary = Summary { delivered: 0, total };
         let mark = own.then(|| Box::new(Mark { summary, waiting, failed: Vec::new(), queued: false }));
         let mentions_me = !own && names(text.as_str(), &self.alias);
-        let place = self.conversation_with(with);
-        let is_seen = place == self.current && self.view == View::Chat;
-        let Some(conversation) = self.conversations.get_mut(place) else { return false };
-        conversation.log.push(Entry::Message(Message { id, from, text, at, missed, mark, mentions_me }));
+        let conversation_at = self.conversation_with(with);
+        let is_seen = conversation_at == self.current && self.view == View::Chat;
+        let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };
+        conversation.log.insert(Entry::Message(Message {
+            id,
+            from,
+            text,
+            at,
+            place,
+            missed,
+            mark,
+            mentions_me,
+        }));
         if own {
             conversation.log.to_bottom();
         } else if !is_seen {
             conversation.unread = conversation.unread.saturating_add(1);
             conversation.mentioned |= mentions_me;
         }
-        !own && (mentions_me || with != Recipient::Everyone)
+        !own && !late && (mentions_me || with != Recipient::Everyone)
     }
 
     fn heartbeat(
@@ -537,6 +577,18 @@ impl Room {
     pub fn log_lines(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
         self.log.iter().filter(|line| line.grade >= self.filter)
     }
+}
+
+/// A message as an event tells of it.
+struct Said {
+    id: MessageId,
+    from: Arc<Peer>,
+    text: SafeText,
+    own: bool,
+    missed: u64,
+    late: bool,
+    at: Timestamp,
+    place: Place,
 }
 
 fn conversation(with: Recipient) -> Conversation {

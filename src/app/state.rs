@@ -189,7 +189,9 @@ impl State {
     #[must_use]
     pub fn contexts(&self) -> Vec<Context> {
         let top = match self.layers.last() {
-            Some(Layer::Help { .. }) => return vec![Context::Help, Context::Everywhere],
+            Some(Layer::Help { .. } | Layer::Note { .. }) => {
+                return vec![Context::Help, Context::Everywhere];
+            }
             Some(layer) => Some(layer),
             None => None,
         };

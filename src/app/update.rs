@@ -1,6 +1,7 @@
 //! The reducer: one event in, the state changed, effects out.
 
 mod command;
+mod history;
 mod room;
 
 pub use self::command::suggestions;
@@ -29,6 +30,12 @@ pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
     if state.toast.as_ref().is_some_and(|toast| toast.until <= now) {
         state.toast = None;
     }
+    let mut effects = handle(state, event);
+    effects.extend(history::follow_up(state).into_iter().map(Effect::Store));
+    effects
+}
+
+fn handle(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Terminal(TerminalEvent::Resize(columns, rows)) => {
             state.size = (columns, rows);
@@ -48,7 +55,12 @@ pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Event::Store(StoreEvent::History(event)) => {
+            history::event(state, event);
+            Vec::new()
+        }
         Event::Store(StoreEvent::Failed { message, .. }) => {
+            history::stop_waiting(state);
             toast(state, ToastKind::Error, &message);
             Vec::new()
         }
@@ -105,7 +117,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
 /// While a network is being opened from the launch screen.
 fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     match event {
-        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, .. } => {
+        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, network_id } => {
             let target = state.form_mut().map(|form| {
                 let target = form.fields.iter().find(|field| field.name == FieldName::Target);
                 target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()
@@ -116,10 +128,12 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
                 std::net::SocketAddr::new(ip, addr.port())
             });
             let shown = reachable.map(|addr| addr.to_string()).or(target).unwrap_or_default();
-            let room = Room::new(peer_id, role, alias.to_string(), network, shown);
+            let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
+            let open = room.open_history();
             state.screen = Screen::Room(Box::new(room));
             state.layers.clear();
             state.defaults.alias = alias;
+            return vec![Effect::Store(open)];
         }
         NodeEvent::Link { message, .. } => {
             if let Some(form) = state.form_mut() {
@@ -252,7 +266,6 @@ fn typed(state: &mut State) {
     } else if let Some(field) = state.form_mut().and_then(super::launch::Form::field_mut) {
         field.error = None;
     }
-    room::searched(state);
 }
 
 /// A paste never sends by itself.
@@ -287,7 +300,7 @@ fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
         }
         action => {
             return match state.layers.last() {
-                Some(Layer::Help { .. }) => {
+                Some(Layer::Help { .. } | Layer::Note { .. }) => {
                     help_action(state, action);
                     Vec::new()
                 }

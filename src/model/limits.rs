@@ -200,10 +200,9 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DESCRIPTORS: u64 = 8192;
 /// Networks that the launch screen remembers.
 pub const RECENTS: usize = 32;
-/// Messages that the log of one conversation holds in memory; the oldest go first.
-pub const LOG_MESSAGES: usize = 1_000_000;
-/// Bytes of text that all logs hold in memory.
-pub const LOG_BYTES: usize = 128 * 1024 * 1024;
+/// Messages that the log of one conversation holds in memory at the bottom; twice as many while one scrolls. The
+/// rest comes from the history, page by page.
+pub const LOG_WINDOW: usize = 1000;
 /// Lines of the Log pane.
 pub const LOG_LINES: usize = 2000;
 /// Round-trip times kept for a sparkline.

@@ -68,6 +68,17 @@ fn link(room: &Room, now: Timestamp, theme: Theme) -> (String, Style) {
     }
 }
 
+/// What is wrong and stays so.
+pub(super) fn banner(state: &State, room: &Room, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    if let Some(words) = room.banner(&state.defaults.zone) {
+        let text = wrap::fit(&format!(" ! {words}"), usize::from(area.width));
+        paint::put(buffer, area, area.x, area.y, &text, theme.warning());
+    }
+}
+
 fn areas_fold(state: &State, room: &Room) -> bool {
     layout::areas(state.size, room).peers.is_empty()
 }

@@ -7,11 +7,11 @@ use crate::{
     app::{
         State,
         layout::{self, Areas, Columns},
-        log::{Entry, Mark, Message, MessageLog, Row},
+        log::{Entry, Gap, Mark, Message, MessageLog, Row},
         room::{Pane, Room},
         wrap,
     },
-    model::Recipient,
+    model::{Recipient, Timestamp},
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
@@ -25,10 +25,12 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         Recipient::Peer(peer) => format!("Messages with {} ({})", room.name(&peer), peer.short()),
     };
     let below = conversation.log.below();
-    let note = match (below, conversation.log.position()) {
-        (0, 1000) => String::new(),
-        (0, position) => format!("{} %", position / 10),
-        (below, _) => format!("{below} new below ↓"),
+    let note = match (below, conversation.log.position(), conversation.log.ends()) {
+        (1.., ..) => format!("{below} new below ↓"),
+        (0, _, (_, false)) => "earlier: G to the newest".to_owned(),
+        (0, 1000, _) => String::new(),
+        (0, position, (true, _)) => format!("{} %", position / 10),
+        (0, _, (false, _)) => "scrolled up".to_owned(),
     };
     let inner = paint::pane(buffer, areas.main, areas.framed, &heading, &note, theme.frame(focused));
     if inner.is_empty() {
@@ -96,7 +98,11 @@ impl Pen<'_> {
                 let day = at.in_zone(&self.state.defaults.zone).strftime("%A, %-d %B %Y").to_string();
                 self.rule(&day, y, buffer);
             }
-            Row::Gap(missed) => self.rule(&format!("{missed} missed here"), y, buffer),
+            Row::Gap(number) => {
+                if let Some(gap) = self.log.gap_before(*number) {
+                    self.rule(&self.gap(&gap), y, buffer);
+                }
+            }
             Row::Mark(entry) => {
                 if let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.log.entry(*entry) {
                     paint::put_right(
@@ -134,6 +140,17 @@ impl Pen<'_> {
                     }
                 }
             }
+        }
+    }
+
+    fn gap(&self, gap: &Gap) -> String {
+        let time = |at: Timestamp| at.in_zone(&self.state.defaults.zone).strftime("%H:%M").to_string();
+        let (missed, name, before) = (gap.missed, gap.from.alias.as_str(), time(gap.before));
+        match gap.after.map(time) {
+            Some(after) if after != before => {
+                format!("{missed} of {name} missed between {after} and {before}")
+            }
+            _ => format!("{missed} of {name} missed before {before}"),
         }
     }
 
@@ -198,10 +215,10 @@ impl Pen<'_> {
         let query = self.room.query.to_lowercase();
         let lower = text.to_lowercase();
         // Where letters change their length with their case, positions would be off.
-        if query.is_empty() || self.selected.is_none() || lower.len() != text.len() {
+        if self.selected.is_none() || lower.len() != text.len() {
             return;
         }
-        for (at, found) in lower.match_indices(&query) {
+        for (at, found) in query.split_whitespace().flat_map(|word| lower.match_indices(word)) {
             let (Some(before), Some(found)) = (text.get(..at), text.get(at..at + found.len())) else {
                 continue;
             };

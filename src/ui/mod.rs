@@ -37,6 +37,7 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
         Screen::Room(room) => {
             let areas = layout::areas((area.width, area.height), room);
             frame::title(state, room, theme, areas.title, buffer);
+            frame::banner(state, room, theme, areas.banner, buffer);
             match room.view {
                 View::Chat => {
                     peers::draw(state, room, theme, &areas, buffer);

@@ -9,11 +9,18 @@
     reason = "each test file uses a part"
 )]
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use pyile::{
-    api::NodeEvent,
+    api::{HistoryEvent, NodeEvent, StoreEvent},
     app::{Defaults, Effect, Event, State, update},
     model::{
         Alias, Attempt, Ban, CloseReason, DeliveryStatus, KnownHost, Liveness, MessageId, NetworkId, Peer,
@@ -64,8 +71,16 @@ pub fn launch(size: (u16, u16)) -> State {
     State::new(defaults, recents, size, NOW)
 }
 
-pub fn node(state: &mut State, at: Timestamp, event: NodeEvent) -> Vec<Effect> {
+pub fn node(state: &mut State, at: Timestamp, mut event: NodeEvent) -> Vec<Effect> {
+    static NEXT: AtomicI64 = AtomicI64::new(0);
+    if let NodeEvent::Message { came_at, place, .. } = &mut event {
+        (*came_at, *place) = (at, at.0 + NEXT.fetch_add(1, Ordering::Relaxed));
+    }
     update(state, at, Event::Node(event))
+}
+
+pub fn history(state: &mut State, event: HistoryEvent) -> Vec<Effect> {
+    update(state, NOW, Event::Store(StoreEvent::History(event)))
 }
 
 pub fn key(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::model::{Alias, PeerId, Recipient, Role, Wire};
+use crate::{
+    api::Part,
+    model::{Alias, PeerId, Recipient, Role, Wire},
+};
 
 fn geometry(rows: usize) -> Geometry {
     Geometry { text: 20, rows, zone: jiff::tz::TimeZone::UTC }
@@ -15,11 +18,12 @@ fn log(count: u64) -> MessageLog {
     });
     let mut log = MessageLog::default();
     for number in 0..count {
-        log.push(Entry::Message(Message {
+        log.insert(Entry::Message(Message {
             id: MessageId { author: from.peer_id, epoch: 1, to: Recipient::Everyone, sequence: number },
             from: from.clone(),
             text: SafeText::clean(&format!("message number {number} is a bit long")),
             at: Timestamp(0),
+            place: number.cast_signed(),
             missed: 0,
             mark: None,
             mentions_me: false,
@@ -34,7 +38,7 @@ fn view(log: &MessageLog, rows: usize) -> Vec<String> {
         .into_iter()
         .map(|row| match row {
             Row::Day(_) => "day".to_owned(),
-            Row::Gap(missed) => format!("gap {missed}"),
+            Row::Gap(number) => format!("gap {}", log.gap_before(number).unwrap().missed),
             Row::Mark(_) => "mark".to_owned(),
             Row::Text { entry, range, .. } => log.entry(entry).unwrap().text()[range].trim().to_owned(),
         })
@@ -59,7 +63,7 @@ fn scrolling_by_rows_up_and_down_comes_back() {
     }
     assert_ne!(view(&log, 5), bottom);
     let before = view(&log, 5);
-    log.push(Entry::Notice { at: Timestamp(0), text: SafeText::clean("new") });
+    log.insert(Entry::Notice { at: Timestamp(0), place: 50, text: SafeText::clean("new") });
     assert_eq!(view(&log, 5), before, "the view stays where it is");
     assert_eq!(log.below(), 1);
     for _ in 0..8 {
@@ -82,25 +86,157 @@ fn the_top_is_a_full_view() {
 }
 
 #[test]
-fn stepping_and_finding() {
+fn stepping() {
     let mut log = log(30);
+    let last = log.selected().unwrap();
     log.step(false, &geometry(3));
-    assert_eq!(log.selected(), Some(28));
+    assert_eq!(log.selected(), Some(last - 1));
     log.step(true, &geometry(3));
-    assert_eq!(log.selected(), Some(29));
-    assert_eq!(log.find("NUMBER 7", None, true), Some(7));
-    assert_eq!(log.find("number 1", Some(19), true), Some(18));
-    assert_eq!(log.find("number 1", Some(1), false), Some(10));
-    assert_eq!(log.find("nothing", None, true), None);
+    assert_eq!(log.selected(), Some(last));
+}
+
+fn message(sequence: u64) -> Message {
+    let Some(Entry::Message(message)) = log(1).entries.pop_front() else { unreachable!() };
+    let text = SafeText::clean(&format!("m{sequence}"));
+    Message { id: MessageId { sequence, ..message.id }, place: sequence.cast_signed(), text, ..message }
+}
+
+fn messages(numbers: std::ops::RangeInclusive<u64>) -> Vec<Message> {
+    numbers.map(message).collect()
+}
+
+/// What is held, as numbers.
+fn held(log: &MessageLog) -> Vec<i64> {
+    log.entries.iter().map(Entry::place).collect()
 }
 
 #[test]
-fn a_million_messages_are_held_and_no_more() {
-    let mut log = log(0);
-    for number in 0..=limits::LOG_MESSAGES as u64 {
-        log.push(Entry::Notice { at: Timestamp(0), text: SafeText::clean(&number.to_string()) });
+fn what_was_missed_goes_in_at_its_place_and_the_view_stays() {
+    let mut log = MessageLog::default();
+    for number in (1..=40).filter(|number| *number != 20) {
+        log.insert(Entry::Message(message(number)));
     }
-    assert_eq!(log.len(), limits::LOG_MESSAGES);
-    log.to_top(&geometry(3));
-    assert_eq!(view(&log, 3)[1], "1", "the oldest went");
+    log.scroll(4, &geometry(3));
+    let before = view(&log, 3);
+    log.insert(Entry::Message(message(20)));
+    assert_eq!(view(&log, 3), before);
+    assert_eq!(log.below(), 0, "it is not below");
+    assert_eq!(held(&log), (1..=40).collect::<Vec<_>>());
+}
+
+#[test]
+fn marks_follow_their_messages_when_others_are_put_before_them() {
+    let mut log = MessageLog::default();
+    let to = message(1).from;
+    let own = |sequence| {
+        let mark = Mark {
+            summary: Summary { delivered: 0, total: 1 },
+            waiting: vec![to.clone()],
+            ..Mark::default()
+        };
+        Message { mark: Some(Box::new(mark)), ..message(sequence) }
+    };
+    log.insert(Entry::Message(own(10)));
+    log.insert(Entry::Message(own(30)));
+    log.insert(Entry::Message(message(20)));
+    log.insert(Entry::Message(message(5)));
+    log.page(Part::Before(5), messages(1..=5), true, false);
+    for sequence in [10, 30] {
+        let summary = Summary { delivered: 1, total: 1 };
+        log.delivery(&message(sequence).id, &to, DeliveryStatus::Delivered, None, summary);
+    }
+    let marks: Vec<String> = log
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Message(Message { mark: Some(mark), .. }) => Some(mark.text()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(marks, ["✓", "✓"]);
+    assert!(log.open.is_empty());
+}
+
+#[test]
+fn the_window_moves_over_the_history_and_stays_small() {
+    let window = limits::LOG_WINDOW as u64;
+    let size = 10 * window;
+    let mut log = MessageLog::default();
+    log.page(Part::Newest, messages(size - 199..=size), false, true);
+    for number in size + 1..=size + 2 * window {
+        log.insert(Entry::Message(message(number)));
+    }
+    assert_eq!(log.len(), limits::LOG_WINDOW, "while one reads the newest");
+    let size = size + 2 * window;
+    // All the way up, page by page.
+    let mut asked = 0;
+    while log.ends() != (true, false) {
+        log.scroll(50, &geometry(5));
+        if let Some(part) = log.wanted(5) {
+            let Part::Before(place) = part else { panic!("{part:?}") };
+            assert!(log.wanted(5).is_none(), "one page at a time");
+            let (from, to) = ((place - 199).max(1), place);
+            log.page(part, messages(from.cast_unsigned()..=to.cast_unsigned()), from == 1, false);
+            asked += 1;
+        }
+        assert!(log.len() <= 2 * limits::LOG_WINDOW);
+    }
+    assert!(asked > 40, "{asked}");
+    assert_eq!(held(&log)[..3], [1, 2, 3]);
+    // What comes meanwhile is counted, not held.
+    log.insert(Entry::Message(message(size + 1)));
+    assert_eq!(log.below(), 1);
+    // And down again, to the newest.
+    while !log.ends().1 {
+        log.scroll(-50, &geometry(5));
+        if let Some(Part::After(place)) = log.wanted(5) {
+            let to = (place.cast_unsigned() + 199).min(size + 1);
+            log.page(Part::After(place), messages(place.cast_unsigned()..=to), false, to == size + 1);
+        }
+    }
+    log.scroll(-1000, &geometry(5));
+    assert_eq!(log.position(), 1000);
+    let last: Vec<i64> = held(&log).into_iter().rev().take(3).collect();
+    assert_eq!(last, [size + 1, size, size - 1].map(u64::cast_signed));
+    let all = held(&log);
+    assert!(all.windows(2).all(|pair| pair[0] + 1 == pair[1]), "without holes and each once");
+}
+
+#[test]
+fn a_page_of_the_newest_leaves_what_came_after_it() {
+    let mut log = MessageLog::default();
+    log.ask();
+    log.insert(Entry::Message(message(100)));
+    log.insert(Entry::Notice { at: Timestamp(0), place: 101, text: SafeText::clean("bob joined") });
+    log.insert(Entry::Message(message(102)));
+    log.page(Part::Newest, messages(95..=100), false, true);
+    assert_eq!(held(&log), [95, 96, 97, 98, 99, 100, 101, 102]);
+    assert_eq!(view(&log, 1), ["m102"]);
+    assert_eq!(log.below(), 0);
+}
+
+#[test]
+fn what_becomes_of_a_message_while_its_page_is_on_its_way_is_not_lost() {
+    let mut log = MessageLog::default();
+    let to = message(1).from;
+    log.ask();
+    let summary = Summary { delivered: 1, total: 1 };
+    log.delivery(&message(7).id, &to, DeliveryStatus::Delivered, None, summary);
+    let mark = Mark { summary: Summary { delivered: 0, total: 1 }, waiting: vec![to], ..Mark::default() };
+    log.page(Part::Newest, vec![Message { mark: Some(Box::new(mark)), ..message(7) }], true, true);
+    let Some(Entry::Message(Message { mark: Some(mark), .. })) = log.entries.front() else { unreachable!() };
+    assert_eq!(mark.text(), "✓");
+}
+
+#[test]
+fn gaps_tell_between_what_times_and_close() {
+    let mut log = MessageLog::default();
+    log.insert(Entry::Message(Message { at: Timestamp(60), ..message(1) }));
+    log.insert(Entry::Message(Message { at: Timestamp(90), missed: 3, ..message(5) }));
+    let number = log.selected().unwrap();
+    let gap = log.gap_before(number).unwrap();
+    assert_eq!((gap.missed, gap.after, gap.before), (3, Some(Timestamp(60)), Timestamp(90)));
+    assert!(view(&log, 10).contains(&"gap 3".to_owned()));
+    log.gap(&message(5).id, 0);
+    assert!(!view(&log, 10).iter().any(|row| row.starts_with("gap")));
 }

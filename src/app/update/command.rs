@@ -9,7 +9,7 @@ use crate::{
         keymap::Action,
         layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
         palette::{self, Typed, Whom},
-        room::{Focus, Grade, Room, View},
+        room::{Focus, Grade, View},
     },
     model::{Ban, Password, Peer, Recipient, limits},
 };
@@ -17,22 +17,12 @@ use crate::{
 pub(super) fn prompt_action(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         Action::Close => {
-            let was_search = state.prompt_mut().is_some_and(|prompt| prompt.kind == PromptKind::Search);
             state.layers.pop();
-            if was_search && let Some(conversation) = state.room_mut().and_then(Room::conversation_mut) {
-                conversation.log.to_bottom();
-            }
         }
         Action::Submit => return submit(state),
         Action::Next => complete(state),
         Action::Up | Action::Down => {
             let down = action == Action::Down;
-            if state.prompt_mut().is_some_and(|prompt| prompt.kind == PromptKind::Search) {
-                if let Some(room) = state.room_mut() {
-                    room::find(room, !down);
-                }
-                return Vec::new();
-            }
             let count = suggestions(state).len().max(1);
             if let Some(prompt) = state.prompt_mut() {
                 prompt.at = if down { prompt.at + 1 } else { prompt.at + count - 1 } % count;
@@ -53,7 +43,8 @@ pub fn suggestions(state: &State) -> Vec<String> {
             .map(|command| command.name.to_owned())
             .collect(),
         PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
-        PromptKind::Search | PromptKind::Password => Vec::new(),
+        PromptKind::Search => super::history::suggestions(state),
+        PromptKind::Password => Vec::new(),
     }
 }
 
@@ -155,13 +146,8 @@ fn submit(state: &mut State) -> Vec<Effect> {
             Vec::new()
         }
         PromptKind::Search => {
-            state.layers.pop();
-            if let Some(room) = state.room_mut() {
-                room.focus = Focus::Browse;
-                room.pane = crate::app::room::Pane::Messages;
-            }
-            toast(state, ToastKind::Info, "n older match, N newer, Esc back to the newest");
-            Vec::new()
+            let at = prompt.at;
+            super::history::go_to_hit(state, at)
         }
         PromptKind::Password => {
             let password = Password::new(text);
@@ -184,15 +170,16 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
     match typed {
         Typed::Help => state.layers.push(Layer::Help { scroll: 0 }),
         Typed::Message(name, text) => {
-            let peer = member(state, &name)?;
+            let peer = correspondent(state, &name)?;
             let to = Target::Peer(PeerName::Id(peer.peer_id));
             show_conversation(state, &peer);
             return Ok(vec![Effect::Node(NodeCommand::Send { to, text, reference: None })]);
         }
         Typed::Chat(name) => {
-            let peer = member(state, &name)?;
+            let peer = correspondent(state, &name)?;
             show_conversation(state, &peer);
         }
+        Typed::Forget => super::history::ask_forget(state),
         Typed::Peers => peers(state),
         Typed::Ban(Whom::Name(name), reason) => {
             host_only()?;
@@ -238,6 +225,11 @@ fn member(state: &State, name: &str) -> Result<Arc<Peer>, String> {
         Some(view) => Ok(view.peer.clone()),
         None => Err(format!("nobody called {wanted} is here")),
     }
+}
+
+/// Somebody who is here, or with whom there is a conversation.
+fn correspondent(state: &State, name: &str) -> Result<Arc<Peer>, String> {
+    member(state, name).or_else(|error| state.room().and_then(|room| room.absent(name)).ok_or(error))
 }
 
 fn banned(state: &State, whom: &Whom) -> Option<Ban> {
@@ -309,6 +301,7 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             let peer = ban.peer_id.map(PeerName::Id);
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
         }
+        Pending::Forget(conversation) => super::history::forget(state, conversation),
         Pending::Leave => {
             state.leaving = true;
             state.quitting = true;

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::{Effect, State, ToastKind, toast};
+use super::{Effect, State, ToastKind, history, toast};
 use crate::{
     api::{NodeCommand, Target},
     app::{
@@ -33,6 +33,13 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Kick => kick_selected(state),
         Action::Unban => unban_selected(state),
         Action::Copy => return copy(state),
+        Action::Info => return history::info(state),
+        Action::FindOlder | Action::FindNewer => {
+            return history::next_hit(state, action == Action::FindOlder);
+        }
+        Action::Top | Action::Bottom if history::needs_page(state, action) => {
+            return history::jump(state, action);
+        }
         Action::Close => close(state),
         _ => {
             if let Some(room) = state.room_mut() {
@@ -96,7 +103,9 @@ fn close(state: &mut State) {
         }
         (View::Chat, Focus::Browse) => {
             room.pane = Pane::Messages;
-            if let Some(conversation) = room.conversation_mut() {
+            if let Some(conversation) =
+                room.conversation_mut().filter(|conversation| conversation.log.ends().1)
+            {
                 conversation.log.to_bottom();
             }
         }
@@ -232,9 +241,6 @@ fn scroll(state: &mut State, action: Action) {
                 Action::HalfDown => log.scroll(-(page / 2).max(1), &geometry),
                 Action::Top => log.to_top(&geometry),
                 Action::Bottom => log.to_bottom(),
-                Action::FindOlder | Action::FindNewer => {
-                    find(room, action == Action::FindOlder);
-                }
                 _ => {}
             }
         }
@@ -290,41 +296,6 @@ fn line(room: &mut Room, down: bool, width: usize) {
     }
     conversation.draft.row(down, width);
     room.stash = stash;
-}
-
-/// Goes to the next match of the last search.
-pub(super) fn find(room: &mut Room, older: bool) -> bool {
-    let query = room.query.clone();
-    let Some(conversation) = room.conversation_mut() else { return false };
-    let from = conversation.log.selected();
-    let found = conversation.log.find(&query, from, older);
-    if let Some(entry) = found {
-        conversation.log.to_entry(entry);
-    }
-    found.is_some()
-}
-
-/// The search prompt changed: shows the newest match as one types.
-pub(super) fn searched(state: &mut State) {
-    let Some(query) = state
-        .prompt_mut()
-        .filter(|prompt| prompt.kind == PromptKind::Search)
-        .map(|prompt| prompt.editor.text().to_owned())
-    else {
-        return;
-    };
-    let Some(room) = state.room_mut() else { return };
-    room.query.clone_from(&query);
-    let Some(conversation) = room.conversation_mut() else { return };
-    let found = conversation.log.find(&query, None, true);
-    match found {
-        Some(entry) => conversation.log.to_entry(entry),
-        None => conversation.log.to_bottom(),
-    }
-    if let Some(prompt) = state.prompt_mut() {
-        let nothing = !query.is_empty() && found.is_none();
-        prompt.error = nothing.then(|| "no match in this conversation".to_owned());
-    }
 }
 
 fn copy(state: &mut State) -> Vec<Effect> {

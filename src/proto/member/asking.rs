@@ -154,7 +154,7 @@ impl Member {
                 }
             }
             (frame, Step::Recalling(_, waiting)) if waiting.len() < limits::FRAMES_TO_NODE => {
-                waiting.push(frame)
+                waiting.push(frame);
             }
             (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
             _ => {

@@ -186,7 +186,7 @@ impl Mesh {
                 return self.drop_link(core, conn, CloseReason::ProtocolError, now);
             }
             core.meet(&author);
-            self.take_on(core, message, Way::HandedOn, now);
+            self.take_on(core, &message, Way::HandedOn, now);
         }
         if let Some(next) = next.filter(|next| (wanted.range.from + 1..=wanted.range.to).contains(next)) {
             let rest = Wanted { range: Held { from: next, ..wanted.range }, ..wanted };

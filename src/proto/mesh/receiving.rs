@@ -30,7 +30,7 @@ impl Mesh {
             match state.inbox.release(now.instant) {
                 Ok(Some(message)) => {
                     let id = message.id;
-                    let missed = self.take_on(core, message, Way::Direct, now);
+                    let missed = self.take_on(core, &message, Way::Direct, now);
                     self.acknowledge_when_kept(core, peer, id);
                     if missed > 0 {
                         self.ask_for_gap(core, peer, &id, missed, now);
@@ -46,7 +46,7 @@ impl Mesh {
     }
 
     /// Shows a message that is new, and has it kept. Gives how many are missing just before it.
-    pub(super) fn take_on(&mut self, core: &mut Core, message: Communication, way: Way, now: Moment) -> u64 {
+    pub(super) fn take_on(&mut self, core: &mut Core, message: &Communication, way: Way, now: Moment) -> u64 {
         let id = message.id;
         let (Some(network), Some(from)) =
             (core.network.as_ref().map(|network| network.id), core.person(&id.author))

@@ -1,0 +1,246 @@
+//! Moving the window over the history: what comes goes in at its place, and far ends are let go.
+//!
+//! It must never hold more than the window, whatever the size of the history.
+
+use std::sync::Arc;
+
+use super::{Anchor, Entry, Message, MessageLog, Outcome};
+use crate::{
+    api::Part,
+    model::{MessageId, Peer, Place, Timestamp, limits},
+};
+
+impl MessageLog {
+    /// Adds an entry where it stands: mostly at the end.
+    pub fn insert(&mut self, entry: Entry) {
+        let place = entry.place();
+        let at = self.entries.partition_point(|other| other.place() <= place);
+        let is_end = at == self.entries.len();
+        if is_end && !self.is_last {
+            // It is kept, and comes with its page.
+            self.below += 1;
+            return;
+        }
+        if at == 0 && !self.is_first && !self.entries.is_empty() {
+            return;
+        }
+        // What stands before it moves up by one.
+        let number = (self.first + at as u64).saturating_sub(1);
+        if !is_end {
+            for other in self.open.values_mut().filter(|other| **other <= number) {
+                *other -= 1;
+            }
+            if let Anchor::At { entry, .. } = &mut self.anchor
+                && *entry <= number
+            {
+                *entry -= 1;
+            }
+            self.first -= 1;
+        }
+        let number = if is_end { self.first + at as u64 } else { number };
+        self.note_open(&entry, number);
+        self.entries.insert(at, entry);
+        if is_end && self.anchor != Anchor::Bottom {
+            self.below += 1;
+        }
+        if self.anchor == Anchor::Bottom {
+            self.drop_first(limits::LOG_WINDOW);
+        } else {
+            self.drop_last(2 * limits::LOG_WINDOW);
+        }
+    }
+
+    fn note_open(&mut self, entry: &Entry, number: u64) {
+        if let Entry::Message(Message { id, mark: Some(mark), .. }) = entry
+            && !mark.is_settled()
+        {
+            self.open.insert(*id, number);
+        }
+    }
+
+    fn drop_first(&mut self, most: usize) {
+        while self.entries.len() > most {
+            let gone = self.entries.pop_front();
+            self.first += 1;
+            self.is_first = false;
+            if let Some(Entry::Message(message)) = gone {
+                self.open.remove(&message.id);
+            }
+        }
+        if let Anchor::At { entry, .. } = self.anchor
+            && entry < self.first
+        {
+            self.anchor = Anchor::At { entry: self.first, hidden: 0 };
+        }
+    }
+
+    fn drop_last(&mut self, most: usize) {
+        while self.entries.len() > most {
+            self.is_last = false;
+            if let Some(Entry::Message(message)) = self.entries.pop_back() {
+                self.open.remove(&message.id);
+            }
+        }
+    }
+
+    /// The part of the history that is needed next, when the view comes near an end of the window.
+    pub fn wanted(&mut self, rows: usize) -> Option<Part> {
+        if self.is_waiting {
+            return None;
+        }
+        let near = u64::try_from(2 * rows).unwrap_or(u64::MAX);
+        let selected = self.selected()?;
+        let part = if !self.is_first && selected < self.first.saturating_add(near) {
+            Part::Before(self.entries.front()?.place())
+        } else if !self.is_last && self.first + self.entries.len() as u64 <= selected.saturating_add(near) {
+            Part::After(self.entries.back()?.place())
+        } else {
+            return None;
+        };
+        self.is_waiting = true;
+        Some(part)
+    }
+
+    /// A part of the history is asked for: what becomes of messages meanwhile is noted.
+    pub fn ask(&mut self) {
+        self.is_waiting = true;
+    }
+
+    /// Nothing is kept before (or after) what is held.
+    #[must_use]
+    pub fn ends(&self) -> (bool, bool) {
+        (self.is_first, self.is_last)
+    }
+
+    /// Takes in a part of the history.
+    pub fn page(&mut self, part: Part, messages: Vec<Message>, is_first: bool, is_last: bool) {
+        self.is_waiting = false;
+        match part {
+            Part::Before(_) => self.prepend(messages, is_first),
+            Part::After(place) if place > Place::MIN => self.append(messages, is_last),
+            Part::After(_) => {
+                self.replace(messages, is_first, is_last);
+                self.anchor = Anchor::At { entry: self.first, hidden: 0 };
+            }
+            Part::Newest => {
+                // What came while the page was on its way stands after it.
+                let newer = self.newer_than(messages.last().map_or(Place::MIN, |last| last.place));
+                self.replace(messages, is_first, true);
+                self.to_bottom();
+                for entry in newer {
+                    self.insert(entry);
+                }
+            }
+            Part::Around(place) => {
+                self.replace(messages, is_first, is_last);
+                let at = self.entries.partition_point(|entry| entry.place() < place);
+                self.anchor = Anchor::At { entry: self.first + at as u64, hidden: 0 };
+            }
+        }
+        for Outcome { id, peer, status, reason, summary } in std::mem::take(&mut self.early) {
+            self.delivery(&id, &peer, status, reason, summary);
+        }
+    }
+
+    fn newer_than(&mut self, place: Place) -> Vec<Entry> {
+        let at = self.entries.partition_point(|entry| entry.place() <= place);
+        self.entries.split_off(at).into()
+    }
+
+    fn prepend(&mut self, messages: Vec<Message>, is_first: bool) {
+        self.is_first = is_first;
+        for message in messages.into_iter().rev() {
+            if !self.starts_with(&message) {
+                self.first -= 1;
+                let entry = Entry::Message(message);
+                self.note_open(&entry, self.first);
+                self.entries.push_front(entry);
+            }
+        }
+        if self.anchor != Anchor::Bottom {
+            self.drop_last(2 * limits::LOG_WINDOW);
+        }
+    }
+
+    /// Pages overlap where they meet.
+    fn starts_with(&self, message: &Message) -> bool {
+        let same_place = self.entries.iter().take_while(|entry| entry.place() <= message.place);
+        same_place.into_iter().any(|entry| matches!(entry, Entry::Message(other) if other.id == message.id))
+    }
+
+    fn append(&mut self, messages: Vec<Message>, is_last: bool) {
+        self.is_last = is_last;
+        for message in messages {
+            let same_place = self.entries.iter().rev().take_while(|entry| entry.place() >= message.place);
+            let is_here =
+                same_place.into_iter().any(|entry| matches!(entry, Entry::Message(m) if m.id == message.id));
+            if !is_here {
+                let entry = Entry::Message(message);
+                self.note_open(&entry, self.first + self.entries.len() as u64);
+                self.entries.push_back(entry);
+            }
+        }
+        if is_last {
+            self.below = 0;
+        }
+        self.drop_first(2 * limits::LOG_WINDOW);
+    }
+
+    fn replace(&mut self, messages: Vec<Message>, is_first: bool, is_last: bool) {
+        let waiting = std::mem::take(&mut self.early);
+        *self = Self { is_first, is_last, early: waiting, ..Self::default() };
+        for message in messages {
+            let entry = Entry::Message(message);
+            self.note_open(&entry, self.first + self.entries.len() as u64);
+            self.entries.push_back(entry);
+        }
+    }
+
+    /// Nothing of it is kept any more.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// So many are missing just before a message now.
+    pub fn gap(&mut self, before: &MessageId, missing: u64) {
+        let is_meant = |entry: &&mut Entry| matches!(entry, Entry::Message(message) if message.id == *before);
+        if let Some(Entry::Message(message)) = self.entries.iter_mut().rev().find(is_meant) {
+            message.missed = missing;
+        }
+    }
+
+    /// The gap just before an entry.
+    #[must_use]
+    pub fn gap_before(&self, number: u64) -> Option<Gap> {
+        let Entry::Message(message) = self.entry(number)? else { return None };
+        let stream = |id: &MessageId| (id.author, id.epoch, id.to);
+        let index = self.index(number)?;
+        let same = |entry: &&Entry| matches!(entry, Entry::Message(other) if stream(&other.id) == stream(&message.id));
+        let after = self.entries.iter().take(index).rev().find(same).map(Entry::at);
+        Some(Gap { from: message.from.clone(), missed: message.missed, after, before: message.at })
+    }
+
+    /// An answer that was waited for will not come.
+    pub fn stop_waiting(&mut self) {
+        self.is_waiting = false;
+    }
+
+    /// The place of the last entry.
+    #[must_use]
+    pub fn last_place(&self) -> Place {
+        self.entries.back().map_or(Place::MIN, Entry::place)
+    }
+}
+
+/// Messages of one author that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose.
+    pub from: Arc<Peer>,
+    /// How many.
+    pub missed: u64,
+    /// When the last one before them came, if it is held.
+    pub after: Option<Timestamp>,
+    /// When the first one after them came.
+    pub before: Timestamp,
+}
