@@ -1,0 +1,160 @@
+//! Bad disks: full, read-only, damaged. Small file systems are mounted for it, which only root may: without it the
+//! tests of this file that need one say so and do nothing.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::{fs, path::Path, process::Command, sync::Arc};
+
+use serde_json::{Value, json};
+use support::{Peer, Starting, history_of};
+use tempfile::TempDir;
+
+/// A directory with a file system of its own.
+struct Disk {
+    dir: Arc<TempDir>,
+}
+
+impl Disk {
+    /// A small one, if this user may mount it.
+    fn small(test: &str) -> Option<Self> {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mounted = mount(&["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"], dir.path());
+        if mounted {
+            return Some(Self { dir });
+        }
+        eprintln!("SKIPPED: {test} needs root, to mount a small file system");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}")], self.dir.path()), "{options}");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+    }
+}
+
+fn mount(args: &[&str], at: &Path) -> bool {
+    let status = Command::new("mount").args(args).arg(at).stderr(std::process::Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn is_message(event: &Value) -> bool {
+    event["event"] == "message" && event["own"] == false
+}
+
+#[test]
+fn with_a_full_disk_talk_goes_on_and_the_history_follows_when_there_is_room() {
+    let Some(disk) = Disk::small("with_a_full_disk") else { return };
+    let mut host = Starting::host("host").in_dir(&disk.dir).args(&["--rate", "0"]).start();
+    assert_eq!(host.event("history")["state"], "saved");
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let long = "x".repeat(10_000);
+    for number in 0..200 {
+        let said = format!("{number} {long}");
+        ann.say(json!({"cmd": "send", "to": "host", "text": said, "ref": number.to_string()}));
+    }
+    for number in 0..200 {
+        let message = host.wait_for("the next one", is_message);
+        assert!(message["text"].as_str().unwrap().starts_with(&format!("{number} ")), "in order, all of it");
+    }
+    host.rewind();
+    let unsaved =
+        host.wait_for("unsaved", |event| event["event"] == "history" && event["state"] == "unsaved");
+    assert!(unsaved["message"].as_str().unwrap().contains("the disk is full"), "{unsaved}");
+    let storage = |event: &Value| event["event"] == "error" && event["kind"] == "storage";
+    assert_eq!(host.count(storage), 1, "said once");
+    // Nothing is called delivered that is not on the disk.
+    ann.wait_for("waits", |event| event["ref"] == "199" && event["status"] == "queued");
+    assert_eq!(ann.count(|event| event["ref"] == "199" && event["status"] == "delivered"), 0);
+    // The host goes on talking, too.
+    host.say(json!({"cmd": "send", "to": "ann", "text": "my disk is full"}));
+    ann.wait_for("the host's word", |event| event["text"] == "my disk is full");
+    disk.remount("size=16m");
+    host.wait_for("saved", |event| event["event"] == "history" && event["state"] == "saved");
+    ann.wait_for("delivered", |event| event["ref"] == "199" && event["status"] == "delivered");
+    let kept = history_of(&disk.dir, &[]);
+    let theirs: Vec<&str> =
+        kept.iter().filter(|line| line["own"] == false).map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(theirs.len(), 200, "each once");
+    for (number, text) in theirs.iter().enumerate() {
+        assert_eq!(*text, format!("{number} {long}"), "nothing cut short");
+    }
+    assert!(kept.iter().any(|line| line["text"] == "my disk is full"));
+    assert_eq!(host.leave(), 0);
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_means_memory_only_and_the_key_stays() {
+    let Some(disk) = Disk::small("a_disk_that_can_only_be_read") else { return };
+    let mut host = Starting::host("host").start();
+    let mut first = Starting::join(&host, "ann").in_dir(&disk.dir).start();
+    let key = first.event("listening")["peer_id"].clone();
+    assert_eq!(first.leave(), 0);
+    disk.remount("ro");
+    let mut ann = Starting::join(&host, "ann").in_dir(&disk.dir).no_password().start();
+    assert_eq!(ann.event("listening")["peer_id"], key);
+    let history = ann.event("history");
+    assert_eq!(history["state"], "memory");
+    assert!(history["message"].as_str().unwrap().contains("in memory only"), "{history}");
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "hello"}));
+    host.wait_for("the message", |event| event["text"] == "hello");
+    host.say(json!({"cmd": "send", "to": "ann", "text": "hi"}));
+    host.wait_for("delivered", |event| event["event"] == "delivery" && event["status"] == "delivered");
+    let about = |event: &Value| {
+        event["kind"] == "storage" && event["message"].as_str().unwrap().contains("in memory only")
+    };
+    assert_eq!(ann.count(about), 1, "said once");
+    assert_eq!(ann.leave(), 0);
+}
+
+/// Fills a file with noise.
+fn overwrite(path: &Path) {
+    let size = usize::try_from(fs::metadata(path).unwrap().len()).unwrap();
+    let noise: Vec<u8> =
+        (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).take(size).collect();
+    fs::write(path, noise).unwrap();
+}
+
+fn set_aside(peer: &Peer) -> Vec<String> {
+    let names = fs::read_dir(peer.profile_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("history-set-aside") && name.ends_with(".db")).collect()
+}
+
+#[test]
+fn a_damaged_history_is_set_aside_and_bans_and_key_stay() {
+    let mut host = Starting::host("host").start();
+    let key = host.event("listening")["peer_id"].clone();
+    host.say(json!({"cmd": "ban", "addr": "10.9.9.9", "reason": "spam"}));
+    host.event("banned");
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "before"}));
+    host.event("message");
+    assert_eq!(host.leave(), 0);
+    let path = host.profile_dir().join("history.db");
+    overwrite(&path);
+    let before = fs::read(&path).unwrap();
+    let mut again = Starting::host("host").profile_of(&host).no_password().start();
+    assert_eq!(again.event("listening")["peer_id"], key);
+    assert_eq!(again.event("admission")["bans"][0]["addr"], "10.9.9.9");
+    let error = again.event("error");
+    let names = set_aside(&again);
+    assert_eq!((names.len(), &error["kind"]), (1, &json!("storage")));
+    assert!(error["message"].as_str().unwrap().contains(&names[0]), "{error}");
+    assert_eq!(fs::read(again.profile_dir().join(&names[0])).unwrap(), before, "as it was");
+    again.say(json!({"cmd": "send", "to": "everyone", "text": "after"}));
+    again.event("message");
+    assert_eq!(again.leave(), 0);
+    let texts: Vec<Value> = history_of(&host.dir(), &[]).iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(texts, ["after"]);
+    // The next start has nothing more to say about it.
+    let mut third = Starting::host("host").profile_of(&host).no_password().start();
+    assert_eq!(third.event("history")["message"], "");
+}
