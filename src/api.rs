@@ -150,6 +150,11 @@ pub enum NodeCommand {
     /// Member: asks for admission now instead of at the next planned time.
     #[serde(skip)]
     Rejoin,
+    /// Host: makes a member the host; this one stays as a member.
+    Handover {
+        /// By key or alias.
+        peer: PeerName,
+    },
     /// Answers with a `roster` event.
     Peers,
     /// Says goodbye, flushes, ends.
@@ -334,6 +339,13 @@ pub enum NodeEvent {
         /// Members that were asked to.
         of: u32,
     },
+    /// Somebody else is the host from now on.
+    Handover {
+        /// Who.
+        host: Arc<Peer>,
+        /// Where joiners knock now.
+        join_addr: SocketAddr,
+    },
     /// The password was changed.
     PasswordChanged,
     /// Where the history of this network is kept; told at the beginning and when it changes.
@@ -398,6 +410,8 @@ pub enum StoreCommand {
         /// All of it.
         state: Box<HostState>,
     },
+    /// This profile's network is hosted by somebody else now: what was kept of it goes aside.
+    RetireHost,
     /// Pins a host's key and puts it first among the recent networks.
     RememberHost(Box<KnownHost>),
     /// Forgets a recent network and its pin.

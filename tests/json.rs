@@ -320,3 +320,60 @@ fn the_demo_talks() {
     demo.wait_for("cut off", |event| event["event"] == "cut_off" && event["by"] == 2);
     assert_eq!(demo.leave(), 0);
 }
+
+#[test]
+fn another_member_becomes_the_host_and_all_follow() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    host.wait_for("three", |event| event["event"] == "roster" && names(event).len() == 3);
+    host.say(json!({"cmd": "ban", "addr": "10.9.9.9", "reason": "spam"}));
+    host.event("banned");
+    host.say(json!({"cmd": "handover", "peer": "bob"}));
+    let listening =
+        bob.wait_for("bob listens", |event| event["event"] == "listening" && event["role"] == "host");
+    let join_addr = listening["join_addr"].as_str().unwrap().to_owned();
+    for peer in [&mut host, &mut ann] {
+        let handover = peer.event("handover");
+        assert_eq!(
+            (alias_of(&handover["host"]), handover["join_addr"].as_str().unwrap()),
+            ("bob", &*join_addr)
+        );
+        assert_eq!(alias_of(&peer.event("authenticated")["host"]), "bob");
+    }
+    assert_eq!(bob.wait_for("bans", |event| event["event"] == "admission")["bans"][0]["addr"], "10.9.9.9");
+    // Whoever still knows only the old address is sent on, and needs the same password.
+    let mut carol = Starting::join(&host, "carol").start();
+    assert_eq!(alias_of(&carol.event("authenticated")["host"]), "bob");
+    let mut mallory = Starting::new("mallory", &["join", &join_addr]).password("wrong").start();
+    assert_eq!(mallory.exit_code(), 4);
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "who is there?"}));
+    ann.wait_for("all have it", |event| event["summary"] == "3/3" && event["status"] == "delivered");
+    // The old host leaves like anybody else, and the network stays.
+    assert_eq!(host.leave(), 0);
+    ann.wait_for("gone", |event| event["event"] == "peer_down" && event["reason"] == "left");
+    ann.say(json!({"cmd": "send", "to": "carol", "text": "still here"}));
+    carol.wait_for("message", |event| event["text"] == "still here");
+    assert!(!host.profile_dir().join("host.json").exists() && bob.profile_dir().join("host.json").exists());
+    // The new one is killed and comes back as the host.
+    bob.kill();
+    let mut bob = Starting::host("bob").listen(&join_addr).profile_of(&bob).no_password().start();
+    assert_eq!(bob.event("listening")["network"], "lab");
+    ann.wait_for("back", |event| event["event"] == "authenticated");
+    bob.wait_for("both are back", |event| event["event"] == "roster" && names(event).len() == 3);
+}
+
+#[test]
+fn a_handover_that_makes_no_sense_is_refused() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    ann.say(json!({"cmd": "handover", "peer": "host"}));
+    assert!(ann.event("error")["message"].as_str().unwrap().contains("only the host"));
+    for (peer, why) in [("nobody", "nobody called"), ("host", "you are the host already")] {
+        host.say(json!({"cmd": "handover", "peer": peer}));
+        assert!(host.event("error")["message"].as_str().unwrap().contains(why));
+    }
+}

@@ -106,6 +106,8 @@ pub enum Action {
     Kick,
     /// Lift the selected ban.
     Unban,
+    /// Make the selected member the host.
+    Handover,
     /// Show more or less of the log.
     Filter,
     /// Say yes.
@@ -240,6 +242,13 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Admin], &[letter('b')], A::Ban, "ban the selected member", "ban"),
     bind(&[C::Admin], &[letter('x')], A::Kick, "kick the selected member", "kick"),
     bind(&[C::Admin], &[letter('u')], A::Unban, "lift the selected ban", "unban"),
+    bind(
+        &[C::Admin],
+        &[letter('h')],
+        A::Handover,
+        "hand the network over to the selected member",
+        "hand over",
+    ),
     bind(&[C::Log], &[letter('f')], A::Filter, "filter: all, warnings, errors", "filter"),
     bind(&[C::Browse], &[letter('i'), plain(Enter)], A::Compose, "write", "write"),
     bind(&[C::Browse], &[letter('k'), plain(KeyCode::Up)], A::Up, "up", "move"),

@@ -82,6 +82,8 @@ pub enum Pending {
     },
     /// The end of a ban.
     Unban(Box<Ban>),
+    /// Another host.
+    Handover(PeerId),
     /// The end of what is kept of a conversation.
     Forget(Recipient),
     /// The end of the session.

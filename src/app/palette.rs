@@ -29,6 +29,7 @@ pub const COMMANDS: &[Command] = &[
     command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
     command("kick", "NAME [REASON]", "remove a member; it may join again", true),
     command("unban", "NAME|ADDRESS", "lift a ban", true),
+    command("handover", "NAME", "make a member the host; you stay as a member", true),
     command("password", "", "set another password; members stay in", true),
     command("rejoin", "", "ask a lost host for admission now", false),
     command("quit", "", "leave the network", false),
@@ -62,6 +63,8 @@ pub enum Typed {
     Kick(String, String),
     /// The end of a ban.
     Unban(Whom),
+    /// Another host.
+    Handover(String),
     /// Another password.
     Password,
     /// Back into the network.
@@ -90,6 +93,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
         "peers" => Typed::Peers,
+        "handover" => Typed::Handover(first?.to_owned()),
         "password" => Typed::Password,
         "rejoin" => Typed::Rejoin,
         "quit" => Typed::Quit,

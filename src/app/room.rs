@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -407,7 +407,24 @@ impl Room {
                 self.note(now, grade, message.as_str());
                 followed.notable = true;
             }
-            NodeEvent::Listening { .. } | NodeEvent::Left { .. } => {}
+            NodeEvent::Listening { role, join_addr, peer_addr, .. } => {
+                self.role = role;
+                if let Some(addr) = join_addr {
+                    self.join_addr = reachable(addr, peer_addr).to_string();
+                    self.link = LinkView::Joined;
+                }
+            }
+            NodeEvent::Handover { host, join_addr } => {
+                let is_me = host.peer_id == self.me;
+                self.role = if is_me { Role::Host } else { Role::Member };
+                if !is_me {
+                    self.join_addr = join_addr.to_string();
+                    (self.bans, self.attempts) = (Vec::new(), Vec::new());
+                }
+                let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
+                self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
+            }
+            NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
                 let with = conversation_of(&before, &self.me);
                 if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
@@ -593,6 +610,13 @@ struct Said {
 
 fn conversation(with: Recipient) -> Conversation {
     Conversation { with, log: MessageLog::default(), draft: Composer::default(), unread: 0, mentioned: false }
+}
+
+/// What others have to type: not that the host listens everywhere, but where.
+#[must_use]
+pub fn reachable(join_addr: SocketAddr, peer_addr: SocketAddr) -> SocketAddr {
+    let ip = if join_addr.ip().is_unspecified() { peer_addr.ip() } else { join_addr.ip() };
+    SocketAddr::new(ip, join_addr.port())
 }
 
 fn because(reason: &SafeText) -> String {

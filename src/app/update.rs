@@ -122,12 +122,10 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
                 let target = form.fields.iter().find(|field| field.name == FieldName::Target);
                 target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()
             });
-            // What others have to type: not that the host listens everywhere, but where.
-            let reachable = join_addr.map(|addr| {
-                let ip = if addr.ip().is_unspecified() { peer_addr.ip() } else { addr.ip() };
-                std::net::SocketAddr::new(ip, addr.port())
-            });
-            let shown = reachable.map(|addr| addr.to_string()).or(target).unwrap_or_default();
+            let shown = join_addr
+                .map(|addr| super::room::reachable(addr, peer_addr).to_string())
+                .or(target)
+                .unwrap_or_default();
             let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
             let open = room.open_history();
             state.screen = Screen::Room(Box::new(room));

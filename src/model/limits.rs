@@ -147,6 +147,12 @@ pub const HELD: usize = 1000;
 pub const QUESTIONS: usize = 4;
 /// Time that a question waits for its answer before somebody else is asked.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a member to open a join port and for all to try it, before a handover is called off.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that a host may hand over: bans and admitted keys, mostly.
+pub const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of it in one frame.
+pub const HANDOVER_PART: usize = 48 * 1024;
 /// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").
 pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
 /// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.

@@ -21,7 +21,7 @@ pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusErro
 pub use history::{Delivery, Held, HistoryState, Page, Place, Recalled, Span, StoredMessage, Stream};
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Summary};
-pub use network::{Admitted, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
+pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
 pub use peer::{Alias, AliasError, Peer, PeerId, Role, RosterEntry, Wire};
 pub use reason::{CloseReason, Closed};
 pub use secret::Password;

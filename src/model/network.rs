@@ -97,6 +97,19 @@ pub struct HostState {
     pub attempts: Vec<KeptAttempts>,
 }
 
+/// What a host hands to its successor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPackage {
+    /// What it keeps.
+    pub state: HostState,
+    /// What it sets for all.
+    pub policy: Policy,
+    /// Wrong passwords from one address before it is banned.
+    pub attempts: u32,
+    /// Members at most.
+    pub members: usize,
+}
+
 /// Wrong passwords of one address, as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptAttempts {

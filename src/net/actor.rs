@@ -13,7 +13,7 @@ use rand_core::OsRng;
 use rustls::ServerConfig;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time,
 };
 use tokio_util::task::JoinMap;
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{CloseReason, Closed, Moment, Network, PeerId, Recalled, Timestamp, limits},
-    proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output, RoleConfig},
+    proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
@@ -83,10 +83,8 @@ pub fn spawn(
     let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
     let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
     let (stored_tx, stored) = mpsc::channel(limits::STORE_EVENTS);
-    let target = match &config.role {
-        RoleConfig::Member(member) => member.target.clone(),
-        RoleConfig::Host(_) => String::new(),
-    };
+    let host_listens = opened.peer.as_ref().and_then(|listener| listener.local_addr().ok());
+    let listening = host_listens.map(|addr| (addr.ip(), addr));
     let (identity, cost) = (config.identity.clone(), config.cost);
     let mut actor = Actor {
         join_config: tls::server_config(&identity, JOIN_ALPN)?,
@@ -94,7 +92,6 @@ pub fn spawn(
         node: Node::new(config, now()),
         identity,
         cost,
-        target,
         transport,
         profile,
         sessions: JoinMap::new(),
@@ -104,8 +101,10 @@ pub fn spawn(
         dials: JoinMap::new(),
         listeners: JoinSet::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
-        peer_listen: opened.peer_listen,
-        listening: None,
+        // A host's peer listener stays where it is, also once it is a member.
+        peer_listen: listening.map(|(_, addr)| addr).or(opened.peer_listen),
+        listening,
+        join_listener: None,
         inputs_tx,
         inputs,
         accepted_tx,
@@ -156,7 +155,6 @@ struct Actor {
     node: Node,
     identity: Arc<Identity>,
     cost: PasswordCost,
-    target: String,
     transport: Arc<dyn Transport>,
     profile: Profile,
     join_config: Arc<ServerConfig>,
@@ -169,8 +167,10 @@ struct Actor {
     listeners: JoinSet<()>,
     hashes: Arc<Semaphore>,
     peer_listen: PeerListen,
-    /// Member: its peer listener, and the address of the route that it was opened for.
+    /// Its peer listener, and the address of the route that it was opened for.
     listening: Option<(std::net::IpAddr, SocketAddr)>,
+    /// The join port of a member that is to be the host.
+    join_listener: Option<AbortHandle>,
     inputs_tx: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
     accepted_tx: mpsc::Sender<(LinkKind, Connection)>,
@@ -403,6 +403,35 @@ impl Actor {
         Ok(addr)
     }
 
+    /// Opens a join port beside the peer listener: the wanted one, or else any.
+    fn open_join(&mut self, port: u16) {
+        let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
+        let wanted = listener::bind_join(&*self.transport, SocketAddr::new(ip, port));
+        let bound = wanted.or_else(|_| listener::bind_peer(&*self.transport, None, ip, &mut OsRng));
+        let opened = bound.and_then(|listener| {
+            let addr = listener
+                .local_addr()
+                .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
+            let accept = listener::accept(listener, LinkKind::JoinIn, self.accepted_tx.clone());
+            self.join_listener = Some(self.listeners.spawn(accept));
+            Ok((addr, listener::announced(addr)))
+        });
+        self.node.handle(now(), Input::JoinOpened(opened));
+    }
+
+    /// Sees whether a peer listens for joiners at one of its addresses.
+    fn probe(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
+        let (transport, to_node) = (self.transport.clone(), self.inputs_tx.clone());
+        let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
+        tokio::spawn(async move {
+            let result = match config {
+                Ok(config) => session::probe(transport, addrs, config).await,
+                Err(error) => Err(Closed::new(CloseReason::Internal, error.to_string())),
+            };
+            let _ = to_node.send(Input::Probed(result)).await;
+        });
+    }
+
     fn session_ended(&mut self, conn: ConnId, closed: Closed) {
         let Some(session) = self.handles.remove(&conn) else {
             return self.node.handle(now(), Input::Closed(conn, closed));
@@ -432,9 +461,17 @@ impl Actor {
                 }
                 Output::Send(conn, frame) => self.send(conn, frame),
                 Output::Close(conn, _) => self.close(conn),
-                Output::Join => {
-                    self.joins.spawn(dialer::join(self.transport.clone(), self.target.clone()));
+                Output::Join(target, addrs) if addrs.is_empty() => {
+                    self.joins.spawn(dialer::join(self.transport.clone(), target));
                 }
+                Output::Join(_, addrs) => _ = self.joins.spawn(dialer::dial(self.transport.clone(), addrs)),
+                Output::OpenJoin(port) => self.open_join(port),
+                Output::CloseJoin => {
+                    if let Some(listener) = self.join_listener.take() {
+                        listener.abort();
+                    }
+                }
+                Output::Probe(peer, addrs) => self.probe(peer, addrs),
                 Output::Dial(peer, addrs) => {
                     self.dials.spawn(peer, dialer::dial(self.transport.clone(), addrs));
                 }

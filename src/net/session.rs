@@ -3,7 +3,7 @@
 //! It must never decide anything: frames go to the node as they come, and what the node sends goes out in batches.
 //! Every wait has a limit.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
@@ -16,12 +16,15 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
-use super::transport::{Connection, Stream};
+use super::{
+    dialer,
+    transport::{Connection, Stream, Transport},
+};
 use crate::{
     model::{CloseReason, Closed, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
-    wire::{DecodeError, FrameCodec, FrameLimit},
+    wire::{DecodeError, FrameCodec, FrameLimit, JOIN_ALPN},
 };
 
 type Tls = TlsStream<Box<dyn Stream>>;
@@ -86,7 +89,7 @@ pub(super) async fn dialled(
     connection: Connection,
     config: Arc<ClientConfig>,
     alpn: &'static [u8],
-    listening: Vec<std::net::SocketAddr>,
+    listening: Vec<SocketAddr>,
 ) -> Closed {
     let remote = connection.remote;
     let handshake = async {
@@ -114,7 +117,22 @@ pub(super) async fn dialled(
     }
 }
 
-fn explain(closed: &Closed, remote: std::net::SocketAddr) -> String {
+/// Reaches a join port and sees that the right key is there, and nothing more.
+pub(super) async fn probe(
+    transport: Arc<dyn Transport>,
+    addrs: Vec<SocketAddr>,
+    config: Arc<ClientConfig>,
+) -> Result<(), Closed> {
+    let connection = dialer::dial(transport, addrs).await?;
+    let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
+    match time::timeout(limits::TLS_TIMEOUT, connecting).await {
+        Ok(Ok(stream)) => tls::secured(stream.get_ref().1, JOIN_ALPN).map(|_| ()),
+        Ok(Err(error)) => Err(handshake_failed(&error)),
+        Err(_) => Err(CloseReason::TimedOut.into()),
+    }
+}
+
+fn explain(closed: &Closed, remote: SocketAddr) -> String {
     match closed.reason {
         CloseReason::NotPyile if closed.detail.is_empty() => {
             format!("{remote} answers, but not as a pyile host; check the address and the port")

@@ -265,6 +265,12 @@ impl Admission {
         self.admitted.get(peer).map(|admitted| &admitted.alias)
     }
 
+    /// Attempts for each address, and members at most.
+    #[must_use]
+    pub fn limits(&self) -> (u32, usize) {
+        (self.attempts, self.members)
+    }
+
     /// When a key was first admitted.
     #[must_use]
     pub fn since(&self, peer: &PeerId) -> Option<Timestamp> {

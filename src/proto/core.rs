@@ -52,6 +52,10 @@ pub(super) enum Timer {
     Expire,
     /// This peer has not answered a question.
     Answer(PeerId),
+    /// A handover takes too long.
+    Handover,
+    /// Members of the old host that have not come to the new one.
+    Expected,
     /// The members go on without the host for too long.
     Grace,
     /// Ask for admission again.

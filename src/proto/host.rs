@@ -29,10 +29,11 @@ use crate::{
         HostRecord,
         password::{Challenged, join_context},
     },
-    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal},
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, HandoverStatement, Hello, Refusal},
 };
 
 mod command;
+mod handover;
 
 /// Somebody who asks for admission.
 #[derive(Debug)]
@@ -94,6 +95,9 @@ pub(super) struct Host {
     /// What to acknowledge once it is on disk.
     saving: BTreeMap<u64, Vec<NodeEvent>>,
     token: u64,
+    handover: Option<handover::Handover>,
+    /// Who is the host from now on.
+    successor: Option<HandoverStatement>,
 }
 
 impl Host {
@@ -114,6 +118,8 @@ impl Host {
             distributed: None,
             saving: BTreeMap::new(),
             token: 0,
+            handover: None,
+            successor: None,
         }
     }
 
@@ -149,6 +155,40 @@ impl Host {
             mesh.catch_up(core, since, now);
         }
         self.save(core, Vec::new());
+    }
+
+    /// Takes the place of the old host, whose members come one after the other.
+    pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        let me = core.me();
+        core.is_out = false;
+        core.policy = self.config_policy;
+        let before: Vec<RosterEntry> = core.roster.entries().cloned().collect();
+        for entry in before {
+            let addrs = core.candidates(&entry.peer_id);
+            match entry.role {
+                _ if entry.peer_id == me => core.roster.update(RosterEntry { role: Role::Host, ..entry }),
+                Role::Host => core.roster.update(RosterEntry { role: Role::Member, addrs, ..entry }),
+                Role::Member => {}
+            }
+        }
+        core.host_ip = None;
+        let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
+        core.event(NodeEvent::Listening {
+            role: Role::Host,
+            join_addr: Some(self.join_addr),
+            peer_addr,
+            peer_id: me,
+            alias: core.alias.clone(),
+            network: SafeText::line(&self.network.name),
+            network_id: self.network.id,
+        });
+        if let Some(host) = core.person(&me) {
+            core.event(NodeEvent::Handover { host, join_addr: self.join_addr });
+        }
+        self.distribute(core, mesh, now);
+        self.tell_admission(core);
+        self.save(core, Vec::new());
+        core.timers.set(Timer::Expected, now.instant + limits::DEAD_AFTER);
     }
 
     // ---- Admission ----
@@ -369,6 +409,10 @@ impl Host {
                 core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
+            Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),
+            Frame::HandoverProbed(why_not) => self.handover_probed(core, peer, why_not.as_deref()),
+            Frame::HandoverTaken => self.handover_taken(core, peer),
+            Frame::HandoverRefused(refusal) => self.handover_refused(core, peer, refusal),
             Frame::Goodbye(_) => {
                 core.close(conn, CloseReason::Left);
                 self.remove(core, mesh, peer, CloseReason::Left, now);
@@ -397,6 +441,7 @@ impl Host {
             }
         }
         self.cuts.retain(|cut| !cut.waiting.is_empty());
+        self.handover_without(core, peer);
         core.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
             self.distribute(core, mesh, now);
@@ -425,6 +470,19 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
+            Timer::Handover => self.handover_timed_out(core),
+            Timer::Expected => {
+                let me = core.me();
+                let missing: Vec<PeerId> = core
+                    .roster
+                    .entries()
+                    .map(|entry| entry.peer_id)
+                    .filter(|peer| *peer != me && !self.members.contains_key(peer))
+                    .collect();
+                for peer in missing {
+                    self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+                }
+            }
             Timer::Attempts => {
                 if self.admission.forget_quiet(now.instant) {
                     self.tell_admission(core);
@@ -545,16 +603,19 @@ impl Host {
     fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
         self.token += 1;
         self.saving.insert(self.token, then);
-        let state = HostState {
+        let state = Box::new(self.state());
+        core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
+    }
+
+    fn state(&self) -> HostState {
+        HostState {
             network: self.network.clone(),
             record: self.record.to_bytes(),
             listen: Some(self.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
             attempts: self.admission.kept_attempts(),
-        };
-        let command = StoreCommand::SaveHost { token: self.token, state: Box::new(state) };
-        core.outputs.push_back(Output::Store(command));
+        }
     }
 
     pub(super) fn saved(&mut self, core: &mut Core, token: u64) {

@@ -4,11 +4,12 @@
 //! roster that the host has not signed.
 
 mod asking;
+mod handover;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    ConnId, Connected, MemberConfig, Output,
+    ConnId, Connected, HostConfig, MemberConfig, Output,
     backoff::Backoff,
     core::{Core, Timer},
     detector::Detector,
@@ -22,7 +23,7 @@ use crate::{
         Timestamp, limits,
     },
     security::JoinProof,
-    wire::{Authenticated, BannedStatus, Frame, Refusal, RosterDelta},
+    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, Refusal, RosterDelta},
 };
 
 /// A link over which admission is asked for.
@@ -67,9 +68,17 @@ struct HostLink {
 #[derive(Debug)]
 pub(super) struct Member {
     target: String,
+    /// Where the host is, when that was signed; else the target tells.
+    addrs: Vec<SocketAddr>,
     password: Option<Password>,
     pin: Option<PeerId>,
     rejoin_for: Duration,
+    /// What was given to this member to become the host.
+    office: Option<handover::Office>,
+    /// How to host from now on.
+    elected: Option<Box<HostConfig>>,
+    /// Who is the host now of the network that this peer hosted.
+    moved: Option<HandoverStatement>,
     asking: Option<Asking>,
     dialling: bool,
     link: Option<HostLink>,
@@ -90,6 +99,10 @@ impl Member {
     pub(super) fn new(config: MemberConfig) -> Self {
         Self {
             target: config.target,
+            addrs: Vec::new(),
+            office: None,
+            elected: None,
+            moved: None,
             password: config.password,
             pin: config.pin,
             rejoin_for: config.rejoin_for,
@@ -134,7 +147,7 @@ impl Member {
         self.dialling = true;
         core.timers.cancel(Timer::Rejoin);
         self.tell_link(core, LinkState::Connecting, &format!("connecting to {}", self.target), None);
-        core.outputs.push_back(Output::Join);
+        core.outputs.push_back(Output::Join(self.target.clone(), self.addrs.clone()));
     }
 
     pub(super) fn rejoin_now(&mut self, core: &mut Core) {
@@ -180,6 +193,11 @@ impl Member {
                 }
             }
             Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
+            Frame::HandoverOffer(port) => self.offered(core, port, now),
+            Frame::HandoverProbe(probe) => Self::probe(core, probe),
+            Frame::HandoverPart(part) => self.package(core, part),
+            Frame::HandoverRefused(_) => self.called_off(core),
+            Frame::Handover(statement) => self.handed_over(core, &host, statement, now),
             Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
             _ => {
                 core.blame(&host, "a frame that has no place there");
@@ -247,21 +265,27 @@ impl Member {
             core.tell_gone(&host, closed.reason);
         }
         core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
-        core.away_since(now.wall);
+        self.called_off(core);
         self.last_failure = Some(closed.clone());
         if self.rejoin_for.is_zero() {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
-        core.timers.set(Timer::HostLost, now.instant + self.rejoin_for);
-        let grace = Duration::from_secs(core.policy.grace.into());
-        core.timers.set(Timer::Grace, now.instant + grace);
-        self.alone_until = Some(now.wall.plus(grace)).filter(|_| !grace.is_zero());
+        self.wait_for_host(core, now);
         if self.asking.is_none() && !self.dialling {
             let wait = self.backoff.next(&mut core.rng);
             core.timers.set(Timer::Rejoin, now.instant + wait);
             self.tell_link(core, LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
         }
+    }
+
+    /// The members go on under the last roster for a while.
+    fn wait_for_host(&mut self, core: &mut Core, now: Moment) {
+        core.away_since(now.wall);
+        core.timers.set(Timer::HostLost, now.instant + self.rejoin_for);
+        let grace = Duration::from_secs(core.policy.grace.into());
+        core.timers.set(Timer::Grace, now.instant + grace);
+        self.alone_until = Some(now.wall.plus(grace)).filter(|_| !grace.is_zero());
     }
 
     pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
@@ -297,6 +321,7 @@ impl Member {
             Timer::Beat(conn) => self.beat(core, conn, now),
             Timer::Rejoin => self.join(core),
             Timer::Grace => self.part(core, mesh, now),
+            Timer::Handover => self.called_off(core),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
                 let seconds = self.rejoin_for.as_secs();

@@ -100,6 +100,10 @@ pub enum Input {
     Registered(HostRecord),
     /// The store did something.
     Store(StoreEvent),
+    /// The join port of a host that is to be is open, and where it can be reached, best first; or it cannot be opened.
+    JoinOpened(Result<(SocketAddr, Vec<SocketAddr>), Closed>),
+    /// The join port of the peer that is to be the host can be reached, or why not.
+    Probed(Result<(), Closed>),
     /// This machine slept, or this process was stopped, for so long.
     Suspended(Duration),
 }
@@ -115,8 +119,14 @@ pub enum Output {
     Send(ConnId, Bytes),
     /// Send what is queued, then close.
     Close(ConnId, CloseReason),
-    /// Open a join link.
-    Join,
+    /// Open a join link to the host at this target, as typed; at these addresses, where there are any.
+    Join(String, Vec<SocketAddr>),
+    /// Listen for joiners, at this port if possible; comes back as [`Input::JoinOpened`].
+    OpenJoin(u16),
+    /// Listen for joiners no longer.
+    CloseJoin,
+    /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
+    Probe(PeerId, Vec<SocketAddr>),
     /// Open a peer link: try these addresses in order.
     Dial(PeerId, Vec<SocketAddr>),
     /// Work out the answer to a challenge, off the async threads; comes back as [`Input::Proven`].
@@ -263,6 +273,21 @@ impl Node {
                 }
             }
             Input::Store(event) => self.stored(event, now),
+            Input::JoinOpened(opened) => {
+                if let RoleState::Member(member) = &mut self.role {
+                    member.join_opened(&mut self.core, opened);
+                }
+            }
+            Input::Probed(result) => {
+                let why_not = result.err().map(|closed| closed.to_string());
+                match &mut self.role {
+                    RoleState::Member(member) => member.probed(&mut self.core, why_not),
+                    RoleState::Host(host) => {
+                        let me = self.core.me();
+                        host.handover_probed(&mut self.core, me, why_not.as_deref());
+                    }
+                }
+            }
             Input::Suspended(time) => {
                 self.core.event(NodeEvent::Suspended { time });
                 if let RoleState::Member(member) = &mut self.role {
@@ -333,6 +358,9 @@ impl Node {
             (LinkKind::JoinIn, RoleState::Host(host)) => {
                 host.connected(&mut self.core, conn, &connected, now);
             }
+            (LinkKind::JoinIn, RoleState::Member(member)) => {
+                member.knocked(&mut self.core, conn, &connected.secured.peer, now);
+            }
             (LinkKind::JoinOut, RoleState::Member(member)) => {
                 member.connected(&mut self.core, conn, connected, now);
             }
@@ -380,6 +408,10 @@ impl Node {
             (RoleState::Member(member), StoreEvent::History(HistoryEvent::Recalled(recalled))) => {
                 member.recalled(&mut self.core, &mut self.mesh, *recalled, now);
             }
+            (RoleState::Member(member), StoreEvent::Saved(_)) => member.package_saved(&mut self.core, Ok(())),
+            (RoleState::Member(member), StoreEvent::Failed { token: Some(_), message }) => {
+                member.package_saved(&mut self.core, Err(message));
+            }
             (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event, now),
             (RoleState::Host(host), StoreEvent::Saved(token)) => host.saved(&mut self.core, token),
             (RoleState::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
@@ -415,10 +447,35 @@ impl Node {
         if self.leaving && !self.mesh.has_deliverable(&self.core) {
             self.finish(CloseReason::Left.into(), now);
         }
+        self.change_role(now);
         if let RoleState::Member(member) = &mut self.role
             && let Some(closed) = member.take_final(&mut self.core)
         {
             self.finish(closed, now);
+        }
+    }
+
+    /// After a handover the host is a member, or a member the host.
+    fn change_role(&mut self, now: Moment) {
+        match &mut self.role {
+            RoleState::Host(host) => {
+                let Some(statement) = host.take_successor() else { return };
+                host.step_down(&mut self.core);
+                let mut member = Member::new(MemberConfig {
+                    target: String::new(),
+                    password: None,
+                    pin: None,
+                    rejoin_for: limits::REJOIN_FOR,
+                });
+                member.succeed(&mut self.core, statement, now);
+                self.role = RoleState::Member(Box::new(member));
+            }
+            RoleState::Member(member) => {
+                let Some(config) = member.take_elected() else { return };
+                let mut host = Host::new(*config, now);
+                host.take_over(&mut self.core, &mut self.mesh, now);
+                self.role = RoleState::Host(Box::new(host));
+            }
         }
     }
 

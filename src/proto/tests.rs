@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod handover;
 mod history;
 
 use self::history::SimStore;
@@ -39,6 +40,8 @@ struct Sim {
     stores: Vec<SimStore>,
     /// New nodes have a disk.
     on_disk: bool,
+    /// Who cannot reach whom.
+    blocked: Option<(usize, usize)>,
     /// What the next node's store has already.
     restored: Option<SimStore>,
 }
@@ -63,6 +66,7 @@ impl Sim {
             saved: Vec::new(),
             stores: Vec::new(),
             on_disk: false,
+            blocked: None,
             restored: None,
         };
         let record =
@@ -130,6 +134,14 @@ impl Sim {
         IpAddr::from([10, 0, 0, u8::try_from(index + 1).unwrap()])
     }
 
+    /// Whose address it is.
+    fn at(addr: &SocketAddr) -> usize {
+        match addr.ip() {
+            IpAddr::V4(ip) => usize::from(ip.octets()[3]) - 1,
+            IpAddr::V6(_) => unreachable!(),
+        }
+    }
+
     fn open(&mut self, from: usize, to: usize, kind: LinkKind) {
         let (near, far) = ((from, self.conn()), (to, self.conn()));
         self.pending.insert(far, (near, kind));
@@ -186,11 +198,25 @@ impl Sim {
                     }
                     self.nodes[index].handle(self.now, Input::Closed(conn, CloseReason::Left.into()));
                 }
-                Output::Join if self.frozen.contains(&0) || self.finished[0].is_some() => {
-                    let closed = CloseReason::Unreachable.into();
-                    self.nodes[index].handle(self.now, Input::JoinFailed(closed));
+                Output::Join(_, addrs) => {
+                    let host = addrs.first().map_or(0, Self::at);
+                    if self.frozen.contains(&host) || self.finished[host].is_some() {
+                        let closed = CloseReason::Unreachable.into();
+                        self.nodes[index].handle(self.now, Input::JoinFailed(closed));
+                    } else {
+                        self.open(index, host, LinkKind::JoinOut);
+                    }
                 }
-                Output::Join => self.open(index, 0, LinkKind::JoinOut),
+                Output::OpenJoin(port) => {
+                    let addr = SocketAddr::new(Self::ip(index), port);
+                    self.nodes[index].handle(self.now, Input::JoinOpened(Ok((addr, vec![addr]))));
+                }
+                Output::CloseJoin => {}
+                Output::Probe(_, addrs) => {
+                    let blocked = addrs.first().map(Self::at).filter(|to| self.blocked == Some((index, *to)));
+                    let result = blocked.map_or(Ok(()), |_| Err(CloseReason::Unreachable.into()));
+                    self.nodes[index].handle(self.now, Input::Probed(result));
+                }
                 Output::Dial(peer, addrs) => {
                     assert!(!addrs.is_empty());
                     let to = self.ids.iter().rposition(|id| *id == peer).unwrap();

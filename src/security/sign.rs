@@ -1,6 +1,8 @@
 //! What is signed, byte for byte. Each kind has a label of its own and names its network, so that a signature can
 //! never be taken for another kind's or for another network's.
 
+use std::net::SocketAddr;
+
 use sha2::{Digest as _, Sha256};
 
 use super::identity::{Identity, verify};
@@ -8,6 +10,7 @@ use crate::model::{MessageId, NetworkId, PeerId, Recipient, RosterEntry, Timesta
 
 const ROSTER_LABEL: &[u8] = b"pyile/1 roster";
 const MESSAGE_LABEL: &[u8] = b"pyile/1 message";
+const HANDOVER_LABEL: &[u8] = b"pyile/1 handover";
 
 /// Signs a roster as its host: `entries` in the order of their keys.
 pub fn roster<'a>(
@@ -52,6 +55,32 @@ pub fn message_holds(
     signature: &[u8; 64],
 ) -> bool {
     verify(&id.author, &message_bytes(network, id, sent_at, text), signature)
+}
+
+/// Signs who is the host from now on, as the host until now.
+#[must_use]
+pub fn handover(host: &Identity, network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> [u8; 64] {
+    host.sign(&handover_bytes(network, to, addrs))
+}
+
+/// True when `signature` is the old host's over this handover.
+#[must_use]
+pub fn handover_holds(
+    host: &PeerId,
+    network: &NetworkId,
+    to: &PeerId,
+    addrs: &[SocketAddr],
+    signature: &[u8; 64],
+) -> bool {
+    verify(host, &handover_bytes(network, to, addrs), signature)
+}
+
+fn handover_bytes(network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> Vec<u8> {
+    let mut bytes = HANDOVER_LABEL.to_vec();
+    bytes.extend(network.0);
+    bytes.extend(to.0);
+    bytes.extend(postcard::to_stdvec(addrs).unwrap_or_default());
+    bytes
 }
 
 fn roster_bytes<'a>(

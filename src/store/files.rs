@@ -88,6 +88,20 @@ impl Files {
         self.save(HOST, state)
     }
 
+    /// Sets what a host needs aside, under the first name that is free.
+    pub(super) fn retire_host(&self) -> Result<(), StoreError> {
+        let path = self.dir.join(HOST);
+        let mut numbers = 1_u32..;
+        let free = numbers.find_map(|number| {
+            let name = self.dir.join(format!("host-retired-{number}.json"));
+            (!name.exists()).then_some(name)
+        });
+        match free.map_or(Ok(()), |name| fs::rename(&path, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("rename", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn recents(&self) -> Result<Vec<KnownHost>, StoreError> {
         let known: Option<KnownHosts> = self.read(KNOWN_HOSTS)?;
         Ok(known.map(|known| known.hosts).unwrap_or_default())

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
-    model::{HistoryState, KnownHost, limits},
+    model::{HistoryState, HostState, KnownHost, limits},
 };
 
 type Reply = mpsc::Sender<StoreEvent>;
@@ -106,13 +106,29 @@ impl Worker {
                 self.tell_state(&reply);
             }
             StoreCommand::SaveHost { token, state } => {
-                let saved = self.files.as_ref().map_or(Ok(()), |files| files.save_host(&state));
+                let is_another = |kept: &HostState| kept.network.id != state.network.id;
+                let is_other = self.kept.borrow().host.as_ref().is_some_and(is_another);
+                let saved = self.files.as_ref().map_or(Ok(()), |files| {
+                    // A network that this profile hosted before is set aside, not overwritten.
+                    if is_other {
+                        files.retire_host()?
+                    };
+                    files.save_host(&state)
+                });
                 self.kept.send_modify(|kept| kept.host = Some(*state));
                 let event = match saved {
                     Ok(()) => StoreEvent::Saved(token),
                     Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
                 };
                 let _ = reply.blocking_send(event);
+            }
+            StoreCommand::RetireHost => {
+                let retired = self.files.as_ref().map_or(Ok(()), Files::retire_host);
+                self.kept.send_modify(|kept| kept.host = None);
+                if let Err(error) = retired {
+                    let event = StoreEvent::Failed { token: None, message: error.to_string() };
+                    let _ = reply.blocking_send(event);
+                }
             }
             StoreCommand::RememberHost(known) => {
                 self.change_recents(&reply, |recents| {

@@ -136,6 +136,45 @@ pub struct HandedOn {
     pub next: Option<u64>,
 }
 
+/// Payload of [`Frame::HandoverProbe`]: the member that may become the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverProbe {
+    /// Who.
+    pub peer: PeerId,
+    /// Where it listens for joiners, best first.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// Payload of [`Frame::HandoverPart`]: a part of [`crate::model::HostPackage`] as JSON.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverPart {
+    /// Its bytes. They hold the password's record.
+    #[serde(with = "bytes_field")]
+    pub bytes: Vec<u8>,
+    /// Nothing more follows.
+    pub is_last: bool,
+}
+
+impl std::fmt::Debug for HandoverPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HandoverPart({} bytes)", self.bytes.len())
+    }
+}
+
+/// Payload of [`Frame::Handover`]: the old host's word on the new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverStatement {
+    /// Of which network.
+    pub network: NetworkId,
+    /// The new host.
+    pub to: PeerId,
+    /// Where it listens for joiners, best first.
+    pub addrs: Vec<SocketAddr>,
+    /// The old host's signature over all this.
+    #[serde(with = "signature_field")]
+    pub signature: [u8; 64],
+}
+
 macro_rules! frames {
     ($($(#[$doc:meta])* $tag:literal $name:ident $(($payload:ty))?,)*) => {
         /// Everything that travels on a link.
@@ -220,6 +259,22 @@ frames! {
     26 HandedOn(HandedOn),
     /// Last on any link: why the sender closes it, and the reason in words.
     30 Goodbye(Refusal),
+    /// Host to member: please take over; the host's own join port is this one.
+    40 HandoverOffer(u16),
+    /// Member to host: it listens for joiners there.
+    41 HandoverReady(Vec<SocketAddr>),
+    /// Host to members: can you reach it there?
+    42 HandoverProbe(HandoverProbe),
+    /// Member to host: yes, or why not.
+    43 HandoverProbed(Option<String>),
+    /// Host to member: a part of what a host needs.
+    44 HandoverPart(HandoverPart),
+    /// Member to host: all of it is kept.
+    45 HandoverTaken,
+    /// Host to members, or to whoever still takes it for the host: who is the host from now on.
+    46 Handover(HandoverStatement),
+    /// Both ways: nothing comes of the handover, and why.
+    47 HandoverRefused(Refusal),
 }
 
 /// A reason and its circumstances in words.

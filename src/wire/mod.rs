@@ -25,6 +25,12 @@
 //!    |<- RosterPage … -------------------------------------|
 //!    |<- Beat, BeatReply, both ways -> RosterDelta --------|
 //! ```
+//! # Handover
+//! The host offers (`HandoverOffer`), the member opens a join port (`HandoverReady`), all members try it
+//! (`HandoverProbe`, `HandoverProbed`), the member gets what a host needs (`HandoverPart`) and keeps it
+//! (`HandoverTaken`). Then the old host signs `Handover`; whoever gets it goes to the new host, whose key it trusts
+//! by that signature. `HandoverRefused` calls it off at any point before.
+//!
 //! # Sequence on a peer link
 //! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack` once the
 //! receiver has it on its disk; one whose disk takes nothing acknowledges twice, first that it has it at all.
@@ -40,8 +46,8 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, HandedOn, Hello, Refusal, Removal,
-    RosterDelta, RosterPage, Wanted,
+    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, HandedOn, HandoverPart, HandoverProbe,
+    HandoverStatement, Hello, Refusal, Removal, RosterDelta, RosterPage, Wanted,
 };
 
 /// ALPN of the join link, version 1.

@@ -203,6 +203,11 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let ban = banned(state, &whom).ok_or("there is no such ban; F3 shows all")?;
             room::ask_unban(state, ban);
         }
+        Typed::Handover(name) => {
+            host_only()?;
+            let peer = member(state, &name)?;
+            room::ask_handover(state, &peer);
+        }
         Typed::Password => {
             host_only()?;
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
@@ -300,6 +305,10 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
         Pending::Unban(ban) => {
             let peer = ban.peer_id.map(PeerName::Id);
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
+        }
+        Pending::Handover(peer) => {
+            toast(state, ToastKind::Info, "asking it to take over");
+            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
         }
         Pending::Forget(conversation) => super::history::forget(state, conversation),
         Pending::Leave => {

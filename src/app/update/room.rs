@@ -32,6 +32,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Ban => ban_selected(state),
         Action::Kick => kick_selected(state),
         Action::Unban => unban_selected(state),
+        Action::Handover => hand_over_selected(state),
         Action::Copy => return copy(state),
         Action::Info => return history::info(state),
         Action::FindOlder | Action::FindNewer => {
@@ -378,6 +379,27 @@ pub(super) fn ask_kick(state: &mut State, peer: &Peer, reason: String) {
     ];
     let pending = Pending::Kick { peer: peer.peer_id, reason };
     state.layers.push(Layer::Dialog(Dialog::new(format!("Kick {}?", peer.alias), lines, "Kick", pending)));
+}
+
+fn hand_over_selected(state: &mut State) {
+    if !only_host(state) {
+        return;
+    }
+    match selected(state) {
+        Some(AdminRow::Member(peer)) => ask_handover(state, &peer),
+        _ => toast(state, ToastKind::Info, "choose the next host with ↑ and ↓"),
+    }
+}
+
+/// Asks whether a member is to be the host.
+pub(super) fn ask_handover(state: &mut State, peer: &Peer) {
+    let lines = vec![
+        format!("{} ({}) becomes the host, with the bans, the members'", peer.alias, peer.peer_id.short()),
+        "keys and the password. Its word is final then; you stay as a member.".to_owned(),
+    ];
+    let title = format!("Hand the network over to {}?", peer.alias);
+    let pending = Pending::Handover(peer.peer_id);
+    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Hand over", pending)));
 }
 
 fn unban_selected(state: &mut State) {

@@ -19,6 +19,7 @@ pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: No
         NodeCommand::Kick { peer, addr, reason } => {
             kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }
+        NodeCommand::Handover { peer } => host.hand_over(core, &peer, now),
         NodeCommand::SetPassword(password) => {
             core.outputs.push_back(Output::Register(password));
             Ok(())

@@ -156,6 +156,10 @@ impl Member {
             (frame, Step::Recalling(_, waiting)) if waiting.len() < limits::FRAMES_TO_NODE => {
                 waiting.push(frame);
             }
+            (Frame::Handover(statement), Step::Status) => {
+                let by = asking.host;
+                self.handed_over(core, &by, statement, now);
+            }
             (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
             _ => {
                 core.goodbye(conn, CloseReason::ProtocolError, "");

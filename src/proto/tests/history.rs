@@ -24,12 +24,13 @@ pub(super) struct SimStore {
     pub(super) messages: Vec<StoredMessage>,
     streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
     waiting: Vec<StoreCommand>,
+    retired: usize,
 }
 
 impl SimStore {
     pub(super) fn new(me: PeerId, on_disk: bool) -> Self {
         let (messages, streams, waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting }
+        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting, retired: 0 }
     }
 
     pub(super) fn command(&mut self, command: StoreCommand) -> Vec<HistoryEvent> {
@@ -46,6 +47,10 @@ impl SimStore {
                     self.messages.push(*message);
                 }
                 vec![HistoryEvent::Kept { token, for_good: true }]
+            }
+            StoreCommand::RetireHost => {
+                self.retired += 1;
+                Vec::new()
             }
             StoreCommand::Settle(outcome) => {
                 for message in &mut self.messages {
@@ -177,6 +182,11 @@ impl Sim {
         self.run();
     }
 
+    /// How often a node's network was set aside.
+    pub(super) fn stores_retired(&self, index: usize) -> usize {
+        self.stores[index].retired
+    }
+
     fn own_epoch(&self, index: usize) -> u64 {
         let epoch = |event: &NodeEvent| match event {
             NodeEvent::Message { id, own: true, .. } => Some(id.epoch),
@@ -228,6 +238,7 @@ impl Sim {
             messages: std::mem::take(&mut self.stores[index].messages),
             streams: std::mem::take(&mut self.stores[index].streams),
             waiting: Vec::new(),
+            retired: 0,
         };
         let next = self.nodes.len();
         let before = std::mem::replace(&mut self.on_disk, true);
@@ -240,7 +251,7 @@ impl Sim {
     }
 }
 
-fn identity() -> (Identity, Identity) {
+pub(super) fn identity() -> (Identity, Identity) {
     let (identity, bytes) = Identity::generate().unwrap();
     (Identity::from_pkcs8(&bytes).unwrap(), identity)
 }

@@ -126,6 +126,28 @@ fn golden() -> Vec<(Frame, String)> {
             format!("1a 00 {ann} ac02 07 09 01 {ann} ac02 00 07 02 026869 01 {} 01 08", h("05", 64)),
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
+        (Frame::HandoverOffer(4702), "28 de24".into()),
+        (Frame::HandoverReady(entry().addrs), "29 01 00 0a000002 d08603".into()),
+        (
+            Frame::HandoverProbe(HandoverProbe { peer: PeerId([0xAA; 32]), addrs: entry().addrs }),
+            format!("2a {bob} 01 00 0a000002 d08603"),
+        ),
+        (Frame::HandoverProbed(Some("no".into())), "2b 01 026e6f".into()),
+        (Frame::HandoverPart(HandoverPart { bytes: vec![1, 2], is_last: true }), "2c 02 0102 01".into()),
+        (Frame::HandoverTaken, "2d".into()),
+        (
+            Frame::Handover(HandoverStatement {
+                network: NetworkId([9; 16]),
+                to: PeerId([0xAA; 32]),
+                addrs: entry().addrs,
+                signature: [5; 64],
+            }),
+            format!("2e {} {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
+        ),
+        (
+            Frame::HandoverRefused(Refusal { reason: CloseReason::Unreachable, detail: "x".into() }),
+            format!("2f {:02x} 01 78", CloseReason::Unreachable as u8),
+        ),
     ]
 }
 
@@ -175,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn perturbed_frames_never_panic(which in 0_usize..24, at in 0_usize..200, value in any::<u8>()) {
+    fn perturbed_frames_never_panic(which in 0_usize..32, at in 0_usize..200, value in any::<u8>()) {
         let frames = golden();
         let mut bytes = frames[which % frames.len()].0.encode().to_vec();
         let at = at % bytes.len();

@@ -1,0 +1,218 @@
+//! Handing the network over: a member opens a join port, everybody sees whether it can be reached there, it gets what
+//! a host needs, and the old host signs that the new one is the host from now on.
+//!
+//! Until that signature nothing has changed for anybody, and whatever fails calls it off.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use super::{Core, Host, candidates};
+use crate::{
+    api::{NodeEvent, PeerName, StoreCommand},
+    model::{
+        Admitted, CloseReason, Closed, ErrorKind, HostPackage, Moment, PeerId, SafeText, Timestamp, limits,
+    },
+    proto::{Output, core::Timer},
+    security::sign,
+    wire::{Frame, HandoverPart, HandoverProbe, HandoverStatement, Refusal},
+};
+
+/// A handover under way.
+#[derive(Debug)]
+pub(super) struct Handover {
+    to: PeerId,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The member opens its join port.
+    Offered,
+    /// Everybody tries to reach it.
+    Probing { addrs: Vec<SocketAddr>, waiting: BTreeSet<PeerId>, failed: Vec<String> },
+    /// It keeps what a host needs, as it was at this save.
+    Sent { addrs: Vec<SocketAddr>, token: u64 },
+}
+
+impl Host {
+    /// Asks a member to take over.
+    pub(in crate::proto) fn hand_over(
+        &mut self,
+        core: &mut Core,
+        name: &PeerName,
+        now: Moment,
+    ) -> Result<(), String> {
+        if self.handover.is_some() {
+            return Err("a handover is under way already".to_owned());
+        }
+        let to = core.member_named(name).ok_or_else(|| format!("nobody called \"{name}\" is a member"))?;
+        if to == core.me() {
+            return Err("that is you: you are the host already".to_owned());
+        }
+        let link = self.members.get(&to).ok_or_else(|| format!("{name} has no link to you now"))?;
+        core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
+        self.handover = Some(Handover { to, step: Step::Offered });
+        core.timers.set(Timer::Handover, now.instant + limits::HANDOVER_TIMEOUT);
+        Ok(())
+    }
+
+    /// The member listens at these addresses: can everybody reach it there?
+    pub(in crate::proto) fn handover_ready(
+        &mut self,
+        core: &mut Core,
+        peer: PeerId,
+        announced: &[SocketAddr],
+    ) {
+        let Some(link) = self.members.get(&peer) else { return };
+        let addrs = candidates(SocketAddr::new(link.ip, 0), announced);
+        let Some(handover) = self.handover.as_mut().filter(|handover| handover.to == peer) else { return };
+        if !matches!(handover.step, Step::Offered) || addrs.is_empty() {
+            return;
+        }
+        let waiting: BTreeSet<PeerId> =
+            core.roster.entries().map(|entry| entry.peer_id).filter(|other| *other != peer).collect();
+        let probe = Frame::HandoverProbe(HandoverProbe { peer, addrs: addrs.clone() });
+        for (other, link) in &self.members {
+            if waiting.contains(other) {
+                core.send(link.conn, &probe);
+            }
+        }
+        core.outputs.push_back(Output::Probe(peer, addrs.clone()));
+        handover.step = Step::Probing { addrs, waiting, failed: Vec::new() };
+    }
+
+    /// Somebody, or this host itself, has tried to reach the member's join port. No reason means that it did.
+    pub(in crate::proto) fn handover_probed(&mut self, core: &mut Core, by: PeerId, why_not: Option<&str>) {
+        let name = core.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
+        let is_me = by == core.me();
+        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed } }) = &mut self.handover else {
+            return;
+        };
+        if !waiting.remove(&by) {
+            return;
+        }
+        if let Some(why) = why_not {
+            let who = if is_me { "you".to_owned() } else { name };
+            let at = addrs.first().map(ToString::to_string).unwrap_or_default();
+            failed.push(format!("{who} cannot reach its join port {at} ({})", SafeText::line(why)));
+        }
+        if !waiting.is_empty() {
+            return;
+        }
+        if failed.is_empty() {
+            let (to, addrs) = (*to, std::mem::take(addrs));
+            self.send_package(core, to, addrs);
+        } else {
+            let why = failed.join("; ");
+            self.call_off(core, &why);
+        }
+    }
+
+    fn send_package(&mut self, core: &mut Core, to: PeerId, addrs: Vec<SocketAddr>) {
+        let mut state = self.state();
+        let me = Admitted { peer_id: core.me(), alias: core.alias.clone(), since: Timestamp(0) };
+        state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
+        state.admitted.push(me);
+        let (attempts, members) = self.admission.limits();
+        let package = HostPackage { state, policy: core.policy, attempts, members };
+        let Some(link) = self.members.get(&to) else { return };
+        let bytes = serde_json::to_vec(&package).unwrap_or_default();
+        if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {
+            return self.call_off(core, "there is too much to hand over");
+        }
+        let mut parts = bytes.chunks(limits::HANDOVER_PART).peekable();
+        while let Some(part) = parts.next() {
+            let part = HandoverPart { bytes: part.to_vec(), is_last: parts.peek().is_none() };
+            core.send(link.conn, &Frame::HandoverPart(part));
+        }
+        self.handover = Some(Handover { to, step: Step::Sent { addrs, token: self.token } });
+    }
+
+    /// The member keeps everything: from now on it is the host.
+    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId) {
+        let Some(Handover { to, step: Step::Sent { addrs, token } }) = &mut self.handover else { return };
+        let (to, addrs, token) = (*to, std::mem::take(addrs), *token);
+        if to != peer {
+            return;
+        }
+        if token != self.token {
+            // Somebody was banned or admitted meanwhile.
+            return self.send_package(core, to, addrs);
+        }
+        let signature = sign::handover(&core.identity, &self.network.id, &to, &addrs);
+        let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
+        core.timers.cancel(Timer::Handover);
+        core.outputs.push_back(Output::Store(StoreCommand::RetireHost));
+        let frame = Frame::Handover(statement.clone()).encode();
+        if let Some(link) = self.members.get(&to) {
+            core.send_bytes(link.conn, frame.clone());
+        }
+        for (_, link) in self.members.iter().filter(|(member, _)| **member != to) {
+            core.send_bytes(link.conn, frame.clone());
+        }
+        self.successor = Some(statement);
+    }
+
+    /// The member cannot, or does not want to.
+    pub(in crate::proto) fn handover_refused(&mut self, core: &mut Core, peer: PeerId, refusal: &Refusal) {
+        if self.handover.as_ref().is_some_and(|handover| handover.to == peer) {
+            let closed = Closed::new(refusal.reason, SafeText::line(&refusal.detail).to_string());
+            self.call_off(core, &closed.to_string());
+        }
+    }
+
+    /// A member is gone in the middle of it.
+    pub(in crate::proto) fn handover_without(&mut self, core: &mut Core, peer: PeerId) {
+        match &self.handover {
+            Some(Handover { to, .. }) if *to == peer => self.call_off(core, "it is gone"),
+            Some(Handover { step: Step::Probing { waiting, .. }, .. }) if waiting.contains(&peer) => {
+                self.handover_probed(core, peer, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// It takes too long.
+    pub(in crate::proto) fn handover_timed_out(&mut self, core: &mut Core) {
+        let why = match &self.handover {
+            Some(Handover { step: Step::Probing { waiting, .. }, .. }) => {
+                let names = waiting.iter().filter_map(|peer| core.person(peer));
+                let names: Vec<String> = names.map(|peer| peer.alias.to_string()).collect();
+                format!("{} did not say in time whether it can be reached", names.join(", "))
+            }
+            _ => "it did not answer in time".to_owned(),
+        };
+        self.call_off(core, &why);
+    }
+
+    fn call_off(&mut self, core: &mut Core, why: &str) {
+        let Some(Handover { to, .. }) = self.handover.take() else { return };
+        core.timers.cancel(Timer::Handover);
+        if let Some(link) = self.members.get(&to) {
+            let refusal = Refusal { reason: CloseReason::Unreachable, detail: why.to_owned() };
+            core.send(link.conn, &Frame::HandoverRefused(refusal));
+        }
+        let name = core.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
+        let message = format!("{name} cannot take over: {why}; you are still the host");
+        core.event(NodeEvent::error(ErrorKind::Command, &message));
+    }
+
+    /// Who is the host from now on, once this one is no longer.
+    pub(in crate::proto) fn take_successor(&mut self) -> Option<HandoverStatement> {
+        self.successor.take()
+    }
+
+    /// Lets go of everything that a host has: the members follow the new one.
+    pub(in crate::proto) fn step_down(&mut self, core: &mut Core) {
+        for conn in self.joiners.keys().copied().collect::<Vec<_>>() {
+            core.timers.cancel(Timer::Admission(conn));
+            core.goodbye(conn, CloseReason::Busy, "");
+        }
+        for link in self.members.values() {
+            core.timers.cancel(Timer::Beat(link.conn));
+            core.close(link.conn, CloseReason::Left);
+        }
+        for timer in [Timer::Roster, Timer::Attempts, Timer::Expected] {
+            core.timers.cancel(timer);
+        }
+    }
+}

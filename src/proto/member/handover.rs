@@ -1,0 +1,229 @@
+//! A member's part in a handover: trying to reach the next host, following it, or becoming it.
+
+use std::net::SocketAddr;
+
+use super::{Core, Member};
+use crate::{
+    api::{LinkState, NodeEvent, StoreCommand},
+    model::{CloseReason, Closed, HostPackage, Moment, PeerId, limits},
+    proto::{ConnId, HostConfig, Output, core::Timer},
+    security::{HostRecord, sign},
+    wire::{Frame, HandoverPart, HandoverProbe, HandoverStatement, Refusal},
+};
+
+/// What this member has been given to become the host.
+#[derive(Debug, Default)]
+pub(super) struct Office {
+    /// Where it listens for joiners.
+    join_addr: Option<SocketAddr>,
+    bytes: Vec<u8>,
+    package: Option<Box<HostPackage>>,
+    /// The package is on disk.
+    saving: bool,
+}
+
+/// The save of a package; the host that this member may become counts on from it.
+const TOKEN: u64 = 0;
+
+impl Member {
+    /// The host asks this member to take over.
+    pub(super) fn offered(&mut self, core: &mut Core, port: u16, now: Moment) {
+        self.office = Some(Office::default());
+        core.timers.set(Timer::Handover, now.instant + 2 * limits::HANDOVER_TIMEOUT);
+        core.outputs.push_back(Output::OpenJoin(port));
+    }
+
+    /// The join port is open, or cannot be opened.
+    pub(in crate::proto) fn join_opened(
+        &mut self,
+        core: &mut Core,
+        opened: Result<(SocketAddr, Vec<SocketAddr>), Closed>,
+    ) {
+        let Some(office) = &mut self.office else { return };
+        let frame = match opened {
+            Ok((addr, announced)) => {
+                office.join_addr = Some(addr);
+                Frame::HandoverReady(announced)
+            }
+            Err(closed) => {
+                self.office = None;
+                Frame::HandoverRefused(Refusal { reason: closed.reason, detail: closed.detail })
+            }
+        };
+        self.answer(core, &frame);
+    }
+
+    fn answer(&self, core: &mut Core, frame: &Frame) {
+        if let Some(link) = &self.link {
+            core.send(link.conn, frame);
+        }
+    }
+
+    /// The host wants to know whether this member can reach the next one.
+    pub(super) fn probe(core: &mut Core, probe: HandoverProbe) {
+        if core.is_member(&probe.peer) {
+            let addrs = probe.addrs.into_iter().take(limits::CANDIDATES).collect();
+            core.outputs.push_back(Output::Probe(probe.peer, addrs));
+        }
+    }
+
+    /// It can, or cannot.
+    pub(in crate::proto) fn probed(&mut self, core: &mut Core, why_not: Option<String>) {
+        self.answer(core, &Frame::HandoverProbed(why_not));
+    }
+
+    /// A part of what a host needs.
+    pub(super) fn package(&mut self, core: &mut Core, part: HandoverPart) {
+        let Some(office) = self.office.as_mut().filter(|office| office.join_addr.is_some()) else { return };
+        if office.bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
+            return self.decline(core, "there is too much to take over");
+        }
+        office.bytes.extend(part.bytes);
+        if !part.is_last {
+            return;
+        }
+        let bytes = std::mem::take(&mut office.bytes);
+        let Ok(package) = serde_json::from_slice::<HostPackage>(&bytes) else {
+            return self.decline(core, "what the host sent cannot be understood");
+        };
+        let is_this_network = core.network.as_ref() == Some(&package.state.network);
+        if !is_this_network || HostRecord::from_bytes(&package.state.record).is_err() {
+            return self.decline(core, "what the host sent is not of this network");
+        }
+        let state = Box::new(crate::model::HostState { listen: office.join_addr, ..package.state.clone() });
+        office.package = Some(Box::new(package));
+        office.saving = true;
+        core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: TOKEN, state }));
+    }
+
+    fn decline(&mut self, core: &mut Core, why: &str) {
+        let refusal = Refusal { reason: CloseReason::Internal, detail: why.to_owned() };
+        self.answer(core, &Frame::HandoverRefused(refusal));
+        self.called_off(core);
+    }
+
+    /// What a host needs is on disk, or cannot be kept.
+    pub(in crate::proto) fn package_saved(&mut self, core: &mut Core, result: Result<(), String>) {
+        if !self.office.as_ref().is_some_and(|office| office.saving) {
+            return;
+        }
+        match result {
+            Ok(()) => self.answer(core, &Frame::HandoverTaken),
+            Err(why) => self.decline(core, &why),
+        }
+    }
+
+    /// Nothing comes of it.
+    pub(super) fn called_off(&mut self, core: &mut Core) {
+        let Some(office) = self.office.take() else { return };
+        core.timers.cancel(Timer::Handover);
+        if office.saving {
+            core.outputs.push_back(Output::Store(StoreCommand::RetireHost));
+        }
+        core.outputs.push_back(Output::CloseJoin);
+    }
+
+    /// The host has signed who is the host from now on.
+    pub(super) fn handed_over(
+        &mut self,
+        core: &mut Core,
+        by: &PeerId,
+        statement: HandoverStatement,
+        now: Moment,
+    ) {
+        let HandoverStatement { network, to, addrs, signature } = &statement;
+        let is_ours = core.network.as_ref().is_none_or(|ours| ours.id == *network);
+        if !is_ours || !sign::handover_holds(by, network, to, addrs, signature) || addrs.is_empty() {
+            core.blame(by, "a handover that it has not signed");
+            return;
+        }
+        if *to == core.me() {
+            self.take_office(core);
+        } else {
+            self.follow(core, statement, now);
+        }
+    }
+
+    fn take_office(&mut self, core: &mut Core) {
+        let Some(Office { join_addr: Some(join_addr), package: Some(package), .. }) = self.office.take()
+        else {
+            return;
+        };
+        let HostPackage { state, policy, attempts, members } = *package;
+        let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
+        for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
+            core.timers.cancel(timer);
+        }
+        if let Some(link) = self.link.take() {
+            core.timers.cancel(Timer::Beat(link.conn));
+            core.close(link.conn, CloseReason::Left);
+        }
+        let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
+        self.elected = Some(Box::new(HostConfig {
+            network: state.network,
+            policy,
+            record,
+            attempts,
+            members,
+            bans: state.bans,
+            admitted: state.admitted,
+            kept_attempts: state.attempts,
+            recalled: crate::model::Recalled::nothing(),
+            join_addr,
+            peer_addrs: own,
+        }));
+    }
+
+    /// How this member is to host from now on, once it is the host.
+    pub(in crate::proto) fn take_elected(&mut self) -> Option<Box<HostConfig>> {
+        self.elected.take()
+    }
+
+    /// Goes to the new host, and trusts its key because the old one has signed it.
+    pub(super) fn follow(&mut self, core: &mut Core, statement: HandoverStatement, now: Moment) {
+        self.called_off(core);
+        let name =
+            core.person(&statement.to).map_or_else(|| statement.to.short(), |peer| peer.alias.to_string());
+        let Some(join_addr) = statement.addrs.first().copied() else { return };
+        if let Some(host) = core.person(&statement.to) {
+            core.event(NodeEvent::Handover { host, join_addr });
+        }
+        self.pin = Some(statement.to);
+        self.target = join_addr.to_string();
+        self.addrs = statement.addrs;
+        if let Some(asking) = self.asking.take() {
+            core.timers.cancel(Timer::Admission(asking.conn));
+            core.close(asking.conn, CloseReason::Left);
+        }
+        if let Some(link) = self.link.take() {
+            core.timers.cancel(Timer::Beat(link.conn));
+            core.close(link.conn, CloseReason::Left);
+            self.wait_for_host(core, now);
+        }
+        self.backoff.reset();
+        self.tell_link(core, LinkState::Connecting, &format!("following the new host {name}"), None);
+        self.join(core);
+    }
+
+    /// Somebody knocks here who takes this peer for the host, or tries whether it could be one.
+    pub(in crate::proto) fn knocked(&mut self, core: &mut Core, conn: ConnId, peer: &PeerId, now: Moment) {
+        core.opened(conn);
+        if core.is_member(peer) {
+            // Not a stranger: it has wasted nothing.
+            core.authenticated(conn, now);
+        }
+        if let Some(statement) = &self.moved {
+            core.send(conn, &Frame::Handover(statement.clone()));
+        }
+        core.close(conn, CloseReason::Left);
+    }
+
+    /// Where a host has become a member of its successor's network.
+    pub(in crate::proto) fn succeed(&mut self, core: &mut Core, statement: HandoverStatement, now: Moment) {
+        self.moved = Some(statement.clone());
+        self.joined_before = true;
+        self.recalled = core.network.as_ref().map(|network| network.id);
+        self.wait_for_host(core, now);
+        self.follow(core, statement, now);
+    }
+}

@@ -1,0 +1,159 @@
+//! One host after another.
+
+use super::*;
+
+impl Sim {
+    fn hand_over(&mut self, host: usize, to: &str) {
+        self.command(host, NodeCommand::Handover { peer: to.parse().unwrap() });
+    }
+
+    fn host_of(&self, index: usize) -> String {
+        let host = |event: &NodeEvent| match event {
+            NodeEvent::Roster { peers, .. } => peers
+                .iter()
+                .find(|peer| peer.role == crate::model::Role::Host)
+                .map(|peer| peer.alias.to_string()),
+            _ => None,
+        };
+        self.events[index].iter().rev().find_map(host).unwrap_or_default()
+    }
+}
+
+#[test]
+fn the_new_host_has_everything_and_the_others_follow_at_once() {
+    let mut sim = Sim::host();
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+    let mallory = sim.join("mallory");
+    sim.ban("mallory");
+    sim.join_as("guess", "wrong", Identity::generate().unwrap().0);
+    sim.wait(1.0);
+    let before: Vec<usize> = [ann, carol].iter().map(|index| sim.events[*index].len()).collect();
+    sim.hand_over(0, "bob");
+    sim.wait(1.0);
+    for index in [0, ann, bob, carol] {
+        assert_eq!(sim.host_of(index), "bob");
+        assert_eq!(sim.roster(index), ["bob", "ann", "carol", "host"]);
+        assert_eq!(sim.end(index), None);
+        assert!(sim.has(index, |event| matches!(event, NodeEvent::Handover { .. })));
+    }
+    for (index, before) in [ann, carol].into_iter().zip(before) {
+        let gone = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { .. });
+        assert!(!sim.events[index][before..].iter().any(gone), "nobody seems to go and come");
+    }
+    // Talk goes on in all directions.
+    sim.say(0, "everyone", "from the old host");
+    sim.say(ann, "bob", "to the new host");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(carol), ["host: from the old host"]);
+    assert_eq!(sim.heard(bob), ["host: from the old host", "ann: to the new host"]);
+    // The bans, the attempts and the password are the same.
+    let admission = |event: &NodeEvent| match event {
+        NodeEvent::Admission { bans, attempts } => Some((bans.len(), attempts.len())),
+        _ => None,
+    };
+    assert_eq!(sim.events[bob].iter().rev().find_map(admission), Some((1, 1)));
+    assert_eq!(sim.stores_retired(0), 1, "the old host keeps no network of its own");
+    assert_eq!(sim.saved.last().unwrap().network.name, "lab");
+    // The new host's word is final.
+    let line = serde_json::json!({"cmd": "ban", "peer": "carol", "reason": "spam"});
+    sim.command(bob, serde_json::from_value(line).unwrap());
+    sim.wait(0.1);
+    assert_eq!(sim.end(carol), Some(CloseReason::Banned));
+    sim.say(0, "bob", "well done");
+    let line = serde_json::json!({"cmd": "ban", "peer": "ann"});
+    sim.command(0, serde_json::from_value(line).unwrap());
+    assert!(sim.errors(0).last().unwrap().contains("only the host"));
+    assert_eq!(sim.end(mallory), Some(CloseReason::Banned));
+}
+
+#[test]
+fn whoever_comes_to_the_old_host_is_sent_to_the_new_one() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    // Ann is away while it happens.
+    sim.frozen.insert(ann);
+    sim.wait(20.0);
+    sim.hand_over(0, "bob");
+    sim.wait(1.0);
+    sim.frozen.remove(&ann);
+    sim.wait(20.0);
+    assert_eq!(sim.host_of(ann), "bob");
+    assert_eq!(sim.roster(ann), ["bob", "ann", "host"]);
+    let dave = sim.join("dave");
+    sim.wait(1.0);
+    assert_eq!(sim.roster(dave), ["bob", "ann", "dave", "host"], "with the same password");
+    // And once more, back again.
+    sim.hand_over(bob, "host");
+    sim.wait(2.0);
+    for index in [0, ann, bob, dave] {
+        assert_eq!(sim.host_of(index), "host", "{index}");
+        assert_eq!(sim.roster(index), ["host", "ann", "bob", "dave"]);
+    }
+}
+
+#[test]
+fn a_member_that_others_cannot_reach_does_not_become_the_host() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.blocked = Some((ann, bob));
+    sim.hand_over(0, "bob");
+    sim.wait(1.0);
+    let error = sim.errors(0).pop().unwrap();
+    assert!(
+        error.starts_with("bob cannot take over: ann cannot reach its join port 10.0.0.3:4702"),
+        "{error}"
+    );
+    assert!(error.ends_with("you are still the host"));
+    for index in [0, ann, bob] {
+        assert_eq!(sim.host_of(index), "host");
+    }
+    // Somebody who does not answer is named as well.
+    sim.blocked = None;
+    sim.frozen.insert(ann);
+    sim.wait(1.0);
+    sim.hand_over(0, "bob");
+    sim.wait(9.0);
+    sim.frozen.remove(&ann);
+    sim.wait(3.0);
+    assert_eq!(sim.host_of(bob), "bob", "late, but in time");
+}
+
+#[test]
+fn a_handover_that_fails_in_the_middle_changes_nothing() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.frozen.insert(bob);
+    sim.hand_over(0, "bob");
+    sim.hand_over(0, "ann");
+    assert!(sim.errors(0).last().unwrap().contains("under way already"));
+    sim.wait(16.0);
+    assert!(sim.errors(0).last().unwrap().contains("bob cannot take over"), "{:?}", sim.errors(0));
+    sim.frozen.remove(&bob);
+    sim.wait(20.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["host", "ann", "bob"]);
+        assert_eq!(sim.host_of(index), "host");
+    }
+    for (name, why) in [("nobody", "nobody called"), ("host", "you are the host already")] {
+        sim.hand_over(0, name);
+        assert!(sim.errors(0).last().unwrap().contains(why));
+    }
+    sim.hand_over(ann, "bob");
+    assert!(sim.errors(ann).last().unwrap().contains("only the host can"));
+}
+
+#[test]
+fn a_handover_that_the_host_has_not_signed_is_not_followed() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    let (_, forger) = super::history::identity();
+    let addrs: Vec<SocketAddr> = vec!["10.0.0.3:4702".parse().unwrap()];
+    let network = NetworkId([1; 16]);
+    let signature = crate::security::sign::handover(&forger, &network, &sim.ids[bob], &addrs);
+    let statement = crate::wire::HandoverStatement { network, to: sim.ids[bob], addrs, signature };
+    let conn = sim.links.keys().find(|end| end.0 == ann).unwrap().1;
+    sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::Handover(statement)));
+    sim.wait(1.0);
+    assert_eq!(sim.host_of(ann), "host");
+    assert!(sim.errors(ann)[0].contains("a handover that it has not signed"));
+}
