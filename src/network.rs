@@ -15,10 +15,13 @@ use std::{
 };
 
 use rand_core::OsRng;
+use tokio::sync::mpsc;
 
 use crate::{
-    api::{NodeCommand, NodeEvent, Target},
-    model::{Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, limits},
+    api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
+    model::{
+        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, limits,
+    },
     net::{self, NodeHandle, Opened, PeerListen, TcpTransport, Transport},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig},
     security::{HostRecord, PasswordCost},
@@ -146,7 +149,7 @@ impl Network {
         let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
         let id = kept.as_ref().map_or_else(new_network_id, |kept| kept.network.id);
         let network = Identified { id, name };
-        let recalled = net::recall(&profile, &network).await;
+        let recalled = recall(&profile, &network).await;
         let (admitted, bans, kept_attempts) =
             kept.map(|kept| (kept.admitted, kept.bans, kept.attempts)).unwrap_or_default();
         let role = RoleConfig::Host(Box::new(HostConfig {
@@ -269,6 +272,19 @@ impl Network {
         while self.next_event().await.is_some() {}
         self.handle.ended().await
     }
+}
+
+/// What the history knows of a network that is about to be hosted.
+async fn recall(profile: &Profile, network: &Identified) -> Recalled {
+    let (reply, mut answers) = mpsc::channel(limits::STORE_EVENTS);
+    profile.command(StoreCommand::History(HistoryCommand::Recall(network.clone())), &reply);
+    drop(reply);
+    while let Some(answer) = answers.recv().await {
+        if let StoreEvent::History(HistoryEvent::Recalled(recalled)) = answer {
+            return *recalled;
+        }
+    }
+    Recalled::nothing()
 }
 
 /// The record of the password that was given, or else the one that is kept.

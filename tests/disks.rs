@@ -126,7 +126,8 @@ fn overwrite(path: &Path) {
 fn set_aside(peer: &Peer) -> Vec<String> {
     let names = fs::read_dir(peer.profile_dir()).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("history-set-aside") && name.ends_with(".db")).collect()
+    let is_database = |name: &String| Path::new(name).extension().is_some_and(|end| end == "db");
+    names.filter(|name| name.starts_with("history-set-aside") && is_database(name)).collect()
 }
 
 #[test]

@@ -26,8 +26,8 @@ use super::{
     transport::{Connection, Listener, Transport},
 };
 use crate::{
-    api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Moment, Network, PeerId, Recalled, Timestamp, limits},
+    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{CloseReason, Closed, Moment, PeerId, Timestamp, limits},
     proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -582,19 +582,6 @@ impl Actor {
         };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, flushed).await;
     }
-}
-
-/// What the history knows of a network that is about to be hosted.
-pub(crate) async fn recall(profile: &Profile, network: &Network) -> Recalled {
-    let (reply, mut answers) = mpsc::channel(limits::STORE_EVENTS);
-    profile.command(StoreCommand::History(HistoryCommand::Recall(network.clone())), &reply);
-    drop(reply);
-    while let Some(answer) = answers.recv().await {
-        if let StoreEvent::History(HistoryEvent::Recalled(recalled)) = answer {
-            return *recalled;
-        }
-    }
-    Recalled::nothing()
 }
 
 fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {

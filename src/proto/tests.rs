@@ -211,7 +211,6 @@ impl Sim {
                     let addr = SocketAddr::new(Self::ip(index), port);
                     self.nodes[index].handle(self.now, Input::JoinOpened(Ok((addr, vec![addr]))));
                 }
-                Output::CloseJoin => {}
                 Output::Probe(_, addrs) => {
                     let blocked = addrs.first().map(Self::at).filter(|to| self.blocked == Some((index, *to)));
                     let result = blocked.map_or(Ok(()), |_| Err(CloseReason::Unreachable.into()));
@@ -246,7 +245,7 @@ impl Sim {
                 }
                 Output::Event(event) => self.events[index].push(event),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
-                Output::Authenticated(_) => {}
+                Output::Authenticated(_) | Output::CloseJoin => {}
             }
         }
     }

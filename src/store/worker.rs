@@ -111,8 +111,8 @@ impl Worker {
                 let saved = self.files.as_ref().map_or(Ok(()), |files| {
                     // A network that this profile hosted before is set aside, not overwritten.
                     if is_other {
-                        files.retire_host()?
-                    };
+                        files.retire_host()?;
+                    }
                     files.save_host(&state)
                 });
                 self.kept.send_modify(|kept| kept.host = Some(*state));

@@ -39,6 +39,7 @@ fn h(byte: &str, times: usize) -> String {
     byte.repeat(times)
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 /// Every frame with its bytes, each field commented. A change here is another version of the wire.
 fn golden() -> Vec<(Frame, String)> {
     let ann = h("01", 32);

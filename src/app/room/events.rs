@@ -1,0 +1,306 @@
+//! What happens in the network, as the room sees it.
+
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+
+use super::{
+    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, names, reachable,
+};
+use crate::{
+    api::{LinkState, NodeEvent},
+    app::log::Entry,
+    model::{
+        ErrorKind, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role, SafeText, Summary, Timestamp,
+        history::conversation_of, limits,
+    },
+};
+
+impl Room {
+    /// Takes in what the node says.
+    pub fn apply(&mut self, now: Timestamp, event: NodeEvent) -> Followed {
+        let mut followed = Followed::default();
+        match event {
+            NodeEvent::Roster { peers, .. } => self.roster(now, &peers),
+            NodeEvent::Authenticated { host, network } => {
+                self.network = network;
+                self.announce(now, Grade::Info, &format!("joined; the host is {}", host.alias));
+                self.link = LinkView::Joined;
+            }
+            NodeEvent::Link { state, message, retry_in, alone_until } => {
+                self.link_changed(now, state, &message, retry_in, alone_until);
+            }
+            NodeEvent::PeerUp { peer } => {
+                let text = format!("{} joined", peer.alias);
+                self.announce(now, Grade::Info, &text);
+            }
+            NodeEvent::PeerDown { peer, reason } => {
+                if let Some(view) = self.peers.get_mut(&peer.peer_id) {
+                    view.present = false;
+                    view.gone = Some(reason);
+                    view.since = now;
+                    view.state = Liveness::Dead;
+                }
+                let text = format!("{} is gone: {}", peer.alias, reason.words());
+                self.announce(now, Grade::Warning, &text);
+            }
+            NodeEvent::Message { id, from, text, own, missed, late, came_at, place, .. } => {
+                let message = Said { id, from, text, own, missed, late, at: came_at, place };
+                followed.called = self.message(message);
+            }
+            NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
+                let with = conversation_of(&id, &self.me);
+                if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
+                    conversation.log.delivery(&id, &peer, status, reason, summary);
+                }
+                if let Some(reason) = reason {
+                    let text = format!("a message will not reach {}: {}", peer.alias, reason.words());
+                    self.note(now, Grade::Error, &text);
+                }
+            }
+            NodeEvent::Heartbeat { peer, state, rtt, missed } => {
+                let rtt = rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
+                self.heartbeat(now, &peer, state, rtt, missed);
+            }
+            NodeEvent::Attempt { .. }
+            | NodeEvent::Admission { .. }
+            | NodeEvent::Banned { .. }
+            | NodeEvent::Unbanned { .. }
+            | NodeEvent::CutOff { .. }
+            | NodeEvent::PasswordChanged => followed.notable = self.admission(now, event),
+            NodeEvent::Error { kind, message, .. } => {
+                let grade = if kind == ErrorKind::Connection { Grade::Warning } else { Grade::Error };
+                self.note(now, grade, message.as_str());
+                followed.notable = true;
+            }
+            NodeEvent::Listening { role, join_addr, peer_addr, .. } => {
+                self.role = role;
+                if let Some(addr) = join_addr {
+                    self.join_addr = reachable(addr, peer_addr).to_string();
+                    self.link = LinkView::Joined;
+                }
+            }
+            NodeEvent::Handover { host, join_addr } => {
+                let is_me = host.peer_id == self.me;
+                self.role = if is_me { Role::Host } else { Role::Member };
+                if !is_me {
+                    self.join_addr = join_addr.to_string();
+                    (self.bans, self.attempts) = (Vec::new(), Vec::new());
+                }
+                let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
+                self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
+            }
+            NodeEvent::Left { .. } => {}
+            NodeEvent::Gap { before, missing, .. } => {
+                let with = conversation_of(&before, &self.me);
+                if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
+                    conversation.log.gap(&before, missing);
+                }
+            }
+            NodeEvent::History { state, message } => self.history_is(now, state, &message),
+            NodeEvent::Suspended { time } => {
+                let text = format!("this machine was suspended for {}", history::duration(time));
+                self.announce(now, Grade::Warning, &text);
+            }
+        }
+        followed
+    }
+
+    /// What the host decides about who may come in. True when that is worth a short notice.
+    fn admission(&mut self, now: Timestamp, event: NodeEvent) -> bool {
+        match event {
+            NodeEvent::Attempt { addr, left } => {
+                let text = format!("wrong password from {addr}; {left} left before it is banned");
+                self.note(now, Grade::Warning, &text);
+                return true;
+            }
+            NodeEvent::Admission { bans, attempts } => (self.bans, self.attempts) = (bans, attempts),
+            NodeEvent::Banned { peer_id, addr, reason } => {
+                let text = format!("banned {}{}", self.whom(peer_id, addr), because(&reason));
+                self.announce(now, Grade::Warning, &text);
+            }
+            NodeEvent::Unbanned { peer_id, addr, .. } => {
+                let text = format!("ban lifted: {}", self.whom(peer_id, addr));
+                self.announce(now, Grade::Info, &text);
+            }
+            NodeEvent::CutOff { peer_id, by, of } => {
+                if let Some(view) = self.peers.get_mut(&peer_id) {
+                    view.cut_off = Some((by, of));
+                }
+                if by == of {
+                    let text = format!("{} is cut off by {by} of {of}", self.name(&peer_id));
+                    self.announce(now, Grade::Info, &text);
+                }
+            }
+            NodeEvent::PasswordChanged => {
+                let text = "the password is changed; members stay in by their keys";
+                self.announce(now, Grade::Info, text);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn whom(&self, peer: Option<PeerId>, addr: Option<IpAddr>) -> String {
+        match (peer, addr) {
+            (Some(peer), Some(addr)) => format!("{} and the address {addr}", self.name(&peer)),
+            (Some(peer), None) => self.name(&peer),
+            (None, Some(addr)) => format!("the address {addr}"),
+            (None, None) => "nobody".to_owned(),
+        }
+    }
+
+    fn link_changed(
+        &mut self,
+        now: Timestamp,
+        state: LinkState,
+        message: &SafeText,
+        retry_in: Option<std::time::Duration>,
+        alone_until: Option<Timestamp>,
+    ) {
+        if state == LinkState::Waiting {
+            self.note(now, Grade::Warning, message.as_str());
+        }
+        let retry_at = retry_in.map(|wait| now.plus(wait));
+        self.link = LinkView::Lost { message: message.to_string(), retry_at, alone_until };
+    }
+
+    fn roster(&mut self, now: Timestamp, peers: &[Arc<Peer>]) {
+        for view in self.peers.values_mut() {
+            view.present = false;
+        }
+        for peer in peers {
+            let view = self.peers.entry(peer.peer_id).or_insert_with(|| PeerView {
+                peer: peer.clone(),
+                present: true,
+                state: Liveness::Alive,
+                since: now,
+                missed: 0,
+                rtts: VecDeque::new(),
+                gone: None,
+                cut_off: None,
+            });
+            if view.gone.take().is_some() {
+                view.state = Liveness::Alive;
+                view.since = now;
+                view.missed = 0;
+            }
+            view.peer = peer.clone();
+            view.present = true;
+        }
+        let others: Vec<PeerId> =
+            peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me).collect();
+        for peer in others {
+            let with = Recipient::Peer(peer);
+            if !self.conversations.iter().any(|conversation| conversation.with == with) {
+                self.conversations.push(conversation(with));
+            }
+        }
+        // A conversation with somebody who is gone stays while there is something in it.
+        let current = self.current;
+        let peers = &self.peers;
+        let mut at = 0;
+        let mut removed_before = 0;
+        self.conversations.retain(|conversation| {
+            let keep = match conversation.with {
+                Recipient::Everyone => true,
+                Recipient::Peer(peer) => {
+                    peers.get(&peer).is_some_and(|view| view.present)
+                        || !conversation.log.is_empty()
+                        || !conversation.draft.is_empty()
+                        || at == current
+                }
+            };
+            removed_before += usize::from(!keep && at < current);
+            at += 1;
+            keep
+        });
+        self.current = current.saturating_sub(removed_before);
+        self.sort_conversations();
+    }
+
+    /// Takes in a message. True when it calls this peer.
+    fn message(&mut self, said: Said) -> bool {
+        let Said { id, from, text, own, missed, late, at, place } = said;
+        let with = conversation_of(&id, &self.me);
+        let is_recipient = |view: &&PeerView| match id.to {
+            Recipient::Peer(peer) => view.peer.peer_id == peer,
+            Recipient::Everyone => view.present && view.peer.peer_id != self.me,
+        };
+        let recipients = self.peers.values().filter(|_| own).filter(is_recipient);
+        let mut waiting: Vec<Arc<Peer>> = recipients.map(|view| view.peer.clone()).collect();
+        if let (Recipient::Peer(peer), true, true) = (id.to, own, waiting.is_empty()) {
+            waiting.push(self.somebody(&peer));
+        }
+        let total = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+        let summary = Summary { delivered: 0, total };
+        let mark = own.then(|| Box::new(Mark { summary, waiting, failed: Vec::new(), queued: false }));
+        let mentions_me = !own && names(text.as_str(), &self.alias);
+        let conversation_at = self.conversation_with(with);
+        let is_seen = conversation_at == self.current && self.view == View::Chat;
+        let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };
+        conversation.log.insert(Entry::Message(Message {
+            id,
+            from,
+            text,
+            at,
+            place,
+            missed,
+            mark,
+            mentions_me,
+        }));
+        if own {
+            conversation.log.to_bottom();
+        } else if !is_seen {
+            conversation.unread = conversation.unread.saturating_add(1);
+            conversation.mentioned |= mentions_me;
+        }
+        !own && !late && (mentions_me || with != Recipient::Everyone)
+    }
+
+    fn heartbeat(
+        &mut self,
+        now: Timestamp,
+        peer: &Arc<Peer>,
+        state: Liveness,
+        rtt: Option<u64>,
+        missed: u32,
+    ) {
+        let Some(view) = self.peers.get_mut(&peer.peer_id) else { return };
+        let was = view.state;
+        if was != state {
+            view.state = state;
+            view.since = now;
+        }
+        view.missed = missed;
+        if let (Some(rtt), Liveness::Alive) = (rtt, state) {
+            if view.rtts.len() == limits::RTT_SAMPLES {
+                view.rtts.pop_front();
+            }
+            view.rtts.push_back(rtt);
+        }
+        match (was, state) {
+            (Liveness::Alive, Liveness::Suspect) => {
+                self.note(now, Grade::Warning, &format!("{} is unstable: no heartbeat", peer.alias));
+            }
+            (Liveness::Suspect, Liveness::Alive) => {
+                self.note(now, Grade::Info, &format!("{} is back", peer.alias));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A message as an event tells of it.
+struct Said {
+    id: MessageId,
+    from: Arc<Peer>,
+    text: SafeText,
+    own: bool,
+    missed: u64,
+    late: bool,
+    at: Timestamp,
+    place: Place,
+}
+
+fn because(reason: &SafeText) -> String {
+    if reason.as_str().is_empty() { String::new() } else { format!(" ({reason})") }
+}

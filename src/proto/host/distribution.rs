@@ -1,0 +1,89 @@
+//! Distribution (seed, "Set Distributions"): what changed goes to the members, the whole roster to new ones, and who
+//! was removed is cut off by all.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{Core, Cut, Host, MemberLink, Mesh};
+use crate::{
+    model::{CloseReason, Moment, PeerId, limits},
+    proto::{core::Timer, roster::Changes},
+    wire::{Authenticated, Frame},
+};
+
+impl Host {
+    pub(super) fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        match self.distributed.map(|at| at + limits::ROSTER_TICK) {
+            Some(at) if at > now.instant => core.timers.set(Timer::Roster, at),
+            _ => self.distribute(core, mesh, now),
+        }
+    }
+
+    /// Sends what changed to the members, and the whole roster to new ones.
+    pub(super) fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        core.timers.cancel(Timer::Roster);
+        self.distributed = Some(now.instant);
+        if core.roster.is_changed() {
+            let (delta, changes) = core.roster.commit(&core.identity, &self.network.id);
+            let version = delta.to;
+            let mut frames = vec![Frame::RosterDelta(delta).encode()];
+            if frames.iter().any(|frame| frame.len() > limits::FRAME_AFTER) {
+                frames = self.whole(core, Frame::RosterWhole);
+            }
+            for link in self.members.values().filter(|link| !link.is_new) {
+                for frame in &frames {
+                    core.send_bytes(link.conn, frame.clone());
+                }
+            }
+            core.tell_changes(&changes, version > 1);
+            mesh.roster_changed(core, &changes, now);
+            self.expect_cuts(core, &changes, version);
+        }
+        if self.members.values().any(|link| link.is_new) {
+            let frames = self.whole(core, Frame::Authenticated);
+            let new: Vec<&mut MemberLink> = self.members.values_mut().filter(|link| link.is_new).collect();
+            for link in new {
+                link.is_new = false;
+                for frame in &frames {
+                    core.send_bytes(link.conn, frame.clone());
+                }
+                core.timers.set(Timer::Beat(link.conn), link.detector.deadline());
+            }
+        }
+    }
+
+    pub(super) fn whole(&self, core: &Core, header: fn(Box<Authenticated>) -> Frame) -> Vec<Bytes> {
+        let authenticated = Authenticated {
+            network: self.network.clone(),
+            policy: core.policy,
+            version: core.roster.version(),
+            entries: u32::try_from(core.roster.entries().len()).unwrap_or(u32::MAX),
+            signature: core.roster.signature(&core.identity, &self.network.id),
+        };
+        let pages = core.roster.pages().into_iter().map(|page| Frame::RosterPage(page).encode());
+        std::iter::once(header(Box::new(authenticated)).encode()).chain(pages).collect()
+    }
+
+    pub(super) fn expect_cuts(&mut self, core: &mut Core, changes: &Changes, version: u64) {
+        for (entry, reason) in &changes.removed {
+            if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+                let told = self.members.iter().filter(|(_, link)| !link.is_new);
+                let waiting: BTreeSet<PeerId> = told.map(|(peer, _)| *peer).collect();
+                let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+                let cut = Cut { peer: entry.peer_id, version, waiting, of };
+                core.event(cut.event());
+                self.cuts.push(cut);
+            }
+        }
+    }
+
+    pub(super) fn applied(&mut self, core: &mut Core, member: PeerId, version: u64) {
+        for cut in &mut self.cuts {
+            if cut.version <= version && cut.waiting.remove(&member) {
+                core.event(cut.event());
+            }
+        }
+        self.cuts.retain(|cut| !cut.waiting.is_empty());
+    }
+}
