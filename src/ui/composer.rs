@@ -9,7 +9,7 @@ use crate::{
         room::{Focus, Room},
         wrap,
     },
-    model::{Recipient, limits},
+    model::{CloseReason, Recipient, limits},
 };
 
 pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
@@ -21,8 +21,13 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     let title = match conversation.with {
         Recipient::Everyone => format!("to everyone ({})", room.others()),
         Recipient::Peer(peer) => {
-            let gone = !room.peers.get(&peer).is_some_and(|view| view.present);
-            format!("to {} only{}", room.name(&peer), if gone { ", who is gone" } else { "" })
+            let view = room.peers.get(&peer);
+            let where_it_is = match view.and_then(|view| view.gone) {
+                Some(CloseReason::Kicked | CloseReason::Banned) => ", who was removed",
+                _ if view.is_some_and(|view| view.present) => "",
+                _ => ", who is away: it waits",
+            };
+            format!("to {} only{where_it_is}", room.name(&peer))
         }
     };
     let text = conversation.draft.text();

@@ -96,15 +96,21 @@ impl Room {
         self.person(peer, &label.unwrap_or_else(Alias::unknown))
     }
 
-    /// Somebody who is not here, but with whom there is a conversation.
+    /// Somebody who was here and may come back, or with whom there is a conversation: what is said waits for it.
     #[must_use]
     pub fn absent(&self, name: &str) -> Option<Arc<Peer>> {
         let is_meant = |peer: &PeerId| self.name(peer) == name || name.parse() == Ok(*peer);
-        let found = self.conversations.iter().find_map(|conversation| match conversation.with {
-            Recipient::Peer(peer) if is_meant(&peer) => Some(peer),
-            _ => None,
+        let was_here = self.peers.values().filter(|view| {
+            !view.present && !matches!(view.gone, Some(CloseReason::Kicked | CloseReason::Banned))
         });
-        found.map(|peer| self.somebody(&peer))
+        let was_here = was_here.map(|view| view.peer.peer_id).find(is_meant);
+        let talked = || {
+            self.conversations.iter().find_map(|conversation| match conversation.with {
+                Recipient::Peer(peer) if is_meant(&peer) => Some(peer),
+                _ => None,
+            })
+        };
+        was_here.or_else(talked).map(|peer| self.somebody(&peer))
     }
 
     /// Where the history is kept has changed, or is told at the beginning.

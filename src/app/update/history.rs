@@ -100,7 +100,7 @@ pub(super) fn suggestions(state: &State) -> Vec<String> {
             Recipient::Everyone => String::new(),
             Recipient::Peer(_) => format!(" (with {})", hit.with),
         };
-        format!("{:<10} {}{with}: {}", at.strftime(form).to_string(), hit.from, hit.excerpt)
+        format!("{} {}{with}: {}", at.strftime(form), hit.from, hit.excerpt)
     };
     room.hits.iter().map(line).collect()
 }

@@ -371,7 +371,9 @@ fn excerpt(text: &str, typed: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
     let lower = text.to_lowercase();
     let at = lower.find(&first).map_or(0, |at| lower.get(..at).map_or(0, |before| before.chars().count()));
-    let from = at.saturating_sub(limits::EXCERPT / 3).min(characters.len());
+    // Short texts are shown whole.
+    let start = if characters.len() > limits::EXCERPT { at.saturating_sub(limits::EXCERPT / 3) } else { 0 };
+    let from = start.min(characters.len());
     let to = (from + limits::EXCERPT).min(characters.len());
     let part: String = characters.get(from..to).unwrap_or_default().iter().collect();
     let (before, after) = (if from > 0 { "…" } else { "" }, if to < characters.len() { "…" } else { "" });
