@@ -186,12 +186,13 @@ fn parse_file(name: &str, text: &str) -> Result<ConfigFile, ConfigError> {
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(is_on) => if is_on { "on" } else { "off" }.to_owned(),
             other => {
                 return Err(ConfigError::Value {
                     place: name.to_owned(),
                     key,
                     found: other.to_string(),
-                    allowed: "a text or a whole number is allowed".to_owned(),
+                    allowed: "a text, a whole number, or true or false is allowed".to_owned(),
                 });
             }
         };

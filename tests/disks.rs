@@ -6,7 +6,13 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use support::{Peer, Starting, history_of};
@@ -25,7 +31,8 @@ impl Disk {
         if mounted {
             return Some(Self { dir });
         }
-        eprintln!("SKIPPED: {test} needs root, to mount a small file system");
+        // Past the test harness, which would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: {test} needs root, to mount a small file system");
         None
     }
 

@@ -72,7 +72,12 @@ fn a_bad_value_says_where_what_and_what_is_allowed() {
             "config.toml: alias is \"a b\"; an alias has no spaces; use - or _ instead",
         ),
         (&[], &[], "json = true", "config.toml: there is no key \"json\""),
-        (&[], &[], "alias = [1]", "config.toml: alias is [1]; a text or a whole number is allowed"),
+        (
+            &[],
+            &[],
+            "alias = [1]",
+            "config.toml: alias is [1]; a text, a whole number, or true or false is allowed",
+        ),
         (&["--profile", "../../etc"], &[], "", "command line: --profile is \"../../etc\""),
         (&["--peer-listen", "here"], &[], "", "command line: --peer-listen is \"here\"; an address and port"),
         (&["--log-level", "loud"], &[], "", "command line: --log-level is \"loud\"; error, warn"),

@@ -143,6 +143,10 @@ pub const CATCH_UP_PEERS: usize = 3;
 pub const CATCH_UP_SLACK: Duration = Duration::from_secs(600);
 /// Authors and numberings that one answer to it names.
 pub const HELD: usize = 1000;
+/// Ranges of messages that are wanted of one peer at a time.
+pub const WANTED: usize = HELD * 4;
+/// Time between two questions for messages: whoever hands on is no faster than this allows, either.
+pub const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Questions of one peer that may wait for their answer.
 pub const QUESTIONS: usize = 4;
 /// Time that a question waits for its answer before somebody else is asked.
@@ -189,6 +193,8 @@ pub const UNSAVED_MESSAGES: usize = 100_000;
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// How often old messages are looked for, when they are not to be kept for good.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
+/// Messages that are deleted at once: others wait that long for the history.
+pub const DELETED_AT_ONCE: usize = 10_000;
 /// Messages of one page of a conversation.
 pub const PAGE: usize = 200;
 /// Places that a search shows.

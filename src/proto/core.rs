@@ -52,6 +52,8 @@ pub(super) enum Timer {
     Expire,
     /// This peer has not answered a question.
     Answer(PeerId),
+    /// Ask this peer the next question.
+    Ask(PeerId),
     /// A handover takes too long.
     Handover,
     /// Members of the old host that have not come to the new one.

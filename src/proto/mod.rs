@@ -428,6 +428,7 @@ impl Node {
         match (timer, &mut self.role) {
             (Timer::Gate, _) => self.core.poll_gate(now),
             (Timer::Leave, _) => self.finish(CloseReason::Left.into(), now),
+            (Timer::Ask(peer), _) => self.mesh.next_question(&mut self.core, peer, now),
             (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer, now),
             (Timer::Pressed, _) => {}
             (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),

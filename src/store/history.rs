@@ -262,11 +262,19 @@ impl History {
         if !self.retention.time.is_zero() {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let before = now.saturating_sub(self.retention.time);
-            write::delete_before(&mut self.db, Timestamp(i64::try_from(before.as_micros()).unwrap_or(0)))?;
+            let before = Timestamp(i64::try_from(before.as_micros()).unwrap_or(0));
+            write::delete_before(&mut self.db, before, limits::DELETED_AT_ONCE)?;
         }
-        while self.retention.bytes > 0 && self.used()? > self.retention.bytes {
-            let count: i64 = self.db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
-            if write::delete_oldest(&mut self.db, count / 16 + 1)? == 0 {
+        while self.retention.bytes > 0 {
+            let used = self.used()?;
+            let Some(excess) = used.checked_sub(self.retention.bytes).filter(|excess| *excess > 0) else {
+                break;
+            };
+            let messages: i64 = self.db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
+            // About as many as take the bytes that are too much.
+            let share = u128::from(messages.unsigned_abs()) * u128::from(excess) / u128::from(used) + 1;
+            let most = usize::try_from(share).unwrap_or(usize::MAX).min(limits::DELETED_AT_ONCE);
+            if write::delete_oldest(&mut self.db, most)? == 0 {
                 break;
             }
         }

@@ -87,8 +87,9 @@ impl Mesh {
     }
 
     /// The next question for a peer that has none now.
-    fn next_question(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        if self.peers.get(&peer).is_some_and(|state| state.question.is_some()) {
+    pub(in crate::proto) fn next_question(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
+        if is_asked || core.timers.is_set(Timer::Ask(peer)) {
             return;
         }
         core.timers.cancel(Timer::Answer(peer));
@@ -106,6 +107,7 @@ impl Mesh {
     /// A peer does not answer, or is gone: others may.
     pub(in crate::proto) fn no_answer(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
         core.timers.cancel(Timer::Answer(peer));
+        core.timers.cancel(Timer::Ask(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
             state.question = None;
         }
@@ -125,7 +127,7 @@ impl Mesh {
         let range =
             Held { author, epoch: id.epoch, from: id.sequence.saturating_sub(missed), to: id.sequence - 1 };
         let direct = id.to != Recipient::Everyone;
-        self.catch_up.wanted.entry(author).or_default().push_back(Wanted { direct, range });
+        self.want(author, [Wanted { direct, range }]);
         self.next_question(core, author, now);
     }
 
@@ -135,20 +137,27 @@ impl Mesh {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
         }
         let me = core.me();
-        let mut wanted = VecDeque::new();
+        let mut wanted = Vec::new();
         for range in
             held.into_iter().filter(|range| range.author != me && range.to < i64::MAX.cast_unsigned())
         {
             let Some(state) = self.peers.get(&range.author) else {
-                wanted.push_back(Wanted { direct: false, range });
+                wanted.push(Wanted { direct: false, range });
                 continue;
             };
             for (from, to) in state.inbox.missing(true, range.epoch, range.from, range.to) {
-                wanted.push_back(Wanted { direct: false, range: Held { from, to, ..range } });
+                wanted.push(Wanted { direct: false, range: Held { from, to, ..range } });
             }
         }
-        self.catch_up.wanted.entry(peer).or_default().extend(wanted);
+        self.want(peer, wanted);
         self.next_question(core, peer, now);
+    }
+
+    /// Notes what is wanted of a peer; what is too much stays a gap.
+    fn want(&mut self, peer: PeerId, wanted: impl IntoIterator<Item = Wanted>) {
+        let waiting = self.catch_up.wanted.entry(peer).or_default();
+        let room = limits::WANTED.saturating_sub(waiting.len());
+        waiting.extend(wanted.into_iter().take(room));
     }
 
     fn takes_answer(&mut self, peer: PeerId, is_answered: impl Fn(&Frame) -> bool) -> bool {
@@ -171,7 +180,7 @@ impl Mesh {
         let Some(network) = Self::network(core).filter(|_| is_asked) else {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
         };
-        let me = core.me();
+        let (me, count) = (core.me(), messages.len());
         for message in messages {
             let id = message.id;
             let to = if wanted.direct { Recipient::Peer(me) } else { Recipient::Everyone };
@@ -188,11 +197,14 @@ impl Mesh {
             core.meet(&author);
             self.take_on(core, &message, Way::HandedOn, now);
         }
-        if let Some(next) = next.filter(|next| (wanted.range.from + 1..=wanted.range.to).contains(next)) {
+        // Whoever hands on nothing has no more.
+        let goes_on = |next: &u64| count > 0 && (wanted.range.from + 1..=wanted.range.to).contains(next);
+        if let Some(next) = next.filter(goes_on) {
             let rest = Wanted { range: Held { from: next, ..wanted.range }, ..wanted };
             self.catch_up.wanted.entry(peer).or_default().push_front(rest);
         }
-        self.next_question(core, peer, now);
+        core.timers.cancel(Timer::Answer(peer));
+        core.timers.set(Timer::Ask(peer), now.instant + limits::ASK_EVERY);
     }
 
     /// A peer asks what is here.

@@ -338,6 +338,25 @@ fn what_waits_for_somebody_survives_the_sender() {
 }
 
 #[test]
+fn what_left_without_being_kept_is_never_mistaken_for_what_is_said_later() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join_as("ann", PASSWORD, key);
+    let bob = sim.join("bob");
+    sim.wait(0.1);
+    sim.say(ann, "bob", "one");
+    sim.stores[ann].disk = Disk::Full;
+    sim.say(ann, "bob", "two, which no disk has");
+    sim.wait(0.1);
+    sim.crash(ann);
+    let again = sim.begin_again(ann, "ann", keep);
+    sim.say(again, "bob", "three");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob), ["ann: one", "ann: two, which no disk has", "ann: three"]);
+    assert_eq!(sim.deliveries(again).last().unwrap(), "three bob Delivered 1/1");
+}
+
+#[test]
 fn messages_wait_for_a_member_that_left_and_fail_for_one_that_was_removed() {
     let mut sim = Sim::host_on_disk();
     let (keep, key) = identity();

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{FILE, read, words, words_for};
 use crate::{
-    model::{PeerId, Recipient, SafeText, StoredMessage, Timestamp},
+    model::{PeerId, Recipient, SafeText, StoredMessage, Timestamp, limits},
     store::{StoreError, files},
 };
 
@@ -51,6 +51,7 @@ pub fn export(dir: &Path, filter: &Filter, each: impl FnMut(Exported) -> bool) -
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    db.busy_timeout(limits::LEAVE_TIMEOUT).map_err(failed)?;
     run(&db, &me, filter, each).map_err(failed)
 }
 

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 use super::words;
 use crate::{
     api::Outcome,
-    model::{Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, Span, StoredMessage, Timestamp},
+    model::{
+        Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, Span, StoredMessage, Timestamp, limits,
+    },
 };
 
 /// One change.
@@ -50,12 +52,16 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
     }
     for ((conversation, author, epoch), spans) in streams {
         let spans = postcard::to_stdvec(spans).unwrap_or_default();
-        change.prepare_cached("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")?.execute(params![
-            conversation,
-            author,
-            epoch,
-            spans
-        ])?;
+        let values = params![conversation, author, epoch, spans];
+        change.prepare_cached("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")?.execute(values)?;
+        // An author that loses count again and again costs no more than one that does not.
+        change
+            .prepare_cached(
+                "DELETE FROM stream WHERE conversation = ?1 AND author = ?2 AND epoch <
+                    (SELECT epoch FROM stream WHERE conversation = ?1 AND author = ?2
+                     ORDER BY epoch DESC LIMIT 1 OFFSET ?3)",
+            )?
+            .execute(params![conversation, author, i64::try_from(limits::EPOCHS).unwrap_or(i64::MAX)])?;
     }
     change.commit()
 }
@@ -163,25 +169,37 @@ fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recip
     Ok(())
 }
 
-/// Deletes messages that came before `time`. Gives how many.
-pub(super) fn delete_before(db: &mut Connection, time: Timestamp) -> Result<usize> {
+/// Deletes messages that came before `time`, so many at most. Gives how many.
+pub(super) fn delete_before(db: &mut Connection, time: Timestamp, most: usize) -> Result<usize> {
     // The index is by conversation.
-    let which = "SELECT id FROM message WHERE conversation IN (SELECT id FROM conversation) AND place < ?";
-    delete(db, which, time.0)
+    let which = "conversation IN (SELECT id FROM conversation) AND place < ?1";
+    delete(db, which, time.0, most)
 }
 
-/// Deletes the oldest messages. Gives how many.
-pub(super) fn delete_oldest(db: &mut Connection, count: i64) -> Result<usize> {
-    delete(db, "SELECT id FROM message ORDER BY id LIMIT ?", count)
+/// Deletes the oldest messages, so many at most. Gives how many.
+pub(super) fn delete_oldest(db: &mut Connection, most: usize) -> Result<usize> {
+    delete(db, "id > ?1", 0, most)
 }
 
-fn delete(db: &mut Connection, which: &str, number: i64) -> Result<usize> {
+fn delete(db: &mut Connection, which: &str, number: i64, most: usize) -> Result<usize> {
     let change = db.transaction()?;
-    change.execute(&format!("DELETE FROM delivery WHERE message IN ({which})"), [number])?;
-    change.execute(&format!("DELETE FROM message_text WHERE rowid IN ({which})"), [number])?;
-    let deleted = change.execute(&format!("DELETE FROM message WHERE id IN ({which})"), [number])?;
+    // What still waits for somebody stays.
+    let query = format!(
+        "SELECT id FROM message WHERE {which} AND id NOT IN (SELECT message FROM delivery WHERE status = 0)
+         ORDER BY id LIMIT ?2"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows: Vec<i64> = change
+        .prepare_cached(&query)?
+        .query_map(params![number, most], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    for row in &rows {
+        change.prepare_cached("DELETE FROM delivery WHERE message = ?")?.execute([row])?;
+        change.prepare_cached("DELETE FROM message_text WHERE rowid = ?")?.execute([row])?;
+        change.prepare_cached("DELETE FROM message WHERE id = ?")?.execute([row])?;
+    }
     change.commit()?;
-    Ok(deleted)
+    Ok(rows.len())
 }
 
 fn name(db: &Transaction<'_>, ids: &mut Ids, network: &Network) -> Result<()> {
