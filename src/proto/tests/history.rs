@@ -467,6 +467,14 @@ fn newcomers_read_back_as_far_as_the_host_lets_them() {
         let handed = sim.ask(bob, ann, Frame::Wanted(wanted));
         let Some(Frame::HandedOn(handed)) = handed else { panic!("{handed:?}") };
         assert!(handed.messages.len() <= expected, "{read_back} s back");
+        let handed = sim.ask(bob, ann, Frame::Wanted(Wanted { direct: true, ..wanted }));
+        let Some(Frame::HandedOn(handed)) = handed else { panic!("{handed:?}") };
+        assert!(handed.messages.is_empty(), "nothing that was said to everyone by the way");
+        let held = sim.ask(bob, ann, Frame::CatchUp(Timestamp(0)));
+        let Some(Frame::Held(held)) = held else { panic!("{held:?}") };
+        let told: u64 =
+            held.iter().filter(|held| held.author == sim.ids[ann]).map(|held| held.to - held.from + 1).sum();
+        assert_eq!(told, expected as u64, "{read_back} s back");
     }
 }
 
