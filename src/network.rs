@@ -150,8 +150,8 @@ impl Network {
         let id = kept.as_ref().map_or_else(new_network_id, |kept| kept.network.id);
         let network = Identified { id, name };
         let recalled = recall(&profile, &network).await;
-        let (admitted, bans, kept_attempts) =
-            kept.map(|kept| (kept.admitted, kept.bans, kept.attempts)).unwrap_or_default();
+        let (admitted, bans, kept_attempts, expected) =
+            kept.map(|kept| (kept.admitted, kept.bans, kept.attempts, kept.roster)).unwrap_or_default();
         let role = RoleConfig::Host(Box::new(HostConfig {
             network,
             policy: options.policy,
@@ -160,6 +160,7 @@ impl Network {
             members: options.members,
             bans,
             kept_attempts,
+            expected,
             recalled,
             admitted,
             join_addr,

@@ -339,6 +339,10 @@ fn a_host_that_is_killed_comes_back_with_everything_and_its_members_by_themselve
         member.event("authenticated");
     }
     assert!(back.elapsed() < Duration::from_secs(10), "within ten seconds: {:?}", back.elapsed());
+    for member in &mut members {
+        let gone = |event: &Value| event["event"] == "peer_down" && text(&event["peer"], "alias") != "host";
+        assert_eq!(member.count(gone), 0, "nobody else seems to go and come");
+    }
     host.peer.rewind();
     assert_eq!(host.peer.event("listening")["network"], "lab");
     let admission = host.peer.event("admission");

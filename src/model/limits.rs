@@ -102,6 +102,8 @@ pub const BACKOFF_LAST: Duration = Duration::from_millis(6400);
 pub const REJOIN_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Time by which a wake-up is late that means that this machine slept.
 pub const SUSPENDED: Duration = Duration::from_secs(5);
+/// How often the clock is looked at for that.
+pub const SLEEP_WATCH: Duration = Duration::from_secs(2);
 /// Seconds for which members go on while the host is away, by default.
 pub const GRACE: u32 = 600;
 /// How often a first join that was dropped for load is tried again.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ban::Ban,
     limits,
-    peer::{Alias, PeerId},
+    peer::{Alias, PeerId, RosterEntry},
     time::Timestamp,
 };
 
@@ -95,6 +95,9 @@ pub struct HostState {
     /// Wrong passwords that are not forgotten yet.
     #[serde(default)]
     pub attempts: Vec<KeptAttempts>,
+    /// The other members: after a crash they are expected back. Empty once the host has left.
+    #[serde(default)]
+    pub roster: Vec<RosterEntry>,
 }
 
 /// What a host hands to its successor.

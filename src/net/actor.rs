@@ -19,8 +19,7 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
-    clock::Wait,
-    dialer,
+    clock, dialer,
     listener::{self, PeerListen},
     session::{self, Outbound},
     transport::{Connection, Listener, Transport},
@@ -203,13 +202,10 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
+        let watch = tokio::spawn(clock::watch(self.inputs_tx.clone()));
         self.perform().await;
         while self.finished.is_none() {
-            let wait = Wait::until(self.node.poll_timeout());
             let woken = self.wake().await;
-            if let Some(time) = wait.overslept() {
-                self.node.handle(now(), Input::Suspended(time));
-            }
             // What peers have said comes before what their silence means.
             self.take_in(woken).await;
             if self.node.poll_timeout().is_some_and(|at| at <= Instant::now()) {
@@ -218,6 +214,7 @@ impl Actor {
             self.report_dropped();
             self.perform().await;
         }
+        watch.abort();
         self.shut_down().await;
         self.finished.unwrap_or_else(|| CloseReason::Internal.into())
     }

@@ -2,28 +2,21 @@
 //!
 //! The clock of timers stands still while a machine sleeps; the one that is read here does not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::model::limits;
+use tokio::{sync::mpsc, time};
 
-/// A wait that has begun.
-#[derive(Debug)]
-pub(super) struct Wait {
-    since: Duration,
-    most: Option<Duration>,
-}
+use crate::{model::limits, proto::Input};
 
-impl Wait {
-    /// A wait begins that is to end at `deadline` at the latest.
-    pub(super) fn until(deadline: Option<Instant>) -> Self {
-        let most = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        Self { since: elapsed(), most }
-    }
-
-    /// By how much the wait was too long, when that means that nothing ran here.
-    pub(super) fn overslept(&self) -> Option<Duration> {
-        let late = elapsed().saturating_sub(self.since).checked_sub(self.most?)?;
-        (late >= limits::SUSPENDED).then_some(late)
+/// Tells the node, until it is gone, of every pause in which nothing ran here.
+pub(super) async fn watch(to_node: mpsc::Sender<Input>) {
+    loop {
+        let begin = elapsed();
+        time::sleep(limits::SLEEP_WATCH).await;
+        let late = elapsed().saturating_sub(begin + limits::SLEEP_WATCH);
+        if late >= limits::SUSPENDED && to_node.send(Input::Suspended(late)).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -93,6 +93,10 @@ pub(super) struct Host {
     /// What to acknowledge once it is on disk.
     saving: BTreeMap<u64, Vec<NodeEvent>>,
     token: u64,
+    /// Members of an earlier run that are not here yet.
+    expected: Vec<RosterEntry>,
+    /// It is over: nobody is expected back.
+    has_left: bool,
     handover: Option<handover::Handover>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
@@ -116,6 +120,8 @@ impl Host {
             distributed: None,
             saving: BTreeMap::new(),
             token: 0,
+            expected: config.expected,
+            has_left: false,
             handover: None,
             successor: None,
         }
@@ -132,6 +138,12 @@ impl Host {
             addrs: self.peer_addrs.clone(),
             since: Timestamp(0),
         });
+        for entry in std::mem::take(&mut self.expected) {
+            if entry.peer_id != core.me() && self.admission.is_admitted(&entry.peer_id) {
+                core.roster.update(RosterEntry { role: Role::Member, ..entry });
+            }
+        }
+        core.timers.set(Timer::Expected, now.instant + limits::DEAD_AFTER);
         let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
         core.event(NodeEvent::Listening {
             role: Role::Host,
@@ -525,11 +537,18 @@ impl Host {
     fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
         self.token += 1;
         self.saving.insert(self.token, then);
-        let state = Box::new(self.state());
+        let state = Box::new(self.state(core));
         core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
     }
 
-    fn state(&self) -> HostState {
+    /// The host leaves: the next one that it opens begins without members.
+    pub(super) fn leave(&mut self, core: &mut Core) {
+        self.has_left = true;
+        self.save(core, Vec::new());
+    }
+
+    fn state(&self, core: &Core) -> HostState {
+        let me = core.me();
         HostState {
             network: self.network.clone(),
             record: self.record.to_bytes(),
@@ -537,6 +556,12 @@ impl Host {
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
             attempts: self.admission.kept_attempts(),
+            roster: core
+                .roster
+                .entries()
+                .filter(|entry| entry.peer_id != me && !self.has_left)
+                .cloned()
+                .collect(),
         }
     }
 

@@ -39,7 +39,7 @@ use crate::{
     api::{HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{
         Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, KeptAttempts, Moment, Network, Password,
-        PeerId, Policy, Recalled, limits,
+        PeerId, Policy, Recalled, RosterEntry, limits,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, tls::Secured},
     wire::Frame,
@@ -184,6 +184,8 @@ pub struct HostConfig {
     pub bans: Vec<Ban>,
     /// Wrong passwords that were counted before.
     pub kept_attempts: Vec<KeptAttempts>,
+    /// Members that are expected back: they stay in the roster for a while.
+    pub expected: Vec<RosterEntry>,
     /// What the history knows of the network.
     pub recalled: Recalled,
     /// Who needs no password.
@@ -493,6 +495,9 @@ impl Node {
             RoleState::Host(_) => CloseReason::HostLeft,
             RoleState::Member(_) => CloseReason::Left,
         };
+        if let RoleState::Host(host) = &mut self.role {
+            host.leave(&mut self.core);
+        }
         self.mesh.give_up(&mut self.core, closed.reason, now);
         for conn in self.core.open_connections() {
             self.core.goodbye(conn, goodbye, "");

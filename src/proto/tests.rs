@@ -80,6 +80,7 @@ impl Sim {
             bans: Vec::new(),
             admitted: Vec::new(),
             kept_attempts: Vec::new(),
+            expected: Vec::new(),
             recalled: Recalled::nothing(),
             join_addr: "10.0.0.1:4702".parse().unwrap(),
             peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
@@ -638,6 +639,37 @@ fn without_the_host_members_go_on_for_a_while_and_then_are_out_until_it_is_back(
         sim.wait(0.1);
         assert_eq!(sim.heard(bob).last().unwrap(), "ann: back");
     }
+}
+
+#[test]
+fn members_of_a_host_that_crashed_are_expected_back() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    let kept = sim.saved.last().unwrap().clone();
+    assert_eq!(
+        kept.roster.iter().map(|entry| entry.peer_id).collect::<BTreeSet<_>>(),
+        [ann, bob].map(|i| sim.ids[i]).into()
+    );
+    // A banned one is not, whatever was kept.
+    let mut again = Sim::host_with(|config| {
+        config.expected.clone_from(&kept.roster);
+        config.admitted =
+            kept.admitted.iter().filter(|admitted| admitted.alias.as_str() == "ann").cloned().collect();
+    });
+    assert_eq!(again.roster(0), ["host", "ann"], "as if nothing had happened");
+    again.wait(11.0);
+    assert_eq!(again.roster(0), ["host", "ann"]);
+    again.wait(2.0);
+    assert_eq!(again.roster(0), ["host"], "but not for ever");
+    assert!(
+        again.has(0, |event| matches!(
+            event,
+            NodeEvent::PeerDown { reason: CloseReason::HeartbeatTimeout, .. }
+        ))
+    );
+    // A host that leaves in order expects nobody.
+    sim.command(0, NodeCommand::Leave);
+    assert!(sim.saved.last().unwrap().roster.is_empty());
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn state(name: &str) -> HostState {
             since: Timestamp(1),
         }],
         attempts: Vec::new(),
+        roster: Vec::new(),
     }
 }
 

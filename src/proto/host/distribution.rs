@@ -39,6 +39,7 @@ impl Host {
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes, now);
             self.expect_cuts(core, &changes, version);
+            self.save(core, Vec::new());
         }
         if self.members.values().any(|link| link.is_new) {
             let frames = self.whole(core, Frame::Authenticated);

@@ -108,7 +108,7 @@ impl Host {
     }
 
     fn send_package(&mut self, core: &mut Core, to: PeerId, addrs: Vec<SocketAddr>) {
-        let mut state = self.state();
+        let mut state = self.state(core);
         let me = Admitted { peer_id: core.me(), alias: core.alias.clone(), since: Timestamp(0) };
         state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
         state.admitted.push(me);

@@ -168,6 +168,7 @@ impl Member {
             bans: state.bans,
             admitted: state.admitted,
             kept_attempts: state.attempts,
+            expected: Vec::new(),
             recalled: crate::model::Recalled::nothing(),
             join_addr,
             peer_addrs: own,
