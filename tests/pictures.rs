@@ -6,14 +6,15 @@
 #[path = "support/scene.rs"]
 mod scene;
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, time::Duration};
 
 use crossterm::event::KeyCode;
 use pyile::{
+    api::{HistoryEvent, Hit, LinkState, NodeEvent},
     app::{Event, State, update},
-    model::{CloseReason, Closed},
+    model::{CloseReason, Closed, Recipient, SafeText, Timestamp},
 };
-use scene::{draw, launch, press, room, svg, text, type_text};
+use scene::{NOW, cast, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text};
 
 fn ban_dialog(size: (u16, u16)) -> State {
     let mut state = room(size);
@@ -49,6 +50,67 @@ fn heartbeat(size: (u16, u16)) -> State {
     state
 }
 
+/// While the host is away: the banner, a gap, and a search over everything.
+fn alone(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    let bob = &cast()[1];
+    let handover = NodeEvent::Handover { host: bob.clone(), join_addr: "192.168.1.2:4702".parse().unwrap() };
+    node(&mut state, NOW, handover);
+    let missed = |event| match event {
+        NodeEvent::Message { id, from, to, text, sent_at, own, reference, late, came_at, place, .. } => {
+            NodeEvent::Message {
+                id,
+                from,
+                to,
+                text,
+                sent_at,
+                own,
+                missed: 12,
+                reference,
+                late,
+                came_at,
+                place,
+            }
+        }
+        other => other,
+    };
+    let event = message(bob, Recipient::Everyone, 40, "the host's rack lost power, it seems", false);
+    node(&mut state, NOW, missed(event));
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::Link {
+            state: LinkState::Waiting,
+            message: SafeText::line("connection lost; trying again"),
+            retry_in: Some(Duration::from_secs(3)),
+            alone_until: Some(NOW.plus(Duration::from_secs(600))),
+        },
+    );
+    state
+}
+
+fn search(size: (u16, u16)) -> State {
+    let mut state = alone(size);
+    ctrl(&mut state, 'f');
+    type_text(&mut state, "rack po");
+    let hit = |days: i64, from: &str, excerpt: &str, with: Option<&str>| Hit {
+        conversation: with.map_or(Recipient::Everyone, |_| Recipient::Peer(cast()[2].peer_id)),
+        with: with.unwrap_or("everyone").to_owned(),
+        place: days,
+        at: Timestamp(NOW.0 - days * 86_400_000_000),
+        from: SafeText::line(from),
+        excerpt: SafeText::line(excerpt),
+    };
+    let hits = vec![
+        hit(0, "bob", "the host's rack lost power, it seems", None),
+        hit(3, "you", "which power strip feeds rack 4?", Some("carol")),
+        hit(40, "dave", "rack 2 has no power since the works in the corridor", None),
+    ];
+    history(&mut state, HistoryEvent::Found { text: "rack po".to_owned(), hits });
+    press(&mut state, KeyCode::Down);
+    state
+}
+
 #[test]
 fn the_pictures_show_the_screens() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
@@ -62,6 +124,8 @@ fn the_pictures_show_the_screens() {
         ("ban", ban_dialog((120, 35))),
         ("heartbeat", heartbeat((120, 35))),
         ("help-80x24", help((80, 24))),
+        ("alone-80x24", alone((80, 24))),
+        ("search", search((120, 35))),
     ] {
         let buffer = draw(&state);
         let path = assets.join(format!("{name}.svg"));
