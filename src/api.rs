@@ -435,6 +435,13 @@ pub enum StoreCommand {
     /// Notes what became of own messages. Not answered: should it be lost, they are delivered again, and dropped
     /// there as duplicates.
     Settle(Box<Outcome>),
+    /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
+    Forget {
+        /// In which network.
+        network: NetworkId,
+        /// Which conversation.
+        conversation: Recipient,
+    },
     /// Asks something of the history.
     History(HistoryCommand),
 }

@@ -493,8 +493,8 @@ fn forgetting_a_conversation_asks_first() {
     press(&mut state, KeyCode::Enter);
     assert!(shows(&state, "Forget what was said to everyone?"));
     let effects = press(&mut state, KeyCode::Char('y'));
-    let forget = HistoryCommand::Forget { network: NetworkId([1; 16]), conversation: Recipient::Everyone };
-    assert_eq!(effects, [Effect::Store(StoreCommand::History(forget))]);
+    let forget = StoreCommand::Forget { network: NetworkId([1; 16]), conversation: Recipient::Everyone };
+    assert_eq!(effects, [Effect::Store(forget)]);
     history(&mut state, HistoryEvent::Forgotten(Recipient::Everyone));
     assert!(!shows(&state, "morning!") && shows(&state, "forgotten here"));
 }

@@ -91,13 +91,6 @@ pub enum HistoryCommand {
         /// The words.
         text: String,
     },
-    /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
-    Forget {
-        /// In which network.
-        network: NetworkId,
-        /// Which conversation.
-        conversation: Recipient,
-    },
     /// Who has a message, and since when? Answered by [`HistoryEvent::Info`].
     Info {
         /// In which network.

@@ -75,6 +75,9 @@ pub enum SendError {
     /// The sender is not in a network now.
     #[error("not connected to a network; the message was not sent")]
     NotConnected,
+    /// The disk takes nothing, and enough waits for it.
+    #[error("the disk is full, and too much waits for it already; make room on it")]
+    NoRoom,
     /// A message to oneself.
     #[error("that is you; choose another recipient")]
     Yourself,

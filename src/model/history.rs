@@ -130,7 +130,7 @@ pub struct Recalled {
     pub streams: Vec<Stream>,
     /// Own messages that somebody has not got yet, in order.
     pub outbox: Vec<StoredMessage>,
-    /// Those with whom there are conversations.
+    /// Everybody who ever said something there, or with whom there are conversations.
     pub people: Vec<(PeerId, Alias)>,
 }
 

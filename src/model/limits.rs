@@ -137,8 +137,10 @@ pub const RATE_BYTES: u32 = 1024 * 1024;
 pub const GAPS: usize = 64;
 /// Numberings of one author that are remembered: one for each time that it lost count.
 pub const EPOCHS: usize = 64;
-/// Places that are left free for messages that are missing.
-pub const GAP_ROOM: u64 = 1_000_000;
+/// Places that are left free for messages that are missing; of more some share a place.
+pub const GAP_ROOM: u64 = 10_000;
+/// A hole of more messages than this is taken for lost: nobody could hand them all on.
+pub const GAP_MOST: u64 = 100_000;
 /// Peers that somebody who was away asks what it missed.
 pub const CATCH_UP_PEERS: usize = 3;
 /// How much further back it asks than it remembers: clocks differ.
@@ -189,8 +191,10 @@ pub const UNKEPT: usize = 256;
 pub const UNKEPT_BYTES: usize = 1024 * 1024;
 /// How often what could not be written is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(2);
-/// Messages that are held for a disk that takes nothing; beyond them the oldest are not kept.
-pub const UNSAVED_MESSAGES: usize = 100_000;
+/// Messages that are held for a disk that takes nothing; beyond them no more are taken.
+pub const UNSAVED_MESSAGES: usize = 20_000;
+/// Bytes of text that are held for it.
+pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of the memory that a history without a disk may take; the oldest messages go first.
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// How often old messages are looked for, when they are not to be kept for good.

@@ -136,10 +136,10 @@ impl Alias {
         if alias.looks_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
     }
 
-    /// What stands for a label that nobody knows any more.
+    /// What stands for the label of somebody of whom only the key is known: the start of it.
     #[must_use]
-    pub fn unknown() -> Self {
-        Self("unknown".to_owned())
+    pub fn of_key(peer: &PeerId) -> Self {
+        Self(peer.to_string().chars().take(8).collect())
     }
 
     /// The alias.

@@ -250,11 +250,12 @@ impl Core {
         self.people.entry(peer_id).or_insert_with(|| Arc::new(Peer { peer_id, alias, addr, role, wire }));
     }
 
-    /// Learns of somebody of whom only the key is known.
-    pub(super) fn meet(&mut self, peer: &PeerId) {
-        if !self.people.contains_key(peer) {
-            let start = peer.to_string().get(..8).and_then(|start| Alias::new(start).ok());
-            self.remember(*peer, start.unwrap_or_else(Alias::unknown));
+    /// Learns of the author of a message that is handed on, under the label that it had, if that is known.
+    pub(super) fn meet(&mut self, peer: &PeerId, label: &str) {
+        let is_new = self.people.get(peer).is_none_or(|known| known.alias == Alias::of_key(peer));
+        if is_new {
+            self.people.remove(peer);
+            self.remember(*peer, Alias::new(label).unwrap_or_else(|_| Alias::of_key(peer)));
         }
     }
 
@@ -268,6 +269,11 @@ impl Core {
         // A gap that is said to be enormous must not drive all later places into the future.
         let most = now.wall.0.max(self.last_place).saturating_add(2 * limits::GAP_ROOM.cast_signed());
         self.last_place = self.last_place.max(place.min(most));
+    }
+
+    /// A message of an earlier run stands at `place`.
+    pub(super) fn recall_place(&mut self, place: Place) {
+        self.last_place = self.last_place.max(place);
     }
 
     /// Takes the next place for an own message.
@@ -287,8 +293,8 @@ impl Core {
     }
 
     /// Since when messages may have been missed, or else since the last one that is here.
-    pub(super) fn take_away(&mut self) -> Timestamp {
-        self.away.take().unwrap_or(Timestamp(self.last_place))
+    pub(super) fn take_away(&mut self, now: Moment) -> Timestamp {
+        self.away.take().unwrap_or(Timestamp(self.last_place.min(now.wall.0)))
     }
 
     /// From when on a member may read what was said to everyone.

@@ -161,7 +161,7 @@ impl Host {
         }
         mesh.recall(core, recalled, now);
         if core.was_here_before() {
-            let since = core.take_away();
+            let since = core.take_away(now);
             mesh.catch_up(core, since, now);
         }
         self.save(core, Vec::new());

@@ -85,6 +85,9 @@ struct Keeping {
     own_bytes: usize,
     /// Received, but not kept for good for want of room on the disk.
     unsaved: VecDeque<(u64, PeerId, MessageId)>,
+    /// Messages that wait for room, own ones included, and their bytes.
+    held: usize,
+    held_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -126,7 +129,7 @@ impl Mesh {
         // A numbering goes on only when it is certain that nothing left that was not kept.
         self.epoch = match newest {
             Some(newest) if recalled.continues => newest,
-            Some(newest) => self.epoch.max(newest + 1),
+            Some(newest) => self.epoch.max(newest.saturating_add(1)),
             None => self.epoch,
         };
         for stream in own.filter(|stream| stream.epoch == self.epoch) {
@@ -138,7 +141,7 @@ impl Mesh {
             now.wall.0.saturating_sub(i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(0));
         for stream in recalled.streams {
             if let Some(span) = stream.spans.last() {
-                core.stood_at(span.last, now);
+                core.recall_place(span.last);
             }
             if stream.author == me {
                 continue;

@@ -58,6 +58,8 @@ pub(super) struct History {
     retention: Retention,
     looked_for_old: Option<Instant>,
     continues: bool,
+    /// This is not the database that the session began with: what its numberings are is not all here.
+    is_anew: bool,
     /// What waits for room on the disk.
     unsaved: VecDeque<Write>,
     state: HistoryState,
@@ -89,8 +91,12 @@ impl History {
         let mut message = String::new();
         for _ in 0..2 {
             match opened(&path) {
-                Ok(db) => {
+                Ok((db, None)) => {
                     return Ok(Self::with(me, Some(path), db, retention, HistoryState::Saved, message));
+                }
+                Ok((db, Some(why))) => {
+                    let message = not_saved(&why);
+                    return Ok(Self::with(me, Some(path), db, retention, HistoryState::Unsaved, message));
                 }
                 Err(Unusable::SetAside(why)) => match set_aside(&path) {
                     Ok(name) => message = format!("{why}; it is now {name}, and a new history begins"),
@@ -126,6 +132,7 @@ impl History {
             retention,
             looked_for_old: None,
             continues: false,
+            is_anew: false,
             unsaved: VecDeque::new(),
             state,
             message,
@@ -204,11 +211,7 @@ impl History {
             Err(error) => {
                 if self.state != HistoryState::Unsaved {
                     self.state = HistoryState::Unsaved;
-                    self.message = format!(
-                        "the history is not being saved ({}); talk goes on, and what is said is saved as soon as \
-                         there is room",
-                        words_for(&error)
-                    );
+                    self.message = not_saved(&words_for(&error));
                 }
                 self.bound();
                 Committed::NotYet
@@ -216,10 +219,11 @@ impl History {
         }
     }
 
-    /// Holds no more than it may.
+    /// Messages that wait are never dropped: the node sees to it that they do not become too many. What became of
+    /// own ones may be: they are delivered again, and dropped there as duplicates.
     fn bound(&mut self) {
-        while self.unsaved.len() > limits::UNSAVED_MESSAGES {
-            self.unsaved.pop_front();
+        if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
+            self.unsaved.retain(|write| !matches!(write, Write::Settle(_)));
         }
     }
 
@@ -231,7 +235,7 @@ impl History {
         drop(std::mem::replace(&mut self.db, nothing));
         let renamed = set_aside(&path);
         let (db, message) = match (&renamed, opened(&path)) {
-            (Ok(name), Ok(db)) => (db, format!("{why}; it is now {name}, and a new history begins")),
+            (Ok(name), Ok((db, _))) => (db, format!("{why}; it is now {name}, and a new history begins")),
             _ => {
                 self.path = None;
                 self.state = HistoryState::Memory;
@@ -240,6 +244,7 @@ impl History {
             }
         };
         (self.db, self.message) = (db, message);
+        self.is_anew = true;
         if self.state == HistoryState::Unsaved {
             self.state = HistoryState::Saved;
         }
@@ -306,13 +311,16 @@ impl History {
 
     /// What a node takes up again.
     pub(super) fn recall(&mut self, network: &NetworkId) -> Recalled {
+        if !self.unsaved.is_empty() {
+            self.write_waiting();
+        }
         let streams = self.answer(|db, me| read::streams(db, me, network));
         let outbox = self.answer(|db, me| read::outbox(db, me, network));
         let people = self.answer(|db, _| read::people(db, network));
         Recalled {
             state: self.state,
             message: self.message.clone(),
-            continues: self.continues,
+            continues: self.continues && !self.is_anew && self.unsaved.is_empty(),
             streams,
             outbox,
             people,
@@ -353,7 +361,7 @@ impl History {
     /// Writes what waits, and that nothing is missing.
     pub(super) fn close(&mut self) {
         if self.unsaved.is_empty() || self.write_waiting() == Committed::ForGood {
-            let closed = self.set("whole", true);
+            let closed = self.set("whole", !self.is_anew);
             if let Err(error) = closed {
                 tracing::warn!(%error, "the history could not be closed in order");
             }
@@ -381,21 +389,69 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-fn opened(path: &Path) -> Result<Connection, Unusable> {
+fn not_saved(why: &str) -> String {
+    format!(
+        "the history is not being saved ({why}); talk goes on, and what is said is saved as soon as there is room"
+    )
+}
+
+/// Opens a database. Gives why it cannot be written now, where only room is missing.
+fn opened(path: &Path) -> Result<(Connection, Option<String>), Unusable> {
     make_private(path).map_err(|error| Unusable::No(error.to_string()))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(limits::LEAVE_TIMEOUT)?;
-    let version = schema::version(&db)?;
-    if version > schema::newest() {
-        return Err(Unusable::SetAside(format!(
+    let lacks_room = |error: &rusqlite::Error| {
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+    };
+    match shared(path) {
+        Ok(db) => Ok((db, None)),
+        // Alone, SQLite needs no file beside the database to begin with.
+        Err(Tried::Sqlite(error)) if lacks_room(&error) => match exclusive(path) {
+            Ok(db) => Ok((db, Some("the disk is full".to_owned()))),
+            Err(_) => Err(error.into()),
+        },
+        Err(Tried::Sqlite(error)) => Err(error.into()),
+        Err(Tried::Newer(version)) => Err(Unusable::SetAside(format!(
             "the history was written by a newer pyile (form {version}, this one knows {})",
             schema::newest()
-        )));
+        ))),
+    }
+}
+
+/// Why a database was not opened.
+enum Tried {
+    Newer(i64),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Tried {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Opens a database so that others may read it meanwhile.
+fn shared(path: &Path) -> Result<Connection, Tried> {
+    let db = connected(path)?;
+    let version = schema::version(&db)?;
+    if version > schema::newest() {
+        return Err(Tried::Newer(version));
     }
     let db = prepared(db)?;
     // A database that can only be read is of no use here.
     db.execute_batch("BEGIN IMMEDIATE; INSERT OR REPLACE INTO setting VALUES ('probe', 1); COMMIT")?;
+    Ok(db)
+}
+
+/// Opens a database of this version for this process alone.
+fn exclusive(path: &Path) -> rusqlite::Result<Connection> {
+    let db = connected(path)?;
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    prepared(db)
+}
+
+fn connected(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(limits::LEAVE_TIMEOUT)?;
     Ok(db)
 }
 

@@ -88,16 +88,28 @@ impl Worker {
     fn command(&mut self, command: StoreCommand, reply: Reply) {
         match command {
             StoreCommand::Keep { token, network, message, spans } => {
-                self.batch.push(Write::Keep { network, message, spans });
-                if let Some((other, other_reply)) = self.keeping.take()
-                    && !other_reply.same_channel(&reply)
-                {
-                    self.keeping = Some((other, other_reply));
+                // Each asker is told of its own.
+                if self.keeping.as_ref().is_some_and(|(_, other)| !other.same_channel(&reply)) {
                     self.commit();
                 }
+                self.batch.push(Write::Keep { network, message, spans });
                 self.keeping = Some((token, reply));
             }
             StoreCommand::Settle(outcome) => self.batch.push(Write::Settle(outcome)),
+            StoreCommand::Forget { network, conversation } => {
+                self.commit();
+                let outcome = self.history.forget(network, conversation);
+                let event = match outcome {
+                    Committed::ForGood => StoreEvent::History(HistoryEvent::Forgotten(conversation)),
+                    Committed::NotYet => {
+                        let message =
+                            "it cannot be deleted now; it is as soon as the disk takes anything".to_owned();
+                        StoreEvent::Failed { token: None, message }
+                    }
+                };
+                self.committed(outcome);
+                let _ = reply.blocking_send(event);
+            }
             StoreCommand::History(command) => {
                 // Whoever asks sees what was kept before.
                 self.commit();
@@ -220,11 +232,6 @@ impl Worker {
             }
             HistoryCommand::Info { network, conversation, place } => {
                 HistoryEvent::Info { place, deliveries: history.info(&network, &conversation, place) }
-            }
-            HistoryCommand::Forget { network, conversation } => {
-                let outcome = history.forget(network, conversation);
-                self.committed(outcome);
-                HistoryEvent::Forgotten(conversation)
             }
         }
     }

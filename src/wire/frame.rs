@@ -130,6 +130,8 @@ pub struct Wanted {
 pub struct HandedOn {
     /// What was wanted.
     pub wanted: Wanted,
+    /// The author's label as it is known there; for those who never met it.
+    pub label: String,
     /// As many of the messages as are there and fit a frame, in order.
     pub messages: Vec<Communication>,
     /// Where the next part begins; nothing when this was all that is there.

@@ -45,6 +45,12 @@ impl Room {
     /// A part of a conversation is here.
     pub fn page(&mut self, part: Part, page: Page) {
         let Page { conversation, messages, is_first, is_last } = page;
+        for message in &messages {
+            let author = message.id.author;
+            if !self.peers.contains_key(&author) {
+                self.labels.insert(author, SafeText::line(message.alias.as_str()));
+            }
+        }
         let messages: Vec<Message> = messages.into_iter().map(|message| self.recalled(message)).collect();
         if let Some(asked) = self.conversations.iter_mut().find(|other| other.with == conversation) {
             asked.log.page(part, messages, is_first, is_last);
@@ -93,7 +99,7 @@ impl Room {
     /// A peer of whom perhaps only the label is known.
     pub(super) fn somebody(&self, peer: &PeerId) -> Arc<Peer> {
         let label = self.labels.get(peer).and_then(|label| Alias::new(label.as_str()).ok());
-        self.person(peer, &label.unwrap_or_else(Alias::unknown))
+        self.person(peer, &label.unwrap_or_else(|| Alias::of_key(peer)))
     }
 
     /// Somebody who was here and may come back, or with whom there is a conversation: what is said waits for it.
@@ -110,7 +116,8 @@ impl Room {
                 _ => None,
             })
         };
-        was_here.or_else(talked).map(|peer| self.somebody(&peer))
+        let said = || self.labels.keys().copied().find(is_meant);
+        was_here.or_else(talked).or_else(said).map(|peer| self.somebody(&peer))
     }
 
     /// Where the history is kept has changed, or is told at the beginning.

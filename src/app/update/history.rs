@@ -199,8 +199,9 @@ pub(super) fn ask_forget(state: &mut State) {
         Recipient::Peer(peer) => format!("Forget what was said with {}?", room.name(&peer)),
     };
     let lines = vec![
-        "It is deleted here, for good, with what still waits".to_owned(),
-        "for somebody. The others keep what they have.".to_owned(),
+        "It is deleted here, for good. The others keep what they have, and what still waits for somebody is sent \
+         nevertheless while this program runs."
+            .to_owned(),
     ];
     state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Forget", Pending::Forget(with))));
 }
@@ -208,6 +209,5 @@ pub(super) fn ask_forget(state: &mut State) {
 /// Has a conversation deleted.
 pub(super) fn forget(state: &mut State, conversation: Recipient) -> Vec<Effect> {
     let Some(room) = state.room() else { return Vec::new() };
-    let command = HistoryCommand::Forget { network: room.network_id, conversation };
-    vec![Effect::Store(StoreCommand::History(command))]
+    vec![Effect::Store(StoreCommand::Forget { network: room.network_id, conversation })]
 }

@@ -374,7 +374,7 @@ impl Member {
         mesh.roster_changed(core, &changes, now);
         // A newcomer that may not read back has missed nothing.
         if asking.known || header.policy.read_back > 0 {
-            let since = core.take_away();
+            let since = core.take_away(now);
             mesh.catch_up(core, since, now);
         }
         core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));

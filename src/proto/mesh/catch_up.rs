@@ -175,7 +175,7 @@ impl Mesh {
         handed: HandedOn,
         now: Moment,
     ) {
-        let HandedOn { wanted, messages, next } = handed;
+        let HandedOn { wanted, label, messages, next } = handed;
         let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
         let Some(network) = Self::network(core).filter(|_| is_asked) else {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
@@ -194,7 +194,7 @@ impl Mesh {
             if !is_wanted || !holds || !Self::is_lawful(&message, true) {
                 return self.drop_link(core, conn, CloseReason::ProtocolError, now);
             }
-            core.meet(&author);
+            core.meet(&author, &label);
             self.take_on(core, &message, Way::HandedOn, now);
         }
         // Whoever hands on nothing has no more.
@@ -280,6 +280,7 @@ impl Mesh {
         next: Option<u64>,
     ) {
         let Some((conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
+        let label = messages.first().map(|message| message.alias.to_string()).unwrap_or_default();
         let can_be_handed_on = |message: &StoredMessage| wanted.direct || message.signature.is_some();
         let messages = messages.into_iter().filter(can_be_handed_on).map(|message| Communication {
             id: message.id,
@@ -287,7 +288,8 @@ impl Mesh {
             text: message.text.as_str().to_owned(),
             signature: message.signature,
         });
-        core.send(conn, &Frame::HandedOn(HandedOn { wanted, messages: messages.collect(), next }));
+        let messages = messages.collect();
+        core.send(conn, &Frame::HandedOn(HandedOn { wanted, label, messages, next }));
     }
 
     /// A link is gone: what was asked over it is asked again over the next, and nobody waits for its answers.

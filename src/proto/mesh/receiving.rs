@@ -80,6 +80,9 @@ impl Mesh {
             summary: Summary::default(),
             deliveries: Vec::new(),
         };
+        if self.keeping.tried > self.keeping.kept {
+            self.keeping.held_bytes += message.text.len();
+        }
         self.keep(core, network, stored, spans);
         core.event(NodeEvent::Message {
             id,
@@ -108,7 +111,9 @@ impl Mesh {
             self.acknowledge(core, peer, id, true);
         } else if self.keeping.tried >= token {
             self.keeping.unsaved.push_back((token, peer, id));
-            self.acknowledge(core, peer, id, false);
+            if self.has_room() {
+                self.acknowledge(core, peer, id, false);
+            }
         } else {
             self.keeping.pending.push_back((token, Pending::Theirs(peer, id)));
         }
@@ -143,6 +148,7 @@ impl Mesh {
         self.keeping.tried = self.keeping.tried.max(token);
         if for_good {
             self.keeping.kept = self.keeping.kept.max(token);
+            (self.keeping.held, self.keeping.held_bytes) = (0, 0);
             while self.keeping.unsaved.front().is_some_and(|(waiting, ..)| *waiting <= token) {
                 if let Some((_, peer, id)) = self.keeping.unsaved.pop_front() {
                     self.acknowledge(core, peer, id, true);
@@ -150,24 +156,30 @@ impl Mesh {
             }
         }
         while self.keeping.pending.front().is_some_and(|(waiting, _)| *waiting <= token) {
+            self.keeping.held += usize::from(!for_good);
             match self.keeping.pending.pop_front() {
                 Some((_, Pending::Own(own))) => {
                     self.keeping.own -= 1;
                     self.keeping.own_bytes -= own.frame.len();
+                    self.keeping.held_bytes += if for_good { 0 } else { own.frame.len() };
                     self.own_is_kept(core, *own, now);
                 }
+                Some((_, Pending::Theirs(peer, id))) if for_good => self.acknowledge(core, peer, id, true),
                 Some((waiting, Pending::Theirs(peer, id))) => {
-                    if !for_good {
-                        self.keeping.unsaved.push_back((waiting, peer, id));
-                        if self.keeping.unsaved.len() > limits::UNSAVED_MESSAGES {
-                            self.keeping.unsaved.pop_front();
-                        }
+                    self.keeping.unsaved.push_back((waiting, peer, id));
+                    // Nobody sends more than a window of what is not acknowledged at all.
+                    if self.has_room() {
+                        self.acknowledge(core, peer, id, false);
                     }
-                    self.acknowledge(core, peer, id, for_good);
                 }
                 None => {}
             }
         }
+    }
+
+    /// False when what waits for room on the disk takes all the memory that it may.
+    pub(super) fn has_room(&self) -> bool {
+        self.keeping.held <= limits::UNSAVED_MESSAGES && self.keeping.held_bytes <= limits::UNSAVED_BYTES
     }
 
     /// A message that breaks no rule of the wire.

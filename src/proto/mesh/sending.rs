@@ -70,6 +70,9 @@ impl Mesh {
             bytes if bytes > limits::TEXT_BYTES => return Err(SendError::TooLong(bytes)),
             _ => {}
         }
+        if self.keeping.held > limits::UNSAVED_MESSAGES {
+            return Err(SendError::NoRoom);
+        }
         let me = core.me();
         let Some(network) = core.network.as_ref().map(|network| network.id) else {
             return Err(SendError::NotConnected);

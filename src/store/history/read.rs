@@ -31,8 +31,7 @@ fn rows(count: usize) -> i64 {
 
 /// A label as it was kept, or the start of the key where none was.
 fn alias(text: &str, peer: &PeerId) -> Alias {
-    let short = || peer.to_string().get(..8).and_then(|start| Alias::new(start).ok());
-    Alias::new(text).ok().or_else(short).unwrap_or_else(Alias::unknown)
+    Alias::new(text).unwrap_or_else(|_| Alias::of_key(peer))
 }
 
 /// A message, with its rows' numbers: its own, its conversation's and its author's.
@@ -225,15 +224,19 @@ fn conversations(db: &Connection, network: &NetworkId) -> Result<Vec<(Recipient,
     found.collect()
 }
 
-/// Those with whom there are conversations.
+/// Everybody who ever said something in a network, or with whom there are conversations.
 pub(super) fn people(db: &Connection, network: &NetworkId) -> Result<Vec<(PeerId, Alias)>> {
-    let known = conversations(db, network)?.into_iter();
-    Ok(known
-        .filter_map(|(with, label)| match with {
-            Recipient::Peer(peer) => Some((peer, alias(label.as_str(), &peer))),
-            Recipient::Everyone => None,
-        })
-        .collect())
+    let mut query = db.prepare_cached(
+        "SELECT key, alias FROM person WHERE id IN
+            (SELECT c.person FROM conversation c JOIN network n ON n.id = c.network WHERE n.key = ?1
+             UNION SELECT s.author FROM stream s JOIN conversation c ON c.id = s.conversation
+                JOIN network n ON n.id = c.network WHERE n.key = ?1)",
+    )?;
+    let found = query.query_map([network.0], |row| {
+        let (peer, label): (PeerId, String) = (key(row, 0)?, row.get(1)?);
+        Ok((peer, alias(&label, &peer)))
+    })?;
+    found.collect()
 }
 
 /// What is here of every numbering.

@@ -88,7 +88,7 @@ fn what_is_kept_comes_back_after_a_crash_and_after_an_end_in_order() {
     assert_eq!(texts(&recalled.outbox), ["for bob", "five"]);
     assert_eq!(recalled.outbox[1].deliveries[0].status, DeliveryStatus::Queued);
     assert_eq!(recalled.outbox[1].reference.as_deref(), Some("r"));
-    assert_eq!(recalled.people, [(BOB, alias("bob"))]);
+    assert_eq!(recalled.people, [(ME, alias("ann")), (BOB, alias("bob"))]);
     let mut streams: Vec<_> = recalled.streams.iter().map(|s| (s.author, s.to, s.spans[0].to)).collect();
     streams.sort_unstable();
     assert_eq!(
@@ -287,6 +287,20 @@ fn a_database_that_is_damaged_while_it_is_in_use_is_replaced_and_talk_goes_on() 
     assert!(history.state().1.contains("and a new history begins"), "{:?}", history.state());
     drop(history);
     assert!(newest(&mut open_in(dir.path()), EVERYONE).contains(&"after".to_owned()));
+}
+
+#[test]
+fn a_name_is_never_forgotten_for_a_key() {
+    let mut history = in_memory();
+    history.commit(vec![keep(BOB, EVERYONE, 1, "hello")]);
+    let Write::Keep { network, mut message, spans } = keep(BOB, EVERYONE, 2, "handed on") else {
+        unreachable!()
+    };
+    message.alias = Alias::of_key(&BOB);
+    history.commit(vec![Write::Keep { network, message, spans }]);
+    let page = history.page(&LAB, &EVERYONE, Part::Newest);
+    assert!(page.messages.iter().all(|message| message.alias.as_str() == "bob"));
+    assert_eq!(history.recall(&LAB).people, [(BOB, alias("bob"))]);
 }
 
 #[test]

@@ -220,6 +220,8 @@ fn network_row(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId) -> Resu
 
 /// The row of a person, whose label is learnt on the way.
 fn person(db: &Transaction<'_>, ids: &mut Ids, peer: &PeerId, alias: Option<&Alias>) -> Result<i64> {
+    // A label that only stands for the key never takes the place of a real one.
+    let alias = alias.filter(|alias| **alias != Alias::of_key(peer));
     if let Some((row, known)) = ids.people.get(peer)
         && alias.is_none_or(|alias| alias == known)
     {

@@ -115,6 +115,7 @@ fn golden() -> Vec<(Frame, String)> {
         (
             Frame::HandedOn(HandedOn {
                 wanted: Wanted { direct: false, range: held() },
+                label: "ann".into(),
                 messages: vec![Communication {
                     id: id(Recipient::Everyone),
                     sent_at: Timestamp(1),
@@ -123,8 +124,8 @@ fn golden() -> Vec<(Frame, String)> {
                 }],
                 next: Some(8),
             }),
-            // what was wanted, one message as above, where the next part begins
-            format!("1a 00 {ann} ac02 07 09 01 {ann} ac02 00 07 02 026869 01 {} 01 08", h("05", 64)),
+            // what was wanted, label, one message as above, where the next part begins
+            format!("1a 00 {ann} ac02 07 09 03616e6e 01 {ann} ac02 00 07 02 026869 01 {} 01 08", h("05", 64)),
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
         (Frame::HandoverOffer(4702), "28 de24".into()),
