@@ -325,6 +325,14 @@ impl MessageLog {
         self.fill(geometry);
     }
 
+    /// To the last entry that is held; that is the newest one only where nothing is kept after it.
+    fn to_end(&mut self) {
+        match self.last() {
+            Some(last) if !self.is_last => self.anchor = Anchor::At { entry: last, hidden: 0 },
+            _ => self.to_bottom(),
+        }
+    }
+
     /// Shows entry number `entry` at the bottom.
     pub fn to_entry(&mut self, entry: u64) {
         if self.entry(entry).is_some() {
@@ -338,7 +346,7 @@ impl MessageLog {
         if down {
             match self.last() {
                 Some(last) if selected + 1 < last => self.to_entry(selected + 1),
-                _ => self.to_bottom(),
+                _ => self.to_end(),
             }
         } else if selected > self.first {
             self.to_entry(selected - 1);
@@ -371,7 +379,7 @@ impl MessageLog {
             hidden = hidden.min(self.rows_of(entry, geometry).len().cast_signed() - 1);
         }
         if hidden <= 0 && entry == last {
-            self.to_bottom();
+            self.to_end();
         } else {
             self.anchor = Anchor::At { entry, hidden: hidden.max(0).cast_unsigned() };
             self.fill(geometry);
@@ -395,14 +403,14 @@ impl MessageLog {
                 break;
             }
             if entry >= last {
-                return self.to_bottom();
+                return self.to_end();
             }
             entry += 1;
             hidden = self.rows_of(entry, geometry).len();
         }
         self.anchor = Anchor::At { entry, hidden };
         if entry == last && hidden == 0 {
-            self.to_bottom();
+            self.to_end();
         }
     }
 

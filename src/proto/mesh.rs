@@ -39,6 +39,8 @@ struct PeerState {
     outbox: Outbox,
     inbox: Inbox,
     question: Option<Question>,
+    /// When it last asked what it missed.
+    caught_up: Option<Instant>,
     /// Links that are up; the first is the one that is used.
     links: Vec<ConnId>,
     dialling: bool,
@@ -203,6 +205,7 @@ impl Mesh {
                 outbox: Outbox::default(),
                 inbox: Inbox::new(policy, now),
                 question: None,
+                caught_up: None,
                 links: Vec::new(),
                 dialling: false,
                 backoff: Backoff::default(),
@@ -384,7 +387,7 @@ impl Mesh {
         let Some(link) = self.links.remove(&conn) else { return };
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
-        self.forget_questions(conn, link.peer);
+        self.forget_questions(link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);
         let was_up = state.links.contains(&conn);

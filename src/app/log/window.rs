@@ -88,6 +88,10 @@ impl MessageLog {
         if self.is_waiting {
             return None;
         }
+        if self.anchor == Anchor::Bottom && !self.is_last {
+            self.is_waiting = true;
+            return Some(Part::Newest);
+        }
         let near = u64::try_from(2 * rows).unwrap_or(u64::MAX);
         let selected = self.selected()?;
         let part = if !self.is_first && selected < self.first.saturating_add(near) {
@@ -116,7 +120,10 @@ impl MessageLog {
     pub fn page(&mut self, part: Part, messages: Vec<Message>, is_first: bool, is_last: bool) {
         self.is_waiting = false;
         match part {
+            // The window may have moved on meanwhile.
+            Part::Before(place) if self.entries.front().map(Entry::place) != Some(place) => {}
             Part::Before(_) => self.prepend(messages, is_first),
+            Part::After(place) if place > Place::MIN && self.last_place() != place => {}
             Part::After(place) if place > Place::MIN => self.append(messages, is_last),
             Part::After(_) => {
                 self.replace(messages, is_first, is_last);

@@ -4,7 +4,10 @@
 //! It must never take on a message of somebody who is not at the other end without that author's signature, or hand
 //! on what its reader may not read.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use rand_core::RngCore as _;
 
@@ -30,8 +33,8 @@ pub(super) struct Question {
 /// Whom to ask what was missed, and who has asked this peer.
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
-    /// What came since then may be missing here.
-    since: Timestamp,
+    /// What came since then may be missing here; nothing once somebody has handed on all that it had.
+    since: Option<Timestamp>,
     /// How many are still to be asked.
     left: usize,
     asked: BTreeSet<PeerId>,
@@ -49,7 +52,9 @@ impl Mesh {
     pub(in crate::proto) fn catch_up(&mut self, core: &mut Core, since: Timestamp, now: Moment) {
         let slack = i64::try_from(limits::CATCH_UP_SLACK.as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp(since.0.saturating_sub(slack)).max(core.readable_since(&core.me()));
-        self.catch_up.since = since;
+        // What was not answered the last time is still missing.
+        let since = self.catch_up.since.map_or(since, |before| before.min(since));
+        self.catch_up.since = Some(since);
         self.catch_up.left = limits::CATCH_UP_PEERS;
         self.catch_up.asked.clear();
         self.next_source(core, now);
@@ -57,6 +62,7 @@ impl Mesh {
 
     /// Asks the next peer: the host first, then any.
     pub(super) fn next_source(&mut self, core: &mut Core, now: Moment) {
+        let Some(since) = self.catch_up.since else { return };
         if self.catch_up.left == 0 || self.catch_up.current.is_some() {
             return;
         }
@@ -75,7 +81,7 @@ impl Mesh {
         self.catch_up.left -= 1;
         self.catch_up.asked.insert(source);
         self.catch_up.current = Some(source);
-        let frame = Frame::CatchUp(self.catch_up.since);
+        let frame = Frame::CatchUp(since);
         self.ask(core, source, frame, now);
     }
 
@@ -92,6 +98,12 @@ impl Mesh {
         if is_asked || core.timers.is_set(Timer::Ask(peer)) {
             return;
         }
+        // What was handed on is kept before more is asked for.
+        let behind = self.keeping.token.saturating_sub(self.keeping.kept);
+        if self.keeping.waits && behind > limits::RANGE_MESSAGES as u64 {
+            core.timers.set(Timer::Ask(peer), now.instant + limits::ASK_EVERY);
+            return;
+        }
         core.timers.cancel(Timer::Answer(peer));
         let next = self.catch_up.wanted.get_mut(&peer).and_then(VecDeque::pop_front);
         if let Some(wanted) = next {
@@ -101,6 +113,9 @@ impl Mesh {
         if self.catch_up.current == Some(peer) {
             self.catch_up.current = None;
             self.next_source(core, now);
+            if self.catch_up.left == 0 && self.catch_up.current.is_none() {
+                self.catch_up.since = None;
+            }
         }
     }
 
@@ -112,7 +127,10 @@ impl Mesh {
             state.question = None;
         }
         self.catch_up.wanted.remove(&peer);
-        self.next_question(core, peer, now);
+        if self.catch_up.current == Some(peer) {
+            self.catch_up.current = None;
+            self.next_source(core, now);
+        }
     }
 
     /// A message came, and some before it are missing: their author has them.
@@ -138,9 +156,13 @@ impl Mesh {
         }
         let me = core.me();
         let mut wanted = Vec::new();
-        for range in
-            held.into_iter().filter(|range| range.author != me && range.to < i64::MAX.cast_unsigned())
-        {
+        let may_name = Self::may_name(core, &peer);
+        for range in held.into_iter().filter(is_lawful) {
+            // The newest of what is too much.
+            let range = Held { from: range.from.max(range.to.saturating_sub(limits::GAP_MOST)), ..range };
+            if range.author == me || !may_name(core, &range.author) {
+                continue;
+            }
             let Some(state) = self.peers.get(&range.author) else {
                 wanted.push(Wanted { direct: false, range });
                 continue;
@@ -158,6 +180,13 @@ impl Mesh {
         let waiting = self.catch_up.wanted.entry(peer).or_default();
         let room = limits::WANTED.saturating_sub(waiting.len());
         waiting.extend(wanted.into_iter().take(room));
+    }
+
+    /// Whether a peer may tell of an author: of those who are known here anybody may, of others only the host,
+    /// which knows whom it has admitted.
+    fn may_name(core: &Core, peer: &PeerId) -> impl Fn(&Core, &PeerId) -> bool + use<> {
+        let is_host = core.host().as_ref() == Some(peer);
+        move |core, author| is_host || core.person(author).is_some()
     }
 
     fn takes_answer(&mut self, peer: PeerId, is_answered: impl Fn(&Frame) -> bool) -> bool {
@@ -191,20 +220,27 @@ impl Mesh {
                 || message.signature.is_some_and(|signature| {
                     sign::message_holds(&network, &id, message.sent_at, &message.text, &signature)
                 });
-            if !is_wanted || !holds || !Self::is_lawful(&message, true) {
+            if !is_wanted || !Self::is_lawful(&message, true) {
                 return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            }
+            // Its author's fault, or that of whoever hands it on: nobody can tell.
+            if !holds {
+                continue;
             }
             core.meet(&author, &label);
             self.take_on(core, &message, Way::HandedOn, now);
         }
         // Whoever hands on nothing has no more.
-        let goes_on = |next: &u64| count > 0 && (wanted.range.from + 1..=wanted.range.to).contains(next);
+        let goes_on = |next: &u64| count > 0 && *next > wanted.range.from && *next <= wanted.range.to;
         if let Some(next) = next.filter(goes_on) {
             let rest = Wanted { range: Held { from: next, ..wanted.range }, ..wanted };
             self.catch_up.wanted.entry(peer).or_default().push_front(rest);
         }
         core.timers.cancel(Timer::Answer(peer));
-        core.timers.set(Timer::Ask(peer), now.instant + limits::ASK_EVERY);
+        // Ten times as fast as somebody may talk, and no faster.
+        let rate = 10 * u64::from(core.policy.rate);
+        let pace = (count as u64 * 1000).checked_div(rate).map_or(Duration::ZERO, Duration::from_millis);
+        core.timers.set(Timer::Ask(peer), now.instant + pace.max(limits::ASK_EVERY));
     }
 
     /// A peer asks what is here.
@@ -216,6 +252,12 @@ impl Mesh {
         since: Timestamp,
         now: Moment,
     ) {
+        let state = self.peer(peer, &core.policy, now.instant);
+        let is_early = state.caught_up.is_some_and(|at| now.instant < at + limits::CATCH_UP_EVERY);
+        if is_early {
+            return core.send(conn, &Frame::Held(Vec::new()));
+        }
+        state.caught_up = Some(now.instant);
         let Some((token, network)) = self.may_ask(core, conn, None, now) else { return };
         let since = since.max(core.readable_since(&peer));
         let command = HistoryCommand::Held { token, network, since };
@@ -231,7 +273,7 @@ impl Mesh {
         wanted: Wanted,
         now: Moment,
     ) {
-        if wanted.direct && wanted.range.author != core.me() {
+        if (wanted.direct && wanted.range.author != core.me()) || !is_lawful(&wanted.range) {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
         }
         let Some((token, network)) = self.may_ask(core, conn, Some(wanted), now) else { return };
@@ -252,7 +294,9 @@ impl Mesh {
         wanted: Option<Wanted>,
         now: Moment,
     ) -> Option<(u64, crate::model::NetworkId)> {
-        let open = self.catch_up.answering.values().filter(|(asker, _)| *asker == conn).count();
+        let asker = self.peer_of(conn);
+        let of_asker = |(other, _): &&(ConnId, Option<Wanted>)| self.peer_of(*other) == asker;
+        let open = self.catch_up.answering.values().filter(of_asker).count();
         if open >= limits::QUESTIONS {
             self.drop_link(core, conn, CloseReason::ProtocolError, now);
             return None;
@@ -281,7 +325,15 @@ impl Mesh {
     ) {
         let Some((conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
         let label = messages.first().map(|message| message.alias.to_string()).unwrap_or_default();
-        let can_be_handed_on = |message: &StoredMessage| wanted.direct || message.signature.is_some();
+        let network = Self::network(core);
+        let is_signed = |message: &StoredMessage| {
+            let StoredMessage { id, sent_at, text, signature, .. } = message;
+            network.zip(*signature).is_some_and(|(network, signature)| {
+                sign::message_holds(&network, id, *sent_at, text.as_str(), &signature)
+            })
+        };
+        // What came over its author's own link was not checked then.
+        let can_be_handed_on = |message: &StoredMessage| wanted.direct || is_signed(message);
         let messages = messages.into_iter().filter(can_be_handed_on).map(|message| Communication {
             id: message.id,
             sent_at: message.sent_at,
@@ -292,13 +344,18 @@ impl Mesh {
         core.send(conn, &Frame::HandedOn(HandedOn { wanted, label, messages, next }));
     }
 
-    /// A link is gone: what was asked over it is asked again over the next, and nobody waits for its answers.
-    pub(super) fn forget_questions(&mut self, conn: ConnId, peer: PeerId) {
-        self.catch_up.answering.retain(|_, (asker, _)| *asker != conn);
+    /// A link is gone: what was asked over it is asked again over the next.
+    pub(super) fn forget_questions(&mut self, peer: PeerId) {
         if let Some(state) = self.peers.get_mut(&peer)
             && let Some(question) = &mut state.question
         {
             question.is_asked = false;
         }
     }
+}
+
+/// A range that can be counted through.
+fn is_lawful(range: &Held) -> bool {
+    let most = i64::MAX.cast_unsigned();
+    range.from >= 1 && range.from <= range.to && range.to < most && range.epoch < most
 }

@@ -152,15 +152,21 @@ pub(super) fn page(
 ) -> Result<Page> {
     let mut page = Page { conversation: *with, messages: Vec::new(), is_first: true, is_last: true };
     let Some(conversation) = conversation(db, network, with)? else { return Ok(page) };
+    // Some may share a place: they come together.
+    let here = |place: Place| -> Result<Vec<Found>> {
+        let tail = "WHERE m.conversation = ? AND m.place = ? ORDER BY m.id LIMIT ?";
+        messages(db, me, tail, params![conversation, place, rows(limits::LOG_WINDOW)])
+    };
     let older = |place: Place, count: usize| -> Result<(Vec<Found>, bool)> {
-        let tail = "WHERE m.conversation = ? AND m.place <= ? ORDER BY m.place DESC, m.id DESC LIMIT ?";
+        let tail = "WHERE m.conversation = ? AND m.place < ? ORDER BY m.place DESC, m.id DESC LIMIT ?";
         let mut found = messages(db, me, tail, params![conversation, place, rows(count)])?;
         found.reverse();
         let is_first = found.len() < count;
+        found.extend(here(place)?);
         Ok((found, is_first))
     };
     let newer = |place: Place, count: usize| -> Result<(Vec<Found>, bool)> {
-        let tail = "WHERE m.conversation = ? AND m.place >= ? ORDER BY m.place, m.id LIMIT ?";
+        let tail = "WHERE m.conversation = ? AND m.place > ? ORDER BY m.place, m.id LIMIT ?";
         let found = messages(db, me, tail, params![conversation, place, rows(count)])?;
         let is_last = found.len() < count;
         Ok((found, is_last))
@@ -177,13 +183,15 @@ pub(super) fn page(
             found
         }
         Part::After(place) => {
-            let (found, is_last) = newer(place, limits::PAGE)?;
+            let (after, is_last) = newer(place, limits::PAGE)?;
             (page.is_first, page.is_last) = (false, is_last);
+            let mut found = here(place)?;
+            found.extend(after);
             found
         }
         Part::Around(place) => {
             let (mut found, is_first) = older(place, limits::PAGE / 2)?;
-            let (after, is_last) = newer(place.saturating_add(1), limits::PAGE / 2)?;
+            let (after, is_last) = newer(place, limits::PAGE / 2)?;
             (page.is_first, page.is_last) = (is_first, is_last);
             found.extend(after);
             found
@@ -276,9 +284,9 @@ pub(super) fn held(db: &Connection, network: &NetworkId, since: Timestamp) -> Re
         "SELECT a.key, m.epoch, min(m.sequence), max(m.sequence)
          FROM message m JOIN person a ON a.id = m.author
          WHERE m.conversation = ?1 AND m.place >= ?2 AND min(m.at, m.sent_at) >= ?2 AND m.signature IS NOT NULL
-         GROUP BY m.author, m.epoch",
+         GROUP BY m.author, m.epoch ORDER BY max(m.place) DESC LIMIT ?3",
     )?;
-    let found = query.query_map(params![conversation, since.0], |row| {
+    let found = query.query_map(params![conversation, since.0, rows(limits::HELD)], |row| {
         Ok(Held {
             author: key(row, 0)?,
             epoch: row.get::<_, i64>(1)?.cast_unsigned(),
