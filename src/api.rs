@@ -410,7 +410,18 @@ pub enum StoreCommand {
         /// All of it.
         state: Box<HostState>,
     },
-    /// This profile's network is hosted by somebody else now: what was kept of it goes aside.
+    /// Keeps what a host needs beside what is kept of a network of one's own, until it is taken on or dropped.
+    /// Answered like [`Self::SaveHost`].
+    KeepPackage {
+        /// Comes back in the answer.
+        token: u64,
+        /// All of it.
+        state: Box<HostState>,
+    },
+    /// Nothing comes of a handover: the package goes.
+    DropPackage,
+    /// This profile's network is hosted by somebody else now: what was kept of it goes aside. Answered by
+    /// [`StoreEvent::Retired`].
     RetireHost,
     /// Pins a host's key and puts it first among the recent networks.
     RememberHost(Box<KnownHost>),
@@ -451,6 +462,8 @@ pub enum StoreCommand {
 pub enum StoreEvent {
     /// Everything up to this token is on disk, or kept in memory as configured.
     Saved(u64),
+    /// The network that this profile hosted is set aside.
+    Retired,
     /// It could not be kept; what was kept before is unharmed.
     Failed {
         /// The token of what failed.

@@ -402,6 +402,9 @@ impl Actor {
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.
     fn open_join(&mut self, port: u16) {
+        if let Some(listener) = self.join_listener.take() {
+            listener.abort();
+        }
         let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
         let wanted = listener::bind_join(&*self.transport, SocketAddr::new(ip, port));
         let bound = wanted.or_else(|_| listener::bind_peer(&*self.transport, None, ip, &mut OsRng));

@@ -26,7 +26,7 @@ use crate::{
         HostRecord,
         password::{Challenged, join_context},
     },
-    wire::{BannedStatus, ByteBuf, Frame, HandoverStatement, Hello, Refusal},
+    wire::{BannedStatus, ByteBuf, Frame, HandoverProbed, HandoverStatement, Hello, Refusal},
 };
 
 mod command;
@@ -420,8 +420,10 @@ impl Host {
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),
-            Frame::HandoverProbed(why_not) => self.handover_probed(core, peer, why_not.as_deref()),
-            Frame::HandoverTaken => self.handover_taken(core, peer),
+            Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
+                self.handover_probed(core, peer, Some(to), why_not.as_deref());
+            }
+            Frame::HandoverTaken => self.handover_taken(core, peer, now),
             Frame::HandoverRefused(refusal) => self.handover_refused(core, peer, refusal),
             Frame::Goodbye(_) => {
                 core.close(conn, CloseReason::Left);

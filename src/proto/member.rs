@@ -75,6 +75,8 @@ pub(super) struct Member {
     rejoin_for: Duration,
     /// What was given to this member to become the host.
     office: Option<handover::Office>,
+    /// Whom this member tries to reach for the host.
+    probing: Option<PeerId>,
     /// How to host from now on.
     elected: Option<Box<HostConfig>>,
     /// Who is the host now of the network that this peer hosted.
@@ -101,6 +103,7 @@ impl Member {
             target: config.target,
             addrs: Vec::new(),
             office: None,
+            probing: None,
             elected: None,
             moved: None,
             password: config.password,
@@ -194,7 +197,7 @@ impl Member {
             }
             Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
             Frame::HandoverOffer(port) => self.offered(core, port, now),
-            Frame::HandoverProbe(probe) => Self::probe(core, probe),
+            Frame::HandoverProbe(probe) => self.probe(core, probe),
             Frame::HandoverPart(part) => self.package(core, part),
             Frame::HandoverRefused(_) => self.called_off(core),
             Frame::Handover(statement) => self.handed_over(core, &host, statement, now),
@@ -265,7 +268,7 @@ impl Member {
             core.tell_gone(&host, closed.reason);
         }
         core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
-        self.called_off(core);
+        self.handover_in_doubt(core);
         self.last_failure = Some(closed.clone());
         if self.rejoin_for.is_zero() {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
@@ -321,7 +324,7 @@ impl Member {
             Timer::Beat(conn) => self.beat(core, conn, now),
             Timer::Rejoin => self.join(core),
             Timer::Grace => self.part(core, mesh, now),
-            Timer::Handover => self.called_off(core),
+            Timer::Handover => self.handover_in_doubt(core),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
                 let seconds = self.rejoin_for.as_secs();

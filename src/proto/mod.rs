@@ -286,7 +286,7 @@ impl Node {
                     RoleState::Member(member) => member.probed(&mut self.core, why_not),
                     RoleState::Host(host) => {
                         let me = self.core.me();
-                        host.handover_probed(&mut self.core, me, why_not.as_deref());
+                        host.handover_probed(&mut self.core, me, None, why_not.as_deref());
                     }
                 }
             }
@@ -415,6 +415,7 @@ impl Node {
                 member.package_saved(&mut self.core, Err(message));
             }
             (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event, now),
+            (RoleState::Host(host), StoreEvent::Retired) => host.retired(&mut self.core),
             (RoleState::Host(host), StoreEvent::Saved(token)) => host.saved(&mut self.core, token),
             (RoleState::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
                 host.not_saved(&mut self.core, token, &message);
@@ -495,8 +496,9 @@ impl Node {
             RoleState::Host(_) => CloseReason::HostLeft,
             RoleState::Member(_) => CloseReason::Left,
         };
-        if let RoleState::Host(host) = &mut self.role {
-            host.leave(&mut self.core);
+        match &mut self.role {
+            RoleState::Host(host) => host.leave(&mut self.core),
+            RoleState::Member(member) => member.called_off(&mut self.core),
         }
         self.mesh.give_up(&mut self.core, closed.reason, now);
         for conn in self.core.open_connections() {

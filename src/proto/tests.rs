@@ -40,6 +40,8 @@ struct Sim {
     stores: Vec<SimStore>,
     /// New nodes have a disk.
     on_disk: bool,
+    /// Disks take their time to set a network aside.
+    hold_retired: bool,
     /// Who cannot reach whom.
     blocked: Option<(usize, usize)>,
     /// What the next node's store has already.
@@ -66,6 +68,7 @@ impl Sim {
             saved: Vec::new(),
             stores: Vec::new(),
             on_disk: false,
+            hold_retired: false,
             blocked: None,
             restored: None,
         };
@@ -238,6 +241,16 @@ impl Sim {
                 Output::Store(StoreCommand::SaveHost { token, state }) => {
                     self.saved.push(*state);
                     self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
+                }
+                Output::Store(StoreCommand::KeepPackage { token, .. }) => {
+                    self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
+                }
+                Output::Store(StoreCommand::RetireHost) if self.hold_retired => {
+                    self.stores[index].retired += 1
+                }
+                Output::Store(StoreCommand::RetireHost) => {
+                    self.stores[index].retired += 1;
+                    self.nodes[index].handle(self.now, Input::Store(StoreEvent::Retired));
                 }
                 Output::Store(command) => {
                     for event in self.stores[index].command(command) {

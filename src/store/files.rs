@@ -19,6 +19,8 @@ use crate::{
 
 const IDENTITY: &str = "identity.key";
 const HOST: &str = "host.json";
+/// What a host needs that this profile may become.
+const PACKAGE: &str = "host-pending.json";
 const KNOWN_HOSTS: &str = "known_hosts.json";
 const LOCK: &str = "lock";
 
@@ -86,6 +88,15 @@ impl Files {
 
     pub(super) fn save_host(&self, state: &HostState) -> Result<(), StoreError> {
         self.save(HOST, state)
+    }
+
+    pub(super) fn keep_package(&self, state: &HostState) -> Result<(), StoreError> {
+        self.save(PACKAGE, state)
+    }
+
+    pub(super) fn drop_package(&self) {
+        // There may be none.
+        let _ = fs::remove_file(self.dir.join(PACKAGE));
     }
 
     /// Sets what a host needs aside, under the first name that is free.

@@ -137,9 +137,23 @@ impl Worker {
             StoreCommand::RetireHost => {
                 let retired = self.files.as_ref().map_or(Ok(()), Files::retire_host);
                 self.kept.send_modify(|kept| kept.host = None);
-                if let Err(error) = retired {
-                    let event = StoreEvent::Failed { token: None, message: error.to_string() };
-                    let _ = reply.blocking_send(event);
+                let event = match retired {
+                    Ok(()) => StoreEvent::Retired,
+                    Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
+                };
+                let _ = reply.blocking_send(event);
+            }
+            StoreCommand::KeepPackage { token, state } => {
+                let saved = self.files.as_ref().map_or(Ok(()), |files| files.keep_package(&state));
+                let event = match saved {
+                    Ok(()) => StoreEvent::Saved(token),
+                    Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
+                };
+                let _ = reply.blocking_send(event);
+            }
+            StoreCommand::DropPackage => {
+                if let Some(files) = &self.files {
+                    files.drop_package();
                 }
             }
             StoreCommand::RememberHost(known) => {

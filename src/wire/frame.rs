@@ -147,6 +147,15 @@ pub struct HandoverProbe {
     pub addrs: Vec<SocketAddr>,
 }
 
+/// Payload of [`Frame::HandoverProbed`]: whether that member can be reached from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverProbed {
+    /// Who.
+    pub peer: PeerId,
+    /// Why it cannot be reached; nothing when it can.
+    pub why_not: Option<String>,
+}
+
 /// Payload of [`Frame::HandoverPart`]: a part of [`crate::model::HostPackage`] as JSON.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandoverPart {
@@ -268,7 +277,7 @@ frames! {
     /// Host to members: can you reach it there?
     42 HandoverProbe(HandoverProbe),
     /// Member to host: yes, or why not.
-    43 HandoverProbed(Option<String>),
+    43 HandoverProbed(HandoverProbed),
     /// Host to member: a part of what a host needs.
     44 HandoverPart(HandoverPart),
     /// Member to host: all of it is kept.

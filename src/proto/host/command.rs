@@ -76,7 +76,9 @@ fn ban(
         .filter(|(peer, link)| host.admission.ban_of(peer, link.ip).is_some())
         .map(|(peer, _)| *peer)
         .collect();
-    for peer in out {
+    // One that is expected back has no link yet.
+    let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
+    for peer in out.into_iter().chain(expected) {
         if let Some(link) = host.members.get(&peer) {
             let status = BannedStatus::Banned { reason: reason.to_owned() };
             core.send(link.conn, &Frame::BannedStatus(status));
@@ -134,10 +136,11 @@ fn kick(
     if key == Some(core.me()) {
         return Err("that is you; to close the network, leave it".to_owned());
     }
-    if out.is_empty() {
+    let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
+    if out.is_empty() && expected.is_none() {
         return Err("nobody to kick: no member matches".to_owned());
     }
-    for peer in out {
+    for peer in out.into_iter().chain(expected) {
         if let Some(link) = host.members.get(&peer) {
             core.goodbye(link.conn, CloseReason::Kicked, reason);
         }

@@ -3,7 +3,7 @@
 //!
 //! Until that signature nothing has changed for anybody, and whatever fails calls it off.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
 
 use super::{Core, Host, candidates};
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Handover {
     to: PeerId,
+    deadline: Instant,
     step: Step,
 }
 
@@ -31,6 +32,8 @@ enum Step {
     Probing { addrs: Vec<SocketAddr>, waiting: BTreeSet<PeerId>, failed: Vec<String> },
     /// It keeps what a host needs, as it was at this save.
     Sent { addrs: Vec<SocketAddr>, token: u64 },
+    /// It has it; what this host kept goes aside before anybody is told.
+    Retiring { addrs: Vec<SocketAddr> },
 }
 
 impl Host {
@@ -50,8 +53,9 @@ impl Host {
         }
         let link = self.members.get(&to).ok_or_else(|| format!("{name} has no link to you now"))?;
         core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
-        self.handover = Some(Handover { to, step: Step::Offered });
-        core.timers.set(Timer::Handover, now.instant + limits::HANDOVER_TIMEOUT);
+        let deadline = now.instant + limits::HANDOVER_TIMEOUT;
+        self.handover = Some(Handover { to, deadline, step: Step::Offered });
+        core.timers.set(Timer::Handover, deadline);
         Ok(())
     }
 
@@ -68,8 +72,9 @@ impl Host {
         if !matches!(handover.step, Step::Offered) || addrs.is_empty() {
             return;
         }
-        let waiting: BTreeSet<PeerId> =
-            core.roster.entries().map(|entry| entry.peer_id).filter(|other| *other != peer).collect();
+        // Those who are just being admitted are not asked, and follow later.
+        let served = self.members.iter().filter(|(other, link)| !link.is_new && **other != peer);
+        let waiting: BTreeSet<PeerId> = served.map(|(other, _)| *other).chain([core.me()]).collect();
         let probe = Frame::HandoverProbe(HandoverProbe { peer, addrs: addrs.clone() });
         for (other, link) in &self.members {
             if waiting.contains(other) {
@@ -81,13 +86,21 @@ impl Host {
     }
 
     /// Somebody, or this host itself, has tried to reach the member's join port. No reason means that it did.
-    pub(in crate::proto) fn handover_probed(&mut self, core: &mut Core, by: PeerId, why_not: Option<&str>) {
+    pub(in crate::proto) fn handover_probed(
+        &mut self,
+        core: &mut Core,
+        by: PeerId,
+        probed: Option<&PeerId>,
+        why_not: Option<&str>,
+    ) {
         let name = core.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
         let is_me = by == core.me();
-        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed } }) = &mut self.handover else {
+        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed }, .. }) = &mut self.handover
+        else {
             return;
         };
-        if !waiting.remove(&by) {
+        // An answer about somebody else belongs to a handover that was called off.
+        if probed.is_some_and(|probed| probed != to) || !waiting.remove(&by) {
             return;
         }
         if let Some(why) = why_not {
@@ -124,29 +137,45 @@ impl Host {
             let part = HandoverPart { bytes: part.to_vec(), is_last: parts.peek().is_none() };
             core.send(link.conn, &Frame::HandoverPart(part));
         }
-        self.handover = Some(Handover { to, step: Step::Sent { addrs, token: self.token } });
+        if let Some(handover) = &mut self.handover {
+            handover.step = Step::Sent { addrs, token: self.token };
+        }
     }
 
-    /// The member keeps everything: from now on it is the host.
-    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId) {
-        let Some(Handover { to, step: Step::Sent { addrs, token } }) = &mut self.handover else { return };
+    /// The member keeps everything.
+    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handover else {
+            return;
+        };
         let (to, addrs, token) = (*to, std::mem::take(addrs), *token);
         if to != peer {
             return;
+        }
+        if now.instant >= *deadline {
+            // This machine slept meanwhile: nobody knows what became of the member.
+            return self.call_off(core, "it took too long");
         }
         if token != self.token {
             // Somebody was banned or admitted meanwhile.
             return self.send_package(core, to, addrs);
         }
-        let signature = sign::handover(&core.identity, &self.network.id, &to, &addrs);
-        let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
         core.timers.cancel(Timer::Handover);
         core.outputs.push_back(Output::Store(StoreCommand::RetireHost));
+        if let Some(handover) = &mut self.handover {
+            handover.step = Step::Retiring { addrs };
+        }
+    }
+
+    /// What this host kept is set aside: from now on the member is the host.
+    pub(in crate::proto) fn retired(&mut self, core: &mut Core) {
+        let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handover.take() else { return };
+        let signature = sign::handover(&core.identity, &self.network.id, &to, &addrs);
+        let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
         let frame = Frame::Handover(statement.clone()).encode();
         if let Some(link) = self.members.get(&to) {
             core.send_bytes(link.conn, frame.clone());
         }
-        for (_, link) in self.members.iter().filter(|(member, _)| **member != to) {
+        for (_, link) in self.members.iter().filter(|(member, link)| **member != to && !link.is_new) {
             core.send_bytes(link.conn, frame.clone());
         }
         self.successor = Some(statement);
@@ -163,9 +192,11 @@ impl Host {
     /// A member is gone in the middle of it.
     pub(in crate::proto) fn handover_without(&mut self, core: &mut Core, peer: PeerId) {
         match &self.handover {
+            // Too late: it is the host as soon as it is back.
+            Some(Handover { step: Step::Retiring { .. }, .. }) => {}
             Some(Handover { to, .. }) if *to == peer => self.call_off(core, "it is gone"),
             Some(Handover { step: Step::Probing { waiting, .. }, .. }) if waiting.contains(&peer) => {
-                self.handover_probed(core, peer, None);
+                self.handover_probed(core, peer, None, None);
             }
             _ => {}
         }

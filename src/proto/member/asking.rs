@@ -329,6 +329,8 @@ impl Member {
         // The password has done its work.
         self.password = None;
         self.busy = 0;
+        // The host is still the host, or it is another: nothing comes of taking over.
+        self.called_off(core);
         self.alone_until = None;
         core.is_out = false;
         self.backoff.reset();

@@ -8,18 +8,27 @@ use crate::{
     model::{CloseReason, Closed, HostPackage, Moment, PeerId, limits},
     proto::{ConnId, HostConfig, Output, core::Timer},
     security::{HostRecord, sign},
-    wire::{Frame, HandoverPart, HandoverProbe, HandoverStatement, Refusal},
+    wire::{Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
 };
 
 /// What this member has been given to become the host.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Office {
     /// Where it listens for joiners.
     join_addr: Option<SocketAddr>,
     bytes: Vec<u8>,
     package: Option<Box<HostPackage>>,
-    /// The package is on disk.
+    /// The package is on its way to the disk.
     saving: bool,
+    /// The host was told that it is there: only the host can call it off now.
+    taken: bool,
+}
+
+impl std::fmt::Debug for Office {
+    /// What was given holds the password's record.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Office").field("join_addr", &self.join_addr).finish_non_exhaustive()
+    }
 }
 
 /// The save of a package; the host that this member may become counts on from it.
@@ -28,6 +37,11 @@ const TOKEN: u64 = 0;
 impl Member {
     /// The host asks this member to take over.
     pub(super) fn offered(&mut self, core: &mut Core, port: u16, now: Moment) {
+        if self.office.is_some() {
+            let detail = "another handover is under way there".to_owned();
+            let refusal = Refusal { reason: CloseReason::Busy, detail };
+            return self.answer(core, &Frame::HandoverRefused(refusal));
+        }
         self.office = Some(Office::default());
         core.timers.set(Timer::Handover, now.instant + 2 * limits::HANDOVER_TIMEOUT);
         core.outputs.push_back(Output::OpenJoin(port));
@@ -60,8 +74,9 @@ impl Member {
     }
 
     /// The host wants to know whether this member can reach the next one.
-    pub(super) fn probe(core: &mut Core, probe: HandoverProbe) {
-        if core.is_member(&probe.peer) {
+    pub(super) fn probe(&mut self, core: &mut Core, probe: HandoverProbe) {
+        if core.is_member(&probe.peer) && self.probing.is_none() {
+            self.probing = Some(probe.peer);
             let addrs = probe.addrs.into_iter().take(limits::CANDIDATES).collect();
             core.outputs.push_back(Output::Probe(probe.peer, addrs));
         }
@@ -69,7 +84,9 @@ impl Member {
 
     /// It can, or cannot.
     pub(in crate::proto) fn probed(&mut self, core: &mut Core, why_not: Option<String>) {
-        self.answer(core, &Frame::HandoverProbed(why_not));
+        if let Some(peer) = self.probing.take() {
+            self.answer(core, &Frame::HandoverProbed(HandoverProbed { peer, why_not }));
+        }
     }
 
     /// A part of what a host needs.
@@ -93,7 +110,7 @@ impl Member {
         let state = Box::new(crate::model::HostState { listen: office.join_addr, ..package.state.clone() });
         office.package = Some(Box::new(package));
         office.saving = true;
-        core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: TOKEN, state }));
+        core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token: TOKEN, state }));
     }
 
     fn decline(&mut self, core: &mut Core, why: &str) {
@@ -104,23 +121,32 @@ impl Member {
 
     /// What a host needs is on disk, or cannot be kept.
     pub(in crate::proto) fn package_saved(&mut self, core: &mut Core, result: Result<(), String>) {
-        if !self.office.as_ref().is_some_and(|office| office.saving) {
-            return;
-        }
+        let Some(office) = self.office.as_mut().filter(|office| office.saving) else { return };
         match result {
-            Ok(()) => self.answer(core, &Frame::HandoverTaken),
+            Ok(()) => {
+                office.taken = true;
+                self.answer(core, &Frame::HandoverTaken);
+            }
             Err(why) => self.decline(core, &why),
         }
     }
 
     /// Nothing comes of it.
-    pub(super) fn called_off(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn called_off(&mut self, core: &mut Core) {
         let Some(office) = self.office.take() else { return };
         core.timers.cancel(Timer::Handover);
         if office.saving {
-            core.outputs.push_back(Output::Store(StoreCommand::RetireHost));
+            core.outputs.push_back(Output::Store(StoreCommand::DropPackage));
         }
         core.outputs.push_back(Output::CloseJoin);
+    }
+
+    /// The host is lost, or it takes too long. Whoever has told the host that it is ready stays so: the host may have
+    /// signed already.
+    pub(super) fn handover_in_doubt(&mut self, core: &mut Core) {
+        if self.office.as_ref().is_some_and(|office| !office.taken) {
+            self.called_off(core);
+        }
     }
 
     /// The host has signed who is the host from now on.
@@ -158,6 +184,7 @@ impl Member {
             core.timers.cancel(Timer::Beat(link.conn));
             core.close(link.conn, CloseReason::Left);
         }
+        core.outputs.push_back(Output::Store(StoreCommand::DropPackage));
         let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
         self.elected = Some(Box::new(HostConfig {
             network: state.network,
@@ -192,6 +219,7 @@ impl Member {
         self.pin = Some(statement.to);
         self.target = join_addr.to_string();
         self.addrs = statement.addrs;
+        let is_told_by_host = self.asking.is_none();
         if let Some(asking) = self.asking.take() {
             core.timers.cancel(Timer::Admission(asking.conn));
             core.close(asking.conn, CloseReason::Left);
@@ -201,9 +229,14 @@ impl Member {
             core.close(link.conn, CloseReason::Left);
             self.wait_for_host(core, now);
         }
-        self.backoff.reset();
         self.tell_link(core, LinkState::Connecting, &format!("following the new host {name}"), None);
-        self.join(core);
+        if is_told_by_host {
+            self.join(core);
+        } else {
+            // Two that send one to each other must not make one run between them.
+            let wait = self.backoff.next(&mut core.rng);
+            core.timers.set(Timer::Rejoin, now.instant + wait);
+        }
     }
 
     /// Somebody knocks here who takes this peer for the host, or tries whether it could be one.

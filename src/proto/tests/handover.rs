@@ -143,6 +143,32 @@ fn a_handover_that_fails_in_the_middle_changes_nothing() {
 }
 
 #[test]
+fn a_statement_that_is_lost_on_its_way_leaves_nobody_without_a_host() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.hold_retired = true;
+    sim.hand_over(0, "bob");
+    sim.wait(0.5);
+    // The link between the two breaks just before the old host signs.
+    let own: Vec<End> =
+        sim.links.iter().filter(|(end, other)| (end.0, other.0) == (0, bob)).map(|(end, _)| *end).collect();
+    for end in own {
+        let other = sim.links.remove(&end).unwrap();
+        sim.links.remove(&other);
+        for (index, conn) in [end, other] {
+            sim.nodes[index].handle(sim.now, Input::Closed(conn, CloseReason::ConnectionLost.into()));
+        }
+    }
+    sim.nodes[0].handle(sim.now, Input::Store(StoreEvent::Retired));
+    sim.run();
+    sim.wait(40.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.host_of(index), "bob", "{index}");
+        assert_eq!(sim.roster(index), ["bob", "ann", "host"]);
+    }
+}
+
+#[test]
 fn a_handover_that_the_host_has_not_signed_is_not_followed() {
     let mut sim = Sim::host();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));

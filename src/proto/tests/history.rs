@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{HistoryCommand, HistoryEvent},
-    model::{Held, HistoryState, SafeText, Span, StoredMessage, Stream},
+    model::{Held, HistoryState, Span, StoredMessage, Stream},
     wire::Wanted,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct SimStore {
     pub(super) messages: Vec<StoredMessage>,
     streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
     waiting: Vec<StoreCommand>,
-    retired: usize,
+    pub(super) retired: usize,
 }
 
 impl SimStore {
@@ -47,10 +47,6 @@ impl SimStore {
                     self.messages.push(*message);
                 }
                 vec![HistoryEvent::Kept { token, for_good: true }]
-            }
-            StoreCommand::RetireHost => {
-                self.retired += 1;
-                Vec::new()
             }
             StoreCommand::Settle(outcome) => {
                 for message in &mut self.messages {

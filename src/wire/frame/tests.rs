@@ -134,7 +134,10 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::HandoverProbe(HandoverProbe { peer: PeerId([0xAA; 32]), addrs: entry().addrs }),
             format!("2a {bob} 01 00 0a000002 d08603"),
         ),
-        (Frame::HandoverProbed(Some("no".into())), "2b 01 026e6f".into()),
+        (
+            Frame::HandoverProbed(HandoverProbed { peer: PeerId([0xAA; 32]), why_not: Some("no".into()) }),
+            format!("2b {bob} 01 026e6f"),
+        ),
         (Frame::HandoverPart(HandoverPart { bytes: vec![1, 2], is_last: true }), "2c 02 0102 01".into()),
         (Frame::HandoverTaken, "2d".into()),
         (
