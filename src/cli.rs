@@ -53,7 +53,7 @@ Exit codes:
 pub enum Command {
     /// Open a network: you hold the door.
     Host {
-        /// Where joiners knock [default: 0.0.0.0:4702; env: PYILE_LISTEN].
+        /// Where joiners knock [default: where they did the last time, at first 0.0.0.0:4702; env: PYILE_LISTEN].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },

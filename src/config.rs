@@ -51,8 +51,8 @@ pub struct Config {
     pub json: bool,
     /// This peer's label.
     pub alias: Alias,
-    /// Where joiners knock.
-    pub listen: SocketAddr,
+    /// Where joiners knock; nothing = where they did the last time, or [`default_listen`].
+    pub listen: Option<SocketAddr>,
     /// Where other members reach this one; nothing = the address in use, any free port.
     pub peer_listen: Option<SocketAddr>,
     /// The password, when it was given.
@@ -320,7 +320,7 @@ fn resolve(
         mode,
         json: options.json,
         alias,
-        listen: listen.unwrap_or_else(default_listen),
+        listen,
         peer_listen,
         password: password(&sources, options)?,
         attempts: sources
@@ -399,7 +399,7 @@ fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Where joiners knock unless something else is said.
+/// Where joiners knock at first, unless something else is said.
 #[must_use]
 pub fn default_listen() -> SocketAddr {
     (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into()

@@ -139,6 +139,7 @@ impl Network {
         profile: Profile,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Closed> {
+        refuse_second(&options, &profile)?;
         let join = net::bind_join(&*transport, options.listen)?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*transport, options.peer_listen, join_addr.ip(), &mut OsRng)?;
@@ -273,6 +274,21 @@ impl Network {
         while self.next_event().await.is_some() {}
         self.handle.ended().await
     }
+}
+
+/// A network that was handed over has one host, and this is not it.
+fn refuse_second(options: &HostOptions, profile: &Profile) -> Result<(), Closed> {
+    let (None, Some(retired)) = (profile.host(), profile.retired()) else { return Ok(()) };
+    if options.network.as_ref().is_some_and(|name| *name != retired.name) {
+        return Ok(());
+    }
+    let known = profile.recents().into_iter().find(|known| known.network == retired.name);
+    let target = known.map_or_else(|| "its new address".to_owned(), |known| known.target);
+    let message = format!(
+        "you have handed {:?} over: join it at {target}; to open another network, give it another name",
+        retired.name
+    );
+    Err(Closed::new(CloseReason::Usage, message))
 }
 
 /// What the history knows of a network that is about to be hosted.

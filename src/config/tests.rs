@@ -15,7 +15,7 @@ fn defaults() {
     let config = load(&[], &[("USER", "ann")], "").unwrap();
     assert_eq!(config.mode, Mode::Launch);
     assert_eq!(config.alias.as_str(), "ann");
-    assert_eq!(config.listen.to_string(), "0.0.0.0:4702");
+    assert_eq!((config.listen, default_listen().to_string().as_str()), (None, "0.0.0.0:4702"));
     assert_eq!((config.attempts, config.members), (3, 250));
     assert_eq!(config.rejoin_for.as_secs(), 86_400);
     assert_eq!(config.profile_dir, Path::new("/data/default"));
@@ -28,11 +28,11 @@ fn flag_then_environment_then_file_then_default() {
     let environment = [("PYILE_ALIAS", "env"), ("USER", "user")];
     let config = load(&["host", "--alias", "flag"], &environment, file).unwrap();
     assert_eq!((config.alias.as_str(), config.attempts), ("flag", 7));
-    assert_eq!(config.listen.to_string(), "[::]:5000");
+    assert_eq!(config.listen.unwrap().to_string(), "[::]:5000");
     assert_eq!(load(&[], &environment, file).unwrap().alias.as_str(), "env");
     assert_eq!(load(&[], &[("USER", "user")], file).unwrap().alias.as_str(), "file");
     let config = load(&["host", "--listen", "[::]"], &[], file).unwrap();
-    assert_eq!(config.listen.to_string(), "[::]:4702");
+    assert_eq!(config.listen.unwrap().to_string(), "[::]:4702");
 }
 
 #[test]

@@ -137,6 +137,8 @@ pub const RATE_BYTES: u32 = 1024 * 1024;
 pub const GAPS: usize = 64;
 /// Numberings of one author that are remembered: one for each time that it lost count.
 pub const EPOCHS: usize = 64;
+/// A message that took longer than this has waited, and stands where it was said.
+pub const DELAYED: Duration = Duration::from_secs(2);
 /// Places that are left free for messages that are missing; of more some share a place.
 pub const GAP_ROOM: u64 = 10_000;
 /// A hole of more messages than this is taken for lost: nobody could hand them all on.

@@ -28,10 +28,10 @@ use super::{
 use crate::{
     api::{HistoryEvent, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, HistoryState, MessageId, Moment, NetworkId, PeerId, Policy, Recalled,
-        Recipient, SafeText, Span, limits,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, Moment, NetworkId, PeerId,
+        Policy, Recalled, Recipient, SafeText, Span, limits,
     },
-    wire::{Ack, Frame},
+    wire::{Ack, Frame, PeerHello},
 };
 
 #[derive(Debug)]
@@ -48,6 +48,8 @@ struct PeerState {
     /// Consecutive failures are told once.
     told: bool,
     answered_at: Option<SocketAddr>,
+    /// How far its clock is behind this one, in microseconds.
+    behind: i64,
 }
 
 #[derive(Debug)]
@@ -211,6 +213,7 @@ impl Mesh {
                 backoff: Backoff::default(),
                 told: false,
                 answered_at: None,
+                behind: 0,
             }),
         }
     }
@@ -238,7 +241,7 @@ impl Mesh {
         if std::mem::replace(&mut link.hello_sent, true) {
             return;
         }
-        let hello = Frame::PeerHello(network.id);
+        let hello = Frame::PeerHello(PeerHello { network: network.id, now: now.wall });
         if link.kind == LinkKind::PeerIn {
             core.authenticated(conn, now);
         }
@@ -285,7 +288,8 @@ impl Mesh {
             && !std::mem::replace(&mut state.told, true)
             && let Some(person) = core.person(&peer)
         {
-            let message = format!("{} cannot be reached now ({closed}); its messages wait", person.alias);
+            let message =
+                format!("{} cannot be reached now ({closed}); what is said to it waits", person.alias);
             core.event(NodeEvent::error(ErrorKind::Connection, &message));
         }
     }
@@ -295,8 +299,10 @@ impl Mesh {
         let peer = link.peer;
         let is_up = link.hello_sent && link.hello.is_some();
         match frame {
-            Frame::PeerHello(network) if link.hello.is_none() => {
-                link.hello = Some(network);
+            Frame::PeerHello(hello) if link.hello.is_none() => {
+                link.hello = Some(hello.network);
+                let behind = now.wall.0.saturating_sub(hello.now.0);
+                self.peer(peer, &core.policy, now.instant).behind = behind;
                 self.up(core, conn, now);
             }
             Frame::Communication(message) if is_up => {
@@ -360,6 +366,12 @@ impl Mesh {
         core.timers.cancel(Timer::Dial(peer));
         core.timers.cancel(Timer::Throttle(peer));
         self.acks.retain(|(from, ..), _| *from != peer);
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        // What was on the way waits again, and says so.
+        let waiting: Vec<u64> = state.outbox.tallies().collect();
+        for tally in waiting {
+            self.tell(core, tally, peer, DeliveryStatus::Queued, None);
+        }
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.inbox.forget_held();
         state.dialling = false;

@@ -174,6 +174,11 @@ impl Outbox {
         self.queue.drain(..).map(|queued| queued.message.tally).collect()
     }
 
+    /// The records of everything that waits.
+    pub fn tallies(&self) -> impl Iterator<Item = u64> {
+        self.queue.iter().map(|queued| queued.message.tally)
+    }
+
     /// When the oldest message has waited too long.
     #[must_use]
     pub fn expires_at(&self) -> Option<Instant> {

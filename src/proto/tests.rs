@@ -971,7 +971,13 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     let remote = "10.0.0.99:1".parse().unwrap();
     let connected = Connected { link: LinkKind::PeerIn, secured, remote, listening: Vec::new() };
     sim.nodes[bob].handle(sim.now, Input::Connected(far.1, connected));
-    sim.nodes[bob].handle(sim.now, Input::Frame(far.1, Frame::PeerHello(NetworkId([1; 16]))));
+    sim.nodes[bob].handle(
+        sim.now,
+        Input::Frame(
+            far.1,
+            Frame::PeerHello(crate::wire::PeerHello { network: NetworkId([1; 16]), now: Timestamp(0) }),
+        ),
+    );
     sim.nodes[bob].handle(sim.now, Input::Frame(far.1, forged(stranger.peer_id())));
     let answers: Vec<Frame> = std::iter::from_fn(|| sim.nodes[bob].poll_output())
         .filter_map(|output| match output {

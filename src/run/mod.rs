@@ -1,5 +1,7 @@
 //! The composition root: puts the layers together for what was asked, and gives the exit code.
 
+use std::net::SocketAddr;
+
 use color_eyre::eyre::WrapErr as _;
 use tokio::sync::mpsc;
 
@@ -110,7 +112,8 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
         }
         Mode::Join(target) => Network::join(join_options(config, target), profile)?,
         Mode::Host | Mode::Launch | Mode::History { .. } => {
-            Network::host(host_options(config), profile).await?
+            let kept = profile.host().and_then(|kept| kept.listen);
+            Network::host(host_options(config, kept), profile).await?
         }
     };
     Ok(OpenedNetwork { network, _bots: None })
@@ -132,11 +135,12 @@ fn keeping(config: &Config) -> Keeping {
     }
 }
 
-fn host_options(config: &Config) -> HostOptions {
+fn host_options(config: &Config, kept: Option<SocketAddr>) -> HostOptions {
     // Bytes follow messages: whoever lifts the one limit means both.
     let bytes = if config.rate == 0 { 0 } else { limits::RATE_BYTES };
     HostOptions {
-        listen: config.listen,
+        // Members come back to where the network was.
+        listen: config.listen.or(kept).unwrap_or_else(config::default_listen),
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         network: config.network.clone(),

@@ -74,11 +74,10 @@ impl Screen {
         let defaults = Defaults {
             alias: config.alias.clone(),
             // Members come back to where the network was; only what was asked for is stronger.
-            listen: kept
-                .as_ref()
-                .and_then(|kept| kept.listen)
-                .filter(|_| config.listen == config::default_listen())
-                .unwrap_or(config.listen),
+            listen: config
+                .listen
+                .or(kept.as_ref().and_then(|kept| kept.listen))
+                .unwrap_or_else(config::default_listen),
             network: config
                 .network
                 .clone()
@@ -189,7 +188,7 @@ impl Screen {
         }
         match kind {
             app::launch::FormKind::Host => {
-                let (listen, network) = (self.config.listen, self.config.network.clone());
+                let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
                 Open::Host { listen, alias, network, password }
             }
             app::launch::FormKind::Join => Open::Join { target, alias, password },
@@ -270,8 +269,8 @@ impl Screen {
                 }
                 Open::Host { listen, alias, network, password } => {
                     let password = password.or(given);
-                    let config = Config { alias, listen, password, network, ..config };
-                    Network::host(host_options(&config), profile).await?
+                    let config = Config { alias, listen: Some(listen), password, network, ..config };
+                    Network::host(host_options(&config, None), profile).await?
                 }
                 Open::Join { target, alias, password } => {
                     let password = password.or(given);

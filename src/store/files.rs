@@ -113,6 +113,13 @@ impl Files {
         }
     }
 
+    /// The network that was set aside last.
+    pub(super) fn retired(&self) -> Option<HostState> {
+        let names = (1_u32..).map(|number| format!("host-retired-{number}.json"));
+        let last = names.take_while(|name| self.dir.join(name).exists()).last()?;
+        self.read(&last).ok().flatten()
+    }
+
     pub(super) fn recents(&self) -> Result<Vec<KnownHost>, StoreError> {
         let known: Option<KnownHosts> = self.read(KNOWN_HOSTS)?;
         Ok(known.map(|known| known.hosts).unwrap_or_default())

@@ -21,7 +21,7 @@ pub use self::history::{Exported, Filter, Keeping, Retention, export};
 use self::{files::Files, history::History, worker::Worker};
 use crate::{
     api::{StoreCommand, StoreEvent},
-    model::{HostState, KnownHost, limits},
+    model::{HostState, KnownHost, Network, limits},
     security::Identity,
 };
 
@@ -91,6 +91,8 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 struct Kept {
     host: Option<HostState>,
+    /// The network that was handed over last.
+    retired: Option<Network>,
     recents: Vec<KnownHost>,
 }
 
@@ -148,7 +150,8 @@ impl Profile {
     ) -> Result<Self, StoreError> {
         let (bundles, inbox) = sync_channel(limits::STORE_COMMANDS);
         let (end, ended) = channel();
-        let (kept, watched) = watch::channel(Kept { host, recents });
+        let retired = files.as_ref().and_then(|(files, _)| files.retired()).map(|state| state.network);
+        let (kept, watched) = watch::channel(Kept { host, retired, recents });
         let dir = files.as_ref().map(|(_, dir)| *dir);
         let history = History::open(identity.peer_id(), dir, keeping).map_err(StoreError::History)?;
         let worker = Worker::new(files.map(|(files, _)| files), history, kept);
@@ -172,6 +175,12 @@ impl Profile {
     #[must_use]
     pub fn host(&self) -> Option<HostState> {
         self.kept.borrow().host.clone()
+    }
+
+    /// The network that this profile hosted until it handed it over.
+    #[must_use]
+    pub fn retired(&self) -> Option<Network> {
+        self.kept.borrow().retired.clone()
     }
 
     /// Hosts that this profile knows, latest first.

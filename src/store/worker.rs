@@ -136,7 +136,9 @@ impl Worker {
             }
             StoreCommand::RetireHost => {
                 let retired = self.files.as_ref().map_or(Ok(()), Files::retire_host);
-                self.kept.send_modify(|kept| kept.host = None);
+                self.kept.send_modify(|kept| {
+                    kept.retired = kept.host.take().map(|state| state.network);
+                });
                 let event = match retired {
                     Ok(()) => StoreEvent::Retired,
                     Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },

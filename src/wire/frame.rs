@@ -138,6 +138,15 @@ pub struct HandedOn {
     pub next: Option<u64>,
 }
 
+/// Payload of [`Frame::PeerHello`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerHello {
+    /// The network that the link belongs to.
+    pub network: NetworkId,
+    /// The sender's clock: what it says of the times of its messages is read by it.
+    pub now: Timestamp,
+}
+
 /// Payload of [`Frame::HandoverProbe`]: the member that may become the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandoverProbe {
@@ -254,8 +263,8 @@ frames! {
     15 RosterWhole(Box<Authenticated>),
     /// Member to host: this version is in force here; links to those it removed are cut.
     16 RosterApplied(u64),
-    /// First on a peer link, both ways: the network it belongs to.
-    20 PeerHello(NetworkId),
+    /// First on a peer link, both ways: the network it belongs to, and what time it is.
+    20 PeerHello(PeerHello),
     /// A message.
     21 Communication(Communication),
     /// It arrived.

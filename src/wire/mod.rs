@@ -47,7 +47,7 @@ pub mod frame;
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
     Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, HandedOn, HandoverPart, HandoverProbe,
-    HandoverProbed, HandoverStatement, Hello, Refusal, Removal, RosterDelta, RosterPage, Wanted,
+    HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal, Removal, RosterDelta, RosterPage, Wanted,
 };
 
 /// ALPN of the join link, version 1.

@@ -54,16 +54,24 @@ impl Mesh {
             return 0;
         };
         let here = core.place_for(now);
-        let handed_on = (way == Way::HandedOn).then_some(message.sent_at.0);
+        let behind = self.peers.get(&id.author).map_or(0, |state| state.behind);
+        let sent_at = Timestamp(message.sent_at.0.saturating_add(behind));
+        let delay = now.wall.since(sent_at);
+        let when = match way {
+            Way::HandedOn => Some(message.sent_at.0),
+            // What has waited stands where it was said, so that all see the same order.
+            Way::Direct if (limits::DELAYED..limits::UNDELIVERED_FOR).contains(&delay) => Some(sent_at.0),
+            Way::Direct => None,
+        };
         let state = self.peer(id.author, &core.policy, now.instant);
-        let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(&id, here, handed_on) else {
+        let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(&id, here, when) else {
             return 0;
         };
         let everyone = id.to == Recipient::Everyone;
         let spans = state.inbox.spans(everyone, id.epoch).to_vec();
         core.stood_at(place, now);
         let late = way == Way::HandedOn || next.is_some();
-        let at = if late { Timestamp(place) } else { now.wall };
+        let at = if late || when.is_some() { Timestamp(place) } else { now.wall };
         let text = SafeText::clean(&message.text);
         // A signature over anything but the clean text is of no use to those whom it is handed on to.
         let signature = message.signature.filter(|_| text.as_str() == message.text);

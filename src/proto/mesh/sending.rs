@@ -330,7 +330,7 @@ impl Mesh {
         }
     }
 
-    fn tell(
+    pub(super) fn tell(
         &self,
         core: &mut Core,
         tally: u64,

@@ -85,7 +85,10 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::RosterRequest, "0e".into()),
         (Frame::RosterWhole(Box::new(authenticated())), format!("0f {roster_hex}")),
         (Frame::RosterApplied(4), "10 04".into()),
-        (Frame::PeerHello(NetworkId([9; 16])), format!("14 {}", h("09", 16))),
+        (
+            Frame::PeerHello(PeerHello { network: NetworkId([9; 16]), now: Timestamp(1) }),
+            format!("14 {} 02", h("09", 16)),
+        ),
         (
             Frame::Communication(Communication {
                 id: id(Recipient::Everyone),
