@@ -86,8 +86,10 @@ fn fill(dir: &Path) -> Duration {
             answers.blocking_recv();
         }
     }
-    drop(reply);
-    while answers.blocking_recv().is_some() {}
+    while !matches!(
+        answers.blocking_recv(),
+        Some(StoreEvent::History(HistoryEvent::Kept { token: MESSAGES, .. }))
+    ) {}
     drop(profile);
     begin.elapsed()
 }

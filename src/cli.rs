@@ -96,7 +96,7 @@ pub struct Options {
     /// Host: wrong passwords from one address before it is banned [default: 3; env: PYILE_ATTEMPTS].
     #[arg(long, global = true, value_name = "N")]
     pub attempts: Option<String>,
-    /// Host: the network's name [default: the one it had, or one made from your alias; env: PYILE_NETWORK].
+    /// Host: the network's name; history: only of networks with this name [default: the one it had, or one made from your alias; env: PYILE_NETWORK].
     #[arg(long, global = true, value_name = "NAME")]
     pub network: Option<String>,
     /// Host: members at most, yourself included, up to 1000 [default: 250; env: PYILE_MEMBERS].

@@ -99,6 +99,36 @@ fn with_a_full_disk_talk_goes_on_and_the_history_follows_when_there_is_room() {
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_delivers_nothing_before_it_has_room() {
+    let Some(disk) = Disk::small("a_disk_that_is_full_at_the_start") else { return };
+    let mut host = Starting::host("host").start();
+    let mut first = Starting::join(&host, "ann").in_dir(&disk.dir).start();
+    first.event("authenticated");
+    host.say(json!({"cmd": "send", "to": "ann", "text": "before"}));
+    host.wait_for("delivered", |event| event["event"] == "delivery" && event["status"] == "delivered");
+    assert_eq!(first.leave(), 0);
+    let filler = disk.dir.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let mut ann = Starting::join(&host, "ann").in_dir(&disk.dir).no_password().start();
+    let history = ann.event("history");
+    assert_eq!(history["state"], "unsaved");
+    assert!(history["message"].as_str().unwrap().contains("the disk is full"), "{history}");
+    host.say(json!({"cmd": "send", "to": "ann", "text": "to a full disk", "ref": "full"}));
+    ann.wait_for("the message", |event| event["text"] == "to a full disk");
+    host.wait_for("queued", |event| event["ref"] == "full" && event["status"] == "queued");
+    assert_eq!(host.count(|event| event["ref"] == "full" && event["status"] == "delivered"), 0);
+    ann.kill();
+    fs::remove_file(&filler).unwrap();
+    let mut ann = Starting::join(&host, "ann").in_dir(&disk.dir).no_password().start();
+    assert_eq!(ann.event("history")["state"], "saved");
+    host.wait_for("delivered", |event| event["ref"] == "full" && event["status"] == "delivered");
+    let texts: Vec<Value> = history_of(&disk.dir, &[]).iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(texts, ["before", "to a full disk"]);
+}
+
+#[test]
 fn a_disk_that_can_only_be_read_means_memory_only_and_the_key_stays() {
     let Some(disk) = Disk::small("a_disk_that_can_only_be_read") else { return };
     let mut host = Starting::host("host").start();

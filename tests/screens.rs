@@ -376,7 +376,7 @@ fn search_goes_over_everything_that_was_ever_said() {
     ctrl(&mut state, 'f');
     type_text(&mut state, "nowhere");
     history(&mut state, HistoryEvent::Found { text: "nowhere".into(), hits: Vec::new() });
-    assert!(shows(&state, "nothing was said with these words"));
+    assert!(shows(&state, "no message has words that begin like these"));
 }
 
 #[test]

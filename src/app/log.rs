@@ -201,6 +201,8 @@ pub struct MessageLog {
     is_waiting: bool,
     /// Own messages whose fate is open, by their numbers here.
     open: BTreeMap<MessageId, u64>,
+    /// What happened lately: the history knows only what was said.
+    notices: VecDeque<Entry>,
     /// What came while a part of the history was waited for.
     early: Vec<Outcome>,
     anchor: Anchor,
@@ -218,6 +220,7 @@ impl Default for MessageLog {
             is_last: true,
             is_waiting: false,
             open: BTreeMap::new(),
+            notices: VecDeque::new(),
             early: Vec::new(),
             anchor: Anchor::default(),
             below: 0,
@@ -250,6 +253,11 @@ impl MessageLog {
         }
         if status == DeliveryStatus::Failed {
             mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal)));
+        }
+        let failed = u32::try_from(mark.failed.len()).unwrap_or(u32::MAX);
+        if summary.delivered.saturating_add(failed) >= summary.total {
+            // Whoever came after it was said does not wait for it.
+            mark.waiting.clear();
         }
         if mark.is_settled() {
             self.open.remove(id);
@@ -326,7 +334,7 @@ impl MessageLog {
     }
 
     /// To the last entry that is held; that is the newest one only where nothing is kept after it.
-    fn to_end(&mut self) {
+    fn go_to_end(&mut self) {
         match self.last() {
             Some(last) if !self.is_last => self.anchor = Anchor::At { entry: last, hidden: 0 },
             _ => self.to_bottom(),
@@ -346,7 +354,7 @@ impl MessageLog {
         if down {
             match self.last() {
                 Some(last) if selected + 1 < last => self.to_entry(selected + 1),
-                _ => self.to_end(),
+                _ => self.go_to_end(),
             }
         } else if selected > self.first {
             self.to_entry(selected - 1);
@@ -379,7 +387,7 @@ impl MessageLog {
             hidden = hidden.min(self.rows_of(entry, geometry).len().cast_signed() - 1);
         }
         if hidden <= 0 && entry == last {
-            self.to_end();
+            self.go_to_end();
         } else {
             self.anchor = Anchor::At { entry, hidden: hidden.max(0).cast_unsigned() };
             self.fill(geometry);
@@ -403,14 +411,14 @@ impl MessageLog {
                 break;
             }
             if entry >= last {
-                return self.to_end();
+                return self.go_to_end();
             }
             entry += 1;
             hidden = self.rows_of(entry, geometry).len();
         }
         self.anchor = Anchor::At { entry, hidden };
         if entry == last && hidden == 0 {
-            self.to_end();
+            self.go_to_end();
         }
     }
 

@@ -82,6 +82,9 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         return Err(format!("there is no command /{name}; there are {}", names.join(" ")));
     };
     let missing = || format!("/{name} takes {}", command.takes);
+    if command.takes.is_empty() && !rest.trim().is_empty() {
+        return Err(format!("/{name} takes nothing more: {}", command.help));
+    }
     let (first, more) = split(rest);
     let first = Some(first).filter(|first| !first.is_empty()).ok_or_else(missing);
     Ok(match name {
@@ -152,6 +155,7 @@ mod tests {
             ("/fly", "there is no command /fly"),
             ("/msg bob", "/msg takes NAME TEXT"),
             ("/ban", "/ban takes"),
+            ("/forget bob", "/forget takes nothing more: delete the conversation that is shown"),
         ] {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }

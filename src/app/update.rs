@@ -99,6 +99,10 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         return left(state, &Closed::new(*reason, message.to_string()));
     }
     let now = state.now;
+    if matches!(event, NodeEvent::Authenticated { .. } | NodeEvent::Handover { .. }) {
+        // Whatever was wrong or asked for, it is over.
+        state.toast = None;
+    }
     let Some(room) = state.room_mut() else { return opening(state, event) };
     let text = match &event {
         NodeEvent::Error { message, .. } => Some((ToastKind::Error, message.to_string())),

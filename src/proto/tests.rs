@@ -246,7 +246,7 @@ impl Sim {
                     self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
                 }
                 Output::Store(StoreCommand::RetireHost) if self.hold_retired => {
-                    self.stores[index].retired += 1
+                    self.stores[index].retired += 1;
                 }
                 Output::Store(StoreCommand::RetireHost) => {
                     self.stores[index].retired += 1;

@@ -51,7 +51,9 @@ struct DeliveryLine<'a> {
 pub(super) fn print(dir: &Path, filter: &Filter, json: bool) -> u8 {
     let mut output = io::BufWriter::new(io::stdout().lock());
     let zone = jiff::tz::TimeZone::system();
+    let mut count = 0_u64;
     let result = export(dir, filter, |exported| {
+        count += 1;
         let written =
             if json { write_json(&mut output, &exported) } else { write_text(&mut output, &zone, &exported) };
         // Whoever reads may have seen enough.
@@ -59,7 +61,12 @@ pub(super) fn print(dir: &Path, filter: &Filter, json: bool) -> u8 {
     });
     let _ = output.flush();
     match result {
-        Ok(()) => 0,
+        Ok(()) => {
+            if count == 0 && *filter != Filter::default() {
+                eprintln!("pyile: nothing in the history matches; a name is compared letter by letter");
+            }
+            0
+        }
         Err(error) => {
             eprintln!("pyile: {error}");
             2

@@ -163,7 +163,8 @@ impl History {
     /// How long until what waits is to be tried again.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let due = self.tried + limits::DISK_RETRY;
-        (!self.unsaved.is_empty()).then(|| due.saturating_duration_since(Instant::now()))
+        let waits = !self.unsaved.is_empty() || self.state == HistoryState::Unsaved;
+        waits.then(|| due.saturating_duration_since(Instant::now()))
     }
 
     /// Makes changes, after those that wait already.
@@ -189,6 +190,12 @@ impl History {
     /// Tries again to write what waits.
     pub(super) fn write_waiting(&mut self) -> Committed {
         self.tried = Instant::now();
+        if self.state == HistoryState::Unsaved {
+            // What changes nothing proves nothing.
+            if !matches!(self.unsaved.back(), Some(Write::Probe)) {
+                self.unsaved.push_back(Write::Probe);
+            }
+        }
         let writes = self.unsaved.make_contiguous();
         let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes);
         if let Err(error) = &outcome {
@@ -223,7 +230,7 @@ impl History {
     /// own ones may be: they are delivered again, and dropped there as duplicates.
     fn bound(&mut self) {
         if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
-            self.unsaved.retain(|write| !matches!(write, Write::Settle(_)));
+            self.unsaved.retain(|write| !matches!(write, Write::Settle(_) | Write::Probe));
         }
     }
 
@@ -311,7 +318,7 @@ impl History {
 
     /// What a node takes up again.
     pub(super) fn recall(&mut self, network: &NetworkId) -> Recalled {
-        if !self.unsaved.is_empty() {
+        if !self.unsaved.is_empty() && self.tried.elapsed() >= limits::DISK_RETRY {
             self.write_waiting();
         }
         let streams = self.answer(|db, me| read::streams(db, me, network));

@@ -72,7 +72,7 @@ pub enum StoreError {
         dir: String,
     },
     /// The history cannot be read.
-    #[error("cannot read {path}: {found}")]
+    #[error("cannot read {path}: {found}; when pyile starts it sets a damaged history aside and says so")]
     Unreadable {
         /// Which file.
         path: String,

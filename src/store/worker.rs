@@ -31,6 +31,8 @@ pub(super) struct Worker {
     keeping: Option<(u64, Reply)>,
     /// The same for what waits for room on the disk.
     waiting: Option<(u64, Reply)>,
+    /// The node that keeps something here: it is told where.
+    node: Option<Reply>,
     /// What was last said about the history.
     told: (HistoryState, String),
 }
@@ -39,7 +41,7 @@ impl Worker {
     pub(super) fn new(files: Option<Files>, history: History, kept: watch::Sender<Kept>) -> Self {
         let (state, message) = history.state();
         let told = (state, message.to_owned());
-        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, told }
+        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, node: None, told }
     }
 
     /// Works until the last asker is gone.
@@ -92,6 +94,7 @@ impl Worker {
                 if self.keeping.as_ref().is_some_and(|(_, other)| !other.same_channel(&reply)) {
                     self.commit();
                 }
+                self.node = Some(reply.clone());
                 self.batch.push(Write::Keep { network, message, spans });
                 self.keeping = Some((token, reply));
             }
@@ -113,9 +116,12 @@ impl Worker {
             StoreCommand::History(command) => {
                 // Whoever asks sees what was kept before.
                 self.commit();
-                let event = self.ask(command);
+                let event = self.ask(command, &reply);
                 let _ = reply.blocking_send(StoreEvent::History(event));
-                self.tell_state(&reply);
+                // Reading may have found damage.
+                if let Some(node) = self.node.clone() {
+                    self.tell_state(&node);
+                }
             }
             StoreCommand::SaveHost { token, state } => {
                 let is_another = |kept: &HostState| kept.network.id != state.network.id;
@@ -185,7 +191,6 @@ impl Worker {
     fn committed(&mut self, outcome: Committed) {
         let now = self.keeping.take();
         let before = self.waiting.take();
-        let reply = now.as_ref().or(before.as_ref()).map(|(_, reply)| reply.clone());
         let kept = |asker: &Option<(u64, Reply)>, for_good| {
             if let Some((token, reply)) = asker {
                 let event = HistoryEvent::Kept { token: *token, for_good };
@@ -207,8 +212,8 @@ impl Worker {
                 self.waiting = now.or(before);
             }
         }
-        if let Some(reply) = reply {
-            self.tell_state(&reply);
+        if let Some(node) = self.node.clone() {
+            self.tell_state(&node);
         }
     }
 
@@ -221,10 +226,11 @@ impl Worker {
         }
     }
 
-    fn ask(&mut self, command: HistoryCommand) -> HistoryEvent {
+    fn ask(&mut self, command: HistoryCommand, reply: &Reply) -> HistoryEvent {
         let history = &mut self.history;
         match command {
             HistoryCommand::Recall(network) => {
+                self.node = Some(reply.clone());
                 let id = network.id;
                 let outcome = history.commit(vec![Write::Name(network)]);
                 let recalled = history.recall(&id);

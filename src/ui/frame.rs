@@ -60,8 +60,8 @@ fn link(room: &Room, now: Timestamp, theme: Theme) -> (String, Style) {
         // Why it was lost stands in the log.
         (LinkView::Lost { retry_at, .. }, _) => {
             let text = match retry_at.map(|at| at.since(now).as_secs()) {
-                Some(seconds) if seconds > 0 => format!("◌ host lost, next try in {seconds} s"),
-                _ => "◌ host lost, connecting".to_owned(),
+                Some(seconds) if seconds > 0 => format!("◌ host lost, retry {seconds} s"),
+                _ => "◌ host lost, retry now".to_owned(),
             };
             (text, theme.warning())
         }
@@ -73,7 +73,7 @@ pub(super) fn banner(state: &State, room: &Room, theme: Theme, area: Rect, buffe
     if area.is_empty() {
         return;
     }
-    if let Some(words) = room.banner(&state.defaults.zone) {
+    if let Some(words) = room.banner(&state.defaults.zone, usize::from(area.width)) {
         let text = wrap::fit(&format!(" ! {words}"), usize::from(area.width));
         paint::put(buffer, area, area.x, area.y, &text, theme.warning());
     }

@@ -140,7 +140,8 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);
     let extra = listed + usize::from(line.error.is_some());
     let height = u16::try_from(extra + 3).unwrap_or(u16::MAX).min(area.height);
-    let width = 66.min(area.width);
+    let wide = if matches!(line.kind, PromptKind::Search | PromptKind::Palette) { 100 } else { 66 };
+    let width = wide.min(area.width);
     // Above the hint line, so that what is searched for stays visible.
     let rect = Rect {
         x: area.x + (area.width - width) / 2,

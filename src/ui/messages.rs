@@ -124,18 +124,12 @@ impl Pen<'_> {
                 match content {
                     Entry::Message(message) => self.message(message, text, *is_first, *has_mark, y, buffer),
                     Entry::Notice { at, .. } => {
+                        let x = self.text_x();
                         if *is_first {
                             self.time(*at, y, buffer);
+                            let dot = x.saturating_sub(2).max(self.inner.x);
+                            paint::put(buffer, self.inner, dot, y, "·", Theme::dim());
                         }
-                        let x = self.text_x();
-                        paint::put(
-                            buffer,
-                            self.inner,
-                            x.saturating_sub(2).max(self.inner.x),
-                            y,
-                            "·",
-                            Theme::dim(),
-                        );
                         paint::put(buffer, self.inner, x, y, text, Theme::dim());
                     }
                 }

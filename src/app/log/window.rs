@@ -13,6 +13,16 @@ use crate::{
 impl MessageLog {
     /// Adds an entry where it stands: mostly at the end.
     pub fn insert(&mut self, entry: Entry) {
+        if matches!(entry, Entry::Notice { .. }) {
+            if self.notices.len() == limits::LOG_LINES {
+                self.notices.pop_front();
+            }
+            self.notices.push_back(entry.clone());
+        }
+        self.put(entry);
+    }
+
+    fn put(&mut self, entry: Entry) {
         let place = entry.place();
         let at = self.entries.partition_point(|other| other.place() <= place);
         let is_end = at == self.entries.len();
@@ -144,14 +154,40 @@ impl MessageLog {
                 self.anchor = Anchor::At { entry: self.first + at as u64, hidden: 0 };
             }
         }
+        self.put_notices_back();
         for Outcome { id, peer, status, reason, summary } in std::mem::take(&mut self.early) {
             self.delivery(&id, &peer, status, reason, summary);
         }
     }
 
+    /// What happened between the messages that are held now.
+    fn put_notices_back(&mut self) {
+        let (first, last) = match (self.entries.front(), self.entries.back()) {
+            (Some(first), Some(last)) => (first.place(), last.place()),
+            _ => (Place::MIN, Place::MAX),
+        };
+        let below = self.below;
+        for notice in self.notices.clone() {
+            let place = notice.place();
+            let is_inside = (place >= first || self.is_first) && (place <= last || self.is_last);
+            let same = |entry: &Entry| {
+                matches!(entry, Entry::Notice { .. })
+                    && entry.place() == place
+                    && entry.text() == notice.text()
+            };
+            let at = self.entries.partition_point(|entry| entry.place() < place);
+            let is_here = self.entries.iter().skip(at).take_while(|entry| entry.place() == place).any(same);
+            if is_inside && !is_here {
+                self.put(notice);
+            }
+        }
+        self.below = below;
+    }
+
     fn newer_than(&mut self, place: Place) -> Vec<Entry> {
         let at = self.entries.partition_point(|entry| entry.place() <= place);
-        self.entries.split_off(at).into()
+        let newer = self.entries.split_off(at);
+        newer.into_iter().filter(|entry| matches!(entry, Entry::Message(_))).collect()
     }
 
     fn prepend(&mut self, messages: Vec<Message>, is_first: bool) {
@@ -194,8 +230,8 @@ impl MessageLog {
     }
 
     fn replace(&mut self, messages: Vec<Message>, is_first: bool, is_last: bool) {
-        let waiting = std::mem::take(&mut self.early);
-        *self = Self { is_first, is_last, early: waiting, ..Self::default() };
+        let (early, notices) = (std::mem::take(&mut self.early), std::mem::take(&mut self.notices));
+        *self = Self { is_first, is_last, notices, early, ..Self::default() };
         for message in messages {
             let entry = Entry::Message(message);
             self.note_open(&entry, self.first + self.entries.len() as u64);

@@ -68,7 +68,12 @@ impl Room {
             | NodeEvent::PasswordChanged => followed.notable = self.admission(now, event),
             NodeEvent::Error { kind, message, .. } => {
                 let grade = if kind == ErrorKind::Connection { Grade::Warning } else { Grade::Error };
-                self.note(now, grade, message.as_str());
+                if kind == ErrorKind::Command {
+                    // The answer to what somebody asked for here.
+                    self.announce(now, grade, message.as_str());
+                } else {
+                    self.note(now, grade, message.as_str());
+                }
                 followed.notable = true;
             }
             NodeEvent::Listening { role, join_addr, peer_addr, .. } => {
@@ -80,6 +85,11 @@ impl Room {
             }
             NodeEvent::Handover { host, join_addr } => {
                 let is_me = host.peer_id == self.me;
+                // Whose heartbeat is seen here changes with the role.
+                for view in self.peers.values_mut() {
+                    view.rtts.clear();
+                    view.missed = 0;
+                }
                 self.role = if is_me { Role::Host } else { Role::Member };
                 if !is_me {
                     self.join_addr = join_addr.to_string();

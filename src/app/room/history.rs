@@ -123,6 +123,13 @@ impl Room {
     /// Where the history is kept has changed, or is told at the beginning.
     pub(super) fn history_is(&mut self, now: Timestamp, state: HistoryState, message: &SafeText) {
         self.history = state;
+        if state == HistoryState::Memory && message.as_str().is_empty() {
+            self.announce(
+                now,
+                Grade::Info,
+                "nothing is kept on the disk here: what is said is gone when you leave",
+            );
+        }
         if !message.as_str().is_empty() {
             let grade = if state == HistoryState::Unsaved { Grade::Error } else { Grade::Warning };
             self.announce(now, grade, message.as_str());
@@ -155,10 +162,15 @@ impl Room {
 
     /// What is wrong and stays so, for the line above the room.
     #[must_use]
-    pub fn banner(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
+    pub fn banner(&self, zone: &jiff::tz::TimeZone, width: usize) -> Option<String> {
+        let is_narrow = width < 64;
         let mut words = Vec::new();
         if let LinkView::Lost { alone_until, .. } = &self.link {
             words.push(match alone_until {
+                Some(until) if is_narrow => {
+                    format!("host away, on our own to {}", until.in_zone(zone).strftime("%H:%M"))
+                }
+                None if is_narrow => "out until the host is back".to_owned(),
                 Some(until) => format!(
                     "the host is away: nobody new can join; you go on without it until {}",
                     until.in_zone(zone).strftime("%H:%M:%S")
@@ -167,7 +179,12 @@ impl Room {
             });
         }
         if self.history == HistoryState::Unsaved {
-            words.push("the history is not being saved: no room on the disk".to_owned());
+            let text = if is_narrow {
+                "disk full: not saved"
+            } else {
+                "the history is not being saved: no room on the disk"
+            };
+            words.push(text.to_owned());
         }
         (!words.is_empty()).then(|| words.join(" · "))
     }

@@ -228,6 +228,7 @@ fn member(state: &State, name: &str) -> Result<Arc<Peer>, String> {
     match found {
         Some(view) if view.peer.peer_id == room.me => Err("that is you".to_owned()),
         Some(view) => Ok(view.peer.clone()),
+        None if room.absent(name).is_some() => Err(format!("{wanted} is away now")),
         None => Err(format!("nobody called {wanted} is here")),
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         log::Entry,
         room::{Focus, Pane, Room, View},
     },
-    model::{Delivery, DeliveryStatus, Place, Recipient, Timestamp},
+    model::{Delivery, DeliveryStatus, Place, Recipient, Timestamp, limits},
 };
 
 /// The history has answered.
@@ -24,7 +24,7 @@ pub(super) fn event(state: &mut State, event: HistoryEvent) {
             room.found(&text, hits);
             if let Some(prompt) = state.prompt_mut().filter(|prompt| prompt.kind == PromptKind::Search) {
                 prompt.at = 0;
-                prompt.error = is_nothing.then(|| "nothing was said with these words".to_owned());
+                prompt.error = is_nothing.then(|| "no message has words that begin like these".to_owned());
             }
         }
         HistoryEvent::Forgotten(conversation) => {
@@ -132,7 +132,12 @@ pub(super) fn next_hit(state: &mut State, older: bool) -> Vec<Effect> {
             Vec::new()
         }
         None => {
-            toast(state, ToastKind::Info, if older { "no older match" } else { "no newer match" });
+            let words = match (older, room.hits.len() >= limits::SEARCH_HITS) {
+                (true, true) => "no older match among the newest; search for more words to go further back",
+                (true, false) => "no older match",
+                (false, _) => "no newer match",
+            };
+            toast(state, ToastKind::Info, words);
             Vec::new()
         }
     }

@@ -16,6 +16,10 @@ use crate::{
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
+    if matches!(action, Action::Close | Action::Compose | Action::Submit) {
+        // What the last notice was about is over.
+        state.toast = None;
+    }
     match action {
         Action::ViewChat => view(state, View::Chat),
         Action::ViewAdmin => view(state, View::Admin),
@@ -26,7 +30,9 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Palette => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Palette))),
         Action::GoTo => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::GoTo))),
         Action::Search => {
-            view(state, View::Chat);
+            if state.room().is_some_and(|room| room.view != View::Chat) {
+                view(state, View::Chat);
+            }
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
         }
         Action::Ban => ban_selected(state),
@@ -393,10 +399,12 @@ fn hand_over_selected(state: &mut State) {
 
 /// Asks whether a member is to be the host.
 pub(super) fn ask_handover(state: &mut State, peer: &Peer) {
-    let lines = vec![
-        format!("{} ({}) becomes the host, with the bans, the members'", peer.alias, peer.peer_id.short()),
-        "keys and the password. Its word is final then; you stay as a member.".to_owned(),
-    ];
+    let lines = vec![format!(
+        "{} ({}) becomes the host, with the bans, the members' keys and the password. Its word is final then; \
+             you stay as a member.",
+        peer.alias,
+        peer.peer_id.short()
+    )];
     let title = format!("Hand the network over to {}?", peer.alias);
     let pending = Pending::Handover(peer.peer_id);
     state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Hand over", pending)));
