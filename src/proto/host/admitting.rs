@@ -1,0 +1,220 @@
+//! Admission (seed, "Protocol Flow"): from a joiner's first knock to its place in the roster.
+//!
+//! It must never say more to a banned joiner than that, or work for one that was not charged.
+
+use std::net::IpAddr;
+
+use super::{Core, Host, Joiner, MemberLink, Mesh, Step, candidates};
+use crate::{
+    api::NodeEvent,
+    model::{AuthenticationError, CloseReason, Moment, Role, RosterEntry, SafeText, Wire, limits},
+    proto::{
+        ConnId, Connected,
+        admission::{Charge, Settled},
+        core::Timer,
+        detector::Detector,
+    },
+    security::password::join_context,
+    wire::{BannedStatus, ByteBuf, Frame, Hello, Refusal},
+};
+
+impl Host {
+    pub(in crate::proto) fn connected(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        connected: &Connected,
+        now: Moment,
+    ) {
+        let (peer, remote) = (connected.secured.peer, connected.remote);
+        core.opened(conn);
+        let status = self.admission.status(&peer, remote.ip());
+        core.send(conn, &Frame::BannedStatus(status.clone()));
+        let known = match status {
+            _ if peer == core.me() => return core.close(conn, CloseReason::Superseded),
+            BannedStatus::Banned { .. } => return core.close(conn, CloseReason::Banned),
+            BannedStatus::Known => true,
+            BannedStatus::Password { .. } => false,
+        };
+        let binding = connected.secured.binding;
+        self.joiners.insert(conn, Joiner { peer, remote, binding, step: Step::Status { known } });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    pub(in crate::proto) fn frame(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        frame: Frame,
+        now: Moment,
+    ) {
+        if let Some(peer) = self.by_conn.get(&conn).copied() {
+            self.member_frame(core, mesh, peer, conn, &frame, now);
+            return;
+        }
+        let Some(joiner) = self.joiners.get_mut(&conn) else { return };
+        match (frame, &joiner.step) {
+            // A kick in the meantime has made the key unknown.
+            (Frame::Hello(hello), Step::Status { known: true })
+                if self.admission.is_admitted(&joiner.peer) =>
+            {
+                self.admit(core, mesh, conn, &hello, now);
+            }
+            (Frame::Hello(hello), Step::Status { known: false }) => {
+                let ip = joiner.remote.ip();
+                joiner.step = Step::Turn(hello);
+                if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
+                    self.challenge(core, conn, now);
+                }
+            }
+            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(core, mesh, conn, &ke3, now),
+            _ => {
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.joiner_gone(core, conn, now);
+            }
+        }
+    }
+
+    /// Sends the challenge to a joiner whose attempt is charged.
+    pub(super) fn challenge(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        let Step::Turn(hello) = joiner.step else { return };
+        let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
+        match self.record.challenge(&mut core.rng, context, &hello.ke1) {
+            Ok((ke2, challenged)) => {
+                let step = Step::Challenged(hello, Box::new(challenged));
+                self.joiners.insert(conn, Joiner { step, ..joiner });
+                // Whoever had to wait for its turn has as long for the answer as others.
+                core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+                core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
+            }
+            Err(_) => {
+                core.timers.cancel(Timer::Admission(conn));
+                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.settle_attempt(core, joiner.remote.ip(), false, now);
+            }
+        }
+    }
+
+    pub(super) fn proof(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, ke3: &[u8], now: Moment) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        let Step::Challenged(hello, challenged) = joiner.step else { return };
+        let ip = joiner.remote.ip();
+        if challenged.is_proven_by(ke3) {
+            self.joiners.insert(conn, Joiner { step: Step::Status { known: true }, ..joiner });
+            self.settle_attempt(core, ip, true, now);
+            self.admit(core, mesh, conn, &hello, now);
+        } else {
+            core.timers.cancel(Timer::Admission(conn));
+            let left = self.settle_attempt(core, ip, false, now);
+            let error = AuthenticationError::WrongPassword { left };
+            Self::refuse(core, conn, CloseReason::WrongPassword, &error);
+        }
+    }
+
+    /// An attempt ended one way or the other. Gives how many are left.
+    pub(super) fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool, now: Moment) -> u32 {
+        let Settled { wrong, ban, challenge, refuse } =
+            self.admission.settle(ip, proven, now.instant, now.wall);
+        let mut left = 0;
+        if let Some(attempt) = wrong {
+            left = attempt.left;
+            core.event(NodeEvent::Attempt { addr: attempt.addr, left });
+            core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN);
+            if ban.is_none() {
+                self.save(core, Vec::new());
+            }
+        }
+        if let Some(ban) = ban {
+            let reason = SafeText::line(&ban.reason);
+            let banned = NodeEvent::Banned { peer_id: None, addr: ban.addr, reason };
+            self.save(core, vec![banned]);
+            for conn in refuse {
+                core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+                core.close(conn, CloseReason::Banned);
+                self.joiners.remove(&conn);
+                core.timers.cancel(Timer::Admission(conn));
+            }
+        }
+        self.tell_admission(core);
+        for conn in challenge {
+            self.challenge(core, conn, now);
+        }
+        left
+    }
+
+    /// Makes a joiner a member: its password is proven, or its key is known.
+    pub(super) fn admit(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        hello: &Hello,
+        now: Moment,
+    ) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        core.timers.cancel(Timer::Admission(conn));
+        let (peer, remote) = (joiner.peer, joiner.remote);
+        if let Some(ban) = self.admission.ban_of(&peer, remote.ip()) {
+            core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+            return core.close(conn, CloseReason::Banned);
+        }
+        let present = core.roster.entries().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = match self.admission.check_alias(&peer, &hello.alias, &core.alias, present) {
+            Ok(alias) => alias,
+            Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
+                return Self::refuse(core, conn, CloseReason::AliasNotAllowed, &error);
+            }
+            Err(error) => return Self::refuse(core, conn, CloseReason::AliasTaken, &error),
+        };
+        if !core.roster.will_have(&peer)
+            && let Err(error) = self.admission.check_room(core.roster.members_to_be())
+        {
+            return Self::refuse(core, conn, CloseReason::NetworkFull, &error);
+        }
+        if self.admission.admit(peer, alias.clone(), now.wall) {
+            self.save(core, Vec::new());
+        }
+        core.authenticated(conn, now);
+        if let Some(before) = self.members.remove(&peer) {
+            self.by_conn.remove(&before.conn);
+            core.timers.cancel(Timer::Beat(before.conn));
+            core.goodbye(before.conn, CloseReason::Superseded, "");
+        }
+        core.roster.update(RosterEntry {
+            peer_id: peer,
+            alias,
+            role: Role::Member,
+            wire: Wire::Native,
+            addrs: candidates(remote, &hello.addrs),
+            since: self.admission.since(&peer).unwrap_or(now.wall),
+        });
+        let link = MemberLink {
+            conn,
+            ip: remote.ip(),
+            detector: Detector::new(now.instant),
+            is_new: true,
+            roster_wanted: false,
+        };
+        self.members.insert(peer, link);
+        self.by_conn.insert(conn, peer);
+        self.distribute_soon(core, mesh, now);
+    }
+
+    pub(super) fn refuse(core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
+        core.send(conn, &Frame::Refused(Refusal { reason, detail: error.to_string() }));
+        core.close(conn, reason);
+    }
+
+    /// A joiner closed its link or took too long. One that was challenged and gave no proof has guessed wrong.
+    pub(super) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        core.timers.cancel(Timer::Admission(conn));
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        match joiner.step {
+            Step::Status { .. } => {}
+            Step::Turn(_) => self.admission.stop_waiting(conn, joiner.remote.ip()),
+            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false, now),
+        }
+    }
+}
