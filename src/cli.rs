@@ -65,7 +65,7 @@ pub enum Command {
     },
     /// Print what was said.
     History {
-        /// Only what this peer wrote, or what was for it alone: its name or its key.
+        /// Only what this peer wrote, or what was for it alone: its name, its key, or how the key begins.
         #[arg(long, value_name = "PEER")]
         peer: Option<String>,
         /// Only what came since then: a time, a date, or how long ago, such as 2026-11-20, 90min or "3 days".

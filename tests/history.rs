@@ -392,6 +392,9 @@ fn history_prints_what_was_said_and_no_history_keeps_nothing() {
     ] {
         assert_eq!(history_of(&host.dir, &args).len(), expected, "{args:?}");
     }
+    let key = all[0]["deliveries"][0]["peer"]["peer_id"].as_str().unwrap();
+    let short = format!("{}-{}", &key[..4], &key[4..8]);
+    assert_eq!(history_of(&host.dir, &["--peer", &short]).len(), 1, "as the screen shows it");
     assert!(!ann.profile_dir().join("history.db").exists());
     assert!(host.dir.path().join("default/history.db").exists());
 }

@@ -10,10 +10,13 @@ use crate::{
     store::{StoreError, files},
 };
 
+/// Letters of a key that tell it apart, as the screen shows it.
+const SHORT_KEY: usize = 8;
+
 /// Which messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Written by this peer, or to it alone: its label or its key.
+    /// Written by this peer, or to it alone: its label, its key, or how its key begins.
     pub peer: Option<String>,
     /// Not before.
     pub since: Option<Timestamp>,
@@ -61,7 +64,13 @@ fn run(
     filter: &Filter,
     mut each: impl FnMut(Exported) -> bool,
 ) -> rusqlite::Result<()> {
-    let by_key = filter.peer.as_ref().and_then(|peer| peer.parse::<PeerId>().ok()).map(|peer| peer.0);
+    let by_key = match &filter.peer {
+        Some(peer) => {
+            peer.parse().ok().map_or_else(|| key_that_begins(db, peer), |key: PeerId| Ok(Some(key)))?
+        }
+        None => None,
+    };
+    let by_key = by_key.map(|peer| peer.0);
     let words = filter.search.as_deref().map(|typed| words::to_query(typed).unwrap_or_default());
     if words.as_deref() == Some("") {
         return Ok(());
@@ -89,6 +98,21 @@ fn run(
         }
     }
     Ok(())
+}
+
+/// The key that begins with what was typed, as the screen shows it, unless that is somebody's label.
+fn key_that_begins(db: &Connection, typed: &str) -> rusqlite::Result<Option<PeerId>> {
+    let start = typed.replace('-', "").to_lowercase();
+    let mut query = db.prepare("SELECT key, alias FROM person")?;
+    let people: Vec<(PeerId, String)> = query
+        .query_map([], |row| Ok((PeerId(row.get(0)?), row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    if start.len() < SHORT_KEY || people.iter().any(|(_, alias)| alias == typed) {
+        return Ok(None);
+    }
+    let mut meant =
+        people.into_iter().map(|(peer, _)| peer).filter(|peer| peer.to_string().starts_with(&start));
+    Ok(meant.next().filter(|_| meant.next().is_none()))
 }
 
 fn exported(db: &Connection, me: &PeerId, row: &Row<'_>) -> rusqlite::Result<Exported> {
