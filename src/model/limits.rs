@@ -147,8 +147,6 @@ pub const GAP_MOST: u64 = 100_000;
 pub const CATCH_UP_PEERS: usize = 3;
 /// How much further back it asks than it remembers: clocks differ.
 pub const CATCH_UP_SLACK: Duration = Duration::from_secs(600);
-/// A peer that asks again what it missed must wait this long in between; it is told of nothing before.
-pub const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
 /// Authors and numberings that one answer to it names.
 pub const HELD: usize = 1000;
 /// Ranges of messages that are wanted of one peer at a time.

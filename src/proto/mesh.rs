@@ -39,8 +39,6 @@ struct PeerState {
     outbox: Outbox,
     inbox: Inbox,
     question: Option<Question>,
-    /// When it last asked what it missed.
-    caught_up: Option<Instant>,
     /// Links that are up; the first is the one that is used.
     links: Vec<ConnId>,
     dialling: bool,
@@ -207,7 +205,6 @@ impl Mesh {
                 outbox: Outbox::default(),
                 inbox: Inbox::new(policy, now),
                 question: None,
-                caught_up: None,
                 links: Vec::new(),
                 dialling: false,
                 backoff: Backoff::default(),

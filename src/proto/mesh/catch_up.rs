@@ -42,8 +42,8 @@ pub(super) struct CatchUp {
     current: Option<PeerId>,
     /// Messages that are wanted of a peer, beside the question that it has.
     wanted: BTreeMap<PeerId, VecDeque<Wanted>>,
-    /// Questions to this peer's history, by number.
-    answering: BTreeMap<u64, (ConnId, Option<Wanted>)>,
+    /// Questions to this peer's history, by number: who asked, over which link, and what.
+    answering: BTreeMap<u64, (PeerId, ConnId, Option<Wanted>)>,
     number: u64,
 }
 
@@ -252,13 +252,7 @@ impl Mesh {
         since: Timestamp,
         now: Moment,
     ) {
-        let state = self.peer(peer, &core.policy, now.instant);
-        let is_early = state.caught_up.is_some_and(|at| now.instant < at + limits::CATCH_UP_EVERY);
-        if is_early {
-            return core.send(conn, &Frame::Held(Vec::new()));
-        }
-        state.caught_up = Some(now.instant);
-        let Some((token, network)) = self.may_ask(core, conn, None, now) else { return };
+        let Some((token, network)) = self.may_ask(core, conn, peer, None, now) else { return };
         let since = since.max(core.readable_since(&peer));
         let command = HistoryCommand::Held { token, network, since };
         core.outputs.push_back(Output::Store(StoreCommand::History(command)));
@@ -276,7 +270,7 @@ impl Mesh {
         if (wanted.direct && wanted.range.author != core.me()) || !is_lawful(&wanted.range) {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
         }
-        let Some((token, network)) = self.may_ask(core, conn, Some(wanted), now) else { return };
+        let Some((token, network)) = self.may_ask(core, conn, peer, Some(wanted), now) else { return };
         let (conversation, since) = if wanted.direct {
             (Recipient::Peer(peer), Timestamp(i64::MIN))
         } else {
@@ -291,26 +285,25 @@ impl Mesh {
         &mut self,
         core: &mut Core,
         conn: ConnId,
+        asker: PeerId,
         wanted: Option<Wanted>,
         now: Moment,
     ) -> Option<(u64, crate::model::NetworkId)> {
-        let asker = self.peer_of(conn);
-        let of_asker = |(other, _): &&(ConnId, Option<Wanted>)| self.peer_of(*other) == asker;
-        let open = self.catch_up.answering.values().filter(of_asker).count();
+        let open = self.catch_up.answering.values().filter(|(other, ..)| *other == asker).count();
         if open >= limits::QUESTIONS {
             self.drop_link(core, conn, CloseReason::ProtocolError, now);
             return None;
         }
         let network = Self::network(core)?;
         self.catch_up.number += 1;
-        self.catch_up.answering.insert(self.catch_up.number, (conn, wanted));
+        self.catch_up.answering.insert(self.catch_up.number, (asker, conn, wanted));
         Some((self.catch_up.number, network))
     }
 
     /// The history says what is here.
     pub(in crate::proto) fn answer_held(&mut self, core: &mut Core, token: u64, mut held: Vec<Held>) {
         held.truncate(limits::HELD);
-        if let Some((conn, None)) = self.catch_up.answering.remove(&token) {
+        if let Some((_, conn, None)) = self.catch_up.answering.remove(&token) {
             core.send(conn, &Frame::Held(held));
         }
     }
@@ -323,7 +316,7 @@ impl Mesh {
         messages: Vec<StoredMessage>,
         next: Option<u64>,
     ) {
-        let Some((conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
+        let Some((_, conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
         let label = messages.first().map(|message| message.alias.to_string()).unwrap_or_default();
         let network = Self::network(core);
         let is_signed = |message: &StoredMessage| {

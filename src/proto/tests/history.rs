@@ -416,6 +416,24 @@ fn who_was_away_catches_up_in_place_and_in_order() {
 }
 
 #[test]
+fn who_is_away_twice_in_a_moment_catches_up_twice() {
+    let mut sim = Sim::host_on_disk();
+    let bytes = Identity::generate().unwrap().1;
+    let again = || Identity::from_pkcs8(&bytes).unwrap();
+    let ann = sim.join("ann");
+    let mut bob = sim.join_as("bob", PASSWORD, again());
+    sim.wait(0.1);
+    for round in 0..3 {
+        sim.crash(bob);
+        sim.wait(0.2);
+        sim.say(ann, "everyone", &format!("round {round}"));
+        sim.wait(0.2);
+        bob = sim.begin_again(bob, "bob", again());
+    }
+    assert_eq!(sim.stores[bob].log(), ["ann: round 0", "ann: round 1", "ann: round 2"]);
+}
+
+#[test]
 fn a_gap_closes_when_the_author_hands_on_what_is_missing() {
     let mut sim = Sim::host_on_disk();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
