@@ -19,6 +19,8 @@ pub const FRAME_AFTER: usize = 64 * 1024;
 pub const TEXT_BYTES: usize = 16 * 1024;
 /// Visible characters of an alias.
 pub const ALIAS_CHARACTERS: usize = 32;
+/// Letters of a key that stand for it beside a label: enough to tell friends apart, not proof.
+pub const SHORT_KEY: usize = 8;
 /// Characters of a network's name.
 pub const NETWORK_NAME_CHARACTERS: usize = 64;
 /// Bytes of a reason that a person gives for a ban or a kick.

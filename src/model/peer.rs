@@ -19,7 +19,8 @@ impl PeerId {
     #[must_use]
     pub fn short(&self) -> String {
         let text = self.to_string();
-        format!("{}-{}", text.get(..4).unwrap_or_default(), text.get(4..8).unwrap_or_default())
+        let (first, second) = (text.get(..4), text.get(4..limits::SHORT_KEY));
+        format!("{}-{}", first.unwrap_or_default(), second.unwrap_or_default())
     }
 
     /// The whole key in groups of four, to compare by voice or side by side.
@@ -139,7 +140,7 @@ impl Alias {
     /// What stands for the label of somebody of whom only the key is known: the start of it.
     #[must_use]
     pub fn of_key(peer: &PeerId) -> Self {
-        Self(peer.to_string().chars().take(8).collect())
+        Self(peer.to_string().chars().take(limits::SHORT_KEY).collect())
     }
 
     /// The alias.

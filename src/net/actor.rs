@@ -2,12 +2,7 @@
 //!
 //! It must never decide what the node decides, wait for one peer, or let a failing session end another.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use rand_core::OsRng;
 use rustls::ServerConfig;
@@ -19,14 +14,15 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
-    clock, dialer,
+    clock::{self, now},
+    dialer,
     listener::{self, PeerListen},
     session::{self, Outbound},
     transport::{Connection, Listener, Transport},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Moment, PeerId, Timestamp, limits},
+    model::{CloseReason, Closed, PeerId, limits},
     proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -125,12 +121,6 @@ pub fn spawn(
     }
     let task = tokio::spawn(actor.run());
     Ok(NodeHandle { sends: sends_tx, commands: commands_tx, events: events_rx, task })
-}
-
-/// The time now, on both clocks.
-pub(crate) fn now() -> Moment {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment { instant: Instant::now(), wall: Timestamp(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)) }
 }
 
 /// Whom a connection was made to.

@@ -1,12 +1,21 @@
-//! Notices that this machine slept, or that this process was stopped.
+//! The time, and pauses in it: this machine slept, or this process was stopped.
 //!
 //! The clock of timers stands still while a machine sleeps; the one that is read here does not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::{sync::mpsc, time};
 
-use crate::{model::limits, proto::Input};
+use crate::{
+    model::{Moment, Timestamp, limits},
+    proto::Input,
+};
+
+/// The time now, on both clocks.
+pub(crate) fn now() -> Moment {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { instant: Instant::now(), wall: Timestamp(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)) }
+}
 
 /// Tells the node, until it is gone, of every pause in which nothing ran here.
 pub(super) async fn watch(to_node: mpsc::Sender<Input>) {
@@ -32,5 +41,5 @@ fn elapsed() -> Duration {
 /// Elsewhere the wall clock serves: a clock that is set forward looks like sleep, and costs a new admission by key.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn elapsed() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

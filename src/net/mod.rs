@@ -11,7 +11,7 @@ mod listener;
 mod session;
 pub mod transport;
 
-pub(crate) use self::actor::{now, seed};
+pub(crate) use self::{actor::seed, clock::now};
 pub use self::{
     actor::{NodeHandle, Opened, spawn},
     listener::{PeerListen, announced, bind_join, bind_peer},

@@ -33,8 +33,10 @@ pub(super) struct Question {
 /// Whom to ask what was missed, and who has asked this peer.
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
-    /// What came since then may be missing here; nothing once somebody has handed on all that it had.
-    since: Option<Timestamp>,
+    /// What came since then may be missing here.
+    since: Timestamp,
+    /// Nobody has handed on yet all that it had.
+    is_open: bool,
     /// How many are still to be asked.
     left: usize,
     asked: BTreeSet<PeerId>,
@@ -53,8 +55,8 @@ impl Mesh {
         let slack = i64::try_from(limits::CATCH_UP_SLACK.as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp(since.0.saturating_sub(slack)).max(core.readable_since(&core.me()));
         // What was not answered the last time is still missing.
-        let since = self.catch_up.since.map_or(since, |before| before.min(since));
-        self.catch_up.since = Some(since);
+        let is_open = std::mem::replace(&mut self.catch_up.is_open, true);
+        self.catch_up.since = if is_open { since.min(self.catch_up.since) } else { since };
         self.catch_up.left = limits::CATCH_UP_PEERS;
         self.catch_up.asked.clear();
         self.next_source(core, now);
@@ -62,7 +64,6 @@ impl Mesh {
 
     /// Asks the next peer: the host first, then any.
     pub(super) fn next_source(&mut self, core: &mut Core, now: Moment) {
-        let Some(since) = self.catch_up.since else { return };
         if self.catch_up.left == 0 || self.catch_up.current.is_some() {
             return;
         }
@@ -81,13 +82,17 @@ impl Mesh {
         self.catch_up.left -= 1;
         self.catch_up.asked.insert(source);
         self.catch_up.current = Some(source);
-        let frame = Frame::CatchUp(since);
+        let frame = Frame::CatchUp(self.catch_up.since);
         self.ask(core, source, frame, now);
     }
 
     fn ask(&mut self, core: &mut Core, peer: PeerId, frame: Frame, now: Moment) {
         let state = self.peer(peer, &core.policy, now.instant);
-        state.question = Some(Question { frame, is_asked: false });
+        let before = state.question.replace(Question { frame, is_asked: false });
+        // A question that is overtaken is asked again; the answer to the first one is passed over.
+        if let Some(Question { frame: Frame::Wanted(wanted), .. }) = before {
+            self.catch_up.wanted.entry(peer).or_default().push_front(wanted);
+        }
         core.timers.set(Timer::Answer(peer), now.instant + limits::ANSWER_TIMEOUT);
         self.pump(core, peer, now);
     }
@@ -112,10 +117,8 @@ impl Mesh {
         self.catch_up.wanted.remove(&peer);
         if self.catch_up.current == Some(peer) {
             self.catch_up.current = None;
+            self.catch_up.is_open = false;
             self.next_source(core, now);
-            if self.catch_up.left == 0 && self.catch_up.current.is_none() {
-                self.catch_up.since = None;
-            }
         }
     }
 
@@ -151,7 +154,10 @@ impl Mesh {
 
     /// A peer says what it has.
     pub(super) fn held(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, held: Vec<Held>, now: Moment) {
-        if !self.takes_answer(peer, |frame| matches!(frame, Frame::CatchUp(_))) || held.len() > limits::HELD {
+        if !self.takes_answer(peer, |frame| matches!(frame, Frame::CatchUp(_))) {
+            return;
+        }
+        if held.len() > limits::HELD {
             return self.drop_link(core, conn, CloseReason::ProtocolError, now);
         }
         let me = core.me();
@@ -189,6 +195,8 @@ impl Mesh {
         move |core, author| is_host || core.person(author).is_some()
     }
 
+    /// True for the answer that is waited for. One that comes too late, or to a question that was overtaken, is
+    /// nobody's fault and is passed over.
     fn takes_answer(&mut self, peer: PeerId, is_answered: impl Fn(&Frame) -> bool) -> bool {
         let Some(state) = self.peers.get_mut(&peer) else { return false };
         let question = state.question.take_if(|question| question.is_asked && is_answered(&question.frame));
@@ -206,9 +214,7 @@ impl Mesh {
     ) {
         let HandedOn { wanted, label, messages, next } = handed;
         let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
-        let Some(network) = Self::network(core).filter(|_| is_asked) else {
-            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
-        };
+        let Some(network) = Self::network(core).filter(|_| is_asked) else { return };
         let (me, count) = (core.me(), messages.len());
         for message in messages {
             let id = message.id;

@@ -2,7 +2,7 @@
 //!
 //! Nothing leaves before the history has it: what a crash forgets has been sent to nobody.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -151,13 +151,29 @@ impl Mesh {
             place,
         });
         let tally = self.tally(id, reference, summary, summary.total);
-        let expires = now.instant + limits::UNDELIVERED_FOR;
-        for peer in recipients {
+        self.enqueue(core, id, tally, &recipients, &frame, limits::UNDELIVERED_FOR, now);
+    }
+
+    /// Queues a message for its recipients, for so long at most.
+    #[allow(clippy::too_many_arguments, reason = "a message, whom it is for, and until when")]
+    fn enqueue(
+        &mut self,
+        core: &mut Core,
+        id: MessageId,
+        tally: u64,
+        recipients: &[PeerId],
+        frame: &Bytes,
+        left: Duration,
+        now: Moment,
+    ) {
+        let MessageId { epoch, sequence, to, .. } = id;
+        let (everyone, expires) = (to == Recipient::Everyone, now.instant + left);
+        for peer in recipients.iter().copied() {
+            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame: frame.clone(), expires };
             let state = self.peer(peer, &core.policy, now.instant);
-            let everyone = id.to == Recipient::Everyone;
-            let (epoch, sequence, frame) = (id.epoch, id.sequence, frame.clone());
-            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame, expires };
-            if state.outbox.push(outgoing).is_err() {
+            if left.is_zero() {
+                self.failed(core, tally, peer, CloseReason::Expired, now);
+            } else if state.outbox.push(outgoing).is_err() {
                 self.failed(core, tally, peer, CloseReason::QueueFull, now);
             } else if let Some(reason) = core.shut_out(&peer) {
                 // Removed for good while the message was being kept.
@@ -187,23 +203,7 @@ impl Mesh {
         let StoredMessage { id, sent_at, reference, summary, .. } = message;
         let tally = self.tally(id, reference, summary, u32::try_from(recipients.len()).unwrap_or(u32::MAX));
         let left = limits::UNDELIVERED_FOR.saturating_sub(now.wall.since(sent_at));
-        let expires = now.instant + left;
-        for peer in recipients {
-            let everyone = id.to == Recipient::Everyone;
-            let (epoch, sequence, frame) = (id.epoch, id.sequence, frame.clone());
-            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame, expires };
-            let state = self.peer(peer, &core.policy, now.instant);
-            if left.is_zero() {
-                self.failed(core, tally, peer, CloseReason::Expired, now);
-            } else if state.outbox.push(outgoing).is_err() {
-                self.failed(core, tally, peer, CloseReason::QueueFull, now);
-            } else {
-                self.tell(core, tally, peer, DeliveryStatus::Queued, None);
-            }
-        }
-        if !core.timers.is_set(Timer::Expire) {
-            core.timers.set(Timer::Expire, expires);
-        }
+        self.enqueue(core, id, tally, &recipients, &frame, left, now);
     }
 
     /// Sends what the peer's window has room for, or sees to a link.

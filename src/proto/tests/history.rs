@@ -25,12 +25,16 @@ pub(super) struct SimStore {
     streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
     waiting: Vec<StoreCommand>,
     pub(super) retired: usize,
+    /// Questions wait until [`Self::answer`].
+    is_slow: bool,
+    questions: Vec<StoreCommand>,
 }
 
 impl SimStore {
     pub(super) fn new(me: PeerId, on_disk: bool) -> Self {
         let (messages, streams, waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting, retired: 0 }
+        let (retired, is_slow, questions) = (0, false, Vec::new());
+        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting, retired, is_slow, questions }
     }
 
     pub(super) fn command(&mut self, command: StoreCommand) -> Vec<HistoryEvent> {
@@ -65,6 +69,12 @@ impl SimStore {
                 vec![HistoryEvent::Recalled(Box::new(self.recall()))]
             }
             StoreCommand::History(HistoryCommand::Held { .. } | HistoryCommand::Range { .. })
+                if self.is_slow =>
+            {
+                self.questions.push(command);
+                Vec::new()
+            }
+            StoreCommand::History(HistoryCommand::Held { .. } | HistoryCommand::Range { .. })
                 if self.disk == Disk::Hangs =>
             {
                 Vec::new()
@@ -88,6 +98,12 @@ impl SimStore {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Answers the questions that waited.
+    fn answer(&mut self) -> Vec<HistoryEvent> {
+        self.is_slow = false;
+        std::mem::take(&mut self.questions).into_iter().flat_map(|command| self.command(command)).collect()
     }
 
     /// The disk works again.
@@ -233,13 +249,9 @@ impl Sim {
     /// A crashed member begins again with what its store has.
     fn begin_again(&mut self, index: usize, alias: &str, identity: Identity) -> usize {
         let store = SimStore {
-            me: self.ids[index],
-            on_disk: true,
-            disk: Disk::Works,
             messages: std::mem::take(&mut self.stores[index].messages),
             streams: std::mem::take(&mut self.stores[index].streams),
-            waiting: Vec::new(),
-            retired: 0,
+            ..SimStore::new(self.ids[index], true)
         };
         let next = self.nodes.len();
         let before = std::mem::replace(&mut self.on_disk, true);
@@ -496,6 +508,55 @@ fn newcomers_read_back_as_far_as_the_host_lets_them() {
             held.iter().filter(|held| held.author == sim.ids[ann]).map(|held| held.to - held.from + 1).sum();
         assert_eq!(told, expected as u64, "{read_back} s back");
     }
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_any_more_is_passed_over() {
+    let mut sim = Sim::host_on_disk();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "bob", "hello");
+    sim.wait(0.1);
+    let conn = sim.links.iter().find_map(|(end, other)| {
+        (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.has(end.1)).then_some(end.1)
+    });
+    let conn = conn.unwrap();
+    let range = Held { author: sim.ids[ann], epoch: 1, from: 1, to: 2 };
+    let wanted = Wanted { direct: false, range };
+    let handed = crate::wire::HandedOn { wanted, label: String::new(), messages: Vec::new(), next: Some(2) };
+    for frame in [Frame::Held(vec![range]), Frame::HandedOn(handed)] {
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
+    }
+    sim.run();
+    assert!(sim.nodes[bob].mesh.has(conn), "the link stays");
+    assert_eq!(sim.errors(bob), Vec::<String>::new(), "and nobody is blamed");
+}
+
+#[test]
+fn a_question_that_is_overtaken_is_asked_again() {
+    let mut sim = Sim::host_on_disk();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "everyone", "1");
+    sim.wait(0.1);
+    let whole = sim.nodes[ann].core.roster.clone();
+    sim.nodes[ann].core.roster = whole.alone(&sim.ids[ann]);
+    sim.say(ann, "everyone", "2");
+    sim.nodes[ann].core.roster = whole;
+    // Ann's history takes its time: bob has asked her for the gap, and asks what else it missed.
+    sim.stores[ann].is_slow = true;
+    sim.say(ann, "everyone", "3");
+    sim.wait(0.2);
+    assert_eq!(sim.heard(bob), ["ann: 1", "ann: 3 (1 missed)"]);
+    let now = sim.now;
+    let node = &mut sim.nodes[bob];
+    node.mesh.catch_up(&mut node.core, Timestamp(0), now);
+    sim.run();
+    sim.wait(0.2);
+    for event in sim.stores[ann].answer() {
+        sim.nodes[ann].handle(sim.now, Input::Store(StoreEvent::History(event)));
+    }
+    sim.wait(2.0);
+    assert_eq!(sim.heard(bob), ["ann: 1", "ann: 3 (1 missed)", "ann: 2"]);
+    assert_eq!(sim.errors(bob), Vec::<String>::new());
 }
 
 #[test]

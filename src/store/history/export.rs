@@ -10,9 +10,6 @@ use crate::{
     store::{StoreError, files},
 };
 
-/// Letters of a key that tell it apart, as the screen shows it.
-const SHORT_KEY: usize = 8;
-
 /// Which messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -107,7 +104,7 @@ fn key_that_begins(db: &Connection, typed: &str) -> rusqlite::Result<Option<Peer
     let people: Vec<(PeerId, String)> = query
         .query_map([], |row| Ok((PeerId(row.get(0)?), row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    if start.len() < SHORT_KEY || people.iter().any(|(_, alias)| alias == typed) {
+    if start.len() < limits::SHORT_KEY || people.iter().any(|(_, alias)| alias == typed) {
         return Ok(None);
     }
     let mut meant =
