@@ -137,6 +137,8 @@ fn room(profile: &Profile) -> State {
         alias: alias.clone(),
         listen: "127.0.0.1:4702".parse().unwrap(),
         network: "lab".into(),
+        classic: false,
+        knows_classic: false,
         has_kept_password: true,
         zone: jiff::tz::TimeZone::UTC,
         color: true,

@@ -155,6 +155,11 @@ pub enum NodeCommand {
         /// By key or alias.
         peer: PeerName,
     },
+    /// Whether messages may go to classic peers, in clear; answered by a `cleartext` event where there can be any.
+    Cleartext {
+        /// They may.
+        allow: bool,
+    },
     /// Answers with a `roster` event.
     Peers,
     /// Says goodbye, flushes, ends.
@@ -247,6 +252,9 @@ pub enum NodeEvent {
         /// It was missed, and handed on later.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         late: bool,
+        /// What a classic peer calls itself in it, when that is not its alias: nobody checks it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        claims: Option<SafeText>,
         /// When it came or went; for a late one about when it would have come.
         #[serde(skip)]
         came_at: Timestamp,
@@ -354,6 +362,14 @@ pub enum NodeEvent {
         state: HistoryState,
         /// Cause and remedy; empty when all is as configured.
         message: SafeText,
+    },
+    /// The network lets classic peers in: whether messages go to them, in clear.
+    Cleartext {
+        /// They do.
+        allowed: bool,
+        /// They do not, since this network was without classic peers before: somebody has to say so.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        asked: bool,
     },
     /// This machine slept, or this program was stopped.
     Suspended {

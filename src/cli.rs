@@ -34,6 +34,7 @@ Examples:
   pyile demo                              see it alive, with three bots on this machine
   pyile host --alias ann                  open a network on port 4702
   pyile join 192.168.1.66 --alias bob     join it
+  pyile host --classic                    let Python peers (pyile_protocol 0.1.1) in as well
   pyile history --since 2h --search build  what was said
   PYILE_PASSWORD=… pyile join 192.168.1.66 --alias robot --json
                                           the same session for a program
@@ -56,12 +57,20 @@ pub enum Command {
         /// Where joiners knock [default: where they did the last time, at first 0.0.0.0:4702; env: PYILE_LISTEN].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
+        /// Let classic peers in too, the Python program pyile_protocol 0.1.1: they send the password and every message
+        /// in clear [env: PYILE_CLASSIC=on].
+        #[arg(long)]
+        classic: bool,
     },
     /// Join a network.
     Join {
         /// The host's name or address; the port is 4702 unless you say otherwise.
         #[arg(value_name = "HOST[:PORT]")]
         host: String,
+        /// The host is a classic one, the Python program pyile_protocol 0.1.1: the password and every message go in
+        /// clear. Never assumed.
+        #[arg(long)]
+        classic: bool,
     },
     /// Print what was said.
     History {
@@ -80,8 +89,9 @@ pub enum Command {
 }
 
 /// Options of every command. All but `--config` and `--json` can stand in the configuration file, with _ for -; `--no-history` is
-/// `history = "off"` there.
+/// `history = false` there, `--no-cleartext` `cleartext = false`.
 #[derive(Debug, Clone, Default, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Your name in the network: 1 to 32 visible characters [default: your login name; env: PYILE_ALIAS].
     #[arg(long, global = true, value_name = "NAME")]
@@ -118,6 +128,14 @@ pub struct Options {
     /// PYILE_READ_BACK].
     #[arg(long, global = true, value_name = "SECONDS")]
     pub read_back: Option<String>,
+    /// Send to classic peers, in clear, also in a network that had none when you joined it before [env:
+    /// PYILE_CLEARTEXT=on].
+    #[arg(long, global = true, overrides_with = "no_cleartext")]
+    pub cleartext: bool,
+    /// Send nothing in clear: classic peers do not get your messages, and you are told who did not [env:
+    /// PYILE_CLEARTEXT=off].
+    #[arg(long, global = true, overrides_with = "cleartext")]
+    pub no_cleartext: bool,
     /// Keep what is said in memory only: it is gone when the program ends [env: PYILE_HISTORY=off].
     #[arg(long, global = true)]
     pub no_history: bool,

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::{Cli, Command, Options},
-    model::{Alias, Password, Timestamp, limits},
+    model::{Alias, Password, Timestamp, Wire, limits},
 };
 
 /// What to do.
@@ -27,8 +27,8 @@ pub enum Mode {
     Launch,
     /// Open a network.
     Host,
-    /// Join the network of the host at this target, as typed.
-    Join(String),
+    /// Join the network of the host at this target, as typed, that speaks so.
+    Join(String, Wire),
     /// Open a network with bots.
     Demo,
     /// Print what was said.
@@ -44,6 +44,7 @@ pub enum Mode {
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// What to do.
     pub mode: Mode,
@@ -71,6 +72,10 @@ pub struct Config {
     pub grace: u32,
     /// Host: seconds before its admission from which a member may read; 0 = nothing.
     pub read_back: u32,
+    /// Host: classic peers are let in.
+    pub classic: bool,
+    /// Whether messages may go to classic peers, when somebody has said so.
+    pub cleartext: Option<bool>,
     /// The history is kept on disk.
     pub history: bool,
     /// How long messages are kept; zero = for good.
@@ -127,9 +132,11 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 20] = [
     "alias",
     "attempts",
+    "classic",
+    "cleartext",
     "data_dir",
     "grace",
     "history",
@@ -261,19 +268,16 @@ impl Sources<'_> {
     }
 }
 
-fn resolve(
-    cli: &Cli,
-    environment: &dyn Fn(&str) -> Option<String>,
-    file: Option<ConfigFile>,
-    data_dir: Option<PathBuf>,
-) -> Result<Config, ConfigError> {
-    let options = &cli.options;
-    let sources = Sources { environment, file };
-    let (mode, listen_flag) = match &cli.command {
-        None => (Mode::Launch, None),
-        Some(Command::Host { listen }) => (Mode::Host, listen.as_deref()),
-        Some(Command::Join { host }) => (Mode::Join(host.clone()), None),
-        Some(Command::Demo) => (Mode::Demo, None),
+/// What to do, as the command says.
+fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
+    Ok(match &cli.command {
+        None => Mode::Launch,
+        Some(Command::Host { .. }) => Mode::Host,
+        Some(Command::Join { host, classic }) => {
+            let wire = if *classic { Wire::Classic } else { Wire::Native };
+            Mode::Join(host.clone(), wire)
+        }
+        Some(Command::Demo) => Mode::Demo,
         Some(Command::History { peer, since, search }) => {
             let since = since.as_deref().map(|text| {
                 moment(text).ok_or_else(|| ConfigError::Value {
@@ -287,8 +291,23 @@ fn resolve(
                 })
             });
             let (peer, search) = (peer.clone(), search.clone());
-            (Mode::History { peer, since: since.transpose()?, search }, None)
+            Mode::History { peer, since: since.transpose()?, search }
         }
+    })
+}
+
+fn resolve(
+    cli: &Cli,
+    environment: &dyn Fn(&str) -> Option<String>,
+    file: Option<ConfigFile>,
+    data_dir: Option<PathBuf>,
+) -> Result<Config, ConfigError> {
+    let options = &cli.options;
+    let sources = Sources { environment, file };
+    let mode = mode(cli)?;
+    let (listen_flag, classic_flag) = match &cli.command {
+        Some(Command::Host { listen, classic }) => (listen.as_deref(), classic.then_some("on")),
+        _ => (None, None),
     };
     let alias = alias(&sources, options, environment)?;
     let listen_allowed =
@@ -315,6 +334,16 @@ fn resolve(
         let flag = flag.as_ref().map(|path| path.to_string_lossy().into_owned());
         sources.find(key, flag.as_deref()).map(|found| PathBuf::from(found.value))
     };
+    let cleartext_flag = options.no_cleartext.then_some("off").or_else(|| options.cleartext.then_some("on"));
+    let cleartext = sources.get("cleartext", cleartext_flag, ON_OR_OFF, on_or_off)?;
+    if let (Mode::Join(_, Wire::Classic), Some(false)) = (&mode, cleartext) {
+        return Err(ConfigError::Value {
+            place: "command line".to_owned(),
+            key: "--classic".to_owned(),
+            found: "on while cleartext is off".to_owned(),
+            allowed: "to a classic host everything goes in clear; choose one of the two".to_owned(),
+        });
+    }
     let data_dir = path("data_dir", &options.data_dir).or(data_dir).ok_or(ConfigError::NoHome)?;
     Ok(Config {
         mode,
@@ -336,8 +365,10 @@ fn resolve(
             .map_or(limits::REJOIN_FOR, Duration::from_secs),
         grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
         read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),
+        classic: sources.get("classic", classic_flag, ON_OR_OFF, on_or_off)?.unwrap_or(false),
+        cleartext,
         history: sources
-            .get("history", options.no_history.then_some("off"), "on or off is allowed", on_or_off)?
+            .get("history", options.no_history.then_some("off"), ON_OR_OFF, on_or_off)?
             .unwrap_or(true),
         history_time: sources
             .number("history_days", options.history_days.as_deref(), 0, 36_500)?
@@ -435,6 +466,8 @@ fn moment(text: &str) -> Option<Timestamp> {
     });
     time.map(|time| Timestamp(time.as_microsecond()))
 }
+
+const ON_OR_OFF: &str = "on or off is allowed";
 
 fn on_or_off(text: &str) -> Option<bool> {
     match text {

@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, limits,
+        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, Wire,
+        limits,
     },
     net::{self, NodeHandle, Opened, PeerListen, TcpTransport, Transport},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig},
@@ -47,6 +48,8 @@ pub struct HostOptions {
     pub members: usize,
     /// What the host sets for all.
     pub policy: Policy,
+    /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
+    pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
     pub cost: PasswordCost,
 }
@@ -64,6 +67,7 @@ impl HostOptions {
             attempts: limits::ATTEMPTS,
             members: limits::MEMBERS,
             policy: Policy::default(),
+            cleartext: None,
             cost: PasswordCost::WIRE_1,
         }
     }
@@ -82,6 +86,11 @@ pub struct JoinOptions {
     pub password: Option<Password>,
     /// How long to try to come back to a lost host; zero = not at all.
     pub rejoin_for: Duration,
+    /// How the host speaks. To a classic one the password and everything else goes in clear.
+    pub wire: Wire,
+    /// Whether messages may go to classic peers, in clear; nothing = they may, except in a network that was without
+    /// such peers when it was joined before.
+    pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
     pub cost: PasswordCost,
 }
@@ -96,6 +105,8 @@ impl JoinOptions {
             alias,
             password: Some(password),
             rejoin_for: limits::REJOIN_FOR,
+            wire: Wire::Native,
+            cleartext: None,
             cost: PasswordCost::WIRE_1,
         }
     }
@@ -143,6 +154,12 @@ impl Network {
         let join = net::bind_join(&*transport, options.listen)?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*transport, options.peer_listen, join_addr.ip(), &mut OsRng)?;
+        let distribution = if options.policy.classic {
+            Some(net::bind_distribution(&*transport, join_addr.ip(), &mut OsRng)?)
+        } else {
+            None
+        };
+        let distribution_port = distribution.as_deref().map(local_addr).transpose()?.map(|addr| addr.port());
         let kept = profile.host();
         let record =
             record(options.password, kept.as_ref().map(|kept| kept.record.as_slice()), options.cost).await?;
@@ -165,10 +182,12 @@ impl Network {
             recalled,
             admitted,
             join_addr,
+            distribution: distribution_port,
             peer_addrs: net::announced(local_addr(&*peer)?),
         }));
-        let opened = Opened { join: Some(join), peer: Some(peer), peer_listen: None };
-        let network = Self::start(options.alias, options.cost, role, opened, profile, transport)?;
+        let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
+        let config = node_config(options.alias, &profile, options.cost, options.cleartext, role);
+        let network = Self::start(config, opened, profile, transport)?;
         Ok(Self { join_addr: Some(join_addr), ..network })
     }
 
@@ -184,32 +203,36 @@ impl Network {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Closed> {
         let known = profile.recents().into_iter().find(|known| known.target == options.target);
+        let pin = known.as_ref().map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
+        if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
+            let message = format!(
+                "{} was joined before over encrypted links, with the key {}; joining it as a classic host would say \
+                 the password in clear. Join it without --classic; if it has become a Python program, forget the old \
+                 one first (Delete on the recent network in the launch screen)",
+                options.target,
+                pin.short()
+            );
+            return Err(Closed::new(CloseReason::KeyChanged, message));
+        }
         let role = RoleConfig::Member(Box::new(MemberConfig {
-            pin: known.map(|known| known.peer_id),
+            was_classic: pin.and(known).map(|known| known.classic),
+            pin,
+            wire: options.wire,
             target: options.target,
             password: options.password,
             rejoin_for: options.rejoin_for,
         }));
-        let opened = Opened { join: None, peer: None, peer_listen: options.peer_listen };
-        Self::start(options.alias, options.cost, role, opened, profile, transport)
+        let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
+        let config = node_config(options.alias, &profile, options.cost, options.cleartext, role);
+        Self::start(config, opened, profile, transport)
     }
 
     fn start(
-        alias: Alias,
-        cost: PasswordCost,
-        role: RoleConfig,
+        config: NodeConfig,
         opened: Opened,
         profile: Profile,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Closed> {
-        let config = NodeConfig {
-            alias,
-            identity: profile.identity(),
-            seed: net::seed(),
-            cost,
-            descriptors: descriptors(),
-            role,
-        };
         let handle = net::spawn(config, opened, profile, transport)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
         Ok(Self { handle, waiting: VecDeque::new(), join_addr: None })
@@ -274,6 +297,17 @@ impl Network {
         while self.next_event().await.is_some() {}
         self.handle.ended().await
     }
+}
+
+fn node_config(
+    alias: Alias,
+    profile: &Profile,
+    cost: PasswordCost,
+    cleartext: Option<bool>,
+    role: RoleConfig,
+) -> NodeConfig {
+    let (identity, seed) = (profile.identity(), net::seed());
+    NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
 }
 
 /// A network that was handed over has one host, and this is not it.

@@ -57,21 +57,33 @@ fn alone(size: (u16, u16)) -> State {
     let handover = NodeEvent::Handover { host: bob.clone(), join_addr: "192.168.1.2:4702".parse().unwrap() };
     node(&mut state, NOW, handover);
     let missed = |event| match event {
-        NodeEvent::Message { id, from, to, text, sent_at, own, reference, late, came_at, place, .. } => {
-            NodeEvent::Message {
-                id,
-                from,
-                to,
-                text,
-                sent_at,
-                own,
-                missed: 12,
-                reference,
-                late,
-                came_at,
-                place,
-            }
-        }
+        NodeEvent::Message {
+            id,
+            from,
+            to,
+            text,
+            sent_at,
+            own,
+            reference,
+            late,
+            claims,
+            came_at,
+            place,
+            ..
+        } => NodeEvent::Message {
+            id,
+            from,
+            to,
+            text,
+            sent_at,
+            own,
+            missed: 12,
+            reference,
+            late,
+            claims,
+            came_at,
+            place,
+        },
         other => other,
     };
     let event = message(bob, Recipient::Everyone, 40, "the host's rack lost power, it seems", false);

@@ -602,6 +602,7 @@ proptest! {
             own: false,
             missed: 3,
                 late: false,
+                claims: None,
 reference: None,
                 came_at: NOW,
                 place: 1,

@@ -21,10 +21,15 @@ fn peer_json() -> serde_json::Value {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn events_have_their_fields() {
     let id = MessageId { author: PeerId([0; 32]), epoch: 5, to: Recipient::Everyone, sequence: 7 };
     let id_text = format!("{ZERO}/5/everyone/7");
     let cases = [
+        (
+            NodeEvent::Cleartext { allowed: false, asked: true },
+            json!({"event": "cleartext", "allowed": false, "asked": true}),
+        ),
         (
             NodeEvent::Listening {
                 role: Role::Host,
@@ -62,6 +67,7 @@ fn events_have_their_fields() {
                 own: false,
                 missed: 0,
                 late: false,
+                claims: None,
                 reference: None,
                 came_at: Timestamp(9),
                 place: 9,

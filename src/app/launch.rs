@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Open, composer::Composer};
-use crate::model::{Alias, CloseReason, Closed, KnownHost, Password, limits};
+use crate::model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits};
 
 /// What a form opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum FieldName {
     Target,
     /// The network's password.
     Password,
+    /// Classic peers, or a classic host: a switch.
+    Classic,
 }
 
 impl FieldName {
@@ -39,6 +41,7 @@ impl FieldName {
             Self::Listen => "Listen on",
             Self::Target => "Host",
             Self::Password => "Password",
+            Self::Classic => "Classic",
         }
     }
 }
@@ -52,8 +55,10 @@ pub struct Field {
     pub value: Composer,
     /// What is wrong with it.
     pub error: Option<String>,
-    /// What an empty one means.
+    /// What an empty one means; of a switch, what it switches on.
     pub placeholder: &'static str,
+    /// A switch: on or off.
+    pub is_on: Option<bool>,
 }
 
 /// What a form is doing.
@@ -106,10 +111,21 @@ impl Form {
         }
     }
 
-    /// True on the last field.
+    /// True on the last field; the switches after it may stay as they are.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.at + 1 == self.fields.len()
+        self.fields.iter().skip(self.at + 1).all(|field| field.is_on.is_some())
+    }
+
+    /// Turns the switch with the cursor on or off. False when it is no switch.
+    pub fn toggle(&mut self) -> bool {
+        let Some(Field { is_on: Some(is_on), .. }) = self.fields.get_mut(self.at) else { return false };
+        *is_on = !*is_on;
+        true
+    }
+
+    fn is_classic(&self) -> bool {
+        self.fields.iter().any(|field| field.is_on == Some(true))
     }
 
     /// What is to be opened, or nothing with the errors set beside the fields.
@@ -156,6 +172,7 @@ impl Form {
                     alias,
                     network: Some(name).filter(|name| !name.is_empty()),
                     password,
+                    classic: self.is_classic(),
                 })
             }
             FormKind::Join => {
@@ -166,7 +183,8 @@ impl Form {
                 } else if target.contains(char::is_whitespace) {
                     wrong.push((FieldName::Target, "a name or address has no spaces".to_owned()));
                 }
-                alias.ok().map(|alias| Open::Join { target, alias, password })
+                let wire = if self.is_classic() { Wire::Classic } else { Wire::Native };
+                alias.ok().map(|alias| Open::Join { target, alias, password, wire })
             }
         };
         // The cursor ends up in the first field that is wrong.

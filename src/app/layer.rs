@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::composer::Composer;
+use super::{Open, composer::Composer};
 use crate::model::{Ban, PeerId, Recipient};
 
 /// Something on top.
@@ -86,6 +86,10 @@ pub enum Pending {
     Handover(PeerId),
     /// The end of what is kept of a conversation.
     Forget(Recipient),
+    /// A network that lets classic peers in.
+    Open(Box<Open>),
+    /// Messages go to classic peers, in clear.
+    Cleartext,
     /// The end of the session.
     Leave,
     /// A pause, which the others will notice.

@@ -15,7 +15,7 @@ use std::{
 
 use super::wrap;
 use crate::model::{
-    CloseReason, DeliveryStatus, MessageId, Peer, Place, SafeText, Summary, Timestamp, limits,
+    Alias, CloseReason, DeliveryStatus, MessageId, Peer, Place, SafeText, Summary, Timestamp, Wire, limits,
 };
 
 /// What became of an own message.
@@ -27,6 +27,8 @@ pub struct Mark {
     pub waiting: Vec<Arc<Peer>>,
     /// Who will not get it, and why.
     pub failed: Vec<(Arc<Peer>, CloseReason)>,
+    /// To whom it went, and nothing more is known.
+    pub sent: Vec<Arc<Peer>>,
     /// Some of those that wait cannot be reached now.
     pub queued: bool,
 }
@@ -35,14 +37,18 @@ impl Mark {
     /// True when nothing more will be heard of it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let failed = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
-        self.summary.delivered.saturating_add(failed) >= self.summary.total && self.waiting.is_empty()
+        self.is_told_of_all() && self.waiting.is_empty()
     }
 
-    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ 3/4, not bob`.
+    fn is_told_of_all(&self) -> bool {
+        let others = u32::try_from(self.failed.len() + self.sent.len()).unwrap_or(u32::MAX);
+        self.summary.delivered.saturating_add(others) >= self.summary.total
+    }
+
+    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ 3/4, not bob`, `› 3/4, sent to bob`.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { summary, waiting, failed, queued } = self;
+        let Self { summary, waiting, failed, sent, queued } = self;
         let names = |peers: &mut dyn Iterator<Item = &Arc<Peer>>| {
             let all: Vec<&str> = peers.map(|peer| peer.alias.as_str()).collect();
             let shown = all.iter().take(3).copied().collect::<Vec<_>>().join(", ");
@@ -52,6 +58,11 @@ impl Mark {
             "nobody else is here".to_owned()
         } else if !failed.is_empty() {
             format!("✗ {summary}, not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
+        } else if self.is_settled() && !sent.is_empty() {
+            match summary.total {
+                1 => "› sent".to_owned(),
+                _ => format!("› {summary}, sent to {}", names(&mut sent.iter())),
+            }
         } else if self.is_settled() {
             if summary.total == 1 { "✓".to_owned() } else { format!("✓ {summary}") }
         } else if *queued && !waiting.is_empty() {
@@ -80,8 +91,26 @@ pub struct Message {
     pub missed: u64,
     /// What became of it; only on own ones.
     pub mark: Option<Box<Mark>>,
+    /// What a classic peer called itself in it, when that is not its alias.
+    pub claims: Option<SafeText>,
     /// It names this peer.
     pub mentions_me: bool,
+}
+
+impl Message {
+    /// What stands at its end: what became of an own one, or that a classic peer said it in clear.
+    #[must_use]
+    pub fn mark_text(&self) -> Option<String> {
+        match (&self.mark, self.from.wire, &self.claims) {
+            (Some(mark), ..) => Some(mark.text()),
+            (None, Wire::Native, _) => None,
+            (None, Wire::Classic, None) => Some("~ in clear".to_owned()),
+            (None, Wire::Classic, Some(claims)) => {
+                let claims: String = claims.as_str().chars().take(limits::ALIAS_CHARACTERS).collect();
+                Some(format!("~ in clear, says it is {claims:?}"))
+            }
+        }
+    }
 }
 
 /// Something in the log.
@@ -254,13 +283,29 @@ impl MessageLog {
         if status == DeliveryStatus::Failed {
             mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal)));
         }
-        let failed = u32::try_from(mark.failed.len()).unwrap_or(u32::MAX);
-        if summary.delivered.saturating_add(failed) >= summary.total {
+        if status == DeliveryStatus::Sent {
+            mark.sent.push(peer.clone());
+        }
+        if mark.is_told_of_all() {
             // Whoever came after it was said does not wait for it.
             mark.waiting.clear();
         }
         if mark.is_settled() {
             self.open.remove(id);
+        }
+    }
+
+    /// A peer has another label: what it called itself before that may be its label now.
+    pub fn rename(&mut self, peer: &Arc<Peer>) {
+        for entry in &mut self.entries {
+            if let Entry::Message(message) = entry
+                && message.from.peer_id == peer.peer_id
+            {
+                message.from = peer.clone();
+                message
+                    .claims
+                    .take_if(|claims| Alias::claimed(claims.as_str()).as_ref() == Some(&peer.alias));
+            }
         }
     }
 
@@ -464,8 +509,8 @@ impl MessageLog {
         }
         let ranges = wrap::rows(entry.text(), geometry.text);
         let mark = match entry {
-            Entry::Message(Message { mark: Some(mark), .. }) => wrap::width(&mark.text()) + 2,
-            _ => 0,
+            Entry::Message(message) => message.mark_text().map_or(0, |text| wrap::width(&text) + 2),
+            Entry::Notice { .. } => 0,
         };
         let last = ranges.last().and_then(|range| entry.text().get(range.clone())).unwrap_or_default();
         let fits = wrap::width(last) + mark <= geometry.text;

@@ -23,7 +23,7 @@ pub use self::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{Alias, Closed, Password},
+    model::{Alias, Closed, Password, Wire},
 };
 
 /// Something that happened.
@@ -39,6 +39,8 @@ pub enum Event {
     Refused(NodeCommand),
     /// A network could not be opened.
     OpenFailed(Closed),
+    /// The command line asks for this network.
+    Asked(Open),
     /// Time passed.
     Tick,
 }
@@ -77,6 +79,8 @@ pub enum Open {
         network: Option<String>,
         /// Its password; nothing = the one that is kept.
         password: Option<Password>,
+        /// Classic peers are let in.
+        classic: bool,
     },
     /// An existing one.
     Join {
@@ -86,6 +90,8 @@ pub enum Open {
         alias: Alias,
         /// Its password.
         password: Option<Password>,
+        /// How the host speaks.
+        wire: Wire,
     },
     /// One with bots.
     Demo,

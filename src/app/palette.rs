@@ -31,6 +31,7 @@ pub const COMMANDS: &[Command] = &[
     command("unban", "NAME|ADDRESS", "lift a ban", true),
     command("handover", "NAME", "make a member the host; you stay as a member", true),
     command("password", "", "set another password; members stay in", true),
+    command("cleartext", "on|off", "whether classic peers get what you say, in clear", false),
     command("rejoin", "", "ask a lost host for admission now", false),
     command("quit", "", "leave the network", false),
 ];
@@ -67,6 +68,8 @@ pub enum Typed {
     Handover(String),
     /// Another password.
     Password,
+    /// Whether messages go in clear.
+    Cleartext(bool),
     /// Back into the network.
     Rejoin,
     /// The end.
@@ -98,6 +101,11 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "peers" => Typed::Peers,
         "handover" => Typed::Handover(first?.to_owned()),
         "password" => Typed::Password,
+        "cleartext" => match first? {
+            "on" => Typed::Cleartext(true),
+            "off" => Typed::Cleartext(false),
+            _ => return Err(missing()),
+        },
         "rejoin" => Typed::Rejoin,
         "quit" => Typed::Quit,
         _ => Typed::Help,

@@ -17,7 +17,7 @@ use crate::{
     api::Hit,
     model::{
         Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Peer, PeerId, Recipient, Role,
-        SafeText, Timestamp, limits,
+        SafeText, Timestamp, Wire, limits,
     },
 };
 
@@ -196,6 +196,8 @@ pub struct Room {
     pub hit_at: Option<usize>,
     /// A draft that was put aside.
     pub stash: Option<String>,
+    /// Classic peers are let in: whether messages go to them, in clear.
+    pub cleartext: Option<bool>,
 }
 
 impl Room {
@@ -235,6 +237,7 @@ impl Room {
             hits: Vec::new(),
             hit_at: None,
             stash: None,
+            cleartext: None,
         }
     }
 
@@ -268,6 +271,13 @@ impl Room {
     #[must_use]
     pub fn others(&self) -> usize {
         self.peers.values().filter(|view| view.present && view.peer.peer_id != self.me).count()
+    }
+
+    /// How many of the others here are classic peers.
+    #[must_use]
+    pub fn classic(&self) -> usize {
+        let others = self.peers.values().filter(|view| view.present && view.peer.peer_id != self.me);
+        others.filter(|view| view.peer.wire == Wire::Classic).count()
     }
 
     /// Shows a conversation; what was unread in it is seen.

@@ -8,10 +8,11 @@ use super::{
     layer::{Layer, Prompt},
     room::{Focus, Room, View},
 };
-use crate::model::{Alias, KnownHost, Role, SafeText, Timestamp};
+use crate::model::{Alias, KnownHost, Role, SafeText, Timestamp, Wire};
 
 /// What forms start with, from the configuration.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Defaults {
     /// This peer's label.
     pub alias: Alias,
@@ -21,6 +22,10 @@ pub struct Defaults {
     pub network: String,
     /// The network that the profile hosts has a password.
     pub has_kept_password: bool,
+    /// Classic peers are to be let in.
+    pub classic: bool,
+    /// The person here has been told before what that means.
+    pub knows_classic: bool,
     /// The zone that times are shown in.
     pub zone: jiff::tz::TimeZone,
     /// Colours may be used.
@@ -146,13 +151,16 @@ impl State {
 
     /// A form with what is known filled in, the cursor in the first field that is not.
     #[must_use]
-    pub fn form(&self, kind: FormKind, target: &str, alias: Option<&Alias>) -> Form {
+    pub fn form(&self, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) -> Form {
         let field = |name, text: &str, placeholder| Field {
             name,
             value: super::composer::Composer::with(text),
             error: None,
             placeholder,
+            is_on: None,
         };
+        let switch =
+            |is_on: bool, words| Field { is_on: Some(is_on), ..field(FieldName::Classic, "", words) };
         let alias =
             field(FieldName::Alias, alias.unwrap_or(&self.defaults.alias).as_str(), "how others see you");
         let fields = match kind {
@@ -169,16 +177,20 @@ impl State {
                         "tell it to those who may join"
                     },
                 ),
+                switch(self.defaults.classic, "let Python peers in too, unencrypted"),
             ],
             FormKind::Join => vec![
                 field(FieldName::Target, target, "name or address, as the host tells it"),
                 alias,
                 field(FieldName::Password, "", "empty if the host knows you already"),
+                switch(wire == Wire::Classic, "the host is the Python program: all in clear"),
             ],
         };
         let at = fields
             .iter()
-            .position(|field| field.value.is_empty() && field.name != FieldName::Network)
+            .position(|field| {
+                field.value.is_empty() && field.name != FieldName::Network && field.is_on.is_none()
+            })
             .unwrap_or(0);
         let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
         let progress = Progress::Editing;

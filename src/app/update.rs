@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, limits},
+    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, Wire, limits},
 };
 
 /// Takes in what happened and says what is to be done.
@@ -68,6 +68,7 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             refused(state, command);
             Vec::new()
         }
+        Event::Asked(asked) => open(state, asked),
         Event::OpenFailed(closed) => {
             failed(state, &closed);
             Vec::new()
@@ -109,13 +110,30 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         NodeEvent::Attempt { addr, .. } => Some((ToastKind::Info, format!("wrong password from {addr}"))),
         _ => None,
     };
+    let is_asked = matches!(event, NodeEvent::Cleartext { asked: true, .. });
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.admin_at = room.admin_at.min(count.saturating_sub(1));
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
+    if is_asked {
+        ask_cleartext(state);
+    }
     if followed.called { vec![Effect::Bell] } else { Vec::new() }
+}
+
+/// A network that was without classic peers has some: does what is said here go to them?
+fn ask_cleartext(state: &mut State) {
+    let lines = vec![
+        "The host now lets classic peers in, who know no encryption: whoever watches the network can read what goes \
+         to them. Until you allow it they get nothing of yours; everybody else does, as before. /cleartext changes \
+         it any time."
+            .to_owned(),
+    ];
+    let dialog =
+        Dialog::new("Send to classic peers in clear?".to_owned(), lines, "Send in clear", Pending::Cleartext);
+    state.layers.push(Layer::Dialog(dialog));
 }
 
 /// While a network is being opened from the launch screen.
@@ -230,7 +248,7 @@ fn editor(state: &mut State) -> Option<&mut Composer> {
     match &mut state.screen {
         Screen::Launch(launch) => {
             let form = launch.form.as_mut().filter(|form| form.progress == Progress::Editing)?;
-            form.field_mut().map(|field| &mut field.value)
+            form.field_mut().filter(|field| field.is_on.is_none()).map(|field| &mut field.value)
         }
         Screen::Room(room) if room.view == View::Chat && room.focus == Focus::Compose => {
             room.conversation_mut().map(|conversation| &mut conversation.draft)
@@ -256,6 +274,8 @@ fn type_text(state: &mut State, text: &str) {
     }
     if let Some(editor) = editor(state) {
         editor.insert(SafeText::clean(text).as_str());
+    } else if text == " " && state.layers.is_empty() {
+        state.form_mut().filter(|form| form.progress == Progress::Editing).map(super::launch::Form::toggle);
     }
     typed(state);
 }
@@ -425,9 +445,12 @@ fn launch_action(state: &mut State, action: Action) -> Vec<Effect> {
             }
         }
         Action::Submit => match launch.choice() {
-            Choice::Host => open_form(state, FormKind::Host, "", None),
-            Choice::Join => open_form(state, FormKind::Join, "", None),
-            Choice::Recent(known) => open_form(state, FormKind::Join, &known.target, Some(&known.alias)),
+            Choice::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
+            Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
+            Choice::Recent(known) => {
+                let wire = known.peer_id.wire();
+                open_form(state, FormKind::Join, &known.target, Some(&known.alias), wire);
+            }
             Choice::Demo if launch.opening => {}
             Choice::Demo => {
                 launch.opening = true;
@@ -439,8 +462,42 @@ fn launch_action(state: &mut State, action: Action) -> Vec<Effect> {
     Vec::new()
 }
 
-fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&crate::model::Alias>) {
-    let form = state.form(kind, target, alias);
+/// Opens a network; before classic peers are let in for the first time, asks.
+fn open(state: &mut State, open: Open) -> Vec<Effect> {
+    if matches!(open, Open::Host { classic: true, .. }) && !state.defaults.knows_classic {
+        let lines = vec![
+            "Classic peers, the Python program pyile_protocol, know no encryption: whoever watches the network can \
+             read the network's password when they join, and what they say and are told."
+                .to_owned(),
+            "What other peers say to each other stays encrypted.".to_owned(),
+        ];
+        let title = "Let classic peers in?".to_owned();
+        let dialog = Dialog::new(title, lines, "Let them in", Pending::Open(Box::new(open)));
+        state.layers.push(Layer::Dialog(dialog));
+        return Vec::new();
+    }
+    open_now(state, open)
+}
+
+fn open_now(state: &mut State, open: Open) -> Vec<Effect> {
+    let doing = match open {
+        Open::Host { .. } => "opening the network",
+        _ => "connecting",
+    };
+    if let Some(form) = state.form_mut() {
+        form.progress = Progress::Opening(doing.to_owned());
+    }
+    vec![Effect::Open(open)]
+}
+
+fn open_form(
+    state: &mut State,
+    kind: FormKind,
+    target: &str,
+    alias: Option<&crate::model::Alias>,
+    wire: Wire,
+) {
+    let form = state.form(kind, target, alias, wire);
     if let Some(launch) = state.launch_mut() {
         launch.form = Some(form);
     }
@@ -459,13 +516,8 @@ fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Reveal => form.revealed = !form.revealed,
         Action::Submit if !form.is_at_end() => form.at += 1,
         Action::Submit => {
-            if let Some(open) = form.submit() {
-                let doing = match open {
-                    Open::Host { .. } => "opening the network",
-                    _ => "connecting",
-                };
-                form.progress = Progress::Opening(doing.to_owned());
-                return vec![Effect::Open(open)];
+            if let Some(asked) = form.submit() {
+                return open(state, asked);
             }
         }
         Action::Close => {

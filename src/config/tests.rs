@@ -40,7 +40,7 @@ fn options_may_stand_before_and_after_the_command() {
     for words in [["--json", "join", "example.org"], ["join", "example.org", "--json"]] {
         let config = load(&words, &[], "").unwrap();
         assert!(config.json);
-        assert_eq!(config.mode, Mode::Join("example.org".into()));
+        assert_eq!(config.mode, Mode::Join("example.org".into(), crate::model::Wire::Native));
     }
 }
 

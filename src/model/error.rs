@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{limits, peer::AliasError};
+use super::{limits, peer::AliasError, reason::CloseReason};
 
 /// The seed's `AuthenticationException`: a joiner that is not admitted. Nothing changed but the count of attempts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,12 @@ pub enum AuthenticationError {
         /// Attempts left for this address.
         left: u32,
     },
+    /// A classic host said no, and says no more than that.
+    #[error(
+        "the host did not take the password; a classic host does not say how many attempts are left, nor whether it \
+         has another reason"
+    )]
+    NotTaken,
     /// The alias belongs to another key.
     #[error("the alias \"{0}\" belongs to another member of this network; choose another")]
     AliasTaken(String),
@@ -78,9 +84,40 @@ pub enum SendError {
     /// The disk takes nothing, and enough waits for it.
     #[error("the disk is full, and too much waits for it already; make room on it")]
     NoRoom,
+    /// A classic peer cannot read that much.
+    #[error(
+        "the text takes {bytes} bytes on the classic wire, of which {name} reads at most {max}; send it in parts",
+        max = limits::CLASSIC_OBJECT
+    )]
+    TooLongForClassic {
+        /// The recipient.
+        name: String,
+        /// What the message takes there.
+        bytes: usize,
+    },
+    /// A classic peer, and nothing is to go in clear.
+    #[error(
+        "{0} is a classic peer: the message would go in clear, and that is switched off; /cleartext on allows it"
+    )]
+    NotInClear(String),
+    /// A classic peer that is not here.
+    #[error("{0} is a classic peer and not here now: nothing can wait for it")]
+    ClassicAway(String),
     /// A message to oneself.
     #[error("that is you; choose another recipient")]
     Yourself,
+}
+
+impl SendError {
+    /// Why one recipient of several will not have the message.
+    #[must_use]
+    pub fn reason(&self) -> CloseReason {
+        match self {
+            Self::TooLongForClassic { .. } => CloseReason::TooLong,
+            Self::NotInClear(_) => CloseReason::NotInClear,
+            _ => CloseReason::NotAMember,
+        }
+    }
 }
 
 /// The seed's `RecvException`: bytes that are no frame. The peer's fault; its link is closed.

@@ -41,6 +41,30 @@ pub const ROSTER_REQUEST_EVERY: Duration = Duration::from_millis(500);
 /// Roster changes within this time travel together, so that N joins cost a member far less than N rosters.
 pub const ROSTER_TICK: Duration = Duration::from_millis(50);
 
+/// Silence of a joiner after which it is taken for a classic one, which waits to be spoken to for 4 s. A native one
+/// speaks at once.
+pub const CLASSIC_SILENCE: Duration = Duration::from_millis(1500);
+/// Time between two writes on a classic join link: the Python program takes whatever one read gives for one object.
+pub const CLASSIC_PACE: Duration = Duration::from_millis(500);
+/// Bytes of an object that the Python program reads, at most.
+pub const CLASSIC_OBJECT: usize = 2048;
+/// Bytes of an object that it reads on its distribution link, at most.
+pub const CLASSIC_ROSTER: usize = 10 * CLASSIC_OBJECT;
+/// Bytes of a classic object before its sender is known.
+pub const CLASSIC_BEFORE: usize = 4 * 1024;
+/// Bytes of a classic object of a peer: a text of [`TEXT_BYTES`] in which every letter is escaped.
+pub const CLASSIC_AFTER: usize = 6 * TEXT_BYTES + 1024;
+/// Time for a classic message to be sent, and for its reply to come.
+pub const CLASSIC_REPLY: Duration = Duration::from_secs(4);
+/// A classic peer sleeps for [`BEAT_EVERY`] after each heartbeat; it is spoken to when it is awake again.
+pub const CLASSIC_SLACK: Duration = Duration::from_millis(250);
+/// Time between two rosters for classic peers.
+pub const CLASSIC_ROSTER_TICK: Duration = Duration::from_secs(1);
+/// Ports on which classic peers are given the roster (seed, "Sockets").
+pub const CLASSIC_PORTS: std::ops::RangeInclusive<u16> = 50_000..=51_000;
+/// Wrong objects are told of with so many of their bytes.
+pub const CLASSIC_EXCERPT: usize = 40;
+
 /// Unauthenticated connections below which all are taken (as OpenSSH's `MaxStartups`).
 pub const STARTUPS_FREE: usize = 512;
 /// Percent of connections dropped at [`STARTUPS_FREE`], rising to all at [`STARTUPS_FULL`].

@@ -80,6 +80,8 @@ pub enum DeliveryStatus {
     Delivered,
     /// It will not arrive; the reason says why.
     Failed,
+    /// It went to a classic peer, which has not said whether it has it. Nothing more will be heard.
+    Sent,
 }
 
 impl DeliveryStatus {
@@ -89,6 +91,7 @@ impl DeliveryStatus {
         match number {
             0 => Self::Queued,
             1 => Self::Delivered,
+            3 => Self::Sent,
             _ => Self::Failed,
         }
     }

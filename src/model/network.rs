@@ -52,6 +52,8 @@ pub struct Policy {
     pub grace: u32,
     /// How many seconds before its admission a member may read; 0 = nothing.
     pub read_back: u32,
+    /// Classic peers are let in: to them everything goes in clear.
+    pub classic: bool,
 }
 
 impl Default for Policy {
@@ -62,6 +64,7 @@ impl Default for Policy {
             rate_bytes: limits::RATE_BYTES,
             grace: limits::GRACE,
             read_back: 0,
+            classic: false,
         }
     }
 }
@@ -98,6 +101,9 @@ pub struct HostState {
     /// The other members: after a crash they are expected back. Empty once the host has left.
     #[serde(default)]
     pub roster: Vec<RosterEntry>,
+    /// Classic peers were let in: the person at the host knows what that means.
+    #[serde(default)]
+    pub classic: bool,
 }
 
 /// What a host hands to its successor.
@@ -161,4 +167,7 @@ pub struct KnownHost {
     pub alias: Alias,
     /// When it was last joined.
     pub joined: Timestamp,
+    /// It let classic peers in, and the person here was content with that.
+    #[serde(default)]
+    pub classic: bool,
 }

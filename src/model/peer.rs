@@ -2,7 +2,11 @@
 //!
 //! Presence is keyed by [`PeerId`], never by alias: an alias is only a label that the host enforces.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    str::FromStr,
+};
 
 use data_encoding::{BASE32_NOPAD, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -11,13 +15,48 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::{limits, text, time::Timestamp};
 
 /// A peer's Ed25519 public key. Its text form is 52 base32 letters in lower case.
+///
+/// A classic peer has no key: the address of its peer listener stands for it, behind a mark of 26 bytes that nobody
+/// could find a private key for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub [u8; 32]);
 
+/// What the id of a classic peer begins with.
+const CLASSIC_MARK: &[u8; 26] = b"pyile classic peer address";
+
 impl PeerId {
+    /// The id of the classic peer that listens at `addr`.
+    #[must_use]
+    pub fn of_address(addr: SocketAddrV4) -> Self {
+        let mut id = [0; 32];
+        let (mark, rest) = id.split_at_mut(CLASSIC_MARK.len());
+        mark.copy_from_slice(CLASSIC_MARK);
+        let (ip, port) = rest.split_at_mut(4);
+        ip.copy_from_slice(&addr.ip().octets());
+        port.copy_from_slice(&addr.port().to_be_bytes());
+        Self(id)
+    }
+
+    /// Where a classic peer listens; nothing for a key.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddrV4> {
+        let [a, b, c, d, high, low] = *self.0.strip_prefix(CLASSIC_MARK)? else { return None };
+        Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
+    }
+
+    /// How this peer speaks.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        if self.address().is_some() { Wire::Classic } else { Wire::Native }
+    }
+
     /// The first eight letters in two groups, shown beside an alias: enough to tell two friends apart, not proof.
+    /// For a classic peer its address, which is no proof either.
     #[must_use]
     pub fn short(&self) -> String {
+        if let Some(addr) = self.address() {
+            return addr.to_string();
+        }
         let text = self.to_string();
         let (first, second) = (text.get(..4), text.get(4..limits::SHORT_KEY));
         format!("{}-{}", first.unwrap_or_default(), second.unwrap_or_default())
@@ -26,6 +65,9 @@ impl PeerId {
     /// The whole key in groups of four, to compare by voice or side by side.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        if self.address().is_some() {
+            return "classic: no key, in clear".to_owned();
+        }
         let text = self.to_string();
         let groups: Vec<&str> =
             (0..text.len()).step_by(4).filter_map(|at| text.get(at..(at + 4).min(text.len()))).collect();
@@ -137,9 +179,20 @@ impl Alias {
         if alias.looks_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
     }
 
-    /// What stands for the label of somebody of whom only the key is known: the start of it.
+    /// The alias that a classic peer gives itself, which knows no rules: spaces become dashes. Nothing when that is
+    /// still no alias.
+    #[must_use]
+    pub fn claimed(text: &str) -> Option<Self> {
+        Self::new(&text.split_whitespace().collect::<Vec<_>>().join("-")).ok()
+    }
+
+    /// What stands for the label of somebody of whom only the key is known: the start of it; of a classic peer the
+    /// address.
     #[must_use]
     pub fn of_key(peer: &PeerId) -> Self {
+        if let Some(addr) = peer.address() {
+            return Self(addr.to_string());
+        }
         Self(peer.to_string().chars().take(limits::SHORT_KEY).collect())
     }
 
@@ -192,10 +245,11 @@ pub enum Role {
 }
 
 /// How a peer speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wire {
     /// TLS and postcard frames.
+    #[default]
     Native,
     /// The clear text of the Python program.
     Classic,
@@ -246,6 +300,22 @@ mod tests {
         assert_eq!(id.fingerprint().parse(), Ok(id));
         assert_eq!(id.short().len(), 9);
         assert!("bob".parse::<PeerId>().is_err());
+    }
+
+    #[test]
+    fn a_classic_peer_is_known_by_its_address() {
+        let addr = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 66), 49_152);
+        let id = PeerId::of_address(addr);
+        assert_eq!((id.address(), id.wire()), (Some(addr), Wire::Classic));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.short(), "192.168.1.66:49152");
+        assert_eq!(Alias::new(Alias::of_key(&id).as_str()).as_ref(), Ok(&Alias::of_key(&id)));
+        assert_eq!((PeerId([7; 32]).address(), PeerId([7; 32]).wire()), (None, Wire::Native));
+        assert_eq!(Alias::claimed(" Noah  B ").unwrap().as_str(), "Noah-B");
+        assert_eq!(Alias::claimed("every\tone").unwrap().as_str(), "every-one");
+        for bad in ["", "  ", "\u{202E}bob", "everyone", "/ban"] {
+            assert_eq!(Alias::claimed(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -90,6 +90,10 @@ reasons! {
     QueueFull = 26 "queue_full" "too much is waiting for it already",
     /// The program was called in a way that makes no sense.
     Usage = 27 "usage" "wrong usage",
+    /// The message is longer than a classic peer can read.
+    TooLong = 28 "too_long" "too long for a classic peer",
+    /// The recipient is a classic peer, and nothing is to go in clear.
+    NotInClear = 29 "not_in_clear" "classic, and nothing is sent in clear",
 }
 
 impl CloseReason {

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
+    classic,
     clock::{self, now},
     dialer,
     listener::{self, PeerListen},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, PeerId, limits},
+    model::{CloseReason, Closed, PeerId, Wire, limits},
     proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -35,6 +36,8 @@ pub struct Opened {
     pub join: Option<Box<dyn Listener>>,
     /// Host: where peers talk to this one.
     pub peer: Option<Box<dyn Listener>>,
+    /// Host: where classic members open their second link, if they are let in.
+    pub distribution: Option<Box<dyn Listener>>,
     /// Member: where its peer listener is to be.
     pub peer_listen: PeerListen,
 }
@@ -93,6 +96,7 @@ pub fn spawn(
         handles: HashMap::new(),
         next_conn: 0,
         joins: JoinSet::new(),
+        says: JoinMap::new(),
         dials: JoinMap::new(),
         listeners: JoinSet::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
@@ -114,7 +118,11 @@ pub fn spawn(
         finished: None,
         reported: Instant::now(),
     };
-    for (listener, link) in [(opened.join, LinkKind::JoinIn), (opened.peer, LinkKind::PeerIn)] {
+    for (listener, link) in [
+        (opened.join, LinkKind::JoinIn),
+        (opened.peer, LinkKind::PeerIn),
+        (opened.distribution, LinkKind::DistributionIn),
+    ] {
         if let Some(listener) = listener {
             actor.listeners.spawn(listener::accept(listener, link, actor.accepted_tx.clone()));
         }
@@ -151,7 +159,10 @@ struct Actor {
     sessions: JoinMap<ConnId, Closed>,
     handles: HashMap<ConnId, Session>,
     next_conn: u64,
-    joins: JoinSet<Result<Connection, Closed>>,
+    /// Links to the host that are being opened.
+    joins: JoinSet<(LinkKind, Result<Connection, Closed>)>,
+    /// What is being said to classic peers.
+    says: JoinMap<PeerId, Result<Option<String>, Closed>>,
     dials: JoinMap<PeerId, Result<Connection, Closed>>,
     listeners: JoinSet<()>,
     hashes: Arc<Semaphore>,
@@ -185,7 +196,8 @@ enum Woken {
     Command(Option<NodeCommand>),
     Stored(Option<StoreEvent>),
     Session(ConnId, Closed),
-    Join(Result<Connection, Closed>),
+    Join(LinkKind, Result<Connection, Closed>),
+    Said(PeerId, Result<Option<String>, Closed>),
     Dial(PeerId, Result<Connection, Closed>),
     Timer,
 }
@@ -229,7 +241,12 @@ impl Actor {
                 Woken::Dial(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             Some(result) = self.joins.join_next() => {
-                Woken::Join(result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
+                let (link, result) =
+                    result.unwrap_or_else(|_| (LinkKind::JoinOut, Err(CloseReason::Internal.into())));
+                Woken::Join(link, result)
+            }
+            Some((peer, result)) = self.says.join_next() => {
+                Woken::Said(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             accepted = self.accepted.recv() => Woken::Accepted(accepted),
             () = timer => Woken::Timer,
@@ -258,8 +275,9 @@ impl Actor {
             }
             Woken::Stored(Some(event)) => self.node.handle(now(), Input::Store(event)),
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection),
-            Woken::Join(Ok(connection)) => self.reached_host(connection),
-            Woken::Join(Err(closed)) => self.node.handle(now(), Input::JoinFailed(closed)),
+            Woken::Said(peer, result) => self.node.handle(now(), Input::Said(peer, result)),
+            Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
+            Woken::Join(_, Err(closed)) => self.node.handle(now(), Input::JoinFailed(closed)),
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
@@ -308,7 +326,15 @@ impl Actor {
     fn accepted(&mut self, link: LinkKind, connection: Connection) {
         let conn = self.new_conn();
         let ip = connection.remote.ip();
-        let (context, session) = self.session(conn, link, FrameLimit::before(), Dialled::Nobody);
+        let (mut context, session) = self.session(conn, link, FrameLimit::before(), Dialled::Nobody);
+        if link == LinkKind::DistributionIn {
+            let Connection { stream, local, remote } = connection;
+            let Ok(connected) = classic::connected(link, remote, local, Vec::new()) else { return };
+            self.handles.insert(conn, session);
+            self.sessions.spawn(conn, classic::run(context, stream, connected));
+            return self.node.handle(now(), Input::Incoming(conn, ip));
+        }
+        context.takes_classic = self.node.takes_classic(link);
         let (config, alpn) = match link {
             LinkKind::JoinIn => (self.join_config.clone(), JOIN_ALPN),
             _ => (self.peer_config.clone(), PEER_ALPN),
@@ -319,12 +345,24 @@ impl Actor {
         self.node.handle(now(), Input::Incoming(conn, ip));
     }
 
-    fn reached_host(&mut self, connection: Connection) {
+    fn reached_host(&mut self, link: LinkKind, connection: Connection) {
         let listening = match self.listen_at(connection.local.ip()) {
             Ok(listening) => listening,
             Err(closed) => return self.node.handle(now(), Input::JoinFailed(closed)),
         };
-        self.dialled(connection, LinkKind::JoinOut, Dialled::Host, None, listener::announced(listening));
+        let listening = listener::announced(listening);
+        if self.node.wire_to_host() == Wire::Native {
+            return self.dialled(connection, link, Dialled::Host, None, listening);
+        }
+        let Connection { stream, local, remote } = connection;
+        let connected = match classic::connected(link, remote, local, listening) {
+            Ok(connected) => connected,
+            Err(closed) => return self.failed(Dialled::Host, closed),
+        };
+        let conn = self.new_conn();
+        let (context, session) = self.session(conn, link, FrameLimit::after(), Dialled::Host);
+        self.handles.insert(conn, session);
+        self.sessions.spawn(conn, classic::run(context, stream, connected));
     }
 
     fn reached_peer(&mut self, peer: PeerId, connection: Connection) {
@@ -370,7 +408,14 @@ impl Actor {
     ) -> (session::Context, Session) {
         let (outbound, from_node) = mpsc::channel(limits::OUTBOUND_FRAMES);
         let to_node = self.inputs_tx.clone();
-        let context = session::Context { conn, link, to_node, outbound: from_node, limit: limit.clone() };
+        let context = session::Context {
+            conn,
+            link,
+            to_node,
+            outbound: from_node,
+            limit: limit.clone(),
+            takes_classic: false,
+        };
         (context, Session { outbound, limit, proceed: None, dialled, connected: false })
     }
 
@@ -452,9 +497,16 @@ impl Actor {
                 Output::Send(conn, frame) => self.send(conn, frame),
                 Output::Close(conn, _) => self.close(conn),
                 Output::Join(target, addrs) if addrs.is_empty() => {
-                    self.joins.spawn(dialer::join(self.transport.clone(), target));
+                    let joining = dialer::join(self.transport.clone(), target);
+                    self.joins.spawn(async { (LinkKind::JoinOut, joining.await) });
                 }
-                Output::Join(_, addrs) => _ = self.joins.spawn(dialer::dial(self.transport.clone(), addrs)),
+                Output::Join(_, addrs) => self.open_link(LinkKind::JoinOut, addrs),
+                Output::Distribution(addr) => {
+                    self.open_link(LinkKind::DistributionOut, vec![addr.into()]);
+                }
+                Output::Say(peer, to, from, object) => {
+                    self.says.spawn(peer, classic::say(self.transport.clone(), to, from, object));
+                }
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
                     if let Some(listener) = self.join_listener.take() {
@@ -463,7 +515,7 @@ impl Actor {
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
                 Output::Dial(peer, addrs) => {
-                    self.dials.spawn(peer, dialer::dial(self.transport.clone(), addrs));
+                    self.dials.spawn(peer, dialer::dial(self.transport.clone(), addrs, None));
                 }
                 Output::Prove(conn, proof, ke2) => {
                     let to_node = self.inputs_tx.clone();
@@ -491,6 +543,12 @@ impl Actor {
             }
         }
         self.bundle();
+    }
+
+    /// Opens a link to the host, at the first of these addresses that answers.
+    fn open_link(&mut self, link: LinkKind, addrs: Vec<SocketAddr>) {
+        let dialling = dialer::dial(self.transport.clone(), addrs, None);
+        self.joins.spawn(async move { (link, dialling.await) });
     }
 
     /// Hands the store what has gathered. One that cannot take it now answers something soon, and wakes this actor.
@@ -548,6 +606,7 @@ impl Actor {
     async fn shut_down(&mut self) {
         self.listeners.abort_all();
         self.joins.abort_all();
+        self.says.abort_all();
         self.dials.abort_all();
         self.inputs.close();
         let drained = async { while self.sessions.join_next().await.is_some() {} };

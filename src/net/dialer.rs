@@ -1,7 +1,11 @@
 //! Dialling: several addresses in order, the next one while the one before has not answered (RFC 8305), and
 //! failures in words that say what to do.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::{task::JoinSet, time};
 
@@ -23,7 +27,7 @@ pub(super) async fn join(transport: Arc<dyn Transport>, target: String) -> Resul
             return Err(Closed::new(CloseReason::Unreachable, message));
         }
     };
-    connect(transport, addrs).await.map_err(|error| {
+    connect(transport, addrs, None).await.map_err(|error| {
         let port = target.rsplit_once(':').map_or("", |(_, port)| port);
         let message = match error.kind() {
             io::ErrorKind::ConnectionRefused => format!(
@@ -42,12 +46,13 @@ pub(super) async fn join(transport: Arc<dyn Transport>, target: String) -> Resul
     })
 }
 
-/// Connects to a peer at the first of `addrs` that answers.
+/// Connects to a peer at the first of `addrs` that answers, from `from` if this machine has that address.
 pub(super) async fn dial(
     transport: Arc<dyn Transport>,
     addrs: Vec<SocketAddr>,
+    from: Option<IpAddr>,
 ) -> Result<Connection, Closed> {
-    connect(transport, addrs).await.map_err(|error| {
+    connect(transport, addrs, from).await.map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::ConnectionRefused => "nothing listens at its address".to_owned(),
             io::ErrorKind::TimedOut => "no answer".to_owned(),
@@ -58,7 +63,11 @@ pub(super) async fn dial(
     })
 }
 
-async fn connect(transport: Arc<dyn Transport>, addrs: Vec<SocketAddr>) -> io::Result<Connection> {
+async fn connect(
+    transport: Arc<dyn Transport>,
+    addrs: Vec<SocketAddr>,
+    from: Option<IpAddr>,
+) -> io::Result<Connection> {
     let mut tries = JoinSet::new();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut addrs = addrs.into_iter().take(limits::CANDIDATES);
@@ -68,7 +77,7 @@ async fn connect(transport: Arc<dyn Transport>, addrs: Vec<SocketAddr>) -> io::R
         if let Some(addr) = next {
             let transport = transport.clone();
             tries.spawn(async move {
-                match time::timeout(limits::CONNECT_TIMEOUT, transport.connect(addr)).await {
+                match time::timeout(limits::CONNECT_TIMEOUT, transport.connect(addr, from)).await {
                     Ok(result) => result,
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 }

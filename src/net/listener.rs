@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
 };
 
 use rand_core::RngCore;
@@ -33,12 +34,31 @@ pub fn bind_peer(
     if wanted.port() != 0 {
         return transport.bind(wanted).map_err(|error| cannot_listen(wanted, &error));
     }
-    let (first, last) = (*limits::PEER_PORTS.start(), *limits::PEER_PORTS.end());
+    bind_free(transport, wanted.ip(), &limits::PEER_PORTS, rng)
+}
+
+/// Listens for the second links of classic members.
+pub fn bind_distribution(
+    transport: &dyn Transport,
+    ip: IpAddr,
+    rng: &mut impl RngCore,
+) -> Result<Box<dyn Listener>, Closed> {
+    bind_free(transport, ip, &limits::CLASSIC_PORTS, rng)
+}
+
+/// Listens at `ip` on a free port of a range.
+fn bind_free(
+    transport: &dyn Transport,
+    ip: IpAddr,
+    ports: &RangeInclusive<u16>,
+    rng: &mut impl RngCore,
+) -> Result<Box<dyn Listener>, Closed> {
+    let (first, last) = (*ports.start(), *ports.end());
     let mut last_error = None;
     for _ in 0..limits::PEER_PORT_TRIES {
         let offset = rng.next_u32() % u32::from(last - first + 1);
         let port = first + u16::try_from(offset).unwrap_or(0);
-        let addr = SocketAddr::new(wanted.ip(), port);
+        let addr = SocketAddr::new(ip, port);
         match transport.bind(addr) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = Some((addr, error)),

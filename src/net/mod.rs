@@ -5,6 +5,7 @@
 //! what goes down is tried and never waited for, so that no slow peer delays another and nothing can wedge.
 
 mod actor;
+mod classic;
 mod clock;
 mod dialer;
 mod listener;
@@ -14,6 +15,6 @@ pub mod transport;
 pub(crate) use self::{actor::seed, clock::now};
 pub use self::{
     actor::{NodeHandle, Opened, spawn},
-    listener::{PeerListen, announced, bind_join, bind_peer},
+    listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     transport::{TcpTransport, Transport},
 };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
     time,
 };
@@ -17,11 +17,11 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
-    dialer,
+    classic, dialer,
     transport::{Connection, Stream, Transport},
 };
 use crate::{
-    model::{CloseReason, Closed, limits},
+    model::{CloseReason, Closed, Wire, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
     wire::{DecodeError, FrameCodec, FrameLimit, JOIN_ALPN},
@@ -44,6 +44,8 @@ pub(super) struct Context {
     pub(super) to_node: mpsc::Sender<Input>,
     pub(super) outbound: mpsc::Receiver<Outbound>,
     pub(super) limit: FrameLimit,
+    /// Who does not speak TLS may be a classic peer.
+    pub(super) takes_classic: bool,
 }
 
 /// A connection that came in, until it ends.
@@ -54,19 +56,23 @@ pub(super) async fn accepted(
     alpn: &'static [u8],
     proceed: oneshot::Receiver<()>,
 ) -> Closed {
-    let remote = connection.remote;
+    let (remote, local, mut stream) = (connection.remote, connection.local, connection.stream);
+    if context.takes_classic {
+        match classic::wire_of(stream, context.link).await {
+            Ok((Wire::Native, native)) => stream = native,
+            Ok((Wire::Classic, stream)) => {
+                return accepted_classic(context, stream, remote, local, proceed).await;
+            }
+            Err(closed) => return closed,
+        }
+    }
     let handshake = async {
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), connection.stream);
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
         let hello = time::timeout(limits::TLS_TIMEOUT, hello)
             .await
             .map_err(|_| Closed::from(CloseReason::TimedOut))?
             .map_err(|error| handshake_failed(&error))?;
-        // The node says when this address may go on.
-        let spoke = context.to_node.send(Input::Spoke(context.conn)).await;
-        let turn = time::timeout(limits::ADMISSION_TIMEOUT, proceed).await;
-        if spoke.is_err() || !matches!(turn, Ok(Ok(()))) {
-            return Err(CloseReason::Busy.into());
-        }
+        take_turn(&context, proceed).await?;
         let stream = time::timeout(limits::TLS_TIMEOUT, hello.into_stream(config))
             .await
             .map_err(|_| Closed::from(CloseReason::TimedOut))?
@@ -76,9 +82,36 @@ pub(super) async fn accepted(
     };
     match handshake.await {
         Ok((stream, secured)) => {
-            let connected = Connected { link: context.link, secured, remote, listening: Vec::new() };
+            let connected = Connected { link: context.link, secured, remote, local, listening: Vec::new() };
             run(context, stream, connected).await
         }
+        Err(closed) => closed,
+    }
+}
+
+/// The node says when an address may go on.
+async fn take_turn(context: &Context, proceed: oneshot::Receiver<()>) -> Result<(), Closed> {
+    let spoke = context.to_node.send(Input::Spoke(context.conn)).await;
+    let turn = time::timeout(limits::ADMISSION_TIMEOUT, proceed).await;
+    if spoke.is_err() || !matches!(turn, Ok(Ok(()))) { Err(CloseReason::Busy.into()) } else { Ok(()) }
+}
+
+/// A connection that came in and is a classic one, until it ends.
+async fn accepted_classic(
+    context: Context,
+    stream: Box<dyn Stream>,
+    remote: SocketAddr,
+    local: SocketAddr,
+    proceed: oneshot::Receiver<()>,
+) -> Closed {
+    // Whoever only waits to be spoken to takes nobody's turn.
+    if context.link == LinkKind::PeerIn
+        && let Err(closed) = take_turn(&context, proceed).await
+    {
+        return closed;
+    }
+    match classic::connected(context.link, remote, local, Vec::new()) {
+        Ok(connected) => classic::run(context, stream, connected).await,
         Err(closed) => closed,
     }
 }
@@ -91,7 +124,7 @@ pub(super) async fn dialled(
     alpn: &'static [u8],
     listening: Vec<SocketAddr>,
 ) -> Closed {
-    let remote = connection.remote;
+    let (remote, local) = (connection.remote, connection.local);
     let handshake = async {
         let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
         let stream = match time::timeout(limits::TLS_TIMEOUT, connecting).await {
@@ -110,7 +143,7 @@ pub(super) async fn dialled(
     };
     match handshake.await {
         Ok((stream, secured)) => {
-            let connected = Connected { link: context.link, secured, remote, listening };
+            let connected = Connected { link: context.link, secured, remote, local, listening };
             run(context, stream, connected).await
         }
         Err(closed) => Closed { detail: explain(&closed, remote), ..closed },
@@ -123,7 +156,7 @@ pub(super) async fn probe(
     addrs: Vec<SocketAddr>,
     config: Arc<ClientConfig>,
 ) -> Result<(), Closed> {
-    let connection = dialer::dial(transport, addrs).await?;
+    let connection = dialer::dial(transport, addrs, None).await?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
     match time::timeout(limits::TLS_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => tls::secured(stream.get_ref().1, JOIN_ALPN).map(|_| ()),
@@ -166,7 +199,7 @@ async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed 
         closed = write(&mut writer, &mut context.outbound) => closed,
     };
     if closed.reason == CloseReason::Left {
-        linger(reader, writer).await;
+        linger(reader.into_inner(), writer.into_inner()).await;
     }
     closed
 }
@@ -231,11 +264,7 @@ async fn write(
 }
 
 /// Closes so that the last words arrive: a socket that is dropped with unread bytes takes them back.
-async fn linger(
-    reader: FramedRead<ReadHalf<Tls>, FrameCodec>,
-    writer: FramedWrite<WriteHalf<Tls>, FrameCodec>,
-) {
-    let (mut reader, mut writer) = (reader.into_inner(), writer.into_inner());
+pub(super) async fn linger(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
     let closing = async {
         writer.shutdown().await?;
         let mut rest = [0; 1024];

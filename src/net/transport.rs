@@ -1,6 +1,11 @@
 //! The seam under all sockets: TCP here, a simulated network in tests.
 
-use std::{future::Future, io, net::SocketAddr, pin::Pin};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -41,8 +46,8 @@ pub trait Transport: Send + Sync {
     /// Listens at `addr`; port 0 is any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
 
-    /// Connects to `addr`.
-    fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>>;
+    /// Connects to `addr`, from the address `from` if this machine has it.
+    fn connect(&self, addr: SocketAddr, from: Option<IpAddr>) -> BoxFuture<'_, io::Result<Connection>>;
 
     /// The addresses of `host:port`.
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
@@ -54,15 +59,22 @@ pub struct TcpTransport;
 
 impl Transport for TcpTransport {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = socket(addr)?;
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         Ok(Box::new(socket.listen(limits::LISTEN_BACKLOG)?))
     }
 
-    fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>> {
-        Box::pin(async move { connection(TcpStream::connect(addr).await?) })
+    fn connect(&self, addr: SocketAddr, from: Option<IpAddr>) -> BoxFuture<'_, io::Result<Connection>> {
+        Box::pin(async move {
+            let socket = socket(addr)?;
+            if let Some(from) = from {
+                // Behind an address translation the address that others see is none of this machine's.
+                let _ = socket.bind(SocketAddr::new(from, 0));
+            }
+            connection(socket.connect(addr).await?)
+        })
     }
 
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
@@ -78,6 +90,10 @@ impl Listener for TcpListener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         TcpListener::local_addr(self)
     }
+}
+
+fn socket(addr: SocketAddr) -> io::Result<TcpSocket> {
+    if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 fn connection(stream: TcpStream) -> io::Result<Connection> {

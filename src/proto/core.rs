@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
@@ -21,10 +21,10 @@ use crate::{
     api::{NodeEvent, PeerName},
     model::{
         Alias, CloseReason, ErrorKind, Liveness, Moment, Network, Peer, PeerId, Place, Policy, Role,
-        RosterEntry, Timestamp, Wire, limits,
+        RosterEntry, Timestamp, limits,
     },
     security::{Identity, PasswordCost},
-    wire::{Frame, Refusal},
+    wire::{Frame, Refusal, classic::Object},
 };
 
 /// What a deadline is for.
@@ -38,6 +38,8 @@ pub(super) enum Timer {
     Beat(ConnId),
     /// Distribute roster changes.
     Roster,
+    /// Distribute the roster to classic members.
+    ClassicRoster,
     /// Forget attempts of quiet addresses.
     Attempts,
     /// Dial this peer again.
@@ -93,6 +95,14 @@ pub(super) struct Core {
     away: Option<Timestamp>,
     /// Links whose handshake is finished and that are not closed.
     open: BTreeSet<ConnId>,
+    /// Classic links that are not closed: no frame ever goes over them.
+    open_classic: BTreeSet<ConnId>,
+    /// Whether messages may go to classic peers, in clear, when somebody has said so.
+    pub(super) cleartext: Option<bool>,
+    /// They may.
+    pub(super) is_clear_allowed: bool,
+    /// Host: this machine's address on the way to a classic member.
+    pub(super) seen_as: BTreeMap<PeerId, Ipv4Addr>,
     /// Out of the network until the host admits this one again.
     pub(super) is_out: bool,
     /// The address at which this member reached its host.
@@ -124,6 +134,10 @@ impl Core {
             last_place: Place::MIN,
             away: None,
             open: BTreeSet::new(),
+            open_classic: BTreeSet::new(),
+            cleartext: None,
+            is_clear_allowed: true,
+            seen_as: BTreeMap::new(),
             is_out: false,
             host_ip: None,
         }
@@ -149,6 +163,7 @@ impl Core {
 
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.open.remove(&conn);
+        self.open_classic.remove(&conn);
         self.outputs.push_back(Output::Close(conn, reason));
     }
 
@@ -162,8 +177,39 @@ impl Core {
         self.open.insert(conn);
     }
 
+    pub(super) fn opened_classic(&mut self, conn: ConnId) {
+        self.open_classic.insert(conn);
+    }
+
+    pub(super) fn send_object(&mut self, conn: ConnId, object: &Object) {
+        self.send_object_bytes(conn, object.encode());
+    }
+
+    pub(super) fn send_object_bytes(&mut self, conn: ConnId, object: Bytes) {
+        if self.open_classic.contains(&conn) {
+            self.outputs.push_back(Output::Send(conn, object));
+        }
+    }
+
     pub(super) fn open_connections(&self) -> Vec<ConnId> {
-        self.open.iter().copied().collect()
+        self.open.union(&self.open_classic).copied().collect()
+    }
+
+    /// Whether messages may go in clear from now on; `is_asked` when somebody has to decide.
+    pub(super) fn set_clear(&mut self, allow: bool, is_asked: bool) {
+        self.is_clear_allowed = allow;
+        if self.policy.classic {
+            self.event(NodeEvent::Cleartext { allowed: allow, asked: is_asked });
+        }
+    }
+
+    /// Where this peer listens, as classic peers know it.
+    pub(super) fn own_address(&self, reader: &PeerId) -> Option<SocketAddrV4> {
+        let entry = self.roster.get(&self.me())?;
+        if let (Some(ip), Some(first)) = (self.seen_as.get(reader), entry.addrs.first()) {
+            return Some(SocketAddrV4::new(*ip, first.port()));
+        }
+        entry.addrs.iter().find_map(usable_v4)
     }
 
     pub(super) fn incoming(&mut self, conn: ConnId, ip: IpAddr) {
@@ -188,6 +234,7 @@ impl Core {
 
     pub(super) fn gone(&mut self, conn: ConnId, now: Moment) {
         self.open.remove(&conn);
+        self.open_classic.remove(&conn);
         let released = self.gate.closed(conn, now.instant);
         self.proceed(released, now);
     }
@@ -246,7 +293,7 @@ impl Core {
     /// Learns of somebody who is not here.
     pub(super) fn remember(&mut self, peer_id: PeerId, alias: Alias) {
         let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let (role, wire) = (Role::Member, Wire::Native);
+        let (role, wire) = (Role::Member, peer_id.wire());
         self.people.entry(peer_id).or_insert_with(|| Arc::new(Peer { peer_id, alias, addr, role, wire }));
     }
 
@@ -413,4 +460,10 @@ impl Core {
             self.event(NodeEvent::Heartbeat { peer, state, rtt, missed });
         }
     }
+}
+
+/// An address that a classic peer can reach.
+pub(super) fn usable_v4(addr: &SocketAddr) -> Option<SocketAddrV4> {
+    let SocketAddr::V4(addr) = SocketAddr::new(addr.ip().to_canonical(), addr.port()) else { return None };
+    Some(addr).filter(|addr| !addr.ip().is_unspecified() && addr.port() != 0)
 }

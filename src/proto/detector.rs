@@ -72,6 +72,11 @@ impl Detector {
         self.rtt
     }
 
+    /// The next beat is due then: somebody else sets the pace.
+    pub fn beat_at(&mut self, at: Instant) {
+        self.next_beat = at;
+    }
+
     /// Looks at the clock. `jitter` is in percent, from -[`limits::BEAT_JITTER_PERCENT`] to +it.
     pub fn poll(&mut self, now: Instant, jitter: i32) -> Step {
         let late = now.saturating_duration_since(self.deadline());

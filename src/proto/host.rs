@@ -12,6 +12,7 @@ use std::{
 use super::{
     ConnId, HostConfig, Output,
     admission::Admission,
+    classic::{self, ClassicMembers},
     core::{Core, Timer},
     detector::Detector,
     mesh::Mesh,
@@ -33,18 +34,20 @@ mod handover;
 
 /// Somebody who asks for admission.
 #[derive(Debug)]
-struct Joiner {
-    peer: PeerId,
-    remote: SocketAddr,
-    binding: [u8; 32],
-    step: Step,
+pub(super) struct Joiner {
+    pub(super) peer: PeerId,
+    pub(super) remote: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) binding: [u8; 32],
+    pub(super) step: Step,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Status { known: bool },
     Turn(Hello),
     Challenged(Hello, Box<Challenged>),
+    Classic(classic::HostStep),
 }
 
 /// A member's join link.
@@ -78,14 +81,15 @@ impl Cut {
 #[derive(Debug)]
 pub(super) struct Host {
     network: Network,
-    record: HostRecord,
-    admission: Admission,
+    pub(super) record: HostRecord,
+    pub(super) admission: Admission,
     config_policy: crate::model::Policy,
     join_addr: SocketAddr,
-    peer_addrs: Vec<SocketAddr>,
-    joiners: BTreeMap<ConnId, Joiner>,
+    pub(super) peer_addrs: Vec<SocketAddr>,
+    pub(super) joiners: BTreeMap<ConnId, Joiner>,
     members: BTreeMap<PeerId, MemberLink>,
-    by_conn: BTreeMap<ConnId, PeerId>,
+    pub(super) classic: ClassicMembers,
+    pub(super) by_conn: BTreeMap<ConnId, PeerId>,
     cuts: Vec<Cut>,
     distributed: Option<Instant>,
     /// What to acknowledge once it is on disk.
@@ -113,6 +117,7 @@ impl Host {
             peer_addrs: config.peer_addrs,
             joiners: BTreeMap::new(),
             members: BTreeMap::new(),
+            classic: ClassicMembers::new(config.distribution),
             by_conn: BTreeMap::new(),
             cuts: Vec::new(),
             distributed: None,
@@ -152,6 +157,7 @@ impl Host {
             network: SafeText::line(&self.network.name),
             network_id: self.network.id,
         });
+        core.set_clear(core.cleartext.unwrap_or(true), false);
         self.distribute(core, mesh, now);
         self.tell_admission(core);
         if !self.admission.attempts().is_empty() {
@@ -176,6 +182,10 @@ impl Host {
             match entry.role {
                 _ if entry.peer_id == me => core.roster.update(RosterEntry { role: Role::Host, ..entry }),
                 Role::Host => core.roster.update(RosterEntry { role: Role::Member, addrs, ..entry }),
+                // They knew no other host.
+                Role::Member if entry.wire == Wire::Classic => {
+                    core.roster.remove(entry.peer_id, CloseReason::HostLeft);
+                }
                 Role::Member => {}
             }
         }
@@ -248,7 +258,15 @@ impl Host {
     }
 
     /// Takes a member out; its link is closed already or is about to be.
-    fn remove(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, reason: CloseReason, now: Moment) {
+    pub(super) fn remove(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        peer: PeerId,
+        reason: CloseReason,
+        now: Moment,
+    ) {
+        self.classic_removed(core, &peer, reason);
         if let Some(link) = self.members.remove(&peer) {
             self.by_conn.remove(&link.conn);
             core.timers.cancel(Timer::Beat(link.conn));
@@ -279,6 +297,8 @@ impl Host {
 
     pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
         match self.by_conn.get(&conn).copied() {
+            // A classic peer that leaves has no other way to say so.
+            Some(peer) if self.classic.has(&peer) => self.remove(core, mesh, peer, CloseReason::Left, now),
             Some(peer) => self.remove(core, mesh, peer, CloseReason::ConnectionLost, now),
             None => self.joiner_gone(core, conn, now),
         }
@@ -292,6 +312,7 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
+            Timer::ClassicRoster => self.distribute_classic(core, now),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
                 let me = core.me();
@@ -299,7 +320,7 @@ impl Host {
                     .roster
                     .entries()
                     .map(|entry| entry.peer_id)
-                    .filter(|peer| *peer != me && !self.members.contains_key(peer))
+                    .filter(|peer| *peer != me && !self.members.contains_key(peer) && !self.classic.has(peer))
                     .collect();
                 for peer in missing {
                     self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
@@ -319,7 +340,9 @@ impl Host {
 
     fn beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
         let Some(peer) = self.by_conn.get(&conn).copied() else { return };
-        let Some(link) = self.members.get_mut(&peer) else { return };
+        let Some(link) = self.members.get_mut(&peer) else {
+            return self.classic_beat(core, mesh, conn, now);
+        };
         let step = link.detector.poll(now.instant, core.jitter());
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if std::mem::take(&mut link.roster_wanted) {
@@ -371,9 +394,10 @@ impl Host {
             roster: core
                 .roster
                 .entries()
-                .filter(|entry| entry.peer_id != me && !self.has_left)
+                .filter(|entry| entry.peer_id != me && entry.wire == Wire::Native && !self.has_left)
                 .cloned()
                 .collect(),
+            classic: core.policy.classic,
         }
     }
 
@@ -396,7 +420,9 @@ impl Host {
         self.record = record;
         // A challenge from the old password must not be answered any more; nobody is charged for it.
         let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
-            matches!(joiner.step, Step::Challenged(..)).then_some((*conn, joiner.remote.ip()))
+            let is_challenged =
+                matches!(joiner.step, Step::Challenged(..) | Step::Classic(classic::HostStep::Checking(_)));
+            is_challenged.then_some((*conn, joiner.remote.ip()))
         };
         let old: Vec<(ConnId, IpAddr)> = self.joiners.iter().filter_map(challenged).collect();
         for (conn, ip) in old {

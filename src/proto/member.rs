@@ -11,6 +11,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     ConnId, Connected, HostConfig, MemberConfig, Output,
     backoff::Backoff,
+    classic::{ClassicHost, MemberStep},
     core::{Core, Timer},
     detector::Detector,
     mesh::Mesh,
@@ -19,8 +20,8 @@ use super::{
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, Liveness, Moment, NetworkId, Password, PeerId, SafeText, StatusError,
-        Timestamp, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, SafeText,
+        StatusError, Timestamp, Wire, limits,
     },
     security::JoinProof,
     wire::{Authenticated, BannedStatus, Frame, HandoverStatement, Refusal, RosterDelta},
@@ -28,19 +29,19 @@ use crate::{
 
 /// A link over which admission is asked for.
 #[derive(Debug)]
-struct Asking {
-    conn: ConnId,
-    host: PeerId,
-    step: Step,
+pub(super) struct Asking {
+    pub(super) conn: ConnId,
+    pub(super) host: PeerId,
+    pub(super) step: Step,
     /// Attempts left, as the host said.
-    left: u32,
+    pub(super) left: u32,
     /// The host knows this key.
-    known: bool,
-    connected: Connected,
+    pub(super) known: bool,
+    pub(super) connected: Connected,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// Waiting for the host's first word.
     Status,
     /// Waiting for the challenge.
@@ -53,13 +54,15 @@ enum Step {
     Roster(Box<Assembly>),
     /// Waiting for what the history knows of this network; what the host says meanwhile comes after it.
     Recalling(Box<(Roster, Authenticated)>, Vec<Frame>),
+    /// The host is a classic one.
+    Classic(MemberStep),
 }
 
 /// The join link of an admitted member.
 #[derive(Debug)]
-struct HostLink {
-    conn: ConnId,
-    detector: Detector,
+pub(super) struct HostLink {
+    pub(super) conn: ConnId,
+    pub(super) detector: Detector,
     /// A whole roster that was asked for.
     assembly: Option<Assembly>,
     asked: bool,
@@ -67,11 +70,17 @@ struct HostLink {
 
 #[derive(Debug)]
 pub(super) struct Member {
-    target: String,
+    pub(super) target: String,
+    /// The host is a classic one.
+    pub(super) classic: Option<ClassicHost>,
+    /// The network was joined before: whether messages could go to classic peers then.
+    pub(super) was_classic: Option<bool>,
+    /// What is kept of the network.
+    known: Option<KnownHost>,
     /// Where the host is, when that was signed; else the target tells.
     addrs: Vec<SocketAddr>,
-    password: Option<Password>,
-    pin: Option<PeerId>,
+    pub(super) password: Option<Password>,
+    pub(super) pin: Option<PeerId>,
     rejoin_for: Duration,
     /// What was given to this member to become the host.
     office: Option<handover::Office>,
@@ -81,9 +90,9 @@ pub(super) struct Member {
     elected: Option<Box<HostConfig>>,
     /// Who is the host now of the network that this peer hosted.
     moved: Option<HandoverStatement>,
-    asking: Option<Asking>,
-    dialling: bool,
-    link: Option<HostLink>,
+    pub(super) asking: Option<Asking>,
+    pub(super) dialling: bool,
+    pub(super) link: Option<HostLink>,
     joined_before: bool,
     /// While the host is away: until when the members go on without it.
     alone_until: Option<Timestamp>,
@@ -101,6 +110,9 @@ impl Member {
     pub(super) fn new(config: MemberConfig) -> Self {
         Self {
             target: config.target,
+            classic: (config.wire == Wire::Classic).then(ClassicHost::default),
+            was_classic: config.was_classic,
+            known: None,
             addrs: Vec::new(),
             office: None,
             probing: None,
@@ -136,7 +148,13 @@ impl Member {
         Some(closed)
     }
 
-    fn tell_link(&self, core: &mut Core, state: LinkState, message: &str, retry_in: Option<Duration>) {
+    pub(super) fn tell_link(
+        &self,
+        core: &mut Core,
+        state: LinkState,
+        message: &str,
+        retry_in: Option<Duration>,
+    ) {
         if self.link.is_none() {
             let message = SafeText::line(message);
             core.event(NodeEvent::Link { state, message, retry_in, alone_until: self.alone_until });
@@ -230,7 +248,7 @@ impl Member {
         }
     }
 
-    fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
+    pub(super) fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
         core.tell_changes(changes, true);
         mesh.roster_changed(core, changes, now);
     }
@@ -263,6 +281,7 @@ impl Member {
         let Some(link) = self.link.take() else { return };
         core.timers.cancel(Timer::Beat(link.conn));
         core.close(link.conn, closed.reason);
+        self.close_distribution(core);
         if let Some(host) = self.pin {
             core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), link.detector.missed());
             core.tell_gone(&host, closed.reason);
@@ -292,7 +311,8 @@ impl Member {
     }
 
     pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
-        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+        let is_distribution = self.distribution_closed(conn);
+        if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
             self.lost(core, closed, now);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));

@@ -20,6 +20,7 @@ use self::{
 use super::{
     ConnId, Connected, LinkKind,
     backoff::Backoff,
+    classic::Talk,
     core::{Core, Timer},
     inbox::Inbox,
     outbox::Outbox,
@@ -29,19 +30,20 @@ use crate::{
     api::{HistoryEvent, NodeEvent},
     model::{
         CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, Moment, NetworkId, PeerId,
-        Policy, Recalled, Recipient, SafeText, Span, limits,
+        Policy, Recalled, Recipient, SafeText, Span, Wire, limits,
     },
     wire::{Ack, Frame, PeerHello},
 };
 
 #[derive(Debug)]
-struct PeerState {
-    outbox: Outbox,
-    inbox: Inbox,
+pub(super) struct PeerState {
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
     question: Option<Question>,
     /// Links that are up; the first is the one that is used.
     links: Vec<ConnId>,
-    dialling: bool,
+    /// A link is being opened; to a classic peer something is being said.
+    pub(super) dialling: bool,
     backoff: Backoff,
     /// Consecutive failures are told once.
     told: bool,
@@ -97,7 +99,8 @@ pub(super) struct Mesh {
     epoch: u64,
     /// Own messages so far, by recipient.
     numbering: BTreeMap<Recipient, Span>,
-    peers: BTreeMap<PeerId, PeerState>,
+    pub(super) peers: BTreeMap<PeerId, PeerState>,
+    pub(super) talk: Talk,
     links: BTreeMap<ConnId, PeerLink>,
     tallies: BTreeMap<u64, Tally>,
     next_tally: u64,
@@ -113,6 +116,7 @@ impl Mesh {
             epoch,
             numbering: BTreeMap::new(),
             peers: BTreeMap::new(),
+            talk: Talk::default(),
             links: BTreeMap::new(),
             tallies: BTreeMap::new(),
             next_tally: 0,
@@ -164,7 +168,7 @@ impl Mesh {
             for delivery in &message.deliveries {
                 core.remember(delivery.peer, delivery.alias.clone());
             }
-            self.recall_own(core, message, now);
+            self.recall_own(core, &message, now);
         }
         let message = SafeText::line(&recalled.message);
         if !message.as_str().is_empty() {
@@ -198,7 +202,7 @@ impl Mesh {
         self.peers.get(peer).and_then(|state| state.links.first()).copied()
     }
 
-    fn peer(&mut self, peer: PeerId, policy: &Policy, now: Instant) -> &mut PeerState {
+    pub(super) fn peer(&mut self, peer: PeerId, policy: &Policy, now: Instant) -> &mut PeerState {
         match self.peers.entry(peer) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(PeerState {
@@ -317,7 +321,7 @@ impl Mesh {
             Frame::Ack(Ack { first, last, for_good }) if is_up => {
                 link.used = now.instant;
                 if first.author == core.me() && for_good {
-                    self.acknowledged(core, peer, &first, last, now);
+                    self.arrived(core, peer, &first, last, DeliveryStatus::Delivered, now);
                 } else if first.author == core.me() {
                     self.received(core, peer, &first, last, now);
                 }
@@ -373,7 +377,12 @@ impl Mesh {
         state.inbox.forget_held();
         state.dialling = false;
         state.backoff.reset();
-        if matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
+        let is_classic = peer.wire() == Wire::Classic;
+        if is_classic {
+            self.forget_talk(core, &peer);
+        }
+        // Whoever comes to a classic peer's address next may be somebody else.
+        if is_classic || matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
             self.fail_all(core, peer, reason, now);
         }
         self.no_answer(core, peer, now);

@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod rate;
 pub mod roster;
 
+mod classic;
 mod core;
 mod host;
 mod member;
@@ -22,7 +23,7 @@ mod mesh;
 mod timers;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,10 +40,10 @@ use crate::{
     api::{HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{
         Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, KeptAttempts, Moment, Network, Password,
-        PeerId, Policy, Recalled, RosterEntry, limits,
+        PeerId, Policy, Recalled, RosterEntry, Wire, limits,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, tls::Secured},
-    wire::Frame,
+    wire::{Frame, classic::Object},
 };
 
 /// A connection, as numbered by the shell; never used twice.
@@ -60,6 +61,10 @@ pub enum LinkKind {
     PeerIn,
     /// This peer went to another.
     PeerOut,
+    /// A classic joiner came to where rosters are to be had.
+    DistributionIn,
+    /// This classic member went there.
+    DistributionOut,
 }
 
 /// A link whose handshake is finished.
@@ -71,6 +76,8 @@ pub struct Connected {
     pub secured: Secured,
     /// The address of the other end.
     pub remote: SocketAddr,
+    /// The address of this end.
+    pub local: SocketAddr,
     /// [`LinkKind::JoinOut`] only: where this member's peer listener may be reached, best first.
     pub listening: Vec<SocketAddr>,
 }
@@ -92,6 +99,11 @@ pub enum Input {
     DialFailed(PeerId, Closed),
     /// A frame came.
     Frame(ConnId, Frame),
+    /// An object came over a classic link.
+    Object(ConnId, Object),
+    /// A message went to a classic peer, which has said that it has it and what it calls itself, or has said nothing;
+    /// or it did not go.
+    Said(PeerId, Result<Option<String>, Closed>),
     /// A connection ended.
     Closed(ConnId, Closed),
     /// The answer to a challenge is worked out, or cannot be.
@@ -129,6 +141,11 @@ pub enum Output {
     Probe(PeerId, Vec<SocketAddr>),
     /// Open a peer link: try these addresses in order.
     Dial(PeerId, Vec<SocketAddr>),
+    /// Open a classic member's second link to its host.
+    Distribution(SocketAddrV4),
+    /// Send an object to a classic peer, over a connection of its own from this address; comes back as
+    /// [`Input::Said`].
+    Say(PeerId, SocketAddrV4, Option<Ipv4Addr>, Bytes),
     /// Work out the answer to a challenge, off the async threads; comes back as [`Input::Proven`].
     Prove(ConnId, Box<JoinProof>, Vec<u8>),
     /// Work out the record of a new password, off the async threads; comes back as [`Input::Registered`].
@@ -154,6 +171,8 @@ pub struct NodeConfig {
     pub cost: PasswordCost,
     /// How many descriptors the process may have open.
     pub descriptors: usize,
+    /// Whether messages may go to classic peers, in clear, when somebody has said so.
+    pub cleartext: Option<bool>,
     /// Host or member.
     pub role: RoleConfig,
 }
@@ -192,6 +211,8 @@ pub struct HostConfig {
     pub admitted: Vec<Admitted>,
     /// Where joiners knock.
     pub join_addr: SocketAddr,
+    /// The port on which classic members are given the roster, where they are let in.
+    pub distribution: Option<u16>,
     /// Where this peer's own listener may be reached, best first; at least one.
     pub peer_addrs: Vec<SocketAddr>,
 }
@@ -207,6 +228,10 @@ pub struct MemberConfig {
     pub pin: Option<PeerId>,
     /// How long to try to come back to a lost host; zero = not at all.
     pub rejoin_for: Duration,
+    /// How the host speaks.
+    pub wire: Wire,
+    /// The network was joined before: whether it let classic peers in then.
+    pub was_classic: Option<bool>,
 }
 
 /// A host or a member.
@@ -229,6 +254,7 @@ impl Node {
     pub fn new(config: NodeConfig, now: Moment) -> Self {
         let epoch = u64::try_from(now.wall.0).unwrap_or(0);
         let mut core = Core::new(config.alias, config.identity, config.seed, config.cost, config.descriptors);
+        core.cleartext = config.cleartext;
         let mut mesh = Mesh::new(epoch);
         let role = match config.role {
             RoleConfig::Host(mut config) => {
@@ -263,12 +289,22 @@ impl Node {
             }
             Input::DialFailed(peer, closed) => self.mesh.dial_failed(&mut self.core, peer, &closed, now),
             Input::Frame(conn, frame) => self.frame(now, conn, frame),
-            Input::Closed(conn, closed) => self.closed(now, conn, &closed),
-            Input::Proven(conn, answer) => {
-                if let RoleState::Member(member) = &mut self.role {
-                    member.proven(&mut self.core, conn, answer);
+            Input::Object(conn, object) => self.object(now, conn, object),
+            Input::Said(peer, result) => {
+                if let Some(label) = result.as_ref().ok().and_then(Option::as_deref).and_then(Alias::claimed)
+                {
+                    self.bind_alias(peer, &label, now);
                 }
+                let is_answered = result.map(|label| label.is_some());
+                self.mesh.said(&mut self.core, peer, is_answered, now);
             }
+            Input::Closed(conn, closed) => self.closed(now, conn, &closed),
+            Input::Proven(conn, answer) => match &mut self.role {
+                RoleState::Member(member) => member.proven(&mut self.core, conn, answer),
+                RoleState::Host(host) => {
+                    host.password_checked(&mut self.core, conn, answer.as_deref(), now);
+                }
+            },
             Input::Registered(record) => {
                 if let RoleState::Host(host) = &mut self.role {
                     host.registered(&mut self.core, record, now);
@@ -326,6 +362,22 @@ impl Node {
         }
     }
 
+    /// True when classic peers may come in over such a link.
+    #[must_use]
+    pub fn takes_classic(&self, link: LinkKind) -> bool {
+        let is_host = matches!(self.role, RoleState::Host(_));
+        self.core.policy.classic && (link == LinkKind::PeerIn || is_host)
+    }
+
+    /// How this node speaks to its host.
+    #[must_use]
+    pub fn wire_to_host(&self) -> Wire {
+        match &self.role {
+            RoleState::Host(_) => Wire::Native,
+            RoleState::Member(member) => member.wire(),
+        }
+    }
+
     /// False while a recipient takes messages more slowly than they are sent: whoever sends had better wait.
     pub fn wants_commands(&mut self, now: Moment) -> bool {
         !self.mesh.is_pressed(&mut self.core, now)
@@ -345,6 +397,13 @@ impl Node {
             }
             (NodeCommand::Rejoin, RoleState::Member(member)) => member.rejoin_now(&mut self.core),
             (NodeCommand::Rejoin, RoleState::Host(_)) => {}
+            (NodeCommand::Cleartext { allow }, role) => {
+                self.core.cleartext = Some(allow);
+                self.core.set_clear(allow, false);
+                if let RoleState::Member(member) = role {
+                    member.decided(&mut self.core);
+                }
+            }
             (command, RoleState::Host(host)) => {
                 host.command(&mut self.core, &mut self.mesh, command, now);
             }
@@ -356,6 +415,9 @@ impl Node {
     }
 
     fn connected(&mut self, now: Moment, conn: ConnId, connected: Connected) {
+        if connected.secured.peer.wire() == Wire::Classic {
+            return self.classic_connected(now, conn, &connected);
+        }
         match (connected.link, &mut self.role) {
             (LinkKind::JoinIn, RoleState::Host(host)) => {
                 host.connected(&mut self.core, conn, &connected, now);
@@ -370,6 +432,41 @@ impl Node {
                 self.mesh.connected(&mut self.core, conn, &connected, now);
             }
             _ => self.core.close(conn, CloseReason::Internal),
+        }
+    }
+
+    /// A link without TLS is there.
+    fn classic_connected(&mut self, now: Moment, conn: ConnId, connected: &Connected) {
+        match (connected.link, &mut self.role) {
+            (LinkKind::PeerIn, _) => self.mesh.classic_connected(&mut self.core, conn, connected.remote),
+            (LinkKind::JoinIn | LinkKind::DistributionIn, RoleState::Host(host)) => {
+                host.classic_connected(&mut self.core, &mut self.mesh, conn, connected, now);
+            }
+            (LinkKind::JoinOut | LinkKind::DistributionOut, RoleState::Member(member)) => {
+                member.classic_connected(&mut self.core, &mut self.mesh, conn, connected, now);
+            }
+            _ => self.core.close(conn, CloseReason::Internal),
+        }
+    }
+
+    /// A classic peer has said what it is called.
+    fn bind_alias(&mut self, peer: PeerId, label: &Alias, now: Moment) {
+        match &mut self.role {
+            RoleState::Host(host) => host.bind_alias(&mut self.core, &mut self.mesh, peer, label, now),
+            RoleState::Member(member) => member.bind_alias(&mut self.core, peer, label),
+        }
+    }
+
+    fn object(&mut self, now: Moment, conn: ConnId, object: Object) {
+        if self.mesh.is_talking(conn) {
+            if let Some((author, label)) = self.mesh.label_in(&self.core, conn, &object) {
+                self.bind_alias(author, &label, now);
+            }
+            return self.mesh.object(&mut self.core, conn, object, now);
+        }
+        match &mut self.role {
+            RoleState::Host(host) => host.object(&mut self.core, &mut self.mesh, conn, object, now),
+            RoleState::Member(member) => member.object(&mut self.core, &mut self.mesh, conn, object, now),
         }
     }
 
@@ -398,6 +495,9 @@ impl Node {
         if self.mesh.has(conn) {
             self.mesh.closed(&mut self.core, conn, now);
             return;
+        }
+        if self.mesh.is_talking(conn) {
+            return self.mesh.stopped_talking(&mut self.core, conn, closed);
         }
         match &mut self.role {
             RoleState::Host(host) => host.closed(&mut self.core, &mut self.mesh, conn, now),
@@ -470,6 +570,8 @@ impl Node {
                     password: None,
                     pin: None,
                     rejoin_for: limits::REJOIN_FOR,
+                    wire: Wire::Native,
+                    was_classic: None,
                 });
                 member.succeed(&mut self.core, statement, now);
                 self.role = RoleState::Member(Box::new(member));

@@ -82,6 +82,13 @@ impl Outbox {
         Some(frame)
     }
 
+    /// The first message that is on the way: its kind, its numbering and its number.
+    #[must_use]
+    pub fn first_sent(&self) -> Option<(bool, u64, u64)> {
+        let Queued { message, .. } = self.queue.front().filter(|_| self.sent > 0)?;
+        Some((message.everyone, message.epoch, message.sequence))
+    }
+
     /// The recipient has messages `first..=last` for good. Gives their records.
     pub fn acknowledged(
         &mut self,

@@ -62,6 +62,22 @@ impl Roster {
         self.entries.get(peer)
     }
 
+    /// Member of a classic network: what its host says, which nobody signs.
+    #[must_use]
+    pub fn unsigned(version: u64, entries: Vec<RosterEntry>) -> Self {
+        let entries = entries.into_iter().map(|entry| (entry.peer_id, entry)).collect();
+        Self { version, entries, ..Self::default() }
+    }
+
+    /// All entries that there will be once pending changes are made.
+    pub fn entries_to_be(&self) -> impl Iterator<Item = &RosterEntry> {
+        let stays = |entry: &&RosterEntry| {
+            let peer = &entry.peer_id;
+            !self.pending_updates.contains_key(peer) && !self.pending_removals.contains_key(peer)
+        };
+        self.entries.values().filter(stays).chain(self.pending_updates.values())
+    }
+
     /// Member: without the others, for one who is on its own.
     #[must_use]
     pub fn alone(&self, me: &PeerId) -> Self {

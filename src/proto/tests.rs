@@ -44,6 +44,12 @@ struct Sim {
     hold_retired: bool,
     /// Who cannot reach whom.
     blocked: Option<(usize, usize)>,
+    /// What came over classic links, by their end here.
+    classic: BTreeMap<End, Vec<Object>>,
+    /// What was said to classic peers: by whom, to whom, from where.
+    said: Vec<(usize, PeerId, Option<Ipv4Addr>, Object)>,
+    /// Where a second link to a classic host is wanted.
+    distribution: Option<SocketAddrV4>,
     /// What the next node's store has already.
     restored: Option<SimStore>,
 }
@@ -70,6 +76,9 @@ impl Sim {
             on_disk: false,
             hold_retired: false,
             blocked: None,
+            classic: BTreeMap::new(),
+            said: Vec::new(),
+            distribution: None,
             restored: None,
         };
         let record =
@@ -86,6 +95,7 @@ impl Sim {
             expected: Vec::new(),
             recalled: Recalled::nothing(),
             join_addr: "10.0.0.1:4702".parse().unwrap(),
+            distribution: None,
             peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
         };
         change(&mut config);
@@ -102,6 +112,7 @@ impl Sim {
             seed: [u8::try_from(index % 256).unwrap(); 32],
             cost: PasswordCost::TEST,
             descriptors: 10_000,
+            cleartext: None,
             role,
         };
         let store = SimStore::new(self.ids[index], self.on_disk);
@@ -119,6 +130,8 @@ impl Sim {
             password: Some(Password::new(password.into())),
             pin: None,
             rejoin_for: limits::REJOIN_FOR,
+            wire: Wire::Native,
+            was_classic: None,
         };
         self.add(alias, identity, RoleConfig::Member(Box::new(config)))
     }
@@ -172,7 +185,8 @@ impl Sim {
             (near, far, kind),
         ] {
             let secured = Secured { peer: self.ids[other.0], binding: [7; 32] };
-            let connected = Connected { link, secured, remote: at(other), listening: vec![at(end)] };
+            let (remote, local) = (at(other), at(end));
+            let connected = Connected { link, secured, remote, local, listening: vec![at(end)] };
             self.nodes[end.0].handle(self.now, Input::Connected(end.1, connected));
         }
     }
@@ -187,6 +201,14 @@ impl Sim {
                         self.drain(near);
                     }
                 }
+                Output::Send(conn, bytes) if self.classic.contains_key(&(index, conn)) => {
+                    let object = Object::decode(&bytes).unwrap();
+                    self.classic.get_mut(&(index, conn)).unwrap().push(object);
+                }
+                Output::Say(peer, _, from, bytes) => {
+                    self.said.push((index, peer, from, Object::decode(&bytes).unwrap()));
+                }
+                Output::Distribution(addr) => self.distribution = Some(addr),
                 Output::Send(conn, bytes) => {
                     let frame = Frame::decode(&bytes).unwrap();
                     if let Some(other) = self.links.get(&(index, conn)) {
@@ -514,7 +536,8 @@ fn an_address_ban_stops_a_new_key_with_the_old_password() {
     sim.links.insert(far, (99, ConnId(0)));
     let secured = Secured { peer: Identity::generate().unwrap().0.peer_id(), binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 1);
-    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    let connected =
+        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     let first = std::iter::from_fn(|| sim.nodes[0].poll_output()).find_map(|output| match output {
         Output::Send(_, bytes) => Frame::decode(&bytes).ok(),
@@ -786,6 +809,8 @@ fn a_host_with_another_key_is_a_hard_stop() {
         password: Some(Password::new(PASSWORD.into())),
         pin: Some(PeerId([9; 32])),
         rejoin_for: limits::REJOIN_FOR,
+        wire: Wire::Native,
+        was_classic: None,
     };
     let identity = Identity::generate().unwrap().0;
     let ann = sim.add("ann", identity, RoleConfig::Member(Box::new(config)));
@@ -898,7 +923,8 @@ fn a_kick_reaches_a_join_link_that_was_opened_before_it() {
     let far = (0, sim.conn());
     let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 2);
-    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    let connected =
+        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     let kick = serde_json::json!({"cmd": "kick", "peer": "bob"});
     sim.command(0, serde_json::from_value(kick).unwrap());
@@ -926,7 +952,8 @@ fn a_peer_that_takes_links_and_never_greets_costs_one_link_at_a_time() {
     assert_eq!(dials(&mut sim.nodes[ann]), 1);
     let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 50_000);
-    let connected = Connected { link: LinkKind::PeerOut, secured, remote, listening: Vec::new() };
+    let connected =
+        Connected { link: LinkKind::PeerOut, secured, remote, local: remote, listening: Vec::new() };
     sim.nodes[ann].handle(sim.now, Input::Connected(ConnId(5000), connected));
     for _ in 0..50 {
         sim.nodes[ann].handle(sim.now, Input::Command(send()));
@@ -969,7 +996,8 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     sim.links.insert(far, near);
     let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
     let remote = "10.0.0.99:1".parse().unwrap();
-    let connected = Connected { link: LinkKind::PeerIn, secured, remote, listening: Vec::new() };
+    let connected =
+        Connected { link: LinkKind::PeerIn, secured, remote, local: remote, listening: Vec::new() };
     sim.nodes[bob].handle(sim.now, Input::Connected(far.1, connected));
     sim.nodes[bob].handle(
         sim.now,
@@ -999,7 +1027,8 @@ fn a_joiner_that_breaks_the_sequence_is_sent_away_and_charged_only_when_challeng
     let stranger = Identity::generate().unwrap().0;
     let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
     let remote = "10.0.0.99:1".parse().unwrap();
-    let connected = Connected { link: LinkKind::JoinIn, secured, remote, listening: Vec::new() };
+    let connected =
+        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Beat(1)));
     sim.queue.clear();

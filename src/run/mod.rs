@@ -9,7 +9,7 @@ use crate::{
     cli::Cli,
     config::{self, Config, Mode},
     headless,
-    model::{CloseReason, Closed, Policy, Timestamp, limits},
+    model::{CloseReason, Closed, Policy, Timestamp, Wire, limits},
     net,
     network::{HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
@@ -110,7 +110,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             let (network, bots) = demo::open(config.alias.clone()).await?;
             return Ok(OpenedNetwork { network, _bots: Some(bots) });
         }
-        Mode::Join(target) => Network::join(join_options(config, target), profile)?,
+        Mode::Join(target, wire) => Network::join(join_options(config, target, *wire), profile)?,
         Mode::Host | Mode::Launch | Mode::History { .. } => {
             let kept = profile.host().and_then(|kept| kept.listen);
             Network::host(host_options(config, kept), profile).await?
@@ -153,18 +153,22 @@ fn host_options(config: &Config, kept: Option<SocketAddr>) -> HostOptions {
             rate_bytes: bytes,
             grace: config.grace,
             read_back: config.read_back,
+            classic: config.classic,
         },
+        cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
     }
 }
 
-fn join_options(config: &Config, target: &str) -> JoinOptions {
+fn join_options(config: &Config, target: &str, wire: Wire) -> JoinOptions {
     JoinOptions {
         target: with_port(target),
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),
         rejoin_for: config.rejoin_for,
+        wire,
+        cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
     }
 }

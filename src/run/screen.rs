@@ -18,7 +18,7 @@ use crate::{
     api::{NodeCommand, StoreEvent},
     app::{self, Defaults, Effect, Event, Open, State},
     config::{self, Config, Mode},
-    model::{CloseReason, Closed, limits},
+    model::{CloseReason, Closed, Wire, limits},
     network::Network,
     store::Profile,
     terminal,
@@ -84,6 +84,8 @@ impl Screen {
                 .or(kept.as_ref().map(|kept| kept.network.name.clone()))
                 .unwrap_or_default(),
             has_kept_password: kept.is_some() || config.password.is_some(),
+            classic: config.classic,
+            knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
             color: config.color,
         };
@@ -108,7 +110,7 @@ impl Screen {
     }
 
     async fn run(&mut self, stop: &mut super::Stop) -> color_eyre::Result<()> {
-        self.begin();
+        self.begin()?;
         while !self.done {
             let due = match self.redraw {
                 Redraw::No => None,
@@ -148,30 +150,31 @@ impl Screen {
     }
 
     /// What was asked for on the command line.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> color_eyre::Result<()> {
         let mode = self.config.mode.clone();
         let open = match mode {
-            Mode::Launch | Mode::History { .. } => return,
+            Mode::Launch | Mode::History { .. } => return Ok(()),
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {
-                let form = self.state.form(app::launch::FormKind::Host, "", None);
-                self.show(form)
+                let form = self.state.form(app::launch::FormKind::Host, "", None, Wire::Native);
+                self.show(form, Wire::Native)
             }
-            Mode::Join(target) => {
-                let form = self.state.form(app::launch::FormKind::Join, &target, None);
-                self.show(form)
+            Mode::Join(target, wire) => {
+                let form = self.state.form(app::launch::FormKind::Join, &target, None, wire);
+                self.show(form, wire)
             }
         };
         let open = match open {
-            Open::Host { password: None, .. } if !self.state.defaults.has_kept_password => return,
-            Open::Join { password: None, ref target, .. } if !self.knows(target) => return,
+            Open::Host { password: None, .. } if !self.state.defaults.has_kept_password => return Ok(()),
+            Open::Join { password: None, ref target, wire, .. }
+                if wire == Wire::Classic || !self.knows(target) =>
+            {
+                return Ok(());
+            }
             open => open,
         };
-        if let Some(form) = self.state.form_mut() {
-            form.progress = app::launch::Progress::Opening("one moment".to_owned());
-        }
-        self.open(open);
+        self.take(Event::Asked(open), Redraw::Now)
     }
 
     fn knows(&self, target: &str) -> bool {
@@ -179,7 +182,7 @@ impl Screen {
         self.profile.recents().iter().any(|known| known.target == target)
     }
 
-    fn show(&mut self, form: app::launch::Form) -> Open {
+    fn show(&mut self, form: app::launch::Form, wire: Wire) -> Open {
         let (kind, alias) = (form.kind, self.config.alias.clone());
         let password = self.config.password.clone();
         let target = form.fields.first().map(|field| field.value.text().to_owned()).unwrap_or_default();
@@ -189,9 +192,9 @@ impl Screen {
         match kind {
             app::launch::FormKind::Host => {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
-                Open::Host { listen, alias, network, password }
+                Open::Host { listen, alias, network, password, classic: self.config.classic }
             }
-            app::launch::FormKind::Join => Open::Join { target, alias, password },
+            app::launch::FormKind::Join => Open::Join { target, alias, password, wire },
         }
     }
 
@@ -267,15 +270,15 @@ impl Screen {
                     let (network, bots) = super::demo::open(config.alias).await?;
                     return Ok(OpenedNetwork { network, _bots: Some(bots) });
                 }
-                Open::Host { listen, alias, network, password } => {
+                Open::Host { listen, alias, network, password, classic } => {
                     let password = password.or(given);
-                    let config = Config { alias, listen: Some(listen), password, network, ..config };
+                    let config = Config { alias, listen: Some(listen), password, network, classic, ..config };
                     Network::host(host_options(&config, None), profile).await?
                 }
-                Open::Join { target, alias, password } => {
+                Open::Join { target, alias, password, wire } => {
                     let password = password.or(given);
                     let config = Config { alias, password, ..config };
-                    Network::join(join_options(&config, &target), profile)?
+                    Network::join(join_options(&config, &target, wire), profile)?
                 }
             };
             Ok(OpenedNetwork { network, _bots: None })

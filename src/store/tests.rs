@@ -22,6 +22,7 @@ fn state(name: &str) -> HostState {
         }],
         attempts: Vec::new(),
         roster: Vec::new(),
+        classic: false,
     }
 }
 
@@ -36,6 +37,7 @@ fn known(target: &str) -> KnownHost {
         network: "lab".into(),
         alias: Alias::new("ann").unwrap(),
         joined: Timestamp(5),
+        classic: false,
     }
 }
 

@@ -8,7 +8,7 @@ use ratatui::{
 use super::{Theme, banned, heartbeat, paint};
 use crate::{
     app::{AdminColumn, AdminRow, State, admin_rows, layout::Areas, room::Room, wrap},
-    model::Role,
+    model::{Role, Wire},
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
@@ -68,7 +68,8 @@ fn words(state: &State, room: &Room, row: &AdminRow, theme: Theme) -> String {
             let status =
                 room.peers.get(&peer.peer_id).map(|view| heartbeat::liveness(state, room, view, theme));
             let (sign, words, _) = status.unwrap_or(("●", String::new(), Theme::plain()));
-            format!("{sign} {}  {}  {}  {words}", peer.alias, peer.addr.ip(), peer.peer_id.short())
+            let key = if peer.wire == Wire::Classic { "~classic".to_owned() } else { peer.peer_id.short() };
+            format!("{sign} {}  {}  {key}  {words}", peer.alias, peer.addr.ip())
         }
         AdminRow::Attempt(attempt) => {
             format!("{}  {} wrong, {} left", attempt.addr, attempt.wrong, attempt.left)

@@ -9,7 +9,7 @@ use crate::{
         room::{Focus, Room},
         wrap,
     },
-    model::{CloseReason, Recipient, limits},
+    model::{CloseReason, Recipient, Wire, limits},
 };
 
 pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
@@ -19,11 +19,27 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     }
     let focused = room.focus == Focus::Compose;
     let title = match conversation.with {
-        Recipient::Everyone => format!("to everyone ({})", room.others()),
+        Recipient::Everyone => match (room.classic(), room.cleartext) {
+            (0, _) => format!("to everyone ({})", room.others()),
+            (classic, Some(false)) => {
+                format!("to everyone ({}), {classic} classic get nothing", room.others())
+            }
+            (classic, _) => {
+                let (read, others) = (if classic == 1 { "reads" } else { "read" }, room.others());
+                format!("to everyone ({others}), {classic} of {others} {read} this in clear")
+            }
+        },
         Recipient::Peer(peer) => {
             let view = room.peers.get(&peer);
             let where_it_is = match view.and_then(|view| view.gone) {
                 Some(CloseReason::Kicked | CloseReason::Banned) => ", who was removed",
+                _ if peer.wire() == Wire::Classic && !view.is_some_and(|view| view.present) => {
+                    ", who is gone: nothing can wait for it"
+                }
+                _ if peer.wire() == Wire::Classic && room.cleartext == Some(false) => {
+                    ", who gets nothing in clear"
+                }
+                _ if peer.wire() == Wire::Classic => ", in clear",
                 _ if view.is_some_and(|view| view.present) => "",
                 _ => ", who is away: it waits",
             };

@@ -34,6 +34,9 @@ pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer
     if unread > 0 && (room.view != View::Chat || areas_fold(state, room)) {
         parts.push((0, format!("{unread} unread"), theme.warning()));
     }
+    if room.cleartext.is_some() && room.role == Role::Host {
+        parts.push((5, "~classic peers let in".to_owned(), theme.warning()));
+    }
     parts.push((1, link, style));
     let width =
         |parts: &[(u8, String, Style)]| parts.iter().map(|(_, text, _)| wrap::width(text) + 3).sum::<usize>();

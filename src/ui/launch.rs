@@ -12,7 +12,7 @@ use crate::{
         launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
         wrap,
     },
-    model::{KnownHost, Timestamp},
+    model::{KnownHost, Timestamp, Wire},
 };
 
 const WIDTH: u16 = 72;
@@ -99,7 +99,8 @@ fn recent(known: &KnownHost, now: Timestamp) -> (String, String) {
     };
     let network = crate::model::SafeText::line(&known.network).to_string();
     let target = crate::model::SafeText::line(&known.target);
-    (network, format!("{target} as {}, {ago}", known.alias))
+    let wire = if known.peer_id.wire() == Wire::Classic { ", in clear" } else { "" };
+    (network, format!("{target} as {}{wire}, {ago}", known.alias))
 }
 
 fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
@@ -164,6 +165,12 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
 
 /// Draws a field's value, scrolled so that the cursor is visible. Gives the cursor's column.
 fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u16 {
+    if let Some(is_on) = field.is_on {
+        let words = format!("[{}] {}", if is_on { "x" } else { " " }, field.placeholder);
+        let style = if is_on { Theme::plain() } else { Theme::dim() };
+        paint::put(buffer, area, area.x, area.y, &wrap::fit(&words, usize::from(area.width)), style);
+        return 1;
+    }
     let text = field.value.text();
     let hidden = field.name == FieldName::Password && !form.revealed;
     let (shown, before) = if hidden {

@@ -11,7 +11,7 @@ use crate::{
         room::{Pane, Room},
         wrap,
     },
-    model::{Recipient, Timestamp},
+    model::{Recipient, Timestamp, Wire},
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
@@ -22,7 +22,10 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     let focused = has_focus(room, Pane::Messages);
     let heading = match conversation.with {
         Recipient::Everyone => "Messages".to_owned(),
-        Recipient::Peer(peer) => format!("Messages with {} ({})", room.name(&peer), peer.short()),
+        Recipient::Peer(peer) => {
+            let classic = if peer.wire() == Wire::Classic { ", classic" } else { "" };
+            format!("Messages with {} ({}{classic})", room.name(&peer), peer.short())
+        }
     };
     let below = conversation.log.below();
     let note = match (below, conversation.log.position(), conversation.log.ends()) {
@@ -62,6 +65,13 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
             "and the password. You can write already.".to_owned(),
         ],
         (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
+        (Recipient::Peer(peer), _) if peer.wire() == Wire::Classic => {
+            let name = room.name(&peer);
+            let words = format!(
+                "What you write here goes to {name} in clear: whoever watches the network can read it."
+            );
+            vec![words]
+        }
         (Recipient::Peer(peer), _) => {
             vec![format!("Only {} will read what you write here.", room.name(&peer))]
         }
@@ -104,15 +114,8 @@ impl Pen<'_> {
                 }
             }
             Row::Mark(entry) => {
-                if let Some(Entry::Message(Message { mark: Some(mark), .. })) = self.log.entry(*entry) {
-                    paint::put_right(
-                        buffer,
-                        self.inner,
-                        self.inner.x,
-                        y,
-                        &mark.text(),
-                        self.mark_style(mark),
-                    );
+                if let Some(Entry::Message(message)) = self.log.entry(*entry) {
+                    self.mark(message, self.inner.x, y, buffer);
                 }
             }
             Row::Text { entry, range, is_first, has_mark } => {
@@ -189,8 +192,16 @@ impl Pen<'_> {
         let x = self.text_x();
         let end = paint::put(buffer, self.inner, x, y, text, style);
         self.highlight(text, x, y, buffer);
-        if let (true, Some(mark)) = (has_mark, &message.mark) {
-            paint::put_right(buffer, self.inner, end + 1, y, &mark.text(), self.mark_style(mark));
+        if has_mark {
+            self.mark(message, end + 1, y, buffer);
+        }
+    }
+
+    /// What became of an own message, or how another's came.
+    fn mark(&self, message: &Message, x: u16, y: u16, buffer: &mut Buffer) {
+        if let Some(text) = message.mark_text() {
+            let style = message.mark.as_ref().map_or(self.theme.warning(), |mark| self.mark_style(mark));
+            paint::put_right(buffer, self.inner, x, y, &text, style);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         room::{Pane, Room},
         wrap,
     },
-    model::{Recipient, Role},
+    model::{Peer, PeerId, Recipient, Role, Wire},
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
@@ -26,14 +26,14 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     for (row, (at, conversation)) in room.conversations.iter().enumerate().skip(first).take(rows).enumerate()
     {
         let y = inner.y + u16::try_from(row).unwrap_or(0);
-        let (sign, sign_style, name, is_host) = match conversation.with {
-            Recipient::Everyone => ("*", theme.accent(), "Everyone".to_owned(), false),
+        let (sign, sign_style, name, what) = match conversation.with {
+            Recipient::Everyone => ("*", theme.accent(), "Everyone".to_owned(), ""),
             Recipient::Peer(peer) => match room.peers.get(&peer) {
                 Some(view) => {
                     let (sign, _, style) = heartbeat::liveness(state, room, view, theme);
-                    (sign, style, view.peer.alias.to_string(), view.peer.role == Role::Host)
+                    (sign, style, view.peer.alias.to_string(), words(&view.peer, &room.me))
                 }
-                None => ("○", Theme::dim(), room.name(&peer), false),
+                None => ("○", Theme::dim(), room.name(&peer), ""),
             },
         };
         let unread = match (conversation.unread, conversation.mentioned) {
@@ -47,10 +47,23 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             (false, false) => Theme::plain(),
         };
         let x = paint::put(buffer, inner, inner.x, y, sign, sign_style);
-        let label = if is_host { format!("{name} (host)") } else { name };
         let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(unread.len() + 1);
-        let end = paint::put(buffer, inner, x + 1, y, &wrap::fit(&label, room_for_name), style);
+        // A long name gives way to what is to be known of its bearer.
+        let name = wrap::fit(&name, room_for_name.saturating_sub(wrap::width(what)));
+        let label = wrap::fit(&format!("{name}{what}"), room_for_name);
+        let end = paint::put(buffer, inner, x + 1, y, &label, style);
         let unread_style = if conversation.mentioned { theme.warning() } else { theme.accent() };
         paint::put_right(buffer, inner, end + 1, y, &unread, unread_style);
+    }
+}
+
+/// What is to be known of a peer beside its name.
+fn words(peer: &Peer, me: &PeerId) -> &'static str {
+    let is_classic = peer.wire == Wire::Classic && peer.peer_id != *me;
+    match (peer.role, is_classic) {
+        (Role::Host, false) => " (host)",
+        (Role::Host, true) => " (host) ~classic",
+        (Role::Member, true) => " ~classic",
+        (Role::Member, false) => "",
     }
 }

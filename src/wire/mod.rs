@@ -41,6 +41,7 @@
 //! by their author to that peer.
 //! On any link `Goodbye` says why the sender closes it.
 
+pub mod classic;
 pub mod codec;
 pub mod frame;
 

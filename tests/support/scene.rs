@@ -57,6 +57,8 @@ pub fn launch(size: (u16, u16)) -> State {
         alias: Alias::new("ann").unwrap(),
         listen: "0.0.0.0:4702".parse().unwrap(),
         network: String::new(),
+        classic: false,
+        knows_classic: false,
         has_kept_password: false,
         zone: jiff::tz::TimeZone::UTC,
         color: true,
@@ -67,6 +69,7 @@ pub fn launch(size: (u16, u16)) -> State {
         network: "lab".into(),
         alias: Alias::new("ann").unwrap(),
         joined: Timestamp(NOW.0 - 3 * 86_400_000_000),
+        classic: false,
     }];
     State::new(defaults, recents, size, NOW)
 }
@@ -140,6 +143,7 @@ pub fn message(from: &Arc<Peer>, to: Recipient, sequence: u64, text: &str, own: 
         own,
         missed: 0,
         late: false,
+        claims: None,
         reference: None,
         came_at: NOW,
         place: sequence.cast_signed(),

@@ -26,6 +26,7 @@ fn log(count: u64) -> MessageLog {
             place: number.cast_signed(),
             missed: 0,
             mark: None,
+            claims: None,
             mentions_me: false,
         }));
     }

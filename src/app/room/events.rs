@@ -42,8 +42,8 @@ impl Room {
                 let text = format!("{} is gone: {}", peer.alias, reason.words());
                 self.announce(now, Grade::Warning, &text);
             }
-            NodeEvent::Message { id, from, text, own, missed, late, came_at, place, .. } => {
-                let message = Said { id, from, text, own, missed, late, at: came_at, place };
+            NodeEvent::Message { id, from, text, own, missed, late, claims, came_at, place, .. } => {
+                let message = Said { id, from, text, own, missed, late, claims, at: came_at, place };
                 followed.called = self.message(message);
             }
             NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
@@ -106,12 +106,26 @@ impl Room {
                 }
             }
             NodeEvent::History { state, message } => self.history_is(now, state, &message),
+            NodeEvent::Cleartext { allowed, .. } => self.cleartext_is(now, allowed),
             NodeEvent::Suspended { time } => {
                 let text = format!("this machine was suspended for {}", history::duration(time));
                 self.announce(now, Grade::Warning, &text);
             }
         }
         followed
+    }
+
+    /// Whether messages go to classic peers.
+    fn cleartext_is(&mut self, now: Timestamp, allowed: bool) {
+        let text = if allowed {
+            "classic peers are let in here: what they say and are told goes in clear; /cleartext off keeps what you \
+             say from them"
+        } else {
+            "classic peers are let in here; nothing that you say goes to them"
+        };
+        if self.cleartext.replace(allowed) != Some(allowed) {
+            self.announce(now, Grade::Warning, text);
+        }
     }
 
     /// What the host decides about who may come in. True when that is worth a short notice.
@@ -193,6 +207,11 @@ impl Room {
                 view.since = now;
                 view.missed = 0;
             }
+            if view.peer.alias != peer.alias {
+                for conversation in &mut self.conversations {
+                    conversation.log.rename(peer);
+                }
+            }
             view.peer = peer.clone();
             view.present = true;
         }
@@ -229,7 +248,7 @@ impl Room {
 
     /// Takes in a message. True when it calls this peer.
     fn message(&mut self, said: Said) -> bool {
-        let Said { id, from, text, own, missed, late, at, place } = said;
+        let Said { id, from, text, own, missed, late, claims, at, place } = said;
         let with = conversation_of(&id, &self.me);
         let is_recipient = |view: &&PeerView| match id.to {
             Recipient::Peer(peer) => view.peer.peer_id == peer,
@@ -242,7 +261,7 @@ impl Room {
         }
         let total = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         let summary = Summary { delivered: 0, total };
-        let mark = own.then(|| Box::new(Mark { summary, waiting, failed: Vec::new(), queued: false }));
+        let mark = own.then(|| Box::new(Mark { summary, waiting, ..Mark::default() }));
         let mentions_me = !own && names(text.as_str(), &self.alias);
         let conversation_at = self.conversation_with(with);
         let is_seen = conversation_at == self.current && self.view == View::Chat;
@@ -255,6 +274,7 @@ impl Room {
             place,
             missed,
             mark,
+            claims,
             mentions_me,
         }));
         if own {
@@ -307,6 +327,7 @@ struct Said {
     own: bool,
     missed: u64,
     late: bool,
+    claims: Option<SafeText>,
     at: Timestamp,
     place: Place,
 }

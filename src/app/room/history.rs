@@ -7,7 +7,7 @@ use crate::{
     api::{HistoryCommand, Hit, Part, StoreCommand},
     model::{
         Alias, CloseReason, DeliveryStatus, HistoryState, Page, Peer, PeerId, Recipient, Role, SafeText,
-        StoredMessage, Timestamp, Wire,
+        StoredMessage, Timestamp,
     },
 };
 
@@ -68,8 +68,9 @@ impl Room {
                 of(DeliveryStatus::Queued).map(|to| self.person(&to.peer, &to.alias)).collect();
             let failed = of(DeliveryStatus::Failed)
                 .map(|to| (self.person(&to.peer, &to.alias), to.reason.unwrap_or(CloseReason::Internal)));
+            let sent = of(DeliveryStatus::Sent).map(|to| self.person(&to.peer, &to.alias)).collect();
             let queued = !waiting.is_empty();
-            Box::new(Mark { summary: message.summary, failed: failed.collect(), waiting, queued })
+            Box::new(Mark { summary: message.summary, failed: failed.collect(), sent, waiting, queued })
         });
         let mentions_me = !own && names(message.text.as_str(), &self.alias);
         Message {
@@ -80,6 +81,7 @@ impl Room {
             place: message.place,
             missed: message.missed,
             mark,
+            claims: None,
             mentions_me,
         }
     }
@@ -90,7 +92,7 @@ impl Room {
             || {
                 let (peer_id, alias) = (*peer_id, alias.clone());
                 let addr = (Ipv4Addr::UNSPECIFIED, 0).into();
-                Arc::new(Peer { peer_id, alias, addr, role: Role::Member, wire: Wire::Native })
+                Arc::new(Peer { peer_id, alias, addr, role: Role::Member, wire: peer_id.wire() })
             },
             |view| view.peer.clone(),
         )

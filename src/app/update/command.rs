@@ -212,6 +212,7 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             host_only()?;
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
         }
+        Typed::Cleartext(allow) => return Ok(vec![Effect::Node(NodeCommand::Cleartext { allow })]),
         Typed::Rejoin => return Ok(vec![Effect::Node(NodeCommand::Rejoin)]),
         Typed::Quit => super::ask_leave(state, is_host),
     }
@@ -311,6 +312,11 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             toast(state, ToastKind::Info, "asking it to take over");
             vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
         }
+        Pending::Open(open) => {
+            state.defaults.knows_classic = true;
+            super::open_now(state, *open)
+        }
+        Pending::Cleartext => vec![Effect::Node(NodeCommand::Cleartext { allow: true })],
         Pending::Forget(conversation) => super::history::forget(state, conversation),
         Pending::Leave => {
             state.leaving = true;

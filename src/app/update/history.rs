@@ -173,6 +173,7 @@ fn show_info(state: &mut State, place: Place, deliveries: &[Delivery]) {
         let what = match (delivery.status, delivery.reason) {
             (DeliveryStatus::Delivered, _) => "✓ has it since",
             (DeliveryStatus::Queued, _) => "… waits since",
+            (DeliveryStatus::Sent, _) => "› sent; it does not say whether it has it",
             (DeliveryStatus::Failed, Some(reason)) => {
                 return format!(
                     "{:<16} ✗ will not get it: {} ({})",

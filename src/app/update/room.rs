@@ -12,7 +12,7 @@ use crate::{
         layout,
         room::{Focus, Grade, Pane, Room, View},
     },
-    model::{Ban, Peer, limits},
+    model::{Ban, Peer, Wire, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
@@ -350,6 +350,9 @@ fn ban_selected(state: &mut State) {
 /// Asks how a member is to be banned.
 pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     let addr = peer.addr.ip();
+    if peer.wire == Wire::Classic {
+        return ask_ban_classic(state, peer, reason);
+    }
     let mut lines = vec![
         format!("{} ({}) is cut off from everyone at once", peer.alias, peer.peer_id.short()),
         "and cannot come back until you lift the ban.".to_owned(),
@@ -363,6 +366,22 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
     let items =
         vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(false), Item::Yes];
+    let title = format!("Ban {}?", peer.alias);
+    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
+}
+
+/// A classic peer has no key: it is its address that is banned.
+fn ask_ban_classic(state: &mut State, peer: &Peer, reason: String) {
+    let addr = peer.addr.ip();
+    let mut lines = vec![format!(
+        "{} is a classic peer and has no key: its address {addr} is banned, and with it everybody who comes from there.",
+        peer.alias
+    )];
+    if addr.is_loopback() {
+        lines.push(format!("The address {addr} is this machine."));
+    }
+    let items = vec![Item::Cancel, Item::NewPassword(false), Item::Yes];
+    let pending = Pending::Ban { peer: None, addr: Some(addr), reason };
     let title = format!("Ban {}?", peer.alias);
     state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
 }

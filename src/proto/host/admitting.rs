@@ -11,11 +11,12 @@ use crate::{
     proto::{
         ConnId, Connected,
         admission::{Charge, Settled},
+        classic,
         core::Timer,
         detector::Detector,
     },
     security::password::join_context,
-    wire::{BannedStatus, ByteBuf, Frame, Hello, Refusal},
+    wire::{BannedStatus, ByteBuf, Frame, Hello, Refusal, classic::Object},
 };
 
 impl Host {
@@ -37,7 +38,8 @@ impl Host {
             BannedStatus::Password { .. } => false,
         };
         let binding = connected.secured.binding;
-        self.joiners.insert(conn, Joiner { peer, remote, binding, step: Step::Status { known } });
+        let (local, step) = (connected.local, Step::Status { known });
+        self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
         core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
     }
 
@@ -77,14 +79,21 @@ impl Host {
     }
 
     /// Sends the challenge to a joiner whose attempt is charged.
-    pub(super) fn challenge(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
-        let Some(joiner) = self.joiners.remove(&conn) else { return };
-        let Step::Turn(hello) = joiner.step else { return };
+    pub(in crate::proto) fn challenge(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let Some(mut joiner) = self.joiners.remove(&conn) else { return };
+        let hello = match joiner.step {
+            Step::Turn(hello) => hello,
+            Step::Classic(classic::HostStep::Turn(password)) => {
+                joiner.step = Step::Classic(classic::HostStep::Password);
+                return self.check_password(core, conn, &joiner, password, now);
+            }
+            _ => return,
+        };
         let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
         match self.record.challenge(&mut core.rng, context, &hello.ke1) {
             Ok((ke2, challenged)) => {
-                let step = Step::Challenged(hello, Box::new(challenged));
-                self.joiners.insert(conn, Joiner { step, ..joiner });
+                joiner.step = Step::Challenged(hello, Box::new(challenged));
+                self.joiners.insert(conn, joiner);
                 // Whoever had to wait for its turn has as long for the answer as others.
                 core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
                 core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
@@ -114,7 +123,13 @@ impl Host {
     }
 
     /// An attempt ended one way or the other. Gives how many are left.
-    pub(super) fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool, now: Moment) -> u32 {
+    pub(in crate::proto) fn settle_attempt(
+        &mut self,
+        core: &mut Core,
+        ip: IpAddr,
+        proven: bool,
+        now: Moment,
+    ) -> u32 {
         let Settled { wrong, ban, challenge, refuse } =
             self.admission.settle(ip, proven, now.instant, now.wall);
         let mut left = 0;
@@ -132,6 +147,7 @@ impl Host {
             self.save(core, vec![banned]);
             for conn in refuse {
                 core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+                core.send_object(conn, &Object::Authenticated(false));
                 core.close(conn, CloseReason::Banned);
                 self.joiners.remove(&conn);
                 core.timers.cancel(Timer::Admission(conn));
@@ -160,7 +176,7 @@ impl Host {
             core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
             return core.close(conn, CloseReason::Banned);
         }
-        let present = core.roster.entries().map(|entry| (&entry.peer_id, &entry.alias));
+        let present = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
         let alias = match self.admission.check_alias(&peer, &hello.alias, &core.alias, present) {
             Ok(alias) => alias,
             Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
@@ -208,13 +224,17 @@ impl Host {
     }
 
     /// A joiner closed its link or took too long. One that was challenged and gave no proof has guessed wrong.
-    pub(super) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(in crate::proto) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
         core.timers.cancel(Timer::Admission(conn));
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         match joiner.step {
-            Step::Status { .. } => {}
-            Step::Turn(_) => self.admission.stop_waiting(conn, joiner.remote.ip()),
-            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false, now),
+            Step::Turn(_) | Step::Classic(classic::HostStep::Turn(_)) => {
+                self.admission.stop_waiting(conn, joiner.remote.ip());
+            }
+            Step::Challenged(..) | Step::Classic(classic::HostStep::Checking(_)) => {
+                self.settle_attempt(core, joiner.remote.ip(), false, now);
+            }
+            Step::Status { .. } | Step::Classic(_) => {}
         }
     }
 }

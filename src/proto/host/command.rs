@@ -50,7 +50,12 @@ fn ban(
     reason: &str,
     now: Moment,
 ) -> Result<(), String> {
-    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let mut key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let mut addr = addr;
+    if let Some(classic) = key.and_then(|key| key.address()) {
+        // It has no key; its address is all that there is to refuse.
+        (key, addr) = (None, Some(IpAddr::V4(*classic.ip())));
+    }
     if key.is_none() && addr.is_none() {
         return Err("a ban needs a \"peer\", an \"addr\", or both".to_owned());
     }
@@ -78,7 +83,9 @@ fn ban(
         .collect();
     // One that is expected back has no link yet.
     let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
-    for peer in out.into_iter().chain(expected) {
+    let classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
+    for peer in out.into_iter().chain(expected).chain(classic) {
+        host.tell_banned(core, &peer);
         if let Some(link) = host.members.get(&peer) {
             let status = BannedStatus::Banned { reason: reason.to_owned() };
             core.send(link.conn, &Frame::BannedStatus(status));
@@ -137,10 +144,12 @@ fn kick(
         return Err("that is you; to close the network, leave it".to_owned());
     }
     let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
-    if out.is_empty() && expected.is_none() {
+    let mut classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
+    classic.retain(|peer| Some(*peer) != expected);
+    if out.is_empty() && expected.is_none() && classic.is_empty() {
         return Err("nobody to kick: no member matches".to_owned());
     }
-    for peer in out.into_iter().chain(expected) {
+    for peer in out.into_iter().chain(expected).chain(classic) {
         if let Some(link) = host.members.get(&peer) {
             core.goodbye(link.conn, CloseReason::Kicked, reason);
         }

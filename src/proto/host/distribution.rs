@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Host {
-    pub(super) fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(in crate::proto) fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
         match self.distributed.map(|at| at + limits::ROSTER_TICK) {
             Some(at) if at > now.instant => core.timers.set(Timer::Roster, at),
             _ => self.distribute(core, mesh, now),
@@ -21,7 +21,7 @@ impl Host {
     }
 
     /// Sends what changed to the members, and the whole roster to new ones.
-    pub(super) fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(in crate::proto) fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
         core.timers.cancel(Timer::Roster);
         self.distributed = Some(now.instant);
         if core.roster.is_changed() {
@@ -39,6 +39,7 @@ impl Host {
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes, now);
             self.expect_cuts(core, &changes, version);
+            self.distribute_classic(core, now);
             self.save(core, Vec::new());
         }
         if self.members.values().any(|link| link.is_new) {

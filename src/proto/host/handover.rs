@@ -238,6 +238,7 @@ impl Host {
             core.timers.cancel(Timer::Admission(conn));
             core.goodbye(conn, CloseReason::Busy, "");
         }
+        self.let_classic_go(core);
         for link in self.members.values() {
             core.timers.cancel(Timer::Beat(link.conn));
             core.close(link.conn, CloseReason::Left);

@@ -7,7 +7,7 @@ use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
         AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Network, Recalled,
-        Role, SafeText, StatusError, limits,
+        Role, SafeText, StatusError, Wire, limits,
     },
     proto::{
         ConnId, Connected, Output,
@@ -99,12 +99,12 @@ impl Member {
         self.tell_link(core, LinkState::Waiting, &message, Some(wait));
     }
 
-    pub(super) fn finish(&mut self, closed: Closed) {
+    pub(in crate::proto) fn finish(&mut self, closed: Closed) {
         self.verdict.get_or_insert(closed);
     }
 
     /// The host's word on this joiner is final.
-    fn refused(&mut self, core: &mut Core, closed: Closed) {
+    pub(in crate::proto) fn refused(&mut self, core: &mut Core, closed: Closed) {
         core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
         self.told = true;
         self.finish(closed);
@@ -223,7 +223,7 @@ impl Member {
         }
     }
 
-    pub(super) fn banned(&mut self, core: &mut Core, reason: &str) {
+    pub(in crate::proto) fn banned(&mut self, core: &mut Core, reason: &str) {
         let reason = SafeText::line(reason);
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
         core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
@@ -265,7 +265,7 @@ impl Member {
     }
 
     /// Admitted: the roster is here and signed by the host. First comes what the history knows of this network.
-    fn recall(
+    pub(in crate::proto) fn recall(
         &mut self,
         core: &mut Core,
         mesh: &mut Mesh,
@@ -326,8 +326,10 @@ impl Member {
         let peer_addr = asking.connected.listening.first().copied();
         let host = asking.host;
         self.pin = Some(host);
-        // The password has done its work.
-        self.password = None;
+        // The password has done its work, except where it is all that a host knows a member by.
+        if self.wire() == Wire::Native {
+            self.password = None;
+        }
         self.busy = 0;
         // The host is still the host, or it is another: nothing comes of taking over.
         self.called_off(core);
@@ -370,6 +372,7 @@ impl Member {
             let event = NodeEvent::Authenticated { host, network: name.clone() };
             core.outputs.insert(at, Output::Event(event));
         }
+        self.decide_cleartext(core);
         if let Some(recalled) = recalled {
             mesh.recall(core, recalled, now);
         }
@@ -380,13 +383,21 @@ impl Member {
             mesh.catch_up(core, since, now);
         }
         core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
-        let known = KnownHost {
+        self.known = Some(KnownHost {
             target: self.target.clone(),
             peer_id: host,
             network: name.to_string(),
             alias: core.alias.clone(),
             joined: now.wall,
-        };
-        core.outputs.push_back(Output::Store(StoreCommand::RememberHost(Box::new(known))));
+            classic: false,
+        });
+        self.remember(core);
+    }
+
+    /// Keeps what is known of the network.
+    pub(in crate::proto) fn remember(&mut self, core: &mut Core) {
+        let Some(known) = &mut self.known else { return };
+        known.classic = self.was_classic == Some(true);
+        core.outputs.push_back(Output::Store(StoreCommand::RememberHost(Box::new(known.clone()))));
     }
 }

@@ -188,7 +188,9 @@ impl Member {
         let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
         self.elected = Some(Box::new(HostConfig {
             network: state.network,
-            policy,
+            // Whether classic peers are let in is for each host to say.
+            policy: crate::model::Policy { classic: false, ..policy },
+            distribution: None,
             record,
             attempts,
             members,

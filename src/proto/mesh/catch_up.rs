@@ -14,7 +14,9 @@ use rand_core::RngCore as _;
 use super::{Mesh, receiving::Way};
 use crate::{
     api::{HistoryCommand, StoreCommand},
-    model::{CloseReason, Held, MessageId, Moment, PeerId, Recipient, StoredMessage, Timestamp, limits},
+    model::{
+        CloseReason, Held, MessageId, Moment, PeerId, Recipient, StoredMessage, Timestamp, Wire, limits,
+    },
     proto::{
         ConnId, Output,
         core::{Core, Timer},
@@ -68,7 +70,8 @@ impl Mesh {
             return;
         }
         let me = core.me();
-        let open = |peer: &PeerId| *peer != me && !self.catch_up.asked.contains(peer);
+        let open =
+            |peer: &PeerId| *peer != me && peer.wire() == Wire::Native && !self.catch_up.asked.contains(peer);
         let mut others: Vec<PeerId> =
             core.roster.entries().map(|entry| entry.peer_id).filter(|peer| open(peer)).collect();
         let host = core.host().filter(|host| others.contains(host));
@@ -166,7 +169,9 @@ impl Mesh {
         for range in held.into_iter().filter(is_lawful) {
             // The newest of what is too much.
             let range = Held { from: range.from.max(range.to.saturating_sub(limits::GAP_MOST)), ..range };
-            if range.author == me || !may_name(core, &range.author) {
+            // What a classic peer said is signed by nobody, and counted by each for itself.
+            let is_classic = range.author.wire() == Wire::Classic;
+            if range.author == me || is_classic || !may_name(core, &range.author) {
                 continue;
             }
             let Some(state) = self.peers.get(&range.author) else {
@@ -308,6 +313,7 @@ impl Mesh {
 
     /// The history says what is here.
     pub(in crate::proto) fn answer_held(&mut self, core: &mut Core, token: u64, mut held: Vec<Held>) {
+        held.retain(|range| range.author.wire() == Wire::Native);
         held.truncate(limits::HELD);
         if let Some((_, conn, None)) = self.catch_up.answering.remove(&token) {
             core.send(conn, &Frame::Held(held));

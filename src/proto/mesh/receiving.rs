@@ -4,7 +4,8 @@ use super::{Mesh, Pending};
 use crate::{
     api::NodeEvent,
     model::{
-        MessageId, Moment, NetworkId, PeerId, Recipient, SafeText, StoredMessage, Summary, Timestamp, limits,
+        MessageId, Moment, NetworkId, PeerId, Recipient, SafeText, StoredMessage, Summary, Timestamp, Wire,
+        limits,
     },
     proto::{
         core::{Core, Timer},
@@ -102,6 +103,7 @@ impl Mesh {
             missed,
             reference: None,
             late,
+            claims: self.talk.claimed_in(&id),
             came_at: at,
             place,
         });
@@ -128,6 +130,9 @@ impl Mesh {
     }
 
     fn acknowledge(&mut self, core: &mut Core, peer: PeerId, id: MessageId, for_good: bool) {
+        if peer.wire() == Wire::Classic {
+            return self.reply(core, &id, for_good);
+        }
         let key = (peer, id.to == Recipient::Everyone, for_good);
         match self.acks.get_mut(&key) {
             Some(ack) if ack.first.epoch == id.epoch && ack.last.checked_add(1) == Some(id.sequence) => {
@@ -191,7 +196,7 @@ impl Mesh {
     }
 
     /// A message that breaks no rule of the wire.
-    pub(super) fn is_lawful(message: &Communication, for_me: bool) -> bool {
+    pub(in crate::proto) fn is_lawful(message: &Communication, for_me: bool) -> bool {
         // Numbers beyond these cannot be kept, and nobody counts that far.
         let countable = 1..i64::MAX.cast_unsigned();
         for_me

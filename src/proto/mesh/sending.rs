@@ -11,7 +11,7 @@ use crate::{
     api::{NodeEvent, Outcome, StoreCommand, Target},
     model::{
         CloseReason, Delivery, DeliveryStatus, ErrorKind, MessageId, Moment, NetworkId, Peer, PeerId,
-        Recipient, SafeText, SendError, Span, StoredMessage, Summary, limits,
+        Recipient, SafeText, SendError, Span, StoredMessage, Summary, Wire, limits,
     },
     proto::{
         Output,
@@ -37,6 +37,16 @@ pub(super) struct Own {
     message: StoredMessage,
     recipients: Vec<PeerId>,
     pub(super) frame: Bytes,
+}
+
+/// A message on its way into the queues.
+struct Leaving<'a> {
+    message: &'a StoredMessage,
+    /// As it travels on native links.
+    frame: Bytes,
+    tally: u64,
+    /// How long it may wait.
+    left: Duration,
 }
 
 impl Mesh {
@@ -77,11 +87,11 @@ impl Mesh {
         let Some(network) = core.network.as_ref().map(|network| network.id) else {
             return Err(SendError::NotConnected);
         };
-        let (to, recipients) = match to {
+        let (to, recipients): (_, Vec<PeerId>) = match to {
             Target::Everyone if core.is_out => return Err(SendError::NotConnected),
             Target::Everyone => {
                 let others = core.roster.entries().map(|entry| entry.peer_id).filter(|peer| *peer != me);
-                (Recipient::Everyone, others.collect::<Vec<_>>())
+                (Recipient::Everyone, others.collect())
             }
             Target::Peer(name) => match core.correspondent(name) {
                 Some(peer) if peer == me => return Err(SendError::Yourself),
@@ -89,6 +99,11 @@ impl Mesh {
                 None => return Err(SendError::NoSuchMember(name.to_string())),
             },
         };
+        if let (Recipient::Peer(peer), Wire::Classic) =
+            (to, recipients.first().map_or(Wire::Native, PeerId::wire))
+        {
+            Self::object_for(core, &peer, to, text.as_str())?;
+        }
         let place = core.next_place(now);
         let span = self.numbering.entry(to).or_insert(Span { from: 1, to: 0, first: place, last: place });
         (span.to, span.last) = (span.to + 1, place);
@@ -135,7 +150,7 @@ impl Mesh {
     /// An own message is in the history: now it may leave.
     pub(super) fn own_is_kept(&mut self, core: &mut Core, own: Own, now: Moment) {
         let Own { message, recipients, frame } = own;
-        let StoredMessage { id, text, sent_at, at, place, reference, summary, .. } = message;
+        let StoredMessage { id, text, sent_at, at, place, reference, summary, .. } = message.clone();
         let Some(from) = core.person(&id.author) else { return };
         core.event(NodeEvent::Message {
             id,
@@ -147,29 +162,34 @@ impl Mesh {
             missed: 0,
             reference: reference.clone(),
             late: false,
+            claims: None,
             came_at: at,
             place,
         });
         let tally = self.tally(id, reference, summary, summary.total);
-        self.enqueue(core, id, tally, &recipients, &frame, limits::UNDELIVERED_FOR, now);
+        let leaving = Leaving { message: &message, frame, tally, left: limits::UNDELIVERED_FOR };
+        self.enqueue(core, &leaving, &recipients, now);
     }
 
-    /// Queues a message for its recipients, for so long at most.
-    #[allow(clippy::too_many_arguments, reason = "a message, whom it is for, and until when")]
-    fn enqueue(
-        &mut self,
-        core: &mut Core,
-        id: MessageId,
-        tally: u64,
-        recipients: &[PeerId],
-        frame: &Bytes,
-        left: Duration,
-        now: Moment,
-    ) {
-        let MessageId { epoch, sequence, to, .. } = id;
+    /// Queues a message for its recipients.
+    fn enqueue(&mut self, core: &mut Core, leaving: &Leaving<'_>, recipients: &[PeerId], now: Moment) {
+        let Leaving { message, frame, tally, left } = leaving;
+        let (tally, left) = (*tally, *left);
+        let MessageId { epoch, sequence, to, .. } = message.id;
         let (everyone, expires) = (to == Recipient::Everyone, now.instant + left);
         for peer in recipients.iter().copied() {
-            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame: frame.clone(), expires };
+            let said = match peer.wire() {
+                Wire::Native => Ok(frame.clone()),
+                Wire::Classic => Self::object_for(core, &peer, to, message.text.as_str()),
+            };
+            let frame = match said {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.failed(core, tally, peer, error.reason(), now);
+                    continue;
+                }
+            };
+            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame, expires };
             let state = self.peer(peer, &core.policy, now.instant);
             if left.is_zero() {
                 self.failed(core, tally, peer, CloseReason::Expired, now);
@@ -196,14 +216,15 @@ impl Mesh {
     }
 
     /// Takes up an own message of an earlier run that somebody has not got yet.
-    pub(super) fn recall_own(&mut self, core: &mut Core, message: StoredMessage, now: Moment) {
+    pub(super) fn recall_own(&mut self, core: &mut Core, message: &StoredMessage, now: Moment) {
         let open = message.deliveries.iter().filter(|delivery| delivery.status == DeliveryStatus::Queued);
         let recipients: Vec<PeerId> = open.map(|delivery| delivery.peer).collect();
-        let frame = frame_of(&message);
-        let StoredMessage { id, sent_at, reference, summary, .. } = message;
-        let tally = self.tally(id, reference, summary, u32::try_from(recipients.len()).unwrap_or(u32::MAX));
+        let frame = frame_of(message);
+        let StoredMessage { id, sent_at, summary, .. } = *message;
+        let open = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+        let tally = self.tally(id, message.reference.clone(), summary, open);
         let left = limits::UNDELIVERED_FOR.saturating_sub(now.wall.since(sent_at));
-        self.enqueue(core, id, tally, &recipients, &frame, left, now);
+        self.enqueue(core, &Leaving { message, frame, tally, left }, &recipients, now);
     }
 
     /// Sends what the peer's window has room for, or sees to a link.
@@ -219,6 +240,9 @@ impl Mesh {
         }
         if !core.is_member(&peer) {
             return false;
+        }
+        if peer.wire() == Wire::Classic {
+            return self.say(core, peer);
         }
         let Some(conn) = state.links.first().copied() else {
             if !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
@@ -246,13 +270,15 @@ impl Mesh {
         state.outbox.is_all_sent()
     }
 
-    /// A recipient has messages `first..=last` of a numbering for good.
-    pub(super) fn acknowledged(
+    /// A recipient has messages `first..=last` of a numbering for good, or at least they were sent and that is all that
+    /// will ever be known.
+    pub(in crate::proto) fn arrived(
         &mut self,
         core: &mut Core,
         peer: PeerId,
         first: &MessageId,
         last: u64,
+        status: DeliveryStatus,
         now: Moment,
     ) {
         let everyone = first.to == Recipient::Everyone;
@@ -264,9 +290,9 @@ impl Mesh {
         // Only what arrives proves that a link is of use.
         state.backoff.reset();
         state.told = false;
-        note(core, first, last, peer, DeliveryStatus::Delivered, None, now);
+        note(core, first, last, peer, status, None, now);
         for tally in done {
-            self.close(core, tally, peer, DeliveryStatus::Delivered, None);
+            self.close(core, tally, peer, status, None);
         }
     }
 

@@ -28,7 +28,7 @@ fn held() -> Held {
 fn authenticated() -> Authenticated {
     Authenticated {
         network: Network { id: NetworkId([9; 16]), name: "lab".into() },
-        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0, grace: 600, read_back: 0 },
+        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0, grace: 600, read_back: 0, classic: true },
         version: 3,
         entries: 2,
         signature: [5; 64],
@@ -46,7 +46,7 @@ fn golden() -> Vec<(Frame, String)> {
     let bob = h("aa", 32);
     // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
     let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
-    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 03 02 {}", h("09", 16), h("05", 64));
+    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 {}", h("09", 16), h("05", 64));
     vec![
         (
             Frame::BannedStatus(BannedStatus::Banned { reason: "no".into() }),

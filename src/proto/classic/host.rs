@@ -1,0 +1,427 @@
+//! The host's side: a classic joiner is admitted by the same rules, counted in the same lists and banned by the same
+//! word as any other; only its password comes in clear, and its identity is its address.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Instant,
+};
+
+use super::roster_for;
+use crate::{
+    api::NodeEvent,
+    model::{
+        Alias, CloseReason, ErrorKind, Liveness, Moment, Password, PeerId, Role, RosterEntry, Wire, limits,
+    },
+    proto::{
+        ConnId, Connected, LinkKind, Output,
+        admission::Charge,
+        core::{Core, Timer},
+        detector::Detector,
+        host::{Host, Joiner, Step as JoinStep},
+        mesh::Mesh,
+    },
+    security::{
+        JoinProof,
+        password::{Challenged, join_context},
+    },
+    wire::{
+        BannedStatus,
+        classic::{Address, Object},
+    },
+};
+
+/// How far a classic joiner has come.
+#[derive(Debug)]
+pub(in crate::proto) enum Step {
+    /// It is to say the password.
+    Password,
+    /// It has, and waits for its address's turn.
+    Turn(Password),
+    /// The password is being compared.
+    Checking(Box<Challenged>),
+    /// It is to say where it listens.
+    Address,
+    /// It is to open its second link.
+    Distribution,
+}
+
+/// A classic member's links.
+#[derive(Debug)]
+struct Link {
+    conn: ConnId,
+    distribution: ConnId,
+    /// This host's address, as that member reached it.
+    local: Ipv4Addr,
+    detector: Detector,
+    /// The last beat.
+    beat: u32,
+}
+
+/// The members that are classic.
+#[derive(Debug)]
+pub(in crate::proto) struct ClassicMembers {
+    /// The port on which they are given the roster.
+    port: Option<u16>,
+    links: BTreeMap<PeerId, Link>,
+    /// When the roster was sent last.
+    sent: Option<Instant>,
+    /// So many members did not fit it then.
+    left_out: usize,
+}
+
+impl ClassicMembers {
+    /// None so far. Without a port there never will be.
+    pub(in crate::proto) fn new(port: Option<u16>) -> Self {
+        Self { port, links: BTreeMap::new(), sent: None, left_out: 0 }
+    }
+
+    /// Members that came from an address, with their ids.
+    pub(in crate::proto) fn from(&self, ip: IpAddr) -> Vec<PeerId> {
+        let is_from = |peer: &&PeerId| peer.address().is_some_and(|addr| IpAddr::V4(*addr.ip()) == ip);
+        self.links.keys().filter(is_from).copied().collect()
+    }
+
+    /// True for a member that is here.
+    pub(in crate::proto) fn has(&self, peer: &PeerId) -> bool {
+        self.links.contains_key(peer)
+    }
+}
+
+fn v4(addr: SocketAddr) -> Option<Ipv4Addr> {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+impl Host {
+    /// A classic joiner has come, or one that was let in has opened its second link.
+    pub(in crate::proto) fn classic_connected(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        connected: &Connected,
+        now: Moment,
+    ) {
+        let (remote, local) = (connected.remote, connected.local);
+        core.opened_classic(conn);
+        if connected.link == LinkKind::DistributionIn {
+            return self.distribution_opened(core, mesh, conn, remote.ip(), now);
+        }
+        let peer = connected.secured.peer;
+        let is_banned = matches!(self.admission.status(&peer, remote.ip()), BannedStatus::Banned { .. });
+        core.send_object(conn, &Object::BannedStatus(is_banned));
+        if is_banned {
+            return core.close(conn, CloseReason::Banned);
+        }
+        let step = JoinStep::Classic(Step::Password);
+        self.joiners.insert(conn, Joiner { peer, remote, local, binding: [0; 32], step });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    /// A classic joiner or member says something.
+    pub(in crate::proto) fn object(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        object: Object,
+        now: Moment,
+    ) {
+        if let Some(peer) = self.by_conn.get(&conn).copied() {
+            return self.classic_member(core, mesh, peer, conn, &object, now);
+        }
+        let Some(joiner) = self.joiners.get_mut(&conn) else { return };
+        match (object, &joiner.step) {
+            (Object::Password(password), JoinStep::Classic(Step::Password)) => {
+                let ip = joiner.remote.ip();
+                joiner.step = JoinStep::Classic(Step::Turn(password));
+                if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
+                    self.challenge(core, conn, now);
+                }
+            }
+            (Object::PeerAddress(Address(_, port)), JoinStep::Classic(Step::Address)) if port != 0 => {
+                self.address_told(core, conn, port, now);
+            }
+            _ => {
+                core.close(conn, CloseReason::ProtocolError);
+                self.joiner_gone(core, conn, now);
+            }
+        }
+    }
+
+    /// Compares the password that a classic joiner has said: this host plays both sides of the proof, off the async
+    /// threads, since all that it keeps is the record.
+    pub(in crate::proto) fn check_password(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        joiner: &Joiner,
+        password: Password,
+        now: Moment,
+    ) {
+        let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
+        let started = JoinProof::start(&mut core.rng, password, context.clone(), core.cost);
+        let checking = started.and_then(|(ke1, proof)| {
+            let (ke2, challenged) = self.record.challenge(&mut core.rng, context, &ke1)?;
+            Ok((proof, ke2, challenged))
+        });
+        let Ok((proof, ke2, challenged)) = checking else {
+            core.close(conn, CloseReason::Internal);
+            _ = self.admission.withdraw(joiner.remote.ip());
+            return;
+        };
+        let step = JoinStep::Classic(Step::Checking(Box::new(challenged)));
+        let Joiner { peer, remote, local, binding, .. } = *joiner;
+        self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.outputs.push_back(Output::Prove(conn, Box::new(proof), ke2));
+    }
+
+    /// The password was compared.
+    pub(in crate::proto) fn password_checked(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        answer: Option<&[u8]>,
+        now: Moment,
+    ) {
+        let Some(joiner) = self.joiners.remove(&conn) else { return };
+        let JoinStep::Classic(Step::Checking(challenged)) = joiner.step else { return };
+        let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
+        let ip = joiner.remote.ip();
+        self.settle_attempt(core, ip, is_right, now);
+        let why_not = self.why_not(core, &joiner.peer, ip);
+        core.send_object(conn, &Object::Authenticated(is_right && why_not.is_none()));
+        if let (true, Some(why_not)) = (is_right, &why_not) {
+            // It is told no more than that it may not.
+            let message = format!("a classic peer from {ip} was not admitted: {why_not}");
+            core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+        }
+        if !is_right || why_not.is_some() {
+            core.timers.cancel(Timer::Admission(conn));
+            return core.close(conn, CloseReason::WrongPassword);
+        }
+        self.joiners.insert(conn, Joiner { step: JoinStep::Classic(Step::Address), ..joiner });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+    }
+
+    /// Why somebody with the right password still does not come in.
+    fn why_not(&self, core: &Core, peer: &PeerId, ip: IpAddr) -> Option<String> {
+        if self.admission.ban_of(peer, ip).is_some() {
+            return Some("its address was banned meanwhile".to_owned());
+        }
+        self.admission.check_room(core.roster.members_to_be()).err().map(|error| error.to_string())
+    }
+
+    /// A joiner has said where it listens: it is given the roster, and where to get the next ones.
+    fn address_told(&mut self, core: &mut Core, conn: ConnId, port: u16, now: Moment) {
+        let Some(joiner) = self.joiners.get_mut(&conn) else { return };
+        let (Some(ip), Some(local)) = (v4(joiner.remote), v4(joiner.local)) else { return };
+        let (Some(distribution), Some(peer_port)) =
+            (self.classic.port, self.peer_addrs.first().map(SocketAddr::port))
+        else {
+            return;
+        };
+        // Whatever address it says: others go to where it comes from.
+        let addr = SocketAddrV4::new(ip, port);
+        joiner.peer = PeerId::of_address(addr);
+        joiner.step = JoinStep::Classic(Step::Distribution);
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        let host = SocketAddrV4::new(local, peer_port);
+        let (roster, left_out) = roster_for(core, host, Some(addr), limits::CLASSIC_OBJECT);
+        core.send_object(conn, &roster);
+        if left_out > 0 {
+            let message = format!(
+                "the roster is longer than what the classic peer at {ip} reads at first: {left_out} members were \
+                 left out, and follow once it is in"
+            );
+            core.event(NodeEvent::error(ErrorKind::Connection, &message));
+        }
+        let at = SocketAddrV4::new(local, distribution).into();
+        core.send_object(conn, &Object::DistributionAddress(at));
+    }
+
+    /// The second link of a joiner: with it, it is a member.
+    fn distribution_opened(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        distribution: ConnId,
+        ip: IpAddr,
+        now: Moment,
+    ) {
+        let is_waiting = |joiner: &Joiner| {
+            matches!(joiner.step, JoinStep::Classic(Step::Distribution)) && joiner.remote.ip() == ip
+        };
+        let waiting = self.joiners.iter().find(|(_, joiner)| is_waiting(joiner)).map(|(conn, _)| *conn);
+        let Some((conn, joiner)) = waiting.and_then(|conn| self.joiners.remove_entry(&conn)) else {
+            return core.close(distribution, CloseReason::NotAMember);
+        };
+        core.timers.cancel(Timer::Admission(conn));
+        let (peer, why_not) = (joiner.peer, self.why_not(core, &joiner.peer, ip));
+        let addr = peer.address().zip(v4(joiner.local));
+        let Some((addr, local)) = addr.filter(|_| why_not.is_none()) else {
+            core.close(distribution, CloseReason::Banned);
+            return core.close(conn, CloseReason::Banned);
+        };
+        if self.classic.has(&peer) {
+            self.remove(core, mesh, peer, CloseReason::Superseded, now);
+        }
+        core.authenticated(conn, now);
+        core.authenticated(distribution, now);
+        let link = Link { conn, distribution, local, detector: Detector::new(now.instant), beat: 0 };
+        self.classic.links.insert(peer, link);
+        self.by_conn.insert(conn, peer);
+        self.by_conn.insert(distribution, peer);
+        core.seen_as.insert(peer, local);
+        core.roster.update(RosterEntry {
+            peer_id: peer,
+            alias: self.first_alias(core, &peer, addr),
+            role: Role::Member,
+            wire: Wire::Classic,
+            addrs: vec![addr.into()],
+            since: now.wall,
+        });
+        self.distribute_soon(core, mesh, now);
+        self.classic_beat(core, mesh, conn, now);
+    }
+
+    /// Before it has said what it is called, a classic peer is called by its address.
+    fn first_alias(&self, core: &Core, peer: &PeerId, addr: SocketAddrV4) -> Alias {
+        let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = self.admission.check_alias(peer, &addr.ip().to_string(), &core.alias, others);
+        alias.unwrap_or_else(|_| Alias::of_key(peer))
+    }
+
+    /// A classic peer has said what it is called. The first time it is believed, if nobody else is called so.
+    pub(in crate::proto) fn bind_alias(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        peer: PeerId,
+        label: &Alias,
+        now: Moment,
+    ) {
+        let Some(entry) = core.roster.get(&peer).filter(|entry| super::talk::is_unnamed(entry)).cloned()
+        else {
+            return;
+        };
+        let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &core.alias, others) {
+            core.roster.update(RosterEntry { alias, ..entry });
+            self.distribute(core, mesh, now);
+        }
+    }
+
+    fn classic_member(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        peer: PeerId,
+        conn: ConnId,
+        object: &Object,
+        now: Moment,
+    ) {
+        let Some(link) = self.classic.links.get_mut(&peer) else { return };
+        if *object != Object::Beat || conn != link.conn {
+            core.blame(&peer, "an object that has no place there");
+            return self.remove(core, mesh, peer, CloseReason::ProtocolError, now);
+        }
+        link.detector.heard(now.instant);
+        let rtt = link.detector.answered(link.beat, now.instant);
+        link.detector.beat_at(now.instant + limits::BEAT_EVERY + limits::CLASSIC_SLACK);
+        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if rtt.is_some() {
+            let missed = link.detector.missed();
+            core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
+        }
+    }
+
+    /// The heartbeat of a classic member.
+    pub(in crate::proto) fn classic_beat(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        now: Moment,
+    ) {
+        let Some(peer) = self.by_conn.get(&conn).copied() else { return };
+        let Some(link) = self.classic.links.get_mut(&peer) else { return };
+        let step = link.detector.poll(now.instant, 0);
+        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if let Some(number) = step.beat {
+            link.beat = number;
+            core.send_object(conn, &Object::Beat);
+        }
+        match step.changed {
+            Some(Liveness::Dead) => {
+                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+            }
+            Some(state) => {
+                core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
+            }
+            None => {}
+        }
+    }
+
+    /// Gives classic members the roster, at most once a second: the newest is all that matters.
+    pub(in crate::proto) fn distribute_classic(&mut self, core: &mut Core, now: Moment) {
+        if self.classic.links.is_empty() {
+            return;
+        }
+        if let Some(at) = self.classic.sent.map(|at| at + limits::CLASSIC_ROSTER_TICK)
+            && at > now.instant
+        {
+            return core.timers.set(Timer::ClassicRoster, at);
+        }
+        self.classic.sent = Some(now.instant);
+        let Some(port) = self.peer_addrs.first().map(SocketAddr::port) else { return };
+        let mut left_out = 0;
+        for link in self.classic.links.values() {
+            let host = SocketAddrV4::new(link.local, port);
+            let (roster, without) = roster_for(core, host, None, limits::CLASSIC_ROSTER);
+            core.send_object(link.distribution, &roster);
+            left_out = without;
+        }
+        if left_out > 0 && self.classic.left_out == 0 {
+            let message = format!(
+                "the roster is longer than what classic peers read: they do not know of {left_out} members"
+            );
+            core.event(NodeEvent::error(ErrorKind::Connection, &message));
+        }
+        self.classic.left_out = left_out;
+    }
+
+    /// Tells a classic member that it is banned; its links are closed with its removal.
+    pub(in crate::proto) fn tell_banned(&self, core: &mut Core, peer: &PeerId) {
+        if let Some(link) = self.classic.links.get(peer) {
+            core.send_object(link.conn, &Object::BannedStatus(true));
+        }
+    }
+
+    /// A member is taken out: its links go with it.
+    pub(in crate::proto) fn classic_removed(&mut self, core: &mut Core, peer: &PeerId, reason: CloseReason) {
+        let Some(link) = self.classic.links.remove(peer) else { return };
+        if reason == CloseReason::HeartbeatTimeout {
+            core.emit_heartbeat(peer, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+        }
+        core.seen_as.remove(peer);
+        core.timers.cancel(Timer::Beat(link.conn));
+        for conn in [link.conn, link.distribution] {
+            self.by_conn.remove(&conn);
+            core.close(conn, reason);
+        }
+    }
+
+    /// This host is the host no longer: classic members know no other.
+    pub(in crate::proto) fn let_classic_go(&mut self, core: &mut Core) {
+        core.timers.cancel(Timer::ClassicRoster);
+        let peers: Vec<PeerId> = self.classic.links.keys().copied().collect();
+        for peer in peers {
+            self.classic_removed(core, &peer, CloseReason::HostLeft);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A member of a network that the Python program hosts: it says the password in clear, because somebody here has asked
+//! for that, and then takes part as any other member does.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, SocketAddrV4},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::talk::is_unnamed;
+use crate::{
+    api::{LinkState, NodeEvent},
+    model::{
+        Alias, AuthenticationError, CloseReason, Closed, ErrorKind, Liveness, Moment, Network, NetworkId,
+        PeerId, Policy, Role, RosterEntry, SafeText, Wire, limits,
+    },
+    proto::{
+        ConnId, Connected, LinkKind, Output,
+        core::{Core, Timer, usable_v4},
+        member::{Asking, Member, Step as AskStep},
+        mesh::Mesh,
+        roster::Roster,
+    },
+    wire::{
+        Authenticated,
+        classic::{Address, Object},
+    },
+};
+
+/// How far the admission by a classic host has come.
+#[derive(Debug)]
+pub(in crate::proto) enum Step {
+    /// Waiting for the host's first word.
+    Status,
+    /// Waiting for what it says of the password.
+    Verdict,
+    /// Waiting for the roster.
+    Roster,
+    /// Waiting for where the next ones are to be had.
+    Distribution(Vec<Address>),
+    /// Opening the second link.
+    Opening(Vec<Address>),
+}
+
+/// What a member of a classic network has beside its join link.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct ClassicHost {
+    /// Over this link rosters come.
+    distribution: Option<ConnId>,
+    /// Rosters so far.
+    version: u64,
+}
+
+impl Member {
+    /// How this member speaks to its host.
+    pub(in crate::proto) fn wire(&self) -> Wire {
+        if self.classic.is_some() { Wire::Classic } else { Wire::Native }
+    }
+
+    /// A link to a classic host is there.
+    pub(in crate::proto) fn classic_connected(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        connected: &Connected,
+        now: Moment,
+    ) {
+        core.opened_classic(conn);
+        let Some(classic) = &mut self.classic else { return core.close(conn, CloseReason::Internal) };
+        if connected.link == LinkKind::DistributionOut {
+            if let Some(before) = classic.distribution.replace(conn) {
+                core.close(before, CloseReason::Superseded);
+            }
+            return self.distribution_opened(core, mesh, now);
+        }
+        self.dialling = false;
+        let host = connected.secured.peer;
+        let (step, connected) = (AskStep::Classic(Step::Status), connected.clone());
+        self.asking = Some(Asking { conn, host, step, left: 0, known: false, connected });
+        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        self.tell_link(core, LinkState::Authenticating, "waiting for the host to speak first", None);
+    }
+
+    /// A classic host says something.
+    pub(in crate::proto) fn object(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        conn: ConnId,
+        object: Object,
+        now: Moment,
+    ) {
+        let is_distribution = self.classic.as_ref().is_some_and(|classic| classic.distribution == Some(conn));
+        match object {
+            Object::Beat => self.beat_came(core, conn, now),
+            Object::Roster(addrs) if is_distribution => self.roster_came(core, mesh, &addrs, now),
+            Object::BannedStatus(true) if self.link.is_some() => self.banned(core, ""),
+            object => self.admission_goes_on(core, conn, object),
+        }
+    }
+
+    /// Answered whatever else is going on: the host waits for it.
+    fn beat_came(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        core.send_object(conn, &Object::Beat);
+        let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
+        let was_suspect = link.detector.heard(now.instant);
+        // Only the host begins a round.
+        link.detector.beat_at(now.instant + limits::DEAD_AFTER);
+        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        if let (true, Some(host)) = (was_suspect, self.pin) {
+            core.emit_heartbeat(&host, Liveness::Alive, None, 0);
+        }
+    }
+
+    fn admission_goes_on(&mut self, core: &mut Core, conn: ConnId, object: Object) {
+        let Some(asking) = self.asking.as_mut().filter(|asking| asking.conn == conn) else { return };
+        let AskStep::Classic(step) = &mut asking.step else { return };
+        match (object, step) {
+            (Object::BannedStatus(true), _) => self.banned(core, ""),
+            (Object::BannedStatus(false), step @ Step::Status) => {
+                let Some(password) = self.password.clone() else {
+                    let message = "a classic host knows nobody: the network's password is needed";
+                    return self.refused(core, Closed::new(CloseReason::WrongPassword, message));
+                };
+                *step = Step::Verdict;
+                core.send_object(conn, &Object::Password(password));
+                self.tell_link(core, LinkState::Authenticating, "saying the password, in clear", None);
+            }
+            (Object::Authenticated(true), step @ Step::Verdict) => {
+                let Some(addr) = listening(&asking.connected) else {
+                    let message = "a classic host needs an IPv4 address of this machine, and there is none";
+                    return self.finish(Closed::new(CloseReason::CannotListen, message));
+                };
+                *step = Step::Roster;
+                core.send_object(conn, &Object::PeerAddress(addr.into()));
+            }
+            (Object::Authenticated(false), Step::Verdict) => {
+                // How many are left a classic host does not say.
+                core.close(conn, CloseReason::WrongPassword);
+                let error = AuthenticationError::NotTaken;
+                self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
+            }
+            (Object::Roster(addrs), step @ Step::Roster) => *step = Step::Distribution(addrs),
+            (Object::DistributionAddress(addr), step @ Step::Distribution(_)) => {
+                let Step::Distribution(addrs) = std::mem::replace(step, Step::Status) else { return };
+                *step = Step::Opening(addrs);
+                // It is the host's, whatever it calls it.
+                let IpAddr::V4(ip) = asking.connected.remote.ip().to_canonical() else { return };
+                core.outputs.push_back(Output::Distribution(SocketAddrV4::new(ip, addr.1)));
+            }
+            _ => {
+                core.close(conn, CloseReason::ProtocolError);
+                self.asking = None;
+                let message =
+                    format!("{} is no classic host: it does not keep to that protocol", self.target);
+                self.finish(Closed::new(CloseReason::NotPyile, message));
+            }
+        }
+    }
+
+    /// Both links are there: a member.
+    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        let Some(asking) = &mut self.asking else { return };
+        let AskStep::Classic(Step::Opening(addrs)) = &mut asking.step else { return };
+        let addrs = std::mem::take(addrs);
+        let Some(host) = addrs.first().and_then(Address::socket) else {
+            let message = format!("{} says nothing of itself in its roster", self.target);
+            return self.finish(Closed::new(CloseReason::NotPyile, message));
+        };
+        asking.host = PeerId::of_address(host);
+        let own = listening(&asking.connected).map(SocketAddr::V4);
+        let roster = self.roster_of(core, &addrs, own.into_iter().collect(), now);
+        let header = Authenticated {
+            network: Network { id: network_id(&self.target), name: format!("classic {}", self.target) },
+            policy: Policy { classic: true, grace: 0, ..Policy::default() },
+            version: roster.version(),
+            entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
+            signature: [0; 64],
+        };
+        self.recall(core, mesh, roster, header, now);
+    }
+
+    /// Another roster, of which nobody says why it is another.
+    fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address], now: Moment) {
+        if self.link.is_none() {
+            // What is here already is taken on in a moment; the host says all again at the next change.
+            if let Some(Asking { step: AskStep::Recalling(joining, _), connected, .. }) = &mut self.asking {
+                let own = listening(connected).map(SocketAddr::V4).into_iter().collect();
+                let header = joining.1.clone();
+                let roster = self.roster_of(core, addrs, own, now);
+                if let Some(Asking { step: AskStep::Recalling(joining, _), .. }) = &mut self.asking {
+                    **joining = (roster, header);
+                }
+            }
+            return;
+        }
+        let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
+        let roster = self.roster_of(core, addrs, own, now);
+        let mut changes = core.roster.replace(roster);
+        for (_, reason) in &mut changes.removed {
+            *reason = CloseReason::Left;
+        }
+        Self::roster_changed(core, mesh, &changes, now);
+    }
+
+    /// A roster of addresses, with the names that are known.
+    fn roster_of(
+        &mut self,
+        core: &Core,
+        addrs: &[Address],
+        own_addrs: Vec<SocketAddr>,
+        now: Moment,
+    ) -> Roster {
+        let me = core.me();
+        let own = own_addrs.iter().find_map(usable_v4);
+        let mut entries = vec![RosterEntry {
+            peer_id: me,
+            alias: core.alias.clone(),
+            role: Role::Member,
+            wire: Wire::Classic,
+            addrs: own_addrs,
+            since: now.wall,
+        }];
+        let mut ips = BTreeSet::new();
+        let others = addrs.iter().filter_map(Address::socket).filter(|addr| Some(*addr) != own);
+        for (at, addr) in others.take(limits::MEMBERS_MAX).enumerate() {
+            let peer_id = PeerId::of_address(addr);
+            let role = if at == 0 { Role::Host } else { Role::Member };
+            let by_ip = Alias::new(&addr.ip().to_string()).ok().filter(|_| ips.insert(*addr.ip()));
+            let entry = core.roster.get(&peer_id).cloned().unwrap_or_else(|| RosterEntry {
+                peer_id,
+                alias: by_ip.unwrap_or_else(|| Alias::of_key(&peer_id)),
+                role,
+                wire: Wire::Classic,
+                addrs: vec![addr.into()],
+                since: now.wall,
+            });
+            entries.push(entry);
+        }
+        let version = self.classic.as_mut().map_or(0, |classic| {
+            classic.version += 1;
+            classic.version
+        });
+        Roster::unsigned(version, entries)
+    }
+
+    /// A peer of a classic network has said what it is called. The first time it is believed, if nobody else is called
+    /// so. In other networks the host decides that.
+    pub(in crate::proto) fn bind_alias(&mut self, core: &mut Core, peer: PeerId, label: &Alias) {
+        let Some(classic) = &mut self.classic else { return };
+        let is_free =
+            core.roster.entries().all(|entry| entry.peer_id == peer || !entry.alias.looks_like(label));
+        let Some(entry) = core.roster.get(&peer).filter(|entry| is_free && is_unnamed(entry)).cloned() else {
+            return;
+        };
+        classic.version += 1;
+        let others = core.roster.entries().filter(|other| other.peer_id != peer).cloned();
+        let entries = others.chain([RosterEntry { alias: label.clone(), ..entry }]).collect();
+        let changes = core.roster.replace(Roster::unsigned(classic.version, entries));
+        core.tell_changes(&changes, true);
+    }
+
+    /// A link to a classic host is gone. True when it was the second one, without which no roster comes any more.
+    pub(in crate::proto) fn distribution_closed(&mut self, conn: ConnId) -> bool {
+        let Some(classic) = &mut self.classic else { return false };
+        classic.distribution.take_if(|distribution| *distribution == conn).is_some()
+    }
+
+    /// The link to the host is gone: so is the second one.
+    pub(in crate::proto) fn close_distribution(&mut self, core: &mut Core) {
+        if let Some(conn) = self.classic.as_mut().and_then(|classic| classic.distribution.take()) {
+            core.close(conn, CloseReason::ConnectionLost);
+        }
+    }
+
+    /// Whether messages may go to classic peers in a network that this member has just joined.
+    pub(in crate::proto) fn decide_cleartext(&mut self, core: &mut Core) {
+        // A network that was without classic peers does not become a classic one in silence.
+        let is_asked = core.policy.classic
+            && core.cleartext.is_none()
+            && self.was_classic == Some(false)
+            && self.wire() == Wire::Native;
+        core.set_clear(core.cleartext.unwrap_or(!is_asked), is_asked);
+        if is_asked {
+            let message = "this network now lets classic peers in: what is said to them goes in clear. Nothing of \
+                           yours does until you allow it with /cleartext on (--cleartext)";
+            core.event(NodeEvent::error(ErrorKind::Status, message));
+        }
+        self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
+    }
+
+    /// Somebody has decided whether messages may go in clear.
+    pub(in crate::proto) fn decided(&mut self, core: &mut Core) {
+        self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
+        self.remember(core);
+    }
+}
+
+/// Where this member listens, as it tells a classic host: where that host sees it, if it listens there.
+fn listening(connected: &Connected) -> Option<SocketAddrV4> {
+    let mut addrs = connected.listening.iter().filter_map(usable_v4);
+    let seen = addrs.clone().find(|addr| IpAddr::V4(*addr.ip()) == connected.local.ip().to_canonical());
+    seen.or_else(|| addrs.next())
+}
+
+/// A classic network has no identity but where its host is.
+fn network_id(target: &str) -> NetworkId {
+    let digest = Sha256::digest(format!("pyile classic network at {}", SafeText::line(target)));
+    let mut id = [0; 16];
+    id.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
+    NetworkId(id)
+}
