@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod classic;
 mod handover;
 mod history;
 
@@ -46,8 +47,14 @@ struct Sim {
     blocked: Option<(usize, usize)>,
     /// What came over classic links, by their end here.
     classic: BTreeMap<End, Vec<Object>>,
+    /// Classic links that were closed here.
+    shut: BTreeSet<End>,
     /// What was said to classic peers: by whom, to whom, from where.
     said: Vec<(usize, PeerId, Option<Ipv4Addr>, Object)>,
+    /// Joins are opened by the test.
+    plain_joins: bool,
+    /// What the next node is told of clear text.
+    cleartext: Option<bool>,
     /// Where a second link to a classic host is wanted.
     distribution: Option<SocketAddrV4>,
     /// What the next node's store has already.
@@ -77,7 +84,10 @@ impl Sim {
             hold_retired: false,
             blocked: None,
             classic: BTreeMap::new(),
+            shut: BTreeSet::new(),
             said: Vec::new(),
+            plain_joins: false,
+            cleartext: None,
             distribution: None,
             restored: None,
         };
@@ -112,7 +122,7 @@ impl Sim {
             seed: [u8::try_from(index % 256).unwrap(); 32],
             cost: PasswordCost::TEST,
             descriptors: 10_000,
-            cleartext: None,
+            cleartext: self.cleartext,
             role,
         };
         let store = SimStore::new(self.ids[index], self.on_disk);
@@ -216,6 +226,9 @@ impl Sim {
                     }
                 }
                 Output::Close(conn, _) => {
+                    if self.classic.contains_key(&(index, conn)) {
+                        self.shut.insert((index, conn));
+                    }
                     if let Some(other) = self.links.remove(&(index, conn)) {
                         self.queue.push_back(Delivery::Closed(other));
                     }
@@ -224,6 +237,8 @@ impl Sim {
                     }
                     self.nodes[index].handle(self.now, Input::Closed(conn, CloseReason::Left.into()));
                 }
+                // The test opens it.
+                Output::Join(..) if self.plain_joins => {}
                 Output::Join(_, addrs) => {
                     let host = addrs.first().map_or(0, Self::at);
                     if self.frozen.contains(&host) || self.finished[host].is_some() {

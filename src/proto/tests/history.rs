@@ -25,6 +25,8 @@ pub(super) struct SimStore {
     streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
     waiting: Vec<StoreCommand>,
     pub(super) retired: usize,
+    /// What is kept of the network that was joined.
+    pub(super) known: Option<crate::model::KnownHost>,
     /// Questions wait until [`Self::answer`].
     is_slow: bool,
     questions: Vec<StoreCommand>,
@@ -33,8 +35,19 @@ pub(super) struct SimStore {
 impl SimStore {
     pub(super) fn new(me: PeerId, on_disk: bool) -> Self {
         let (messages, streams, waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let (retired, is_slow, questions) = (0, false, Vec::new());
-        Self { me, on_disk, disk: Disk::Works, messages, streams, waiting, retired, is_slow, questions }
+        let (retired, known, is_slow, questions) = (0, None, false, Vec::new());
+        Self {
+            me,
+            on_disk,
+            disk: Disk::Works,
+            messages,
+            streams,
+            waiting,
+            retired,
+            known,
+            is_slow,
+            questions,
+        }
     }
 
     pub(super) fn command(&mut self, command: StoreCommand) -> Vec<HistoryEvent> {
@@ -51,6 +64,10 @@ impl SimStore {
                     self.messages.push(*message);
                 }
                 vec![HistoryEvent::Kept { token, for_good: true }]
+            }
+            StoreCommand::RememberHost(known) => {
+                self.known = Some(*known);
+                Vec::new()
             }
             StoreCommand::Settle(outcome) => {
                 for message in &mut self.messages {
@@ -177,7 +194,7 @@ impl Sim {
         sim
     }
 
-    fn mend(&mut self, index: usize) {
+    pub(super) fn mend(&mut self, index: usize) {
         for event in self.stores[index].mend() {
             self.nodes[index].handle(self.now, Input::Store(StoreEvent::History(event)));
         }

@@ -1,0 +1,705 @@
+//! Classic peers in virtual time: what they say is written out, what they are told is looked at.
+
+use super::*;
+use crate::{
+    model::{ErrorKind, Wire},
+    wire::classic::{Address, Message, To},
+};
+
+const PORT: u16 = 50_500;
+
+/// A Python program, as the host sees it.
+struct Python {
+    addr: SocketAddrV4,
+    join: End,
+    distribution: End,
+}
+
+impl Python {
+    fn id(&self) -> PeerId {
+        PeerId::of_address(self.addr)
+    }
+}
+
+fn v4(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}
+
+fn message(text: &str, alias: &str, to: To, from: SocketAddrV4) -> Object {
+    Object::Message(Message { data: text.into(), alias: alias.into(), to, from: from.into() })
+}
+
+impl Sim {
+    fn classic_host() -> Self {
+        Self::host_with(classic)
+    }
+
+    /// A connection without TLS.
+    fn plain(&mut self, index: usize, link: LinkKind, from: &str) -> End {
+        let end = (index, self.conn());
+        let remote: SocketAddr = from.parse().unwrap();
+        self.classic.insert(end, Vec::new());
+        self.nodes[index].handle(self.now, Input::Incoming(end.1, remote.ip()));
+        let secured = Secured { peer: PeerId::of_address(v4(from)), binding: [0; 32] };
+        let local = SocketAddr::new(Self::ip(index), 4702);
+        let listening = vec![SocketAddr::new(Self::ip(index), 49_999)];
+        let connected = Connected { link, secured, remote, local, listening };
+        self.nodes[index].handle(self.now, Input::Connected(end.1, connected));
+        self.run();
+        end
+    }
+
+    fn tell(&mut self, end: End, object: Object) {
+        self.nodes[end.0].handle(self.now, Input::Object(end.1, object));
+        self.run();
+    }
+
+    fn told(&mut self, end: End) -> Vec<Object> {
+        std::mem::take(self.classic.get_mut(&end).unwrap())
+    }
+
+    fn hang_up(&mut self, end: End) {
+        self.nodes[end.0].handle(self.now, Input::Closed(end.1, CloseReason::ConnectionLost.into()));
+        self.run();
+    }
+
+    fn knock(&mut self, ip: &str, password: &str) -> (End, Vec<Object>) {
+        let join = self.plain(0, LinkKind::JoinIn, &format!("{ip}:4702"));
+        self.tell(join, Object::Password(Password::new(password.into())));
+        let told = self.told(join);
+        (join, told)
+    }
+
+    fn python(&mut self, ip: &str, port: u16) -> Python {
+        let (join, _) = self.knock(ip, PASSWORD);
+        self.tell(join, Object::PeerAddress(Address("whatever".into(), port)));
+        let distribution = self.plain(0, LinkKind::DistributionIn, &format!("{ip}:50001"));
+        self.wait(0.1);
+        self.told(join);
+        Python { addr: v4(&format!("{ip}:{port}")), join, distribution }
+    }
+
+    /// A Python program says something, over a connection of its own. Gives that.
+    fn python_says(&mut self, to: usize, python: &Python, alias: &str, text: &str, direct: bool) -> End {
+        let end = self.plain(to, LinkKind::PeerIn, &format!("{}:60001", python.addr.ip()));
+        let whom = if direct { To::Peer(Address("x".into(), 1)) } else { To::Everyone };
+        self.tell(end, message(text, alias, whom, python.addr));
+        end
+    }
+
+    fn claims(&self, index: usize) -> Vec<Option<String>> {
+        let claims = |event: &NodeEvent| match event {
+            NodeEvent::Message { claims, own: false, .. } => Some(claims.as_ref().map(ToString::to_string)),
+            _ => None,
+        };
+        self.events[index].iter().filter_map(claims).collect()
+    }
+
+    fn said(&mut self, index: usize, python: &Python, result: Result<Option<&str>, CloseReason>) {
+        let result = result.map(|label| label.map(str::to_owned)).map_err(Closed::from);
+        self.nodes[index].handle(self.now, Input::Said(python.id(), result));
+        self.run();
+    }
+}
+
+fn classic(config: &mut HostConfig) {
+    config.policy.classic = true;
+    config.distribution = Some(PORT);
+}
+
+fn roster(addrs: &[&str]) -> Object {
+    Object::Roster(addrs.iter().map(|addr| v4(addr).into()).collect())
+}
+
+#[test]
+fn a_python_program_joins_in_the_order_of_the_original_and_is_marked() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let join = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
+    assert_eq!(sim.told(join), [Object::BannedStatus(false)]);
+    sim.tell(join, Object::Password(Password::new(PASSWORD.into())));
+    assert_eq!(sim.told(join), [Object::Authenticated(true)]);
+    sim.tell(join, Object::PeerAddress(Address("6.6.6.6".into(), 49_001)));
+    let all = ["10.0.0.1:50000", "10.0.0.9:49001", "10.0.0.2:50000"];
+    let at = Object::DistributionAddress(v4("10.0.0.1:50500").into());
+    assert_eq!(sim.told(join), [roster(&all), at], "where it comes from, not what it says");
+    sim.wait(1.0);
+    assert_eq!(sim.roster(ann), ["host", "ann"], "not before both links are there");
+    let stranger = sim.plain(0, LinkKind::DistributionIn, "10.0.0.10:50001");
+    assert!(sim.shut.contains(&stranger), "only whoever waits for it");
+    let distribution = sim.plain(0, LinkKind::DistributionIn, "10.0.0.9:50001");
+    sim.wait(0.1);
+    assert_eq!(sim.told(join), [Object::Beat]);
+    assert!(matches!(&sim.told(distribution)[..], [Object::Roster(_)]));
+    for index in [0, ann] {
+        assert_eq!(sim.roster(index), ["host", "10.0.0.9", "ann"]);
+        let is_marked =
+            |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer } if peer.wire == Wire::Classic);
+        assert!(sim.has(index, is_marked));
+    }
+    sim.hang_up(join);
+    sim.wait(0.1);
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+    let left = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { reason: CloseReason::Left, .. });
+    assert!(sim.has(ann, left), "it has no other goodbye");
+    assert!(sim.shut.contains(&distribution));
+}
+
+#[test]
+fn attempts_and_bans_are_those_of_all_others() {
+    let mut sim = Sim::classic_host();
+    for (turn, left) in [2, 1, 0].into_iter().enumerate() {
+        let (join, told) = sim.knock("10.0.0.9", "wrong");
+        assert_eq!(told, [Object::BannedStatus(false), Object::Authenticated(false)]);
+        assert!(sim.shut.contains(&join));
+        let attempts = |event: &&NodeEvent| matches!(event, NodeEvent::Attempt { .. });
+        let last = sim.events[0].iter().filter(attempts).nth(turn).unwrap().clone();
+        assert_eq!(last, NodeEvent::Attempt { addr: "10.0.0.9".parse().unwrap(), left });
+    }
+    let join = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
+    assert_eq!(sim.told(join), [Object::BannedStatus(true)]);
+    assert!(sim.shut.contains(&join));
+    assert_eq!(sim.knock("10.0.0.10", PASSWORD).1.len(), 2, "nobody else");
+    // Guesses at once cannot race: as many are under way as there are attempts left.
+    let mut sim = Sim::classic_host();
+    let joins: Vec<End> = (0..5).map(|_| sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702")).collect();
+    for join in &joins {
+        let wrong = Object::Password(Password::new("wrong".into()));
+        sim.nodes[0].handle(sim.now, Input::Object(join.1, wrong));
+    }
+    sim.run();
+    let bans = |event: &&NodeEvent| matches!(event, NodeEvent::Banned { .. });
+    assert_eq!(sim.events[0].iter().filter(bans).count(), 1);
+    assert!(joins.iter().all(|join| sim.shut.contains(join)));
+    assert_eq!(sim.saved.last().unwrap().bans.len(), 1);
+}
+
+#[test]
+fn an_address_is_admitted_for_one_session_only() {
+    let mut sim = Sim::classic_host();
+    let bob = sim.python("10.0.0.9", 49_001);
+    assert!(sim.saved.last().unwrap().admitted.is_empty(), "an address proves nothing the next time");
+    assert!(sim.saved.last().unwrap().roster.is_empty(), "it knows no way back");
+    sim.hang_up(bob.distribution);
+    let (join, told) = sim.knock("10.0.0.9", "wrong");
+    assert_eq!(told.last(), Some(&Object::Authenticated(false)));
+    assert!(sim.shut.contains(&join) && sim.shut.contains(&bob.join));
+}
+
+#[test]
+fn a_banned_or_kicked_python_program_is_cut_off() {
+    for verb in ["ban", "kick"] {
+        let mut sim = Sim::classic_host();
+        let ann = sim.join("ann");
+        let (bob, eve) = (sim.python("10.0.0.9", 49_001), sim.python("10.0.0.10", 49_002));
+        sim.wait(2.0);
+        let line = serde_json::json!({"cmd": verb, "peer": "10.0.0.9", "reason": "spam"});
+        sim.command(0, serde_json::from_value(line).unwrap());
+        sim.wait(2.0);
+        assert!(sim.shut.contains(&bob.join) && sim.shut.contains(&bob.distribution), "{verb}");
+        assert_eq!(sim.roster(ann), ["host", "10.0.0.10", "ann"]);
+        let Some(Object::Roster(all)) = sim.told(eve.distribution).pop() else { panic!("a roster") };
+        assert!(all.len() == 3 && !all.contains(&bob.addr.into()), "{all:?}");
+        let told = sim.told(bob.join);
+        assert_eq!(told.contains(&Object::BannedStatus(true)), verb == "ban");
+        let end = sim.python_says(ann, &bob, "bob", "still here?", false);
+        assert!(sim.shut.contains(&end) && sim.heard(ann).is_empty());
+        let again = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
+        assert_eq!(sim.told(again), [Object::BannedStatus(verb == "ban")]);
+    }
+}
+
+#[test]
+fn a_python_program_that_falls_silent_is_removed_and_one_that_beats_is_not() {
+    let mut sim = Sim::classic_host();
+    let (bob, eve) = (sim.python("10.0.0.9", 49_001), sim.python("10.0.0.10", 49_002));
+    for _ in 0..60 {
+        if sim.told(eve.join).contains(&Object::Beat) {
+            sim.tell(eve.join, Object::Beat);
+        }
+        sim.wait(0.5);
+    }
+    assert_eq!(sim.roster(0), ["host", "10.0.0.10"]);
+    assert!(sim.shut.contains(&bob.join) && !sim.shut.contains(&eve.join));
+    let timed_out = |event: &NodeEvent| {
+        matches!(event, NodeEvent::PeerDown { reason: CloseReason::HeartbeatTimeout, .. })
+    };
+    assert!(sim.has(0, timed_out));
+    assert!(sim.told(bob.join).len() <= 7, "a silent one is not buried in beats");
+}
+
+#[test]
+fn what_a_python_program_calls_itself_is_its_label_once_and_a_claim_afterwards() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    let end = sim.python_says(0, &bob, "bob the builder", "hi", false);
+    let Object::Message(said) = message("hi", "bob the builder", To::Everyone, bob.addr) else {
+        unreachable!()
+    };
+    assert_eq!(sim.told(end), [Object::Reply(Message { alias: "host".into(), ..said })]);
+    assert!(sim.shut.contains(&end));
+    sim.wait(0.1);
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob-the-builder"]);
+    sim.python_says(0, &bob, "ann", "I am ann", false);
+    sim.python_says(ann, &bob, "\u{202E}nna", "so am I", true);
+    sim.python_says(ann, &bob, "bob the builder", "no", false);
+    assert_eq!(sim.heard(0), ["bob-the-builder: hi", "bob-the-builder: I am ann"]);
+    assert_eq!(sim.claims(0), [None, Some("ann".into())]);
+    assert_eq!(sim.claims(ann), [Some("\u{FFFD}nna".into()), None]);
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob-the-builder"]);
+    // A label that is taken is only ever a claim, and so is a look-alike.
+    for (ip, alias) in [("10.0.0.20", "ann"), ("10.0.0.21", "аnn"), ("10.0.0.22", "everyone")] {
+        let eve = sim.python(ip, 49_002);
+        sim.python_says(0, &eve, alias, "hello", false);
+        assert_eq!(sim.claims(0).pop(), Some(Some(alias.into())), "{alias}");
+    }
+    sim.wait(2.0);
+    assert_eq!(sim.roster(0).len(), 6);
+    assert!(sim.roster(0).contains(&"10.0.0.20".to_owned()));
+}
+
+#[test]
+fn only_members_are_listened_to_and_nobody_speaks_for_another() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let (bob, eve) = (sim.python("10.0.0.9", 49_001), sim.python("10.0.0.10", 49_002));
+    let stranger = sim.plain(ann, LinkKind::PeerIn, "10.0.0.77:60000");
+    assert!(sim.shut.contains(&stranger), "before a byte of it is read");
+    // From eve's address, in bob's name.
+    let end = sim.plain(ann, LinkKind::PeerIn, "10.0.0.10:60000");
+    sim.tell(end, message("trust me", "bob", To::Everyone, bob.addr));
+    assert_eq!(sim.heard(ann), ["10.0.0.10: trust me"]);
+    // What is no message, too long or empty is not taken; the link is closed and who did it is told.
+    for object in [
+        Object::Beat,
+        message("", "eve", To::Everyone, eve.addr),
+        message(&"x".repeat(limits::TEXT_BYTES + 1), "eve", To::Everyone, eve.addr),
+    ] {
+        let end = sim.plain(ann, LinkKind::PeerIn, "10.0.0.10:60000");
+        sim.tell(end, object);
+        assert!(sim.shut.contains(&end));
+    }
+    assert_eq!(sim.heard(ann).len(), 1);
+    assert!(sim.errors(ann).iter().any(|error| error.contains("10.0.0.10 sent a message of 0 or more than")));
+    assert_eq!(sim.roster(ann), ["host", "10.0.0.10", "10.0.0.9", "ann"]);
+}
+
+#[test]
+fn on_one_machine_the_message_tells_whose_it_is() {
+    let mut sim = Sim::classic_host();
+    let (bob, eve) = (sim.python("127.0.0.2", 49_001), sim.python("127.0.0.3", 49_002));
+    for python in [&eve, &bob] {
+        let end = sim.plain(0, LinkKind::PeerIn, "127.0.0.1:60000");
+        sim.tell(end, message("hi", "x", To::Everyone, python.addr));
+    }
+    assert_eq!(sim.heard(0), ["x: hi", "127.0.0.2: hi"]);
+}
+
+#[test]
+fn messages_to_a_python_program_go_one_by_one_and_say_what_became_of_them() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.say(ann, "everyone", "one");
+    sim.say(ann, "10.0.0.9", "two");
+    let Some((index, to, from, Object::Message(said))) = sim.said.pop() else { panic!("said") };
+    assert_eq!((index, to, from), (ann, bob.id(), Some("10.0.0.2".parse().unwrap())));
+    assert_eq!((said.data.as_str(), said.to, said.alias.as_str()), ("one", To::Everyone, "ann"));
+    assert_eq!(said.from, v4("10.0.0.2:50000").into());
+    assert!(sim.said.is_empty(), "one at a time");
+    assert!(sim.deliveries(ann).contains(&"one host Delivered 1/2".to_owned()));
+    sim.said(ann, &bob, Ok(Some("bob")));
+    assert!(sim.deliveries(ann).contains(&"one 10.0.0.9 Delivered 2/2".to_owned()));
+    let Some((.., Object::Message(said))) = sim.said.pop() else { panic!("said") };
+    assert_eq!((said.data.as_str(), said.to), ("two", To::Peer(bob.addr.into())));
+    sim.said(ann, &bob, Ok(None));
+    assert_eq!(sim.deliveries(ann).pop().unwrap(), "two 10.0.0.9 Sent 0/1", "nobody knows more");
+    // One that does not go is said again.
+    sim.say(ann, "10.0.0.9", "three");
+    sim.said.clear();
+    sim.said(ann, &bob, Err(CloseReason::Unreachable));
+    assert!(sim.said.is_empty());
+    sim.wait(1.0);
+    assert!(matches!(&sim.said.pop().unwrap().3, Object::Message(said) if said.data == "three"));
+    // An answer also tells what it is called, where the host decides that.
+    sim.say(0, "everyone", "four");
+    sim.said(0, &bob, Ok(Some("bob")));
+    sim.wait(0.1);
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+}
+
+#[test]
+fn what_is_too_long_for_a_python_program_is_refused_with_the_reason() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    sim.python("10.0.0.9", 49_001);
+    let long = "€".repeat(700);
+    sim.say(ann, "10.0.0.9", &long);
+    assert!(sim.errors(ann).pop().unwrap().contains("of which 10.0.0.9 reads at most 2048"));
+    assert!(sim.deliveries(ann).is_empty() && sim.said.is_empty(), "nothing was taken");
+    sim.say(ann, "everyone", &long);
+    let deliveries = sim.deliveries(ann);
+    assert!(deliveries.iter().any(|line| line.contains("10.0.0.9 Failed too_long")), "{deliveries:?}");
+    assert!(deliveries.last().unwrap().ends_with("host Delivered 1/2"), "the others have it");
+    let fits = "x".repeat(limits::CLASSIC_OBJECT - 80);
+    sim.say(ann, "10.0.0.9", &fits);
+    assert!(sim.said.pop().unwrap().3.encode().len() <= limits::CLASSIC_OBJECT);
+}
+
+#[test]
+fn nothing_waits_for_a_python_program_that_is_gone() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.say(ann, "10.0.0.9", "for bob alone");
+    sim.hang_up(bob.join);
+    sim.wait(0.1);
+    assert_eq!(sim.deliveries(ann).pop().unwrap(), "for bob alone 10.0.0.9 Failed left 0/1");
+    sim.say(ann, "10.0.0.9", "are you there?");
+    assert!(sim.errors(ann).pop().unwrap().contains("not here now"));
+    sim.said.clear();
+    // Whoever comes to that address next may be somebody else.
+    sim.python("10.0.0.9", 49_001);
+    sim.wait(2.0);
+    assert!(sim.said.is_empty());
+}
+
+#[test]
+fn without_consent_nothing_goes_in_clear_and_it_is_told_who_goes_without() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.command(ann, NodeCommand::Cleartext { allow: false });
+    sim.say(ann, "everyone", "not for all");
+    let deliveries = sim.deliveries(ann);
+    assert!(
+        deliveries.contains(&"not for all 10.0.0.9 Failed not_in_clear 0/2".to_owned()),
+        "{deliveries:?}"
+    );
+    sim.say(ann, "10.0.0.9", "psst");
+    assert!(sim.errors(ann).pop().unwrap().contains("switched off"));
+    let end = sim.python_says(ann, &bob, "bob", "hi", true);
+    assert_eq!(sim.heard(ann), ["10.0.0.9: hi"]);
+    assert!(sim.told(end).is_empty() && sim.shut.contains(&end), "not even an answer");
+    assert!(sim.said.is_empty());
+    sim.command(ann, NodeCommand::Cleartext { allow: true });
+    sim.say(ann, "10.0.0.9", "psst");
+    assert_eq!(sim.said.len(), 1);
+}
+
+#[test]
+fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence() {
+    for (was_classic, cleartext, allowed, asked) in [
+        (None, None, true, false),
+        (Some(true), None, true, false),
+        (Some(false), None, false, true),
+        (Some(false), Some(true), true, false),
+        (None, Some(false), false, false),
+    ] {
+        let mut sim = Sim::classic_host();
+        let config = MemberConfig {
+            target: "10.0.0.1:4702".into(),
+            password: Some(Password::new(PASSWORD.into())),
+            pin: was_classic.map(|_| sim.ids[0]),
+            rejoin_for: limits::REJOIN_FOR,
+            wire: Wire::Native,
+            was_classic,
+        };
+        sim.cleartext = cleartext;
+        let ann = sim.add("ann", Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
+        sim.wait(0.1);
+        let told = NodeEvent::Cleartext { allowed, asked };
+        assert!(sim.has(ann, |event| *event == told), "{was_classic:?} {cleartext:?}");
+        sim.python("10.0.0.9", 49_001);
+        sim.say(ann, "everyone", "hello");
+        assert_eq!(sim.said.len(), usize::from(allowed));
+        let known = sim.stores[ann].known.clone().unwrap();
+        assert_eq!(known.classic, allowed);
+        sim.command(ann, NodeCommand::Cleartext { allow: true });
+        assert!(sim.stores[ann].known.clone().unwrap().classic);
+    }
+}
+
+#[test]
+fn without_the_policy_nothing_is_spoken_or_taken_in_clear() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    for link in [LinkKind::JoinIn, LinkKind::PeerIn, LinkKind::DistributionIn] {
+        assert!(!sim.nodes[0].takes_classic(link) && !sim.nodes[ann].takes_classic(link));
+    }
+    assert!(!sim.has(ann, |event| matches!(event, NodeEvent::Cleartext { .. })));
+    // Even if its roster had classic peers in it.
+    let id = PeerId::of_address(v4("10.0.0.9:49001"));
+    sim.nodes[0].core.roster.update(RosterEntry {
+        peer_id: id,
+        alias: Alias::new("bob").unwrap(),
+        role: crate::model::Role::Member,
+        wire: Wire::Classic,
+        addrs: vec!["10.0.0.9:49001".parse().unwrap()],
+        since: Timestamp(1),
+    });
+    sim.join("eve");
+    sim.say(ann, "everyone", "hello");
+    assert!(sim.said.is_empty());
+    assert!(sim.deliveries(ann).iter().any(|line| line.contains("bob Failed not_in_clear")));
+    let sim = Sim::classic_host();
+    assert!(sim.nodes[0].takes_classic(LinkKind::JoinIn) && sim.nodes[0].takes_classic(LinkKind::PeerIn));
+}
+
+#[test]
+fn a_roster_of_70_fits_and_a_longer_one_is_cut_with_a_word_in_the_log() {
+    let mut sim = Sim::classic_host();
+    let joined = |sim: &mut Sim| {
+        let (join, _) = sim.knock("192.168.200.200", PASSWORD);
+        sim.tell(join, Object::PeerAddress(Address("x".into(), 50_999)));
+        let told = sim.told(join);
+        sim.hang_up(join);
+        let [roster @ Object::Roster(addrs), Object::DistributionAddress(_)] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert!(roster.encode().len() <= limits::CLASSIC_OBJECT);
+        assert_eq!(addrs[0], v4("10.0.0.1:50000").into(), "the host first");
+        assert_eq!(addrs[1], v4("192.168.200.200:50999").into(), "the joiner always");
+        addrs.len()
+    };
+    let add = |sim: &mut Sim, number: u8| {
+        let addr = SocketAddrV4::new([192, 168, 100, number].into(), 50_000);
+        sim.nodes[0].core.roster.update(RosterEntry {
+            peer_id: PeerId([number; 32]),
+            alias: Alias::new(&format!("m{number}")).unwrap(),
+            role: crate::model::Role::Member,
+            wire: Wire::Native,
+            addrs: vec![addr.into()],
+            since: Timestamp(1),
+        });
+    };
+    (101..169).for_each(|number| add(&mut sim, number));
+    sim.python("10.0.0.9", 49_001);
+    assert_eq!(joined(&mut sim), 71);
+    assert!(sim.errors(0).is_empty(), "{:?}", sim.errors(0));
+    (169..250).for_each(|number| add(&mut sim, number));
+    let eve = sim.python("10.0.0.10", 49_001);
+    sim.wait(2.0);
+    assert!(joined(&mut sim) < 90);
+    assert!(sim.errors(0)[0].contains("longer than what the classic peer at"), "{:?}", sim.errors(0));
+    let Some(Object::Roster(all)) = sim.told(eve.distribution).pop() else { panic!("a roster") };
+    assert_eq!(all.len(), 152, "over its second link all");
+}
+
+#[test]
+fn rosters_for_python_programs_do_not_come_faster_than_they_are_read() {
+    let mut sim = Sim::classic_host();
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.wait(2.0);
+    sim.told(bob.distribution);
+    for index in 0..6 {
+        sim.join(&format!("m{index}"));
+    }
+    assert!(sim.told(bob.distribution).len() <= 2);
+    sim.wait(2.0);
+    let last = sim.told(bob.distribution).pop();
+    assert!(matches!(&last, Some(Object::Roster(all)) if all.len() == 8), "{last:?}");
+}
+
+#[test]
+fn what_python_programs_said_is_not_handed_on() {
+    let mut sim = Sim::host_with(|config| {
+        classic(config);
+        config.policy.read_back = 3600;
+    });
+    sim.on_disk = true;
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.python_says(ann, &bob, "bob", "hello", false);
+    sim.say(ann, "everyone", "hi");
+    let carol = sim.join("carol");
+    sim.wait(30.0);
+    assert_eq!(sim.heard(carol), ["ann: hi"]);
+    assert!(sim.errors(carol).is_empty() && sim.errors(ann).is_empty(), "{:?}", sim.errors(carol));
+}
+
+#[test]
+fn what_a_python_program_says_is_answered_once_it_is_kept_and_counted_on_after_a_pause() {
+    let mut sim = Sim::classic_host();
+    sim.on_disk = true;
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.stores[ann].disk = super::history::Disk::Hangs;
+    let end = sim.python_says(ann, &bob, "bob", "one", true);
+    assert!(sim.told(end).is_empty() && !sim.shut.contains(&end));
+    sim.mend(ann);
+    assert!(matches!(&sim.told(end)[..], [Object::Reply(_)]));
+    let second = sim.python_says(ann, &bob, "bob", "two", true);
+    assert_eq!(sim.heard(ann), ["10.0.0.9: one", "10.0.0.9: two"], "none is taken for the other");
+    assert!(matches!(&sim.told(second)[..], [Object::Reply(_)]));
+}
+
+#[test]
+fn a_flood_from_a_python_program_is_bounded() {
+    let mut sim = Sim::host_with(|config| {
+        classic(config);
+        config.policy.rate = 1;
+        config.policy.burst = 10;
+    });
+    let bob = sim.python("10.0.0.9", 49_001);
+    let ends: Vec<End> = (0..1000).map(|_| sim.python_says(0, &bob, "bob", "buy", false)).collect();
+    assert_eq!(sim.heard(0).len(), 10);
+    let refused = ends.iter().filter(|end| sim.shut.contains(end)).count();
+    assert!(refused > 500, "{refused}");
+    assert!(sim.errors(0).iter().any(|error| error.contains("bob sent more than it may")));
+}
+
+#[test]
+fn a_handover_lets_python_programs_go_and_the_new_host_lets_none_in() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.command(0, NodeCommand::Handover { peer: sim.ids[ann].into() });
+    sim.wait(3.0);
+    assert!(sim.shut.contains(&bob.join) && sim.shut.contains(&bob.distribution));
+    assert_eq!(sim.roster(ann), ["ann", "host"]);
+    assert!(!sim.nodes[ann].takes_classic(LinkKind::JoinIn));
+}
+
+#[test]
+fn who_does_not_finish_in_time_is_let_go() {
+    let mut sim = Sim::classic_host();
+    let silent = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
+    let (half, _) = sim.knock("10.0.0.10", PASSWORD);
+    sim.tell(half, Object::PeerAddress(Address("x".into(), 49_001)));
+    let (wrong, _) = sim.knock("10.0.0.11", PASSWORD);
+    sim.tell(wrong, Object::Beat);
+    assert!(sim.shut.contains(&wrong), "out of turn");
+    sim.wait(16.0);
+    assert!(sim.shut.contains(&silent) && sim.shut.contains(&half));
+    assert_eq!(sim.roster(0), ["host"]);
+    assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
+}
+
+#[test]
+fn a_full_network_does_not_blame_the_password() {
+    let mut sim = Sim::host_with(|config| {
+        classic(config);
+        config.members = 2;
+    });
+    sim.join("ann");
+    assert_eq!(sim.knock("10.0.0.9", PASSWORD).1.pop(), Some(Object::Authenticated(false)));
+    assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
+    assert!(sim.errors(0)[0].contains("the network is full"), "{:?}", sim.errors(0));
+}
+
+// ---- A member of a classic network ----
+
+impl Sim {
+    /// A member that is about to join the Python program at 10.0.0.1, and its join link.
+    fn classic_member(&mut self) -> (usize, End) {
+        self.frozen.insert(0);
+        let config = MemberConfig {
+            target: "10.0.0.1:4702".into(),
+            password: Some(Password::new(PASSWORD.into())),
+            pin: None,
+            rejoin_for: limits::REJOIN_FOR,
+            wire: Wire::Classic,
+            was_classic: None,
+        };
+        self.plain_joins = true;
+        let identity = Identity::generate().unwrap().0;
+        let index = self.add("ann", identity, RoleConfig::Member(Box::new(config)));
+        let join = self.plain(index, LinkKind::JoinOut, "10.0.0.1:4702");
+        (index, join)
+    }
+
+    fn classic_joined(&mut self) -> (usize, End, End) {
+        let (ann, join) = self.classic_member();
+        self.tell(join, Object::BannedStatus(false));
+        self.tell(join, Object::Authenticated(true));
+        self.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
+        self.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+        let distribution = self.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50500");
+        self.told(join);
+        (ann, join, distribution)
+    }
+}
+
+#[test]
+fn a_member_joins_a_python_host() {
+    let mut sim = Sim::host();
+    let (ann, join) = sim.classic_member();
+    assert!(sim.told(join).is_empty(), "it says nothing before it is spoken to");
+    sim.tell(join, Object::BannedStatus(false));
+    assert_eq!(sim.told(join), [Object::Password(Password::new(PASSWORD.into()))]);
+    sim.tell(join, Object::Authenticated(true));
+    assert_eq!(sim.told(join), [Object::PeerAddress(v4("10.0.0.2:49999").into())]);
+    sim.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
+    sim.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+    assert_eq!(sim.distribution, Some(v4("10.0.0.1:50500")), "at the host's address, whatever it says");
+    let distribution = sim.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50500");
+    assert_eq!(sim.roster(ann), ["10.0.0.1", "ann"]);
+    assert!(sim.has(ann, |event| matches!(event, NodeEvent::Authenticated { .. })));
+    for _ in 0..30 {
+        sim.tell(join, Object::Beat);
+        assert_eq!(sim.told(join), [Object::Beat]);
+        sim.wait(2.0);
+    }
+    sim.tell(distribution, roster(&["10.0.0.1:49000", "10.0.0.2:49999", "10.0.0.3:49003"]));
+    assert_eq!(sim.roster(ann), ["10.0.0.1", "10.0.0.3", "ann"]);
+    let end = sim.plain(ann, LinkKind::PeerIn, "10.0.0.3:60000");
+    sim.tell(end, message("hi", "bob", To::Everyone, v4("10.0.0.3:49003")));
+    let end = sim.plain(ann, LinkKind::PeerIn, "10.0.0.1:60000");
+    sim.tell(end, message("hi", "bob", To::Everyone, v4("10.0.0.1:49000")));
+    assert_eq!(sim.heard(ann), ["bob: hi", "10.0.0.1: hi"]);
+    assert_eq!(sim.claims(ann), [None, Some("bob".into())], "the label is taken");
+    sim.say(ann, "everyone", "hello");
+    assert_eq!(sim.said.len(), 2);
+    sim.tell(distribution, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
+    assert_eq!(sim.roster(ann), ["10.0.0.1", "ann"]);
+    assert!(sim.has(ann, |event| matches!(event, NodeEvent::PeerDown { reason: CloseReason::Left, .. })));
+    assert!(!sim.has(ann, |event| matches!(event, NodeEvent::Heartbeat { missed: 1.., .. })));
+}
+
+#[test]
+fn a_python_host_that_says_no_is_believed_and_one_that_makes_no_sense_is_left() {
+    for (objects, end) in [
+        (vec![Object::BannedStatus(true)], CloseReason::Banned),
+        (vec![Object::BannedStatus(false), Object::Authenticated(false)], CloseReason::WrongPassword),
+        (vec![Object::Authenticated(true)], CloseReason::NotPyile),
+        (vec![Object::BannedStatus(false), roster(&["10.0.0.1:49000"])], CloseReason::NotPyile),
+    ] {
+        let mut sim = Sim::host();
+        let (ann, join) = sim.classic_member();
+        for object in objects {
+            sim.tell(join, object);
+        }
+        assert_eq!(sim.end(ann), Some(end));
+    }
+    let mut sim = Sim::host();
+    let (ann, _) = sim.classic_member();
+    sim.wait(20.0);
+    assert_eq!(sim.end(ann), Some(CloseReason::TimedOut), "{:?}", sim.errors(ann));
+}
+
+#[test]
+fn a_member_comes_back_to_a_python_host_with_the_password_it_was_given() {
+    let mut sim = Sim::host();
+    let (ann, join, distribution) = sim.classic_joined();
+    sim.hang_up(distribution);
+    assert!(sim.shut.contains(&join), "without the second link no roster comes any more");
+    sim.wait(1.0);
+    let join = sim.plain(ann, LinkKind::JoinOut, "10.0.0.1:4702");
+    sim.tell(join, Object::BannedStatus(false));
+    assert_eq!(sim.told(join), [Object::Password(Password::new(PASSWORD.into()))]);
+    sim.tell(join, Object::Authenticated(true));
+    sim.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
+    sim.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+    sim.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50501");
+    let joined = |event: &&NodeEvent| matches!(event, NodeEvent::Authenticated { .. });
+    assert_eq!(sim.events[ann].iter().filter(joined).count(), 2);
+    // A host that falls silent is lost.
+    sim.wait(13.0);
+    let lost = |event: &NodeEvent| {
+        matches!(event, NodeEvent::Error { kind: ErrorKind::Connection, message, .. }
+            if message.as_str().contains("the host is lost: no heartbeat"))
+    };
+    assert!(sim.has(ann, lost), "{:?}", sim.errors(ann));
+}
