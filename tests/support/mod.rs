@@ -12,6 +12,8 @@
     reason = "each test file uses a part"
 )]
 
+pub mod transcript;
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
@@ -120,6 +122,28 @@ impl Starting {
         if let Some(password) = &self.password {
             command.env("PYILE_PASSWORD", password);
         }
+        let mut peer = Peer::spawn(&mut command, self.dir);
+        if self.args.first().is_some_and(|arg| arg == "host") {
+            // Its first event tells where it listens, or why not; it can still be waited for.
+            peer.past.extend(peer.events.recv_timeout(DEADLINE));
+        }
+        peer
+    }
+}
+
+/// A peer of the Python program, when there is one: `PYILE_PYTHON` names an interpreter that has it.
+pub fn python(args: &[&str]) -> Option<Peer> {
+    let interpreter = std::env::var_os("PYILE_PYTHON")?;
+    let driver = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop/peer.py");
+    let mut command = Command::new(interpreter);
+    command.arg(driver).args(args).stderr(Stdio::inherit());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Some(Peer::spawn(&mut command, Arc::new(tempfile::tempdir().unwrap())))
+}
+
+impl Peer {
+    /// Starts a process that tells of itself in JSON lines.
+    fn spawn(command: &mut Command, dir: Arc<TempDir>) -> Self {
         let mut child = command.spawn().unwrap();
         let (lines, events) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -137,12 +161,7 @@ impl Starting {
             }
         });
         let input = child.stdin.take();
-        let mut peer = Peer { child, input, events, past: Vec::new(), read: 0, dir: self.dir };
-        if self.args.first().is_some_and(|arg| arg == "host") {
-            // Its first event tells where it listens, or why not; it can still be waited for.
-            peer.past.extend(peer.events.recv_timeout(DEADLINE));
-        }
-        peer
+        Self { child, input, events, past: Vec::new(), read: 0, dir }
     }
 }
 
