@@ -304,7 +304,9 @@ fn again_and_again_on_a_busy_machine() {
         .collect();
     let failed = lanes.into_iter().map(thread::JoinHandle::join).filter(Result::is_err).count();
     done.store(true, Ordering::Relaxed);
-    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in busy {
+        thread.join().unwrap();
+    }
     assert_eq!(failed, 0);
 }
 

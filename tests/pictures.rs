@@ -14,7 +14,9 @@ use pyile::{
     app::{Event, State, update},
     model::{CloseReason, Closed, Recipient, SafeText, Timestamp},
 };
-use scene::{NOW, cast, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text};
+use scene::{
+    NOW, cast, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text,
+};
 
 fn ban_dialog(size: (u16, u16)) -> State {
     let mut state = room(size);
@@ -101,6 +103,63 @@ fn alone(size: (u16, u16)) -> State {
     state
 }
 
+/// Python programs among the others.
+fn classic(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    let (noah, eve) = (classic_peer(7, "noah"), classic_peer(8, "192.168.1.8"));
+    node(&mut state, NOW, NodeEvent::Cleartext { allowed: true, asked: false });
+    let peers = cast().into_iter().chain([noah.clone(), eve.clone()]).collect();
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers });
+    let claims = |event, name: &str| match event {
+        NodeEvent::Message {
+            id,
+            from,
+            to,
+            text,
+            sent_at,
+            own,
+            missed,
+            reference,
+            late,
+            came_at,
+            place,
+            ..
+        } => {
+            let claims = Some(SafeText::line(name));
+            NodeEvent::Message {
+                id,
+                from,
+                to,
+                text,
+                sent_at,
+                own,
+                missed,
+                reference,
+                late,
+                claims,
+                came_at,
+                place,
+            }
+        }
+        other => other,
+    };
+    let event = message(&noah, Recipient::Everyone, 1, "hello from Python. can you read me?", false);
+    node(&mut state, NOW, event);
+    let event = message(&eve, Recipient::Everyone, 1, "me too", false);
+    node(&mut state, NOW, claims(event, "ann"));
+    state
+}
+
+fn classic_host(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "open sesame");
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, " ");
+    press(&mut state, KeyCode::Enter);
+    state
+}
+
 fn search(size: (u16, u16)) -> State {
     let mut state = alone(size);
     ctrl(&mut state, 'f');
@@ -138,6 +197,9 @@ fn the_pictures_show_the_screens() {
         ("help-80x24", help((80, 24))),
         ("alone-80x24", alone((80, 24))),
         ("search", search((120, 35))),
+        ("classic", classic((120, 35))),
+        ("classic-40x12", classic((40, 12))),
+        ("classic-host-80x24", classic_host((80, 24))),
     ] {
         let buffer = draw(&state);
         let path = assets.join(format!("{name}.svg"));

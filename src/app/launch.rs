@@ -91,6 +91,12 @@ pub struct Form {
 
 impl Form {
     /// The field with the cursor.
+    #[must_use]
+    pub fn field(&self) -> Option<&Field> {
+        self.fields.get(self.at)
+    }
+
+    /// The field with the cursor.
     pub fn field_mut(&mut self) -> Option<&mut Field> {
         self.fields.get_mut(self.at)
     }

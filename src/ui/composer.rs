@@ -12,6 +12,18 @@ use crate::{
     model::{CloseReason, Recipient, Wire, limits},
 };
 
+/// Who reads what is said to everyone, and how many of them in clear.
+fn everyone(room: &Room, width: u16) -> String {
+    let (others, classic) = (room.others(), room.classic());
+    let (read, get) = if classic == 1 { ("reads", "gets") } else { ("read", "get") };
+    match (classic, room.cleartext) {
+        (0, _) => format!("to everyone ({others})"),
+        (_, Some(false)) => format!("to everyone, {classic} of {others} {get} nothing"),
+        _ if width < 50 => format!("to everyone, {classic} of {others} in clear"),
+        _ => format!("to everyone ({others}), {classic} of {others} {read} this in clear"),
+    }
+}
+
 pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
     let conversation = room.conversation()?;
     if areas.composer.is_empty() {
@@ -19,16 +31,7 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     }
     let focused = room.focus == Focus::Compose;
     let title = match conversation.with {
-        Recipient::Everyone => match (room.classic(), room.cleartext) {
-            (0, _) => format!("to everyone ({})", room.others()),
-            (classic, Some(false)) => {
-                format!("to everyone ({}), {classic} classic get nothing", room.others())
-            }
-            (classic, _) => {
-                let (read, others) = (if classic == 1 { "reads" } else { "read" }, room.others());
-                format!("to everyone ({others}), {classic} of {others} {read} this in clear")
-            }
-        },
+        Recipient::Everyone => everyone(room, areas.composer.width),
         Recipient::Peer(peer) => {
             let view = room.peers.get(&peer);
             let where_it_is = match view.and_then(|view| view.gone) {

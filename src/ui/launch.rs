@@ -166,7 +166,9 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
 /// Draws a field's value, scrolled so that the cursor is visible. Gives the cursor's column.
 fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u16 {
     if let Some(is_on) = field.is_on {
-        let words = format!("[{}] {}", if is_on { "x" } else { " " }, field.placeholder);
+        let has_cursor = form.field().is_some_and(|active| active.name == field.name);
+        let key = if has_cursor { " (Space)" } else { "" };
+        let words = format!("[{}] {}{key}", if is_on { "x" } else { " " }, field.placeholder);
         let style = if is_on { Theme::plain() } else { Theme::dim() };
         paint::put(buffer, area, area.x, area.y, &wrap::fit(&words, usize::from(area.width)), style);
         return 1;

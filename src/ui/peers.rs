@@ -48,7 +48,9 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         };
         let x = paint::put(buffer, inner, inner.x, y, sign, sign_style);
         let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(unread.len() + 1);
-        // A long name gives way to what is to be known of its bearer.
+        // Beside a long name the mark must do; a longer one gives way to it.
+        let fits = wrap::width(&name) + wrap::width(what) <= room_for_name;
+        let what = if fits || !what.contains('~') { what } else { " ~" };
         let name = wrap::fit(&name, room_for_name.saturating_sub(wrap::width(what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);
         let end = paint::put(buffer, inner, x + 1, y, &label, style);

@@ -40,6 +40,8 @@
 //! are handed on by somebody else than their author must carry its signature; those to one peer are handed on only
 //! by their author to that peer.
 //! On any link `Goodbye` says why the sender closes it.
+//!
+//! What the Python program speaks instead is in [`classic`].
 
 pub mod classic;
 pub mod codec;

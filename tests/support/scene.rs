@@ -11,6 +11,7 @@
 
 use std::{
     fmt::Write as _,
+    net::SocketAddrV4,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -45,6 +46,18 @@ pub fn peer(number: u8, alias: &str) -> Arc<Peer> {
         addr: format!("192.168.1.{number}:50{number:03}").parse().unwrap(),
         role: if number == 1 { Role::Host } else { Role::Member },
         wire: Wire::Native,
+    })
+}
+
+/// A Python program.
+pub fn classic_peer(number: u8, alias: &str) -> Arc<Peer> {
+    let addr = SocketAddrV4::new([192, 168, 1, number].into(), 49_500);
+    Arc::new(Peer {
+        peer_id: PeerId::of_address(addr),
+        alias: Alias::new(alias).unwrap(),
+        addr: addr.into(),
+        role: Role::Member,
+        wire: Wire::Classic,
     })
 }
 
