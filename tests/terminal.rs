@@ -166,10 +166,10 @@ fn host() -> (Term, String) {
     host.see("open a network");
     host.keys(ENTER);
     host.see("Host a network");
-    // The cursor is where something is missing: the password. Then name, network, address.
+    // The cursor is where something is missing: the password. Then the switch, name, network, address.
     host.keys("open sesame");
     host.see("•••••••••••");
-    host.keys("\t\tlab\t\x15127.0.0.1:0\t");
+    host.keys("\t\t\tlab\t\x15127.0.0.1:0\t");
     host.keys(ENTER);
     host.see("Nobody else is here yet");
     let row = host.rows().into_iter().find(|row| row.contains("pyile join ")).unwrap();
