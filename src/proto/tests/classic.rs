@@ -245,7 +245,9 @@ fn what_a_python_program_calls_itself_is_its_label_once_and_a_claim_afterwards()
     sim.python_says(ann, &bob, "\u{202E}nna", "so am I", true);
     sim.python_says(ann, &bob, "bob the builder", "no", false);
     assert_eq!(sim.heard(0), ["bob-the-builder: hi", "bob-the-builder: I am ann"]);
-    assert_eq!(sim.claims(0), [None, Some("ann".into())]);
+    sim.wait(0.1);
+    sim.python_says(0, &bob, "robert", "call me robert now", false);
+    assert_eq!(sim.claims(0), [None, Some("ann".into()), Some("robert".into())]);
     assert_eq!(sim.claims(ann), [Some("\u{FFFD}nna".into()), None]);
     assert_eq!(sim.roster(ann), ["host", "ann", "bob-the-builder"]);
     // A label that is taken is only ever a claim, and so is a look-alike.
@@ -525,7 +527,7 @@ fn what_a_python_program_says_is_answered_once_it_is_kept_and_counted_on_after_a
     sim.on_disk = true;
     let ann = sim.join("ann");
     let bob = sim.python("10.0.0.9", 49_001);
-    sim.stores[ann].disk = super::history::Disk::Hangs;
+    sim.stores[ann].disk = super::history::Disk::Full;
     let end = sim.python_says(ann, &bob, "bob", "one", true);
     assert!(sim.told(end).is_empty() && !sim.shut.contains(&end));
     sim.mend(ann);
@@ -615,7 +617,7 @@ impl Sim {
         self.tell(join, Object::BannedStatus(false));
         self.tell(join, Object::Authenticated(true));
         self.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
-        self.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+        self.tell(join, Object::DistributionAddress(Address("6.6.6.6".into(), PORT)));
         let distribution = self.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50500");
         self.told(join);
         (ann, join, distribution)
@@ -632,7 +634,7 @@ fn a_member_joins_a_python_host() {
     sim.tell(join, Object::Authenticated(true));
     assert_eq!(sim.told(join), [Object::PeerAddress(v4("10.0.0.2:49999").into())]);
     sim.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
-    sim.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+    sim.tell(join, Object::DistributionAddress(Address("6.6.6.6".into(), PORT)));
     assert_eq!(sim.distribution, Some(v4("10.0.0.1:50500")), "at the host's address, whatever it says");
     let distribution = sim.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50500");
     assert_eq!(sim.roster(ann), ["10.0.0.1", "ann"]);
@@ -691,7 +693,7 @@ fn a_member_comes_back_to_a_python_host_with_the_password_it_was_given() {
     assert_eq!(sim.told(join), [Object::Password(Password::new(PASSWORD.into()))]);
     sim.tell(join, Object::Authenticated(true));
     sim.tell(join, roster(&["10.0.0.1:49000", "10.0.0.2:49999"]));
-    sim.tell(join, Object::DistributionAddress(Address("elsewhere".into(), PORT)));
+    sim.tell(join, Object::DistributionAddress(Address("6.6.6.6".into(), PORT)));
     sim.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50501");
     let joined = |event: &&NodeEvent| matches!(event, NodeEvent::Authenticated { .. });
     assert_eq!(sim.events[ann].iter().filter(joined).count(), 2);
