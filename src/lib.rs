@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`model`] | the vocabulary: keys, aliases, messages, reasons, the one text sanitiser, every limit |
 //! | [`api`] | commands and events: all that front ends and core share; serialised, the `--json` contract |
-//! | [`wire`] | frames and their bytes; the specification of the native wire |
+//! | [`wire`] | frames and their bytes; the specifications of the native wire and of the classic one |
 //! | [`security`] | keys, TLS with raw keys, the password proof |
 //! | [`proto`] | the protocol without I/O: the node of host and member |
 //! | [`app`] | the screen's state and its reducer |
@@ -32,7 +32,7 @@
 //! # What always holds
 //! - The pure layers ([`model`] to [`ui`]) do no I/O, read no clock and draw no randomness of their own.
 //! - A link belongs to a key. Whom a key may talk to is the roster's word, and the roster is the host's, signed.
-//! - The password never crosses the wire, is not kept, and is proven over one link only.
+//! - The password never crosses the native wire, is not kept, and is proven over one link only.
 //! - Text from outside is cleaned once, in [`model::text`], before anything shows, logs or stores it.
 //! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
 //! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].

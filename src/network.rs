@@ -160,6 +160,9 @@ impl Network {
             None
         };
         let distribution_port = distribution.as_deref().map(local_addr).transpose()?.map(|addr| addr.port());
+        if options.policy.classic {
+            tracing::warn!("classic peers are let in: their password and their messages go in clear");
+        }
         let kept = profile.host();
         let record =
             record(options.password, kept.as_ref().map(|kept| kept.record.as_slice()), options.cost).await?;

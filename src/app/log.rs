@@ -105,10 +105,7 @@ impl Message {
             (Some(mark), ..) => Some(mark.text()),
             (None, Wire::Native, _) => None,
             (None, Wire::Classic, None) => Some("~ in clear".to_owned()),
-            (None, Wire::Classic, Some(claims)) => {
-                let claims: String = claims.as_str().chars().take(limits::ALIAS_CHARACTERS).collect();
-                Some(format!("~ in clear, says it is {claims:?}"))
-            }
+            (None, Wire::Classic, Some(claims)) => Some(format!("~ in clear, says it is \"{claims}\"")),
         }
     }
 }

@@ -48,7 +48,9 @@ pub(super) fn liveness(
         Liveness::Alive => match rtt(view) {
             Some(rtt) => ("●", rtt, theme.good()),
             // A member hears the heartbeat of its host only; the others' is the host's to judge.
-            None if room.role == Role::Member => ("●", "alive, says the host".to_owned(), theme.good()),
+            None if room.role == Role::Member && view.peer.role == Role::Member => {
+                ("●", "alive, says the host".to_owned(), theme.good())
+            }
             None => ("●", "alive".to_owned(), theme.good()),
         },
     }

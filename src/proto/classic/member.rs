@@ -105,11 +105,11 @@ impl Member {
     fn beat_came(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
         core.send_object(conn, &Object::Beat);
         let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
-        let was_suspect = link.detector.heard(now.instant);
+        link.detector.heard(now.instant);
         // Only the host begins a round.
         link.detector.beat_at(now.instant + limits::DEAD_AFTER);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
-        if let (true, Some(host)) = (was_suspect, self.pin) {
+        if let Some(host) = self.pin {
             core.emit_heartbeat(&host, Liveness::Alive, None, 0);
         }
     }

@@ -143,7 +143,10 @@ impl Mesh {
         }
         self.talk.counts.insert((peer, everyone), sequence);
         let label = Alias::claimed(&message.alias);
-        let claims = (label.as_ref() != Some(&entry.alias)).then(|| SafeText::line(&message.alias));
+        let claims = (label.as_ref() != Some(&entry.alias)).then(|| {
+            let start: String = message.alias.chars().take(limits::ALIAS_CHARACTERS).collect();
+            SafeText::line(&start)
+        });
         let reply = Object::reply(&message, core.alias.as_str());
         self.talk.heard.insert(id, Heard { conn, reply, claims });
         self.release(core, peer, now);

@@ -50,12 +50,7 @@ fn ban(
     reason: &str,
     now: Moment,
 ) -> Result<(), String> {
-    let mut key = peer.map(|name| key_named(host, core, name)).transpose()?;
-    let mut addr = addr;
-    if let Some(classic) = key.and_then(|key| key.address()) {
-        // It has no key; its address is all that there is to refuse.
-        (key, addr) = (None, Some(IpAddr::V4(*classic.ip())));
-    }
+    let (key, addr) = whom(host, core, peer, addr)?;
     if key.is_none() && addr.is_none() {
         return Err("a ban needs a \"peer\", an \"addr\", or both".to_owned());
     }
@@ -106,7 +101,7 @@ fn unban(
     if peer.is_none() && addr.is_none() {
         return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
     }
-    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let (key, addr) = whom(host, core, peer, addr)?;
     let lifted = host.admission.unban(key.as_ref(), addr);
     if lifted.is_empty() {
         return Err("there is no such ban; the banned list shows all".to_owned());
@@ -158,6 +153,20 @@ fn kick(
     }
     host.save(core, Vec::new());
     Ok(())
+}
+
+/// Whom a ban is about: a key, an address, or both. A classic peer has no key; its address is all that there is.
+fn whom(
+    host: &Host,
+    core: &Core,
+    peer: Option<&PeerName>,
+    addr: Option<IpAddr>,
+) -> Result<(Option<PeerId>, Option<IpAddr>), String> {
+    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    Ok(match key.and_then(|key| key.address()) {
+        Some(classic) => (None, Some(IpAddr::V4(*classic.ip()))),
+        None => (key, addr),
+    })
 }
 
 /// The key that somebody means, present or not.
