@@ -54,6 +54,7 @@ fn message(number: u64) -> StoreCommand {
         place,
         signature: Some([3; 64]),
         reference: None,
+        claims: None,
         missed: 0,
         summary: Summary::default(),
         deliveries: Vec::new(),

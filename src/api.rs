@@ -386,6 +386,9 @@ pub enum NodeEvent {
         /// The program's own name for the message that was not taken.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Arc<str>>,
+        /// The message that was not taken, for whoever typed it.
+        #[serde(skip)]
+        refused: Option<Box<(Target, String)>>,
     },
     /// The session ended; nothing follows.
     Left {
@@ -400,7 +403,7 @@ impl NodeEvent {
     /// An error for people.
     #[must_use]
     pub fn error(kind: ErrorKind, message: &(impl fmt::Display + ?Sized)) -> Self {
-        Self::Error { kind, message: SafeText::line(&message.to_string()), reference: None }
+        Self::Error { kind, message: SafeText::line(&message.to_string()), reference: None, refused: None }
     }
 }
 

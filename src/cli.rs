@@ -130,11 +130,11 @@ pub struct Options {
     pub read_back: Option<String>,
     /// Send to classic peers, in clear, also in a network that had none when you joined it before [env:
     /// PYILE_CLEARTEXT=on].
-    #[arg(long, global = true, overrides_with = "no_cleartext")]
+    #[arg(long, global = true, conflicts_with = "no_cleartext")]
     pub cleartext: bool,
     /// Send nothing in clear: classic peers do not get your messages, and you are told who did not [env:
     /// PYILE_CLEARTEXT=off].
-    #[arg(long, global = true, overrides_with = "cleartext")]
+    #[arg(long, global = true)]
     pub no_cleartext: bool,
     /// Keep what is said in memory only: it is gone when the program ends [env: PYILE_HISTORY=off].
     #[arg(long, global = true)]

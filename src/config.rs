@@ -467,7 +467,7 @@ fn moment(text: &str) -> Option<Timestamp> {
     time.map(|time| Timestamp(time.as_microsecond()))
 }
 
-const ON_OR_OFF: &str = "on or off is allowed";
+const ON_OR_OFF: &str = "on or off is allowed, in the file true or false";
 
 fn on_or_off(text: &str) -> Option<bool> {
     match text {

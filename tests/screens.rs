@@ -318,6 +318,7 @@ fn stored(from: &Arc<Peer>, sequence: u64, said: &str) -> StoredMessage {
         place: minute,
         signature: None,
         reference: None,
+        claims: None,
         missed: 0,
         summary: Summary::default(),
         deliveries: Vec::new(),

@@ -130,7 +130,9 @@ impl Form {
         true
     }
 
-    fn is_classic(&self) -> bool {
+    /// Its switch is on.
+    #[must_use]
+    pub fn is_classic(&self) -> bool {
         self.fields.iter().any(|field| field.is_on == Some(true))
     }
 
@@ -188,6 +190,10 @@ impl Form {
                     wrong.push((FieldName::Target, message));
                 } else if target.contains(char::is_whitespace) {
                     wrong.push((FieldName::Target, "a name or address has no spaces".to_owned()));
+                }
+                if password.is_none() && self.is_classic() {
+                    let message = "a classic host knows nobody, and always asks for it".to_owned();
+                    wrong.push((FieldName::Password, message));
                 }
                 let wire = if self.is_classic() { Wire::Classic } else { Wire::Native };
                 alias.ok().map(|alias| Open::Join { target, alias, password, wire })

@@ -88,8 +88,6 @@ pub enum Pending {
     Forget(Recipient),
     /// A network that lets classic peers in.
     Open(Box<Open>),
-    /// Messages go to classic peers, in clear.
-    Cleartext,
     /// The end of the session.
     Leave,
     /// A pause, which the others will notice.

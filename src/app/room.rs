@@ -198,6 +198,8 @@ pub struct Room {
     pub stash: Option<String>,
     /// Classic peers are let in: whether messages go to them, in clear.
     pub cleartext: Option<bool>,
+    /// Somebody has to say so.
+    pub cleartext_asked: bool,
 }
 
 impl Room {
@@ -238,6 +240,7 @@ impl Room {
             hit_at: None,
             stash: None,
             cleartext: None,
+            cleartext_asked: false,
         }
     }
 

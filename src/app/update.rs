@@ -110,30 +110,13 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         NodeEvent::Attempt { addr, .. } => Some((ToastKind::Info, format!("wrong password from {addr}"))),
         _ => None,
     };
-    let is_asked = matches!(event, NodeEvent::Cleartext { asked: true, .. });
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.admin_at = room.admin_at.min(count.saturating_sub(1));
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
-    if is_asked {
-        ask_cleartext(state);
-    }
     if followed.called { vec![Effect::Bell] } else { Vec::new() }
-}
-
-/// A network that was without classic peers has some: does what is said here go to them?
-fn ask_cleartext(state: &mut State) {
-    let lines = vec![
-        "The host now lets classic peers in, who know no encryption: whoever watches the network can read what goes \
-         to them. Until you allow it they get nothing of yours; everybody else does, as before. /cleartext changes \
-         it any time."
-            .to_owned(),
-    ];
-    let dialog =
-        Dialog::new("Send to classic peers in clear?".to_owned(), lines, "Send in clear", Pending::Cleartext);
-    state.layers.push(Layer::Dialog(dialog));
 }
 
 /// While a network is being opened from the launch screen.

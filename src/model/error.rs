@@ -96,9 +96,7 @@ pub enum SendError {
         bytes: usize,
     },
     /// A classic peer, and nothing is to go in clear.
-    #[error(
-        "{0} is a classic peer: the message would go in clear, and that is switched off; /cleartext on allows it"
-    )]
+    #[error("it would go to {0} in clear, which is switched off (/cleartext on, or the command cleartext)")]
     NotInClear(String),
     /// A classic peer that is not here.
     #[error("{0} is a classic peer and not here now: nothing can wait for it")]

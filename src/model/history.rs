@@ -79,6 +79,8 @@ pub struct StoredMessage {
     pub signature: Option<[u8; 64]>,
     /// The sender's own name for it.
     pub reference: Option<Arc<str>>,
+    /// What a classic peer called itself in it, when that was not its label.
+    pub claims: Option<SafeText>,
     /// Messages of the same numbering that are missing just before it.
     pub missed: u64,
     /// Own messages: how many have it.

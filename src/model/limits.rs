@@ -43,7 +43,7 @@ pub const ROSTER_TICK: Duration = Duration::from_millis(50);
 
 /// Silence of a joiner after which it is taken for a classic one, which waits to be spoken to for 4 s. A native one
 /// speaks at once.
-pub const CLASSIC_SILENCE: Duration = Duration::from_millis(1500);
+pub const CLASSIC_SILENCE: Duration = Duration::from_secs(2);
 /// Time between two writes on a classic join link: the Python program takes whatever one read gives for one object.
 pub const CLASSIC_PACE: Duration = Duration::from_millis(500);
 /// Bytes of an object that the Python program reads, at most.
@@ -60,6 +60,8 @@ pub const CLASSIC_REPLY: Duration = Duration::from_secs(4);
 pub const CLASSIC_SLACK: Duration = Duration::from_millis(250);
 /// Time between two rosters for classic peers.
 pub const CLASSIC_ROSTER_TICK: Duration = Duration::from_secs(1);
+/// Time after which they are given the same roster once more.
+pub const CLASSIC_ROSTER_AGAIN: Duration = Duration::from_secs(5);
 /// Ports on which classic peers are given the roster (seed, "Sockets").
 pub const CLASSIC_PORTS: std::ops::RangeInclusive<u16> = 50_000..=51_000;
 /// Wrong objects are told of with so many of their bytes.

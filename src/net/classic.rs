@@ -155,7 +155,7 @@ pub(super) async fn say(
     else {
         return Ok(None);
     };
-    Ok((reply.data == said.data).then_some(reply.alias))
+    Ok((reply.data.data == said.data).then_some(reply.alias))
 }
 
 fn unsaid(error: &io::Error) -> Closed {

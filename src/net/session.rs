@@ -168,7 +168,10 @@ pub(super) async fn probe(
 fn explain(closed: &Closed, remote: SocketAddr) -> String {
     match closed.reason {
         CloseReason::NotPyile if closed.detail.is_empty() => {
-            format!("{remote} answers, but not as a pyile host; check the address and the port")
+            format!(
+                "{remote} answers, but not as a pyile host; check the address and the port (a host that is the Python \
+                 program is joined with --classic, all in clear)"
+            )
         }
         CloseReason::IncompatibleVersion => format!(
             "{remote} speaks another version of pyile than this one ({}); both sides need the same",

@@ -101,6 +101,15 @@ impl Admission {
         self.bans.iter().find(|ban| ban.refuses(peer, addr))
     }
 
+    /// The address that was banned for want of a key, under this label.
+    #[must_use]
+    pub fn address_banned_as(&self, label: &str) -> Option<IpAddr> {
+        let is_meant = |ban: &&Ban| {
+            ban.peer_id.is_none() && ban.alias.as_ref().is_some_and(|alias| alias.as_str() == label)
+        };
+        self.bans.iter().find(is_meant).and_then(|ban| ban.addr)
+    }
+
     /// The first thing that a host says to a joiner.
     #[must_use]
     pub fn status(&self, peer: &PeerId, addr: IpAddr) -> BannedStatus {

@@ -21,7 +21,7 @@ use crate::{
     api::{NodeEvent, PeerName},
     model::{
         Alias, CloseReason, ErrorKind, Liveness, Moment, Network, Peer, PeerId, Place, Policy, Role,
-        RosterEntry, Timestamp, limits,
+        RosterEntry, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
     wire::{Frame, Refusal, classic::Object},
@@ -279,7 +279,9 @@ impl Core {
             PeerName::Id(id) => peer.peer_id == *id,
             PeerName::Alias(alias) => peer.alias.as_str() == alias,
         };
-        let was_here = |peer: &&Arc<Peer>| self.shut_out(&peer.peer_id).is_none();
+        // A classic peer that is gone does not come back, and its label is free.
+        let is_lasting = |peer: &Peer| peer.wire == Wire::Native || matches!(name, PeerName::Id(_));
+        let was_here = |peer: &&Arc<Peer>| self.shut_out(&peer.peer_id).is_none() && is_lasting(peer);
         self.member_named(name)
             .or_else(|| self.people.values().filter(was_here).find(is_meant).map(|peer| peer.peer_id))
     }
@@ -399,7 +401,8 @@ impl Core {
                 alias: entry.alias.clone(),
                 addr: addr.or(entry.addrs.first().copied()).or(known).unwrap_or(unknown),
                 role: entry.role,
-                wire: entry.wire,
+                // The id tells how one speaks to it, whatever the host calls it.
+                wire: if entry.peer_id == me { entry.wire } else { entry.peer_id.wire() },
             });
             self.people.insert(entry.peer_id, peer.clone());
             self.gone.remove(&entry.peer_id);

@@ -312,7 +312,7 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
-            Timer::ClassicRoster => self.distribute_classic(core, now),
+            Timer::ClassicRoster => self.send_rosters(core, now),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
                 let me = core.me();

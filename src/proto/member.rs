@@ -69,12 +69,15 @@ pub(super) struct HostLink {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Member {
     pub(super) target: String,
     /// The host is a classic one.
     pub(super) classic: Option<ClassicHost>,
     /// The network was joined before: whether messages could go to classic peers then.
     pub(super) was_classic: Option<bool>,
+    /// It was asked whether messages may go in clear.
+    pub(super) was_asked: bool,
     /// What is kept of the network.
     known: Option<KnownHost>,
     /// Where the host is, when that was signed; else the target tells.
@@ -112,6 +115,7 @@ impl Member {
             target: config.target,
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
             was_classic: config.was_classic,
+            was_asked: false,
             known: None,
             addrs: Vec::new(),
             office: None,
@@ -312,11 +316,18 @@ impl Member {
 
     pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
         let is_distribution = self.distribution_closed(conn);
-        if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
+        if is_distribution && self.link.is_none() {
+            self.give_up_asking(core);
+            self.retry(core, closed.clone(), now);
+        } else if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
             self.lost(core, closed, now);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));
-            let was_proving = self.asking.take().is_some_and(|asking| {
+            let asking = self.asking.take();
+            if let (Wire::Classic, false) = (self.wire(), self.joined_before) {
+                return self.finish(self.hung_up());
+            }
+            let was_proving = asking.is_some_and(|asking| {
                 matches!(asking.step, Step::Working | Step::Decision) && asking.left > 0
             });
             if was_proving && !self.joined_before {

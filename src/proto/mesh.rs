@@ -439,6 +439,9 @@ impl Mesh {
     }
 
     pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        if !self.has(conn) {
+            return self.talked_too_long(core, conn);
+        }
         self.drop_link(core, conn, CloseReason::NotAMember, now);
     }
 

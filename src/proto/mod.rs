@@ -400,6 +400,7 @@ impl Node {
             (NodeCommand::Cleartext { allow }, role) => {
                 self.core.cleartext = Some(allow);
                 self.core.set_clear(allow, false);
+                self.mesh.clear_changed(&mut self.core, now);
                 if let RoleState::Member(member) = role {
                     member.decided(&mut self.core);
                 }
@@ -438,7 +439,9 @@ impl Node {
     /// A link without TLS is there.
     fn classic_connected(&mut self, now: Moment, conn: ConnId, connected: &Connected) {
         match (connected.link, &mut self.role) {
-            (LinkKind::PeerIn, _) => self.mesh.classic_connected(&mut self.core, conn, connected.remote),
+            (LinkKind::PeerIn, _) => {
+                self.mesh.classic_connected(&mut self.core, conn, connected.remote, now);
+            }
             (LinkKind::JoinIn | LinkKind::DistributionIn, RoleState::Host(host)) => {
                 host.classic_connected(&mut self.core, &mut self.mesh, conn, connected, now);
             }

@@ -24,6 +24,7 @@ enum Delivery {
     Closed(End),
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Sim {
     now: Moment,
     nodes: Vec<Node>,
@@ -51,6 +52,10 @@ struct Sim {
     shut: BTreeSet<End>,
     /// What was said to classic peers: by whom, to whom, from where.
     said: Vec<(usize, PeerId, Option<Ipv4Addr>, Object)>,
+    /// Answers to challenges wait.
+    hold_proofs: bool,
+    held_proofs: Vec<(usize, ConnId, Option<Vec<u8>>)>,
+    compared: usize,
     /// Joins are opened by the test.
     plain_joins: bool,
     /// What the next node is told of clear text.
@@ -86,6 +91,9 @@ impl Sim {
             classic: BTreeMap::new(),
             shut: BTreeSet::new(),
             said: Vec::new(),
+            hold_proofs: false,
+            held_proofs: Vec::new(),
+            compared: 0,
             plain_joins: false,
             cleartext: None,
             distribution: None,
@@ -201,6 +209,7 @@ impl Sim {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm an output")]
     fn drain(&mut self, index: usize) {
         while let Some(output) = self.nodes[index].poll_output() {
             match output {
@@ -269,6 +278,11 @@ impl Sim {
                 }
                 Output::Prove(conn, proof, ke2) => {
                     let answer = proof.answer(&ke2).ok();
+                    self.compared += 1;
+                    if self.hold_proofs {
+                        self.held_proofs.push((index, conn, answer));
+                        continue;
+                    }
                     self.nodes[index].handle(self.now, Input::Proven(conn, answer));
                 }
                 Output::Register(password) => {

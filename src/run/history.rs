@@ -1,6 +1,7 @@
 //! `pyile history`: prints what was said, for people or as JSON lines for programs.
 
 use std::{
+    fmt::Write as _,
     io::{self, Write as _},
     path::Path,
 };
@@ -8,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    model::{Alias, DeliveryStatus, PeerId, Recipient, Summary, Timestamp},
+    model::{Alias, DeliveryStatus, PeerId, Recipient, SafeText, Summary, Timestamp, Wire},
     store::{Exported, Filter, export},
 };
 
@@ -26,6 +27,8 @@ struct Line<'a> {
     own: bool,
     #[serde(skip_serializing_if = "Option::is_none", rename = "ref")]
     reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +90,7 @@ fn write_json(output: &mut impl io::Write, exported: &Exported) -> io::Result<()
         at: message.at,
         own: exported.own,
         reference: message.reference.as_deref(),
+        claims: message.claims.as_ref().map(SafeText::as_str),
         summary: exported.own.then_some(message.summary),
         deliveries: message
             .deliveries
@@ -106,17 +110,30 @@ fn write_json(output: &mut impl io::Write, exported: &Exported) -> io::Result<()
 fn write_text(output: &mut impl io::Write, zone: &jiff::tz::TimeZone, exported: &Exported) -> io::Result<()> {
     let message = &exported.message;
     let at = message.at.in_zone(zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
-    let from = if exported.own { "you" } else { message.alias.as_str() };
+    let mut from = if exported.own { "you".to_owned() } else { message.alias.to_string() };
+    if message.id.author.wire() == Wire::Classic {
+        from.push_str(" ~classic");
+    }
+    if let Some(claims) = &message.claims {
+        let _ = write!(from, " (says it is \"{claims}\")");
+    }
     let to = match message.id.to {
         Recipient::Everyone => String::new(),
         Recipient::Peer(_) => format!(" to {}", exported.to),
     };
     let text = message.text.as_str().replace('\n', "\n                     ");
     write!(output, "{at}  {from}{to}: {text}")?;
-    let open = message.deliveries.iter().filter(|delivery| delivery.status != DeliveryStatus::Delivered);
-    let missing: Vec<&str> = open.map(|delivery| delivery.alias.as_str()).collect();
+    let names = |is_meant: fn(DeliveryStatus) -> bool| -> Vec<&str> {
+        let meant = message.deliveries.iter().filter(|delivery| is_meant(delivery.status));
+        meant.map(|delivery| delivery.alias.as_str()).collect()
+    };
+    let missing = names(|status| matches!(status, DeliveryStatus::Queued | DeliveryStatus::Failed));
+    let sent = names(|status| status == DeliveryStatus::Sent);
     if !missing.is_empty() {
         write!(output, "  [{}, not {}]", message.summary, missing.join(", "))?;
+    }
+    if !sent.is_empty() {
+        write!(output, "  [{}, sent to {}]", message.summary, sent.join(", "))?;
     }
     writeln!(output)
 }

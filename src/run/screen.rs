@@ -84,7 +84,8 @@ impl Screen {
                 .or(kept.as_ref().map(|kept| kept.network.name.clone()))
                 .unwrap_or_default(),
             has_kept_password: kept.is_some() || config.password.is_some(),
-            classic: config.classic,
+            // As the last time; it stands in the form, for all to see.
+            classic: config.classic || kept.as_ref().is_some_and(|kept| kept.classic),
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
             color: config.color,

@@ -5,7 +5,9 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::{Theme, paint};
 use crate::{
     app::{
-        State, ToastKind, keymap, layout,
+        State, ToastKind, keymap,
+        layer::Layer,
+        layout,
         room::{LinkView, Room, View},
         wrap,
     },
@@ -34,10 +36,10 @@ pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer
     if unread > 0 && (room.view != View::Chat || areas_fold(state, room)) {
         parts.push((0, format!("{unread} unread"), theme.warning()));
     }
-    if room.cleartext.is_some() && room.role == Role::Host {
-        parts.push((5, "~classic peers let in".to_owned(), theme.warning()));
+    if room.cleartext.is_some() {
+        parts.push((1, "~classic".to_owned(), theme.warning()));
     }
-    parts.push((1, link, style));
+    parts.push((0, link, style));
     let width =
         |parts: &[(u8, String, Style)]| parts.iter().map(|(_, text, _)| wrap::width(text) + 3).sum::<usize>();
     while width(&parts) > usize::from(area.width) + 1 && parts.len() > 2 {
@@ -88,7 +90,9 @@ fn areas_fold(state: &State, room: &Room) -> bool {
 
 /// A short notice, or the keys that matter here.
 pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    if let Some(toast) = &state.toast {
+    // A question needs its keys.
+    let is_asking = matches!(state.layers.last(), Some(Layer::Dialog(_)));
+    if let Some(toast) = state.toast.as_ref().filter(|_| !is_asking) {
         let (sign, style) = match toast.kind {
             ToastKind::Info => ("›", theme.accent()),
             ToastKind::Error => ("!", theme.bad()),

@@ -182,12 +182,14 @@ fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u1
         (text.to_owned(), wrap::width(text.get(..field.value.cursor()).unwrap_or_default()))
     };
     if shown.is_empty() {
+        let is_said = field.name == FieldName::Password && form.kind == FormKind::Join && form.is_classic();
+        let placeholder = if is_said { "the network's, which goes in clear" } else { field.placeholder };
         paint::put(
             buffer,
             area,
             area.x,
             area.y,
-            &wrap::fit(field.placeholder, usize::from(area.width)),
+            &wrap::fit(placeholder, usize::from(area.width)),
             Theme::dim(),
         );
         return 0;

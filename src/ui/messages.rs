@@ -67,9 +67,14 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
         (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
         (Recipient::Peer(peer), _) if peer.wire() == Wire::Classic => {
             let name = room.name(&peer);
-            let words = format!(
-                "What you write here goes to {name} in clear: whoever watches the network can read it."
-            );
+            let words = match room.cleartext {
+                Some(false) => format!(
+                    "{name} is a classic peer, and gets nothing of yours: /cleartext on sends to it in clear."
+                ),
+                _ => format!(
+                    "What you write here goes to {name} in clear: whoever watches the network can read it."
+                ),
+            };
             vec![words]
         }
         (Recipient::Peer(peer), _) => {

@@ -33,7 +33,10 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
                     let (sign, _, style) = heartbeat::liveness(state, room, view, theme);
                     (sign, style, view.peer.alias.to_string(), words(&view.peer, &room.me))
                 }
-                None => ("○", Theme::dim(), room.name(&peer), ""),
+                None => {
+                    let what = if peer.wire() == Wire::Classic { " ~classic" } else { "" };
+                    ("○", Theme::dim(), room.name(&peer), what)
+                }
             },
         };
         let unread = match (conversation.unread, conversation.mentioned) {
@@ -50,7 +53,11 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(unread.len() + 1);
         // Beside a long name the mark must do; a longer one gives way to it.
         let fits = wrap::width(&name) + wrap::width(what) <= room_for_name;
-        let what = if fits || !what.contains('~') { what } else { " ~" };
+        let what = match what {
+            what if fits || !what.contains('~') => what,
+            " ~classic" => " ~",
+            _ => " (host) ~",
+        };
         let name = wrap::fit(&name, room_for_name.saturating_sub(wrap::width(what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);
         let end = paint::put(buffer, inner, x + 1, y, &label, style);

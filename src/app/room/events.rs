@@ -6,7 +6,7 @@ use super::{
     Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, names, reachable,
 };
 use crate::{
-    api::{LinkState, NodeEvent},
+    api::{LinkState, NodeEvent, PeerName, Target},
     app::log::Entry,
     model::{
         ErrorKind, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role, SafeText, Summary, Timestamp,
@@ -66,18 +66,14 @@ impl Room {
             | NodeEvent::Unbanned { .. }
             | NodeEvent::CutOff { .. }
             | NodeEvent::PasswordChanged => followed.notable = self.admission(now, event),
-            NodeEvent::Error { kind, message, .. } => {
-                let grade = if kind == ErrorKind::Connection { Grade::Warning } else { Grade::Error };
-                if kind == ErrorKind::Command {
-                    // The answer to what somebody asked for here.
-                    self.announce(now, grade, message.as_str());
-                } else {
-                    self.note(now, grade, message.as_str());
-                }
+            NodeEvent::Error { kind, message, refused, .. } => {
+                self.went_wrong(now, kind, &message, refused);
                 followed.notable = true;
             }
             NodeEvent::Listening { role, join_addr, peer_addr, .. } => {
                 self.role = role;
+                // Whether there are classic peers is told anew.
+                self.cleartext = None;
                 if let Some(addr) = join_addr {
                     self.join_addr = reachable(addr, peer_addr).to_string();
                     self.link = LinkView::Joined;
@@ -106,13 +102,50 @@ impl Room {
                 }
             }
             NodeEvent::History { state, message } => self.history_is(now, state, &message),
-            NodeEvent::Cleartext { allowed, .. } => self.cleartext_is(now, allowed),
+            NodeEvent::Cleartext { allowed, asked } => {
+                self.cleartext_asked = asked;
+                self.cleartext_is(now, allowed);
+            }
             NodeEvent::Suspended { time } => {
                 let text = format!("this machine was suspended for {}", history::duration(time));
                 self.announce(now, Grade::Warning, &text);
             }
         }
         followed
+    }
+
+    /// Something went wrong, perhaps with what was typed here.
+    fn went_wrong(
+        &mut self,
+        now: Timestamp,
+        kind: ErrorKind,
+        message: &SafeText,
+        refused: Option<Box<(Target, String)>>,
+    ) {
+        if let Some(refused) = refused {
+            self.take_back(*refused);
+        }
+        let grade = if kind == ErrorKind::Connection { Grade::Warning } else { Grade::Error };
+        if kind == ErrorKind::Command {
+            // The answer to what somebody asked for here.
+            self.announce(now, grade, message.as_str());
+        } else {
+            self.note(now, grade, message.as_str());
+        }
+    }
+
+    /// What was typed and not taken stands where it was typed.
+    fn take_back(&mut self, (to, text): (Target, String)) {
+        let with = match to {
+            Target::Peer(PeerName::Id(peer)) => Recipient::Peer(peer),
+            _ => Recipient::Everyone,
+        };
+        let conversation = self.conversations.iter_mut().find(|conversation| conversation.with == with);
+        if let Some(conversation) = conversation.filter(|conversation| conversation.draft.is_empty()) {
+            // A slash was doubled to be sent.
+            let slash = if text.starts_with('/') { "/" } else { "" };
+            conversation.draft.insert(&format!("{slash}{text}"));
+        }
     }
 
     /// Whether messages go to classic peers.
@@ -191,6 +224,7 @@ impl Room {
         for view in self.peers.values_mut() {
             view.present = false;
         }
+        let mut renamed = Vec::new();
         for peer in peers {
             let view = self.peers.entry(peer.peer_id).or_insert_with(|| PeerView {
                 peer: peer.clone(),
@@ -208,12 +242,16 @@ impl Room {
                 view.missed = 0;
             }
             if view.peer.alias != peer.alias {
+                renamed.push(format!("{} is called {} now", view.peer.alias, peer.alias));
                 for conversation in &mut self.conversations {
                     conversation.log.rename(peer);
                 }
             }
             view.peer = peer.clone();
             view.present = true;
+        }
+        for text in renamed {
+            self.announce(now, Grade::Info, &text);
         }
         let others: Vec<PeerId> =
             peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me).collect();

@@ -81,7 +81,7 @@ impl Room {
             place: message.place,
             missed: message.missed,
             mark,
-            claims: None,
+            claims: message.claims,
             mentions_me,
         }
     }
@@ -185,6 +185,14 @@ impl Room {
                 "disk full: not saved"
             } else {
                 "the history is not being saved: no room on the disk"
+            };
+            words.push(text.to_owned());
+        }
+        if self.cleartext_asked {
+            let text = if is_narrow {
+                "classic: /cleartext on or off?"
+            } else {
+                "classic peers are here, and get nothing of yours: /cleartext on sends to them in clear, off does not"
             };
             words.push(text.to_owned());
         }

@@ -316,7 +316,6 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             state.defaults.knows_classic = true;
             super::open_now(state, *open)
         }
-        Pending::Cleartext => vec![Effect::Node(NodeCommand::Cleartext { allow: true })],
         Pending::Forget(conversation) => super::history::forget(state, conversation),
         Pending::Leave => {
             state.leaving = true;

@@ -398,8 +398,9 @@ fn kick_selected(state: &mut State) {
 
 /// Asks whether a member is to be removed.
 pub(super) fn ask_kick(state: &mut State, peer: &Peer, reason: String) {
+    let what = if peer.wire == Wire::Classic { "is removed:" } else { "is removed and its key forgotten:" };
     let lines = vec![
-        format!("{} ({}) is removed and its key forgotten:", peer.alias, peer.peer_id.short()),
+        format!("{} ({}) {what}", peer.alias, peer.peer_id.short()),
         "it may join again, with the password.".to_owned(),
     ];
     let pending = Pending::Kick { peer: peer.peer_id, reason };
@@ -411,6 +412,13 @@ fn hand_over_selected(state: &mut State) {
         return;
     }
     match selected(state) {
+        Some(AdminRow::Member(peer)) if peer.wire == Wire::Classic => {
+            toast(
+                state,
+                ToastKind::Error,
+                &format!("{} is a classic peer, and those cannot host", peer.alias),
+            );
+        }
         Some(AdminRow::Member(peer)) => ask_handover(state, &peer),
         _ => toast(state, ToastKind::Info, "choose the next host with ↑ and ↓"),
     }
@@ -418,12 +426,16 @@ fn hand_over_selected(state: &mut State) {
 
 /// Asks whether a member is to be the host.
 pub(super) fn ask_handover(state: &mut State, peer: &Peer) {
-    let lines = vec![format!(
+    let mut lines = vec![format!(
         "{} ({}) becomes the host, with the bans, the members' keys and the password. Its word is final then; \
              you stay as a member.",
         peer.alias,
         peer.peer_id.short()
     )];
+    let classic = state.room().map_or(0, Room::classic);
+    if classic > 0 {
+        lines.push(format!("Classic peers know no other host than you: {classic} will be gone."));
+    }
     let title = format!("Hand the network over to {}?", peer.alias);
     let pending = Pending::Handover(peer.peer_id);
     state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Hand over", pending)));

@@ -2,7 +2,7 @@
 //! word as any other; only its password comes in clear, and its identity is its address.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Instant,
 };
@@ -38,6 +38,8 @@ pub(in crate::proto) enum Step {
     Password,
     /// It has, and waits for its address's turn.
     Turn(Password),
+    /// One attempt is charged; it waits until it can be compared.
+    Charged(Password),
     /// The password is being compared.
     Checking(Box<Challenged>),
     /// It is to say where it listens.
@@ -66,14 +68,41 @@ pub(in crate::proto) struct ClassicMembers {
     links: BTreeMap<PeerId, Link>,
     /// When the roster was sent last.
     sent: Option<Instant>,
+    /// It is another since then.
+    is_changed: bool,
     /// So many members did not fit it then.
     left_out: usize,
+    /// Passwords that are being compared although whoever said them is gone.
+    unattended: BTreeMap<ConnId, (IpAddr, Box<Challenged>)>,
+    /// Passwords that are being compared.
+    checking: usize,
+    /// Those that wait for that.
+    waiting: VecDeque<ConnId>,
 }
 
 impl ClassicMembers {
     /// None so far. Without a port there never will be.
     pub(in crate::proto) fn new(port: Option<u16>) -> Self {
-        Self { port, links: BTreeMap::new(), sent: None, left_out: 0 }
+        Self {
+            port,
+            links: BTreeMap::new(),
+            sent: None,
+            is_changed: false,
+            left_out: 0,
+            unattended: BTreeMap::new(),
+            checking: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// A joiner is gone while its password is being compared.
+    pub(in crate::proto) fn gone_while_checking(
+        &mut self,
+        conn: ConnId,
+        ip: IpAddr,
+        challenged: Box<Challenged>,
+    ) {
+        self.unattended.insert(conn, (ip, challenged));
     }
 
     /// Members that came from an address, with their ids.
@@ -118,7 +147,7 @@ impl Host {
         }
         let step = JoinStep::Classic(Step::Password);
         self.joiners.insert(conn, Joiner { peer, remote, local, binding: [0; 32], step });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), now.instant + limits::CLASSIC_REPLY);
     }
 
     /// A classic joiner or member says something.
@@ -138,6 +167,9 @@ impl Host {
             (Object::Password(password), JoinStep::Classic(Step::Password)) => {
                 let ip = joiner.remote.ip();
                 joiner.step = JoinStep::Classic(Step::Turn(password));
+                // Whoever is silent makes room for others; this one is not any more.
+                core.spoke(conn, now);
+                core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
                 if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
                     self.challenge(core, conn, now);
                 }
@@ -152,16 +184,24 @@ impl Host {
         }
     }
 
+    /// Has the password of a classic joiner compared, a few at a time: whoever is gone before its turn costs nothing.
+    pub(in crate::proto) fn check_password(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        self.classic.waiting.push_back(conn);
+        self.check_next(core, now);
+    }
+
+    fn check_next(&mut self, core: &mut Core, now: Moment) {
+        while self.classic.checking < limits::HASHES_AT_ONCE {
+            let Some(conn) = self.classic.waiting.pop_front() else { return };
+            let Some(joiner) = self.joiners.remove(&conn) else { continue };
+            self.check(core, conn, joiner, now);
+        }
+    }
+
     /// Compares the password that a classic joiner has said: this host plays both sides of the proof, off the async
     /// threads, since all that it keeps is the record.
-    pub(in crate::proto) fn check_password(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        joiner: &Joiner,
-        password: Password,
-        now: Moment,
-    ) {
+    fn check(&mut self, core: &mut Core, conn: ConnId, joiner: Joiner, now: Moment) {
+        let JoinStep::Classic(Step::Charged(password)) = joiner.step else { return };
         let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
         let started = JoinProof::start(&mut core.rng, password, context.clone(), core.cost);
         let checking = started.and_then(|(ke1, proof)| {
@@ -169,13 +209,16 @@ impl Host {
             Ok((proof, ke2, challenged))
         });
         let Ok((proof, ke2, challenged)) = checking else {
+            core.timers.cancel(Timer::Admission(conn));
             core.close(conn, CloseReason::Internal);
-            _ = self.admission.withdraw(joiner.remote.ip());
+            for next in self.admission.withdraw(joiner.remote.ip()) {
+                self.challenge(core, next, now);
+            }
             return;
         };
+        self.classic.checking += 1;
         let step = JoinStep::Classic(Step::Checking(Box::new(challenged)));
-        let Joiner { peer, remote, local, binding, .. } = *joiner;
-        self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
+        self.joiners.insert(conn, Joiner { step, ..joiner });
         core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
         core.outputs.push_back(Output::Prove(conn, Box::new(proof), ke2));
     }
@@ -188,6 +231,13 @@ impl Host {
         answer: Option<&[u8]>,
         now: Moment,
     ) {
+        self.classic.checking = self.classic.checking.saturating_sub(1);
+        if let Some((ip, challenged)) = self.classic.unattended.remove(&conn) {
+            let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
+            self.settle_attempt(core, ip, is_right, now);
+            return self.check_next(core, now);
+        }
+        self.check_next(core, now);
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         let JoinStep::Classic(Step::Checking(challenged)) = joiner.step else { return };
         let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
@@ -212,6 +262,9 @@ impl Host {
     fn why_not(&self, core: &Core, peer: &PeerId, ip: IpAddr) -> Option<String> {
         if self.admission.ban_of(peer, ip).is_some() {
             return Some("its address was banned meanwhile".to_owned());
+        }
+        if core.roster.will_have(peer) {
+            return None;
         }
         self.admission.check_room(core.roster.members_to_be()).err().map(|error| error.to_string())
     }
@@ -264,8 +317,11 @@ impl Host {
         let (peer, why_not) = (joiner.peer, self.why_not(core, &joiner.peer, ip));
         let addr = peer.address().zip(v4(joiner.local));
         let Some((addr, local)) = addr.filter(|_| why_not.is_none()) else {
-            core.close(distribution, CloseReason::Banned);
-            return core.close(conn, CloseReason::Banned);
+            let why_not = why_not.unwrap_or_default();
+            let message = format!("a classic peer from {ip} was not admitted: {why_not}");
+            core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+            core.close(distribution, CloseReason::Busy);
+            return core.close(conn, CloseReason::Busy);
         };
         if self.classic.has(&peer) {
             self.remove(core, mesh, peer, CloseReason::Superseded, now);
@@ -305,10 +361,8 @@ impl Host {
         label: &Alias,
         now: Moment,
     ) {
-        let Some(entry) = core.roster.get(&peer).filter(|entry| super::talk::is_unnamed(entry)).cloned()
-        else {
-            return;
-        };
+        let entry = core.roster.get(&peer).filter(|entry| super::talk::is_unnamed(entry)).cloned();
+        let Some(entry) = entry.filter(|_| self.classic.has(&peer)) else { return };
         let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
         if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &core.alias, others) {
             core.roster.update(RosterEntry { alias, ..entry });
@@ -367,8 +421,15 @@ impl Host {
         }
     }
 
-    /// Gives classic members the roster, at most once a second: the newest is all that matters.
+    /// The roster is another: classic members are given it.
     pub(in crate::proto) fn distribute_classic(&mut self, core: &mut Core, now: Moment) {
+        self.classic.is_changed = true;
+        self.send_rosters(core, now);
+    }
+
+    /// Gives classic members the roster, at most once a second, since only the newest matters; and once more a little
+    /// later, since they forget what does not come in one piece.
+    pub(in crate::proto) fn send_rosters(&mut self, core: &mut Core, now: Moment) {
         if self.classic.links.is_empty() {
             return;
         }
@@ -378,6 +439,9 @@ impl Host {
             return core.timers.set(Timer::ClassicRoster, at);
         }
         self.classic.sent = Some(now.instant);
+        if std::mem::take(&mut self.classic.is_changed) {
+            core.timers.set(Timer::ClassicRoster, now.instant + limits::CLASSIC_ROSTER_AGAIN);
+        }
         let Some(port) = self.peer_addrs.first().map(SocketAddr::port) else { return };
         let mut left_out = 0;
         for link in self.classic.links.values() {

@@ -106,6 +106,7 @@ impl Member {
         core.send_object(conn, &Object::Beat);
         let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
         link.detector.heard(now.instant);
+        core.timers.cancel(Timer::Rejoin);
         // Only the host begins a round.
         link.detector.beat_at(now.instant + limits::DEAD_AFTER);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
@@ -165,15 +166,16 @@ impl Member {
         let Some(asking) = &mut self.asking else { return };
         let AskStep::Classic(Step::Opening(addrs)) = &mut asking.step else { return };
         let addrs = std::mem::take(addrs);
-        let Some(host) = addrs.first().and_then(Address::socket) else {
+        let at = asking.connected.remote.ip();
+        let Some(host) = addresses(&addrs, at).first().copied() else {
             let message = format!("{} says nothing of itself in its roster", self.target);
             return self.finish(Closed::new(CloseReason::NotPyile, message));
         };
         asking.host = PeerId::of_address(host);
         let own = listening(&asking.connected).map(SocketAddr::V4);
-        let roster = self.roster_of(core, &addrs, own.into_iter().collect(), now);
+        let roster = self.roster_of(core, &addresses(&addrs, at), own.into_iter().collect(), now);
         let header = Authenticated {
-            network: Network { id: network_id(&self.target), name: format!("classic {}", self.target) },
+            network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
             policy: Policy { classic: true, grace: 0, ..Policy::default() },
             version: roster.version(),
             entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
@@ -184,6 +186,9 @@ impl Member {
 
     /// Another roster, of which nobody says why it is another.
     fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address], now: Moment) {
+        let at = self.asking.as_ref().map(|asking| asking.connected.remote.ip()).or(core.host_ip);
+        let Some(at) = at else { return };
+        let addrs = &addresses(addrs, at);
         if self.link.is_none() {
             // What is here already is taken on in a moment; the host says all again at the next change.
             if let Some(Asking { step: AskStep::Recalling(joining, _), connected, .. }) = &mut self.asking {
@@ -209,7 +214,7 @@ impl Member {
     fn roster_of(
         &mut self,
         core: &Core,
-        addrs: &[Address],
+        addrs: &[SocketAddrV4],
         own_addrs: Vec<SocketAddr>,
         now: Moment,
     ) -> Roster {
@@ -224,7 +229,7 @@ impl Member {
             since: now.wall,
         }];
         let mut ips = BTreeSet::new();
-        let others = addrs.iter().filter_map(Address::socket).filter(|addr| Some(*addr) != own);
+        let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
         for (at, addr) in others.take(limits::MEMBERS_MAX).enumerate() {
             let peer_id = PeerId::of_address(addr);
             let role = if at == 0 { Role::Host } else { Role::Member };
@@ -262,6 +267,27 @@ impl Member {
         core.tell_changes(&changes, true);
     }
 
+    /// Gives up an admission of which only one link is left.
+    pub(in crate::proto) fn give_up_asking(&mut self, core: &mut Core) {
+        if let Some(asking) = self.asking.take_if(|asking| {
+            matches!(asking.step, AskStep::Classic(_)) || matches!(asking.step, AskStep::Recalling(..))
+        }) {
+            core.timers.cancel(Timer::Admission(asking.conn));
+            core.close(asking.conn, CloseReason::ConnectionLost);
+        }
+        self.close_distribution(core);
+    }
+
+    /// The host hung up before this member was admitted.
+    pub(in crate::proto) fn hung_up(&self) -> Closed {
+        let message = format!(
+            "{} takes the connection and hangs up without admitting anybody: it is no classic host, or not now; a \
+             pyile host is joined without --classic",
+            self.target
+        );
+        Closed::new(CloseReason::NotPyile, message)
+    }
+
     /// A link to a classic host is gone. True when it was the second one, without which no roster comes any more.
     pub(in crate::proto) fn distribution_closed(&mut self, conn: ConnId) -> bool {
         let Some(classic) = &mut self.classic else { return false };
@@ -278,12 +304,11 @@ impl Member {
     /// Whether messages may go to classic peers in a network that this member has just joined.
     pub(in crate::proto) fn decide_cleartext(&mut self, core: &mut Core) {
         // A network that was without classic peers does not become a classic one in silence.
-        let is_asked = core.policy.classic
-            && core.cleartext.is_none()
-            && self.was_classic == Some(false)
-            && self.wire() == Wire::Native;
-        core.set_clear(core.cleartext.unwrap_or(!is_asked), is_asked);
-        if is_asked {
+        let needs_consent =
+            core.policy.classic && self.was_classic == Some(false) && self.wire() == Wire::Native;
+        let is_asked = needs_consent && core.cleartext.is_none();
+        core.set_clear(core.cleartext.unwrap_or(!needs_consent), is_asked);
+        if is_asked && !std::mem::replace(&mut self.was_asked, true) {
             let message = "this network now lets classic peers in: what is said to them goes in clear. Nothing of \
                            yours does until you allow it with /cleartext on (--cleartext)";
             core.event(NodeEvent::error(ErrorKind::Status, message));
@@ -296,6 +321,14 @@ impl Member {
         self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
         self.remember(core);
     }
+}
+
+/// Whoever is in a roster, the host first: it is where it was reached, whatever it calls itself.
+fn addresses(roster: &[Address], host: IpAddr) -> Vec<SocketAddrV4> {
+    let IpAddr::V4(host) = host.to_canonical() else { return Vec::new() };
+    let first = roster.first().map(|first| SocketAddrV4::new(host, first.1));
+    let others = roster.iter().skip(1).filter_map(Address::socket);
+    first.into_iter().chain(others).filter(|addr| !addr.ip().is_unspecified() && addr.port() != 0).collect()
 }
 
 /// Where this member listens, as it tells a classic host: where that host sees it, if it listens there.

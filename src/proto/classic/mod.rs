@@ -30,7 +30,12 @@ fn roster_for(
 ) -> (Object, usize) {
     let reachable = |entry: &RosterEntry| match entry.peer_id.address() {
         Some(addr) => Some(addr),
-        None => core.candidates(&entry.peer_id).iter().find_map(usable_v4),
+        // Elsewhere 127.0.0.1 is somebody else.
+        None => core
+            .candidates(&entry.peer_id)
+            .iter()
+            .filter_map(usable_v4)
+            .find(|addr| host.ip().is_loopback() || !addr.ip().is_loopback()),
     };
     let others = core.roster.entries().filter(|entry| entry.role != Role::Host).filter_map(reachable);
     let mut all: Vec<SocketAddrV4> = std::iter::once(host).chain(newcomer).collect();

@@ -23,7 +23,7 @@ use crate::{
     },
     wire::{
         Communication,
-        classic::{Message, Object, To},
+        classic::{Message, Object, Reply, To},
     },
 };
 
@@ -40,7 +40,7 @@ struct Heard {
 /// What is said over classic connections.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct Talk {
-    /// Connections that bring a message, and where they come from.
+    /// Connections that are to bring a message, and where they come from.
     talking: BTreeMap<ConnId, IpAddr>,
     heard: BTreeMap<MessageId, Heard>,
     /// Messages so far, by author, for everyone or for this peer.
@@ -60,34 +60,44 @@ pub(super) fn is_unnamed(entry: &RosterEntry) -> bool {
     entry.wire == Wire::Classic && (by_ip || entry.alias == Alias::of_key(&entry.peer_id))
 }
 
-/// The member that a message comes from. On one machine all addresses are one, so that only the message tells.
-fn author(core: &Core, from: IpAddr, says: Option<SocketAddrV4>) -> Option<PeerId> {
-    let is_from = |addr: SocketAddrV4| {
+/// Classic members that something from this address may come from. On one machine all addresses are one.
+fn near(core: &Core, from: IpAddr) -> impl Iterator<Item = SocketAddrV4> {
+    let is_from = move |addr: &SocketAddrV4| {
         IpAddr::V4(*addr.ip()) == from || (addr.ip().is_loopback() && from.is_loopback())
     };
-    let classic = core.roster.entries().filter_map(|entry| entry.peer_id.address());
-    let near: Vec<SocketAddrV4> = classic.filter(|addr| is_from(*addr)).collect();
+    core.roster.entries().filter_map(|entry| entry.peer_id.address()).filter(is_from)
+}
+
+/// The member that a message comes from: the only one there, or the one of those there that it says.
+fn author(core: &Core, from: IpAddr, says: Option<SocketAddrV4>) -> Option<PeerId> {
+    let near: Vec<SocketAddrV4> = near(core, from).collect();
     let said = says.filter(|addr| near.contains(addr));
     let only = near.first().copied().filter(|_| near.len() == 1);
     said.or(only).map(PeerId::of_address)
 }
 
+/// What somebody calls itself, when that is not its label.
+fn claims(says: &str, label: &Alias) -> Option<SafeText> {
+    let start = || says.chars().take(limits::ALIAS_CHARACTERS).collect::<String>();
+    (Alias::claimed(says).as_ref() != Some(label)).then(|| SafeText::line(&start()))
+}
+
 impl Mesh {
-    /// Somebody wants to say something in clear. Strangers are not listened to.
-    pub(in crate::proto) fn classic_connected(&mut self, core: &mut Core, conn: ConnId, remote: SocketAddr) {
+    /// Somebody wants to say something in clear, and has a while for it. Strangers are not listened to.
+    pub(in crate::proto) fn classic_connected(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        remote: SocketAddr,
+        now: Moment,
+    ) {
         core.opened_classic(conn);
         let from = remote.ip().to_canonical();
-        let is_near = |entry: &RosterEntry| {
-            let addr = entry.peer_id.address();
-            addr.is_some_and(|addr| {
-                IpAddr::V4(*addr.ip()) == from || (addr.ip().is_loopback() && from.is_loopback())
-            })
-        };
-        if core.roster.entries().any(is_near) {
-            self.talk.talking.insert(conn, from);
-        } else {
-            core.close(conn, CloseReason::NotAMember);
+        if near(core, from).next().is_none() {
+            return core.close(conn, CloseReason::NotAMember);
         }
+        self.talk.talking.insert(conn, from);
+        core.timers.set(Timer::Patience(conn), now.instant + limits::CLASSIC_REPLY);
     }
 
     /// True for a connection that brings a message.
@@ -110,21 +120,14 @@ impl Mesh {
 
     /// A classic peer says something.
     pub(in crate::proto) fn object(&mut self, core: &mut Core, conn: ConnId, object: Object, now: Moment) {
-        let Some(from) = self.talk.talking.get(&conn).copied() else { return };
+        let Some(from) = self.talk.talking.remove(&conn) else { return };
         let Object::Message(message) = object else { return self.stop_talking(core, conn) };
         let Some(peer) = author(core, from, message.from.socket()) else {
             return self.stop_talking(core, conn);
         };
         let Some(entry) = core.roster.get(&peer).cloned() else { return self.stop_talking(core, conn) };
         core.authenticated(conn, now);
-        let everyone = message.to == To::Everyone;
-        let to = if everyone { Recipient::Everyone } else { Recipient::Peer(core.me()) };
-        let epoch = u64::try_from(entry.since.0).unwrap_or(1).max(1);
-        let state = self.peer(peer, &core.policy, now.instant);
-        let here = state.inbox.spans(everyone, epoch).last().map_or(0, |span| span.to);
-        let count = self.talk.counts.entry((peer, everyone)).or_default();
-        let sequence = (*count).max(here) + 1;
-        let id = MessageId { author: peer, epoch, to, sequence };
+        let id = self.number(core, &entry, message.to == To::Everyone, now);
         let said = Communication { id, sent_at: now.wall, text: message.data.clone(), signature: None };
         if !Self::is_lawful(&said, true) {
             let message = format!(
@@ -135,30 +138,49 @@ impl Mesh {
             core.event(NodeEvent::error(ErrorKind::Recv, &message));
             return self.stop_talking(core, conn);
         }
+        if !self.has_room() {
+            return self.stop_talking(core, conn);
+        }
+        let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
         let state = self.peer(peer, &core.policy, now.instant);
-        if state.inbox.take_in(said).is_err() {
+        if waiting >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES || state.inbox.take_in(said).is_err() {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
             return self.stop_talking(core, conn);
         }
-        self.talk.counts.insert((peer, everyone), sequence);
-        let label = Alias::claimed(&message.alias);
-        let claims = (label.as_ref() != Some(&entry.alias)).then(|| {
-            let start: String = message.alias.chars().take(limits::ALIAS_CHARACTERS).collect();
-            SafeText::line(&start)
-        });
-        let reply = Object::reply(&message, core.alias.as_str());
+        self.talk.counts.insert((peer, id.to == Recipient::Everyone), id.sequence);
+        let (claims, alias) = (claims(&message.alias, &entry.alias), core.alias.to_string());
+        let reply = Object::Reply(Reply { data: message, alias }).encode();
         self.talk.heard.insert(id, Heard { conn, reply, claims });
         self.release(core, peer, now);
     }
 
+    /// A classic peer does not count what it says: whoever hears it does, from its admission on.
+    fn number(&mut self, core: &Core, author: &RosterEntry, everyone: bool, now: Moment) -> MessageId {
+        let peer = author.peer_id;
+        let to = if everyone { Recipient::Everyone } else { Recipient::Peer(core.me()) };
+        let epoch = u64::try_from(author.since.0).unwrap_or(1).max(1);
+        let inbox = &self.peer(peer, &core.policy, now.instant).inbox;
+        let here = inbox.spans(everyone, epoch).last().map_or(0, |span| span.to);
+        let count = self.talk.counts.get(&(peer, everyone)).copied().unwrap_or(0);
+        MessageId { author: peer, epoch, to, sequence: count.max(here) + 1 }
+    }
+
     fn stop_talking(&mut self, core: &mut Core, conn: ConnId) {
         self.talk.talking.remove(&conn);
+        core.timers.cancel(Timer::Patience(conn));
         core.close(conn, CloseReason::ProtocolError);
+    }
+
+    /// A classic connection has had its time.
+    pub(in crate::proto) fn talked_too_long(&mut self, core: &mut Core, conn: ConnId) {
+        self.talk.talking.remove(&conn);
+        core.close(conn, CloseReason::TimedOut);
     }
 
     /// A connection that brought a message is gone.
     pub(in crate::proto) fn stopped_talking(&mut self, core: &mut Core, conn: ConnId, closed: &Closed) {
+        core.timers.cancel(Timer::Patience(conn));
         let Some(from) = self.talk.talking.remove(&conn) else { return };
         if let (CloseReason::ProtocolError, Some(peer)) = (closed.reason, author(core, from, None)) {
             core.blame(&peer, &closed.detail);
@@ -174,6 +196,7 @@ impl Mesh {
         if core.is_clear_allowed {
             core.send_object_bytes(conn, reply);
         }
+        core.timers.cancel(Timer::Patience(conn));
         core.close(conn, CloseReason::Left);
     }
 
@@ -212,8 +235,20 @@ impl Mesh {
         Ok(bytes)
     }
 
+    /// Whether messages may go in clear has changed: what waits goes, or never will.
+    pub(in crate::proto) fn clear_changed(&mut self, core: &mut Core, now: Moment) {
+        let classic = self.peers.keys().filter(|peer| peer.wire() == Wire::Classic).copied();
+        for peer in classic.collect::<Vec<_>>() {
+            self.say(core, peer, now);
+        }
+    }
+
     /// Says the next message to a classic peer: one at a time. True when nothing waits any more.
-    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId) -> bool {
+    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
+        if !core.policy.classic || !core.is_clear_allowed {
+            self.fail_all(core, peer, CloseReason::NotInClear, now);
+            return true;
+        }
         let from = core.own_address(&peer).map(|addr| *addr.ip());
         let Some(state) = self.peers.get_mut(&peer) else { return true };
         if state.dialling || core.timers.is_set(Timer::Dial(peer)) {
@@ -244,7 +279,7 @@ impl Mesh {
                     let first = MessageId { author: core.me(), epoch, to, sequence };
                     self.arrived(core, peer, &first, sequence, status, now);
                 }
-                self.say(core, peer);
+                self.say(core, peer, now);
             }
             Err(closed) => {
                 state.outbox.link_lost();

@@ -84,8 +84,9 @@ impl Host {
         let hello = match joiner.step {
             Step::Turn(hello) => hello,
             Step::Classic(classic::HostStep::Turn(password)) => {
-                joiner.step = Step::Classic(classic::HostStep::Password);
-                return self.check_password(core, conn, &joiner, password, now);
+                joiner.step = Step::Classic(classic::HostStep::Charged(password));
+                self.joiners.insert(conn, joiner);
+                return self.check_password(core, conn, now);
             }
             _ => return,
         };
@@ -231,8 +232,16 @@ impl Host {
             Step::Turn(_) | Step::Classic(classic::HostStep::Turn(_)) => {
                 self.admission.stop_waiting(conn, joiner.remote.ip());
             }
-            Step::Challenged(..) | Step::Classic(classic::HostStep::Checking(_)) => {
-                self.settle_attempt(core, joiner.remote.ip(), false, now);
+            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false, now),
+            // Its guess is here, and is settled by what comes of it.
+            Step::Classic(classic::HostStep::Checking(challenged)) => {
+                self.classic.gone_while_checking(conn, joiner.remote.ip(), challenged);
+            }
+            // Nobody has compared it: nobody is charged.
+            Step::Classic(classic::HostStep::Charged(_)) => {
+                for next in self.admission.withdraw(joiner.remote.ip()) {
+                    self.challenge(core, next, now);
+                }
             }
             Step::Status { .. } | Step::Classic(_) => {}
         }

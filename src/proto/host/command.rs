@@ -50,6 +50,7 @@ fn ban(
     reason: &str,
     now: Moment,
 ) -> Result<(), String> {
+    let named = peer.map(|name| key_named(host, core, name)).transpose()?;
     let (key, addr) = whom(host, core, peer, addr)?;
     if key.is_none() && addr.is_none() {
         return Err("a ban needs a \"peer\", an \"addr\", or both".to_owned());
@@ -57,7 +58,7 @@ fn ban(
     if key == Some(core.me()) {
         return Err("that is you; the host cannot ban itself".to_owned());
     }
-    let alias = key.as_ref().and_then(|key| {
+    let alias = named.as_ref().and_then(|key| {
         let present = core.roster.get(key).map(|entry| entry.alias.clone());
         present.or_else(|| host.admission.alias_of(key).cloned())
     });
@@ -101,7 +102,12 @@ fn unban(
     if peer.is_none() && addr.is_none() {
         return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
     }
-    let (key, addr) = whom(host, core, peer, addr)?;
+    // A classic peer has no key to remember it by, but its ban has its label.
+    let labelled = peer.and_then(|name| host.admission.address_banned_as(&name.to_string()));
+    let (key, addr) = match labelled {
+        Some(labelled) => (None, Some(labelled)),
+        None => whom(host, core, peer, addr)?,
+    };
     let lifted = host.admission.unban(key.as_ref(), addr);
     if lifted.is_empty() {
         return Err("there is no such ban; the banned list shows all".to_owned());

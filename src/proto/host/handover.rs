@@ -9,7 +9,8 @@ use super::{Core, Host, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Admitted, CloseReason, Closed, ErrorKind, HostPackage, Moment, PeerId, SafeText, Timestamp, limits,
+        Admitted, CloseReason, Closed, ErrorKind, HostPackage, Moment, PeerId, SafeText, Timestamp, Wire,
+        limits,
     },
     proto::{Output, core::Timer},
     security::sign,
@@ -51,7 +52,11 @@ impl Host {
         if to == core.me() {
             return Err("that is you: you are the host already".to_owned());
         }
-        let link = self.members.get(&to).ok_or_else(|| format!("{name} has no link to you now"))?;
+        let label = core.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
+        if to.wire() == Wire::Classic {
+            return Err(format!("{label} is a classic peer, and those cannot take over from this program"));
+        }
+        let link = self.members.get(&to).ok_or_else(|| format!("{label} has no link to you now"))?;
         core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
         let deadline = now.instant + limits::HANDOVER_TIMEOUT;
         self.handover = Some(Handover { to, deadline, step: Step::Offered });

@@ -54,6 +54,9 @@ impl Member {
     /// The host could not be reached, or hung up before it was known.
     pub(in crate::proto) fn join_failed(&mut self, core: &mut Core, closed: Closed, now: Moment) {
         self.dialling = false;
+        if self.wire() == Wire::Classic && self.link.is_none() {
+            self.give_up_asking(core);
+        }
         self.retry(core, closed, now);
     }
 

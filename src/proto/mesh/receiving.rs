@@ -85,6 +85,7 @@ impl Mesh {
             place,
             signature,
             reference: None,
+            claims: self.talk.claimed_in(&id),
             missed,
             summary: Summary::default(),
             deliveries: Vec::new(),
@@ -191,7 +192,7 @@ impl Mesh {
     }
 
     /// False when what waits for room on the disk takes all the memory that it may.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::proto) fn has_room(&self) -> bool {
         self.keeping.held <= limits::UNSAVED_MESSAGES && self.keeping.held_bytes <= limits::UNSAVED_BYTES
     }
 

@@ -62,7 +62,8 @@ impl Mesh {
         let reference: Option<Arc<str>> = reference.map(Into::into);
         if let Err(error) = self.try_send(core, to, text, reference.clone(), now) {
             let message = SafeText::line(&error.to_string());
-            core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference });
+            let refused = Some(Box::new((to.clone(), text.to_owned())));
+            core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference, refused });
         }
     }
 
@@ -130,6 +131,7 @@ impl Mesh {
             place,
             signature,
             reference,
+            claims: None,
             missed: 0,
             summary: Summary { delivered: 0, total },
             deliveries,
@@ -242,7 +244,7 @@ impl Mesh {
             return false;
         }
         if peer.wire() == Wire::Classic {
-            return self.say(core, peer);
+            return self.say(core, peer, now);
         }
         let Some(conn) = state.links.first().copied() else {
             if !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
@@ -328,7 +330,13 @@ impl Mesh {
     }
 
     /// Nothing that waits for a peer will arrive.
-    pub(super) fn fail_all(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason, now: Moment) {
+    pub(in crate::proto) fn fail_all(
+        &mut self,
+        core: &mut Core,
+        peer: PeerId,
+        reason: CloseReason,
+        now: Moment,
+    ) {
         let waiting = self.peers.get_mut(&peer).map(|state| state.outbox.drain()).unwrap_or_default();
         for tally in waiting {
             self.failed(core, tally, peer, reason, now);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{ErrorKind, Wire},
-    wire::classic::{Address, Message, To},
+    wire::classic::{Address, Message, Reply, To},
 };
 
 const PORT: u16 = 50_500;
@@ -174,6 +174,54 @@ fn attempts_and_bans_are_those_of_all_others() {
     assert_eq!(sim.saved.last().unwrap().bans.len(), 1);
 }
 
+/// While nobody answers what is being worked out.
+fn hold(sim: &mut Sim) {
+    sim.hold_proofs = true;
+}
+
+fn release(sim: &mut Sim) {
+    sim.hold_proofs = false;
+    for (index, conn, answer) in std::mem::take(&mut sim.held_proofs) {
+        sim.nodes[index].handle(sim.now, Input::Proven(conn, answer));
+    }
+    sim.run();
+}
+
+#[test]
+fn who_hangs_up_while_its_password_is_compared_is_judged_by_the_password() {
+    for (password, bans) in [(PASSWORD, 0), ("wrong", 1)] {
+        let mut sim = Sim::classic_host();
+        hold(&mut sim);
+        for _ in 0..3 {
+            let (join, _) = sim.knock("10.0.0.9", password);
+            sim.hang_up(join);
+            release(&mut sim);
+            hold(&mut sim);
+        }
+        release(&mut sim);
+        let banned = |event: &&NodeEvent| matches!(event, NodeEvent::Banned { .. });
+        assert_eq!(sim.events[0].iter().filter(banned).count(), bans, "{password}");
+    }
+}
+
+#[test]
+fn passwords_are_compared_a_few_at_a_time_and_whoever_is_gone_by_then_costs_nothing() {
+    let mut sim = Sim::classic_host();
+    hold(&mut sim);
+    let joins: Vec<End> =
+        (0..20_u8).map(|number| sim.knock(&format!("10.0.1.{number}"), PASSWORD).0).collect();
+    assert_eq!(sim.held_proofs.len(), limits::HASHES_AT_ONCE);
+    for join in &joins[2..18] {
+        sim.hang_up(*join);
+    }
+    release(&mut sim);
+    assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
+    for join in &joins[18..] {
+        assert_eq!(sim.told(*join), [Object::Authenticated(true)]);
+    }
+    assert_eq!(sim.compared, 4);
+}
+
 #[test]
 fn an_address_is_admitted_for_one_session_only() {
     let mut sim = Sim::classic_host();
@@ -237,7 +285,7 @@ fn what_a_python_program_calls_itself_is_its_label_once_and_a_claim_afterwards()
     let Object::Message(said) = message("hi", "bob the builder", To::Everyone, bob.addr) else {
         unreachable!()
     };
-    assert_eq!(sim.told(end), [Object::Reply(Message { alias: "host".into(), ..said })]);
+    assert_eq!(sim.told(end), [Object::Reply(Reply { data: said, alias: "host".into() })]);
     assert!(sim.shut.contains(&end));
     sim.wait(0.1);
     assert_eq!(sim.roster(ann), ["host", "ann", "bob-the-builder"]);
@@ -359,6 +407,8 @@ fn nothing_waits_for_a_python_program_that_is_gone() {
     sim.wait(0.1);
     assert_eq!(sim.deliveries(ann).pop().unwrap(), "for bob alone 10.0.0.9 Failed left 0/1");
     sim.say(ann, "10.0.0.9", "are you there?");
+    assert!(sim.errors(ann).pop().unwrap().contains("nobody called \"10.0.0.9\""));
+    sim.say(ann, &bob.id().to_string(), "are you there?");
     assert!(sim.errors(ann).pop().unwrap().contains("not here now"));
     sim.said.clear();
     // Whoever comes to that address next may be somebody else.
@@ -388,6 +438,64 @@ fn without_consent_nothing_goes_in_clear_and_it_is_told_who_goes_without() {
     sim.command(ann, NodeCommand::Cleartext { allow: true });
     sim.say(ann, "10.0.0.9", "psst");
     assert_eq!(sim.said.len(), 1);
+}
+
+#[test]
+fn what_waits_does_not_go_in_clear_any_more_once_that_is_not_wanted() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let bob = sim.python("10.0.0.9", 49_001);
+    sim.say(ann, "10.0.0.9", "secret");
+    sim.said(ann, &bob, Err(CloseReason::Unreachable));
+    sim.said.clear();
+    sim.command(ann, NodeCommand::Cleartext { allow: false });
+    sim.wait(30.0);
+    assert!(sim.said.is_empty());
+    assert_eq!(sim.deliveries(ann).pop().unwrap(), "secret 10.0.0.9 Failed not_in_clear 0/1");
+}
+
+#[test]
+fn a_connection_that_brings_no_message_is_closed_after_a_while() {
+    let mut sim = Sim::classic_host();
+    let bob = sim.python("10.0.0.9", 49_001);
+    let silent = sim.plain(0, LinkKind::PeerIn, "10.0.0.9:60000");
+    let said = sim.python_says(0, &bob, "bob", "hi", false);
+    assert!(sim.shut.contains(&said) && !sim.shut.contains(&silent));
+    sim.wait(5.0);
+    assert!(sim.shut.contains(&silent));
+}
+
+#[test]
+fn a_last_word_does_not_bring_back_who_is_gone() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    let (bob, eve) = (sim.python("10.0.0.9", 49_001), sim.python("10.0.0.10", 49_002));
+    sim.wait(1.0);
+    let word = sim.plain(0, LinkKind::PeerIn, "10.0.0.9:60000");
+    for python in [&eve, &bob] {
+        let end = python.join;
+        sim.nodes[0].handle(sim.now, Input::Closed(end.1, CloseReason::ConnectionLost.into()));
+    }
+    sim.tell(word, message("bye", "bob", To::Everyone, bob.addr));
+    sim.wait(1.0);
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+}
+
+#[test]
+fn a_classic_peer_is_shown_as_one_whatever_its_host_calls_it() {
+    let mut sim = Sim::classic_host();
+    let ann = sim.join("ann");
+    sim.nodes[0].core.roster.update(RosterEntry {
+        peer_id: PeerId::of_address(v4("10.0.0.9:49001")),
+        alias: Alias::new("bob").unwrap(),
+        role: crate::model::Role::Member,
+        wire: Wire::Native,
+        addrs: vec!["10.0.0.9:49001".parse().unwrap()],
+        since: Timestamp(1),
+    });
+    sim.join("eve");
+    let shown = |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer } if peer.alias.as_str() == "bob" && peer.wire == Wire::Classic);
+    assert!(sim.has(ann, shown));
 }
 
 #[test]
@@ -658,6 +766,32 @@ fn a_member_joins_a_python_host() {
     assert_eq!(sim.roster(ann), ["10.0.0.1", "ann"]);
     assert!(sim.has(ann, |event| matches!(event, NodeEvent::PeerDown { reason: CloseReason::Left, .. })));
     assert!(!sim.has(ann, |event| matches!(event, NodeEvent::Heartbeat { missed: 1.., .. })));
+}
+
+#[test]
+fn a_python_host_that_calls_itself_something_else_is_found_where_it_is() {
+    for name in ["localhost", "0.0.0.0"] {
+        let mut sim = Sim::host();
+        let (ann, join) = sim.classic_member();
+        sim.tell(join, Object::BannedStatus(false));
+        sim.tell(join, Object::Authenticated(true));
+        let all =
+            vec![Address(name.into(), 49_000), v4("10.0.0.2:49999").into(), Address(name.into(), 49_005)];
+        sim.tell(join, Object::Roster(all));
+        sim.tell(join, Object::DistributionAddress(Address(name.into(), PORT)));
+        sim.plain(ann, LinkKind::DistributionOut, "10.0.0.1:50500");
+        assert_eq!(sim.roster(ann), ["10.0.0.1", "ann"], "{name}");
+    }
+}
+
+#[test]
+fn a_python_host_that_hangs_up_is_not_told_the_password_again_and_again() {
+    let mut sim = Sim::host();
+    let (ann, join) = sim.classic_member();
+    sim.tell(join, Object::BannedStatus(false));
+    sim.hang_up(join);
+    assert_eq!(sim.end(ann), Some(CloseReason::NotPyile));
+    assert!(sim.errors(ann)[0].contains("without --classic"), "{:?}", sim.errors(ann));
 }
 
 #[test]

@@ -119,9 +119,9 @@ fn exported(db: &Connection, me: &PeerId, row: &Row<'_>) -> rusqlite::Result<Exp
         (message.summary, _) = read::outcome(db, number)?;
         message.deliveries = read::deliveries(db, number, "")?;
     }
-    let network: [u8; 16] = row.get(14)?;
-    let name: String = row.get(15)?;
-    let with: Option<String> = row.get(16)?;
+    let network: [u8; 16] = row.get(15)?;
+    let name: String = row.get(16)?;
+    let with: Option<String> = row.get(17)?;
     let to = match message.id.to {
         Recipient::Everyone => SafeText::line("everyone"),
         Recipient::Peer(_) if own => SafeText::line(&with.unwrap_or_default()),

@@ -16,7 +16,7 @@ use crate::{
 /// The columns of a message, joined with its author and its conversation's person.
 pub(super) const COLUMNS: &str =
     "m.id, a.key, a.alias, m.epoch, m.sequence, m.place, m.sent_at, m.at, m.text, m.signature,
-    m.reference, w.key, m.conversation, m.author";
+    m.reference, w.key, m.conversation, m.author, m.claims";
 pub(super) const TABLES: &str = "message m JOIN person a ON a.id = m.author
     JOIN conversation c ON c.id = m.conversation LEFT JOIN person w ON w.id = c.person";
 
@@ -55,6 +55,7 @@ pub(super) fn message(me: &PeerId) -> impl Fn(&Row<'_>) -> Result<Found> {
         let label: String = row.get(2)?;
         let text: String = row.get(8)?;
         let reference: Option<String> = row.get(10)?;
+        let claims: Option<String> = row.get(14)?;
         let message = StoredMessage {
             id,
             alias: alias(&label, &author),
@@ -64,6 +65,7 @@ pub(super) fn message(me: &PeerId) -> impl Fn(&Row<'_>) -> Result<Found> {
             place: row.get(5)?,
             signature: row.get(9)?,
             reference: reference.map(Into::into),
+            claims: claims.map(|claims| SafeText::line(&claims)),
             missed: 0,
             summary: Summary::default(),
             deliveries: Vec::new(),

@@ -5,7 +5,8 @@
 use rusqlite::{Connection, Result};
 
 /// Each step takes the database from the version of its index to the next.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE network (
         id INTEGER PRIMARY KEY,
         key BLOB NOT NULL UNIQUE,
@@ -64,7 +65,11 @@ const STEPS: &[&str] = &["
         text, content = '', contentless_delete = 1, prefix = '1 2 3',
         tokenize = 'unicode61 remove_diacritics 2'
     );
-"];
+",
+    "
+    ALTER TABLE message ADD COLUMN claims TEXT;
+",
+];
 
 /// The newest version.
 pub(super) fn newest() -> i64 {

@@ -45,6 +45,7 @@ fn keep(author: PeerId, to: Recipient, sequence: u64, text: &str) -> Write {
         place,
         signature: (to == EVERYONE).then_some([7; 64]),
         reference: (author == ME).then(|| Arc::from("r")),
+        claims: None,
         missed: 0,
         summary: Summary { delivered: 0, total: u32::from(author == ME) },
         deliveries,

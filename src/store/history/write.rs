@@ -8,7 +8,8 @@ use super::words;
 use crate::{
     api::Outcome,
     model::{
-        Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, Span, StoredMessage, Timestamp, limits,
+        Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, SafeText, Span, StoredMessage,
+        Timestamp, limits,
     },
 };
 
@@ -91,8 +92,8 @@ fn keep<'a>(
     let is_new = db
         .prepare_cached(
             "INSERT OR IGNORE INTO message
-             (conversation, author, epoch, sequence, place, sent_at, at, text, signature, reference)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (conversation, author, epoch, sequence, place, sent_at, at, text, signature, reference,
+              claims) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             conversation,
@@ -105,6 +106,7 @@ fn keep<'a>(
             message.text.as_str(),
             message.signature.as_ref().map(<[u8; 64]>::as_slice),
             message.reference.as_deref(),
+            message.claims.as_ref().map(SafeText::as_str),
         ])?;
     if is_new == 0 {
         return Ok(());
