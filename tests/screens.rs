@@ -19,8 +19,8 @@ use pyile::{
         update,
     },
     model::{
-        CloseReason, Closed, DeliveryStatus, HistoryState, MessageId, NetworkId, Page, Peer, Recipient,
-        SafeText, StoredMessage, Summary, Timestamp,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, NetworkId, Page, Peer,
+        Recipient, SafeText, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{
@@ -647,4 +647,59 @@ fn the_views_and_focuses_are_what_the_keys_say() {
         keymap::action(&[Context::Room], &KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)),
         Some(Action::ViewChat)
     );
+}
+
+#[test]
+fn what_is_refused_stands_in_the_composer_again() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "//too long for them");
+    let effects = press(&mut state, KeyCode::Enter);
+    let [Effect::Node(NodeCommand::Send { to, text, .. })] = &effects[..] else { panic!("{effects:?}") };
+    let refused = Some(Box::new((to.clone(), text.clone())));
+    let message = SafeText::line("the text takes 3000 bytes");
+    let error = NodeEvent::Error { kind: ErrorKind::Send, message, reference: None, refused };
+    node(&mut state, NOW, error.clone());
+    assert!(shows(&state, "//too long for them") && shows(&state, "the text takes 3000 bytes"));
+    // What was begun meanwhile is worth more.
+    ctrl(&mut state, 'u');
+    type_text(&mut state, "other");
+    node(&mut state, NOW, error);
+    assert!(shows(&state, "other") && !shows(&state, "//too long"));
+}
+
+#[test]
+fn a_network_that_becomes_classic_says_so_and_takes_no_key() {
+    let mut state = room((120, 35));
+    type_text(&mut state, "my ");
+    node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: true });
+    type_text(&mut state, "yes");
+    assert!(shows(&state, "my yes"));
+    assert!(shows(&state, "! classic peers are here, and get nothing of yours: /cleartext on"));
+    ctrl(&mut state, 'u');
+    type_text(&mut state, "/cleartext off");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert_eq!(effects, [Effect::Node(NodeCommand::Cleartext { allow: false })]);
+    node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: false });
+    assert!(!shows(&state, "! classic peers"));
+}
+
+#[test]
+fn letting_classic_peers_in_is_asked_once() {
+    let mut state = launch((80, 24));
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "open sesame");
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "x ");
+    assert_eq!(press(&mut state, KeyCode::Enter), []);
+    assert!(shows(&state, "Let classic peers in?"));
+    press(&mut state, KeyCode::Esc);
+    assert!(shows(&state, "[x] let Python peers in too"), "everything typed stays");
+    press(&mut state, KeyCode::Enter);
+    let effects = press(&mut state, KeyCode::Char('y'));
+    assert!(matches!(&effects[..], [Effect::Open(Open::Host { classic: true, .. })]), "{effects:?}");
+    update(&mut state, NOW, Event::OpenFailed(CloseReason::CannotListen.into()));
+    press(&mut state, KeyCode::Tab);
+    let effects = press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Enter);
+    assert!(!shows(&state, "Let classic peers in?"), "{effects:?}");
 }

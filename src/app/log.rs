@@ -232,6 +232,8 @@ pub struct MessageLog {
     /// What came while a part of the history was waited for.
     early: Vec<Outcome>,
     anchor: Anchor,
+    /// The entry that keys act on, where the view cannot move so that it stands at the bottom.
+    pointer: Option<u64>,
     /// Entries that came while the view was not at the bottom.
     below: u64,
 }
@@ -249,6 +251,7 @@ impl Default for MessageLog {
             notices: VecDeque::new(),
             early: Vec::new(),
             anchor: Anchor::default(),
+            pointer: None,
             below: 0,
         }
     }
@@ -343,9 +346,14 @@ impl MessageLog {
         self.below
     }
 
-    /// The entry at the bottom of the view.
+    /// The entry that keys act on: mostly the one at the bottom of the view.
     #[must_use]
     pub fn selected(&self) -> Option<u64> {
+        self.pointer.or_else(|| self.bottom())
+    }
+
+    /// The entry at the bottom of the view.
+    fn bottom(&self) -> Option<u64> {
         match self.anchor {
             Anchor::Bottom => self.last(),
             Anchor::At { entry, .. } => Some(entry),
@@ -365,12 +373,14 @@ impl MessageLog {
 
     /// To the newest.
     pub fn to_bottom(&mut self) {
+        self.pointer = None;
         self.anchor = Anchor::Bottom;
         self.below = 0;
     }
 
     /// To the oldest.
     pub fn to_top(&mut self, geometry: &Geometry) {
+        self.pointer = None;
         self.anchor = Anchor::At { entry: self.first, hidden: 0 };
         self.fill(geometry);
     }
@@ -386,26 +396,35 @@ impl MessageLog {
     /// Shows entry number `entry` at the bottom.
     pub fn to_entry(&mut self, entry: u64) {
         if self.entry(entry).is_some() {
+            self.pointer = None;
             self.anchor = Anchor::At { entry, hidden: 0 };
         }
     }
 
     /// One message up or down.
     pub fn step(&mut self, down: bool, geometry: &Geometry) {
-        let Some(selected) = self.selected() else { return };
-        if down {
-            match self.last() {
-                Some(last) if selected + 1 < last => self.to_entry(selected + 1),
-                _ => self.go_to_end(),
+        let (Some(selected), Some(last)) = (self.selected(), self.last()) else { return };
+        let wanted = if down { selected + 1 } else { selected.saturating_sub(1) };
+        if wanted >= last && down {
+            return self.go_to_end();
+        }
+        if wanted < self.first {
+            return;
+        }
+        self.to_entry(wanted);
+        self.fill(geometry);
+        if self.bottom() != Some(wanted) {
+            // All of it is to be seen: the view stays, and what comes next does not move it.
+            if self.anchor == Anchor::Bottom {
+                self.anchor = Anchor::At { entry: last, hidden: 0 };
             }
-        } else if selected > self.first {
-            self.to_entry(selected - 1);
-            self.fill(geometry);
+            self.pointer = Some(wanted);
         }
     }
 
     /// `rows` rows up, or down when negative.
     pub fn scroll(&mut self, rows: isize, geometry: &Geometry) {
+        self.pointer = None;
         let Some(last) = self.last() else { return };
         let (mut entry, hidden) = match self.anchor {
             Anchor::Bottom => (last, 0),

@@ -1,6 +1,9 @@
 //! How text falls into cells and rows: the one place that knows how wide a cluster is on a terminal.
 
-use std::ops::Range;
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
@@ -40,6 +43,16 @@ pub fn fit(text: &str, most: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// As much of a name as fits `width` cells. Of an address the end is kept: it is what differs.
+#[must_use]
+pub fn fit_name(name: &str, most: usize) -> String {
+    let is_address = name.parse::<SocketAddr>().is_ok() || name.parse::<IpAddr>().is_ok();
+    match name.len().checked_sub(most.saturating_sub(1)) {
+        Some(from @ 2..) if is_address && most > 0 => format!("…{}", name.get(from..).unwrap_or_default()),
+        _ => fit(name, most),
+    }
 }
 
 /// Breaks `text` into rows of at most `most` cells, between words where it can. Every row is a range of bytes; there
@@ -95,6 +108,15 @@ mod tests {
 
     fn broken(text: &str, most: usize) -> Vec<&str> {
         rows(text, most).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn names_and_addresses_are_cut_where_they_tell_least() {
+        assert_eq!(fit_name("192.168.1.8", 11), "192.168.1.8");
+        assert_eq!(fit_name("192.168.1.8", 10), "…2.168.1.8");
+        assert_eq!(fit_name("192.168.1.8:49500", 8), "…8:49500");
+        assert_eq!(fit_name("bartholomew", 5), "bart…");
+        assert_eq!(fit_name("10.0.0.1", 0), "");
     }
 
     #[test]

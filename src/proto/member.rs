@@ -318,6 +318,9 @@ impl Member {
         let is_distribution = self.distribution_closed(conn);
         if is_distribution && self.link.is_none() {
             self.give_up_asking(core);
+            if !self.joined_before {
+                return self.finish(self.hung_up());
+            }
             self.retry(core, closed.clone(), now);
         } else if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
             self.lost(core, closed, now);

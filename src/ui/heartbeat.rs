@@ -110,7 +110,7 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         }
         let (sign, words, style) = liveness(state, room, view, theme);
         let x = paint::put(buffer, inner, inner.x, y, sign, style) + 1;
-        let name = wrap::fit(view.peer.alias.as_str(), name_width);
+        let name = wrap::fit_name(view.peer.alias.as_str(), name_width);
         paint::put(buffer, inner, x, y, &name, Theme::plain());
         let x = x + u16::try_from(name_width + 1).unwrap_or(0);
         let width = usize::from(inner.right().saturating_sub(x));
@@ -161,7 +161,7 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     for view in listed(room).into_iter().skip(room.scrolled) {
         let (sign, words, style) = liveness(state, room, view, theme);
         paint::put(buffer, inner, inner.x, y, sign, style);
-        let label = wrap::fit(view.peer.alias.as_str(), name);
+        let label = wrap::fit_name(view.peer.alias.as_str(), name);
         paint::put(buffer, inner, inner.x + 2, y, &label, Theme::plain());
         let until = if wide && view.present { spark_x.saturating_sub(1) } else { inner.right() };
         let cell = Rect { width: until.min(inner.right()).saturating_sub(inner.x), ..inner };

@@ -187,7 +187,7 @@ impl Pen<'_> {
         let own = message.from.peer_id == self.room.me;
         if is_first {
             self.time(message.at, y, buffer);
-            let name = wrap::fit(message.from.alias.as_str(), self.columns.name.saturating_sub(2));
+            let name = wrap::fit_name(message.from.alias.as_str(), self.columns.name.saturating_sub(2));
             let style = if own { Theme::strong() } else { self.theme.name(&message.from.peer_id) };
             let indent = self.columns.name.saturating_sub(2 + wrap::width(&name));
             let x = self.inner.x + u16::try_from(self.columns.time + indent).unwrap_or(0);

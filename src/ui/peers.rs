@@ -58,7 +58,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             " ~classic" => " ~",
             _ => " (host) ~",
         };
-        let name = wrap::fit(&name, room_for_name.saturating_sub(wrap::width(what)));
+        let name = wrap::fit_name(&name, room_for_name.saturating_sub(wrap::width(what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);
         let end = paint::put(buffer, inner, x + 1, y, &label, style);
         let unread_style = if conversation.mentioned { theme.warning() } else { theme.accent() };

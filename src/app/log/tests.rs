@@ -241,3 +241,22 @@ fn gaps_tell_between_what_times_and_close() {
     log.gap(&message(5).id, 0);
     assert!(!view(&log, 10).iter().any(|row| row.starts_with("gap")));
 }
+
+#[test]
+fn every_message_of_a_short_log_can_be_pointed_at() {
+    let mut log = log(4);
+    let geometry = geometry(20);
+    let (first, all) = (log.selected().unwrap() - 3, log.visible(&geometry).len());
+    for expected in [2, 1, 0, 0] {
+        log.step(false, &geometry);
+        assert_eq!(log.selected(), Some(first + expected));
+        assert_eq!(log.visible(&geometry).len(), all, "all of it stays");
+    }
+    log.insert(Entry::Message(message(9)));
+    assert_eq!(log.selected(), Some(first), "what comes meanwhile moves nothing");
+    for expected in [1, 2, 3, 4] {
+        log.step(true, &geometry);
+        assert_eq!(log.selected(), Some(first + expected));
+    }
+    assert_eq!(log.below(), 0, "at the end again");
+}

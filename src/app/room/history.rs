@@ -159,7 +159,9 @@ impl Room {
     /// True when something is wrong and stays so.
     #[must_use]
     pub fn has_banner(&self) -> bool {
-        matches!(self.link, LinkView::Lost { .. }) || self.history == HistoryState::Unsaved
+        matches!(self.link, LinkView::Lost { .. })
+            || self.history == HistoryState::Unsaved
+            || self.cleartext_asked
     }
 
     /// What is wrong and stays so, for the line above the room.
@@ -192,7 +194,7 @@ impl Room {
             let text = if is_narrow {
                 "classic: /cleartext on or off?"
             } else {
-                "classic peers are here, and get nothing of yours: /cleartext on sends to them in clear, off does not"
+                "classic peers are here, and get nothing of yours: /cleartext on, or off?"
             };
             words.push(text.to_owned());
         }

@@ -147,7 +147,7 @@ impl Host {
         }
         let step = JoinStep::Classic(Step::Password);
         self.joiners.insert(conn, Joiner { peer, remote, local, binding: [0; 32], step });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::CLASSIC_REPLY);
+        core.timers.set(Timer::Admission(conn), now.instant + limits::TLS_TIMEOUT);
     }
 
     /// A classic joiner or member says something.
