@@ -328,7 +328,11 @@ impl Host {
         }
         core.authenticated(conn, now);
         core.authenticated(distribution, now);
-        let link = Link { conn, distribution, local, detector: Detector::new(now.instant), beat: 0 };
+        // It takes a moment until it listens for that.
+        let mut detector = Detector::new(now.instant);
+        detector.beat_at(now.instant + 2 * limits::CLASSIC_PACE);
+        core.timers.set(Timer::Beat(conn), detector.deadline());
+        let link = Link { conn, distribution, local, detector, beat: 0 };
         self.classic.links.insert(peer, link);
         self.by_conn.insert(conn, peer);
         self.by_conn.insert(distribution, peer);
@@ -342,7 +346,6 @@ impl Host {
             since: now.wall,
         });
         self.distribute_soon(core, mesh, now);
-        self.classic_beat(core, mesh, conn, now);
     }
 
     /// Before it has said what it is called, a classic peer is called by its address.

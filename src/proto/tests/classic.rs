@@ -129,8 +129,9 @@ fn a_python_program_joins_in_the_order_of_the_original_and_is_marked() {
     assert!(sim.shut.contains(&stranger), "only whoever waits for it");
     let distribution = sim.plain(0, LinkKind::DistributionIn, "10.0.0.9:50001");
     sim.wait(0.1);
-    assert_eq!(sim.told(join), [Object::Beat]);
     assert!(matches!(&sim.told(distribution)[..], [Object::Roster(_)]));
+    sim.wait(1.0);
+    assert_eq!(sim.told(join), [Object::Beat]);
     for index in [0, ann] {
         assert_eq!(sim.roster(index), ["host", "10.0.0.9", "ann"]);
         let is_marked =
