@@ -8,7 +8,7 @@ use rand_core::OsRng;
 use rustls::ServerConfig;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::{AbortHandle, JoinHandle, JoinSet},
+    task::{AbortHandle, JoinSet},
     time,
 };
 use tokio_util::task::JoinMap;
@@ -17,9 +17,10 @@ use super::{
     classic,
     clock::{self, now},
     dialer,
+    handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
     session::{self, Outbound},
-    transport::{Connection, Listener, Transport},
+    transport::{Connection, Transport},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
@@ -29,44 +30,6 @@ use crate::{
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
-
-/// Listeners that are open before the node begins; a member's peer listener is opened when its route is known.
-pub struct Opened {
-    /// Host: where joiners knock.
-    pub join: Option<Box<dyn Listener>>,
-    /// Host: where peers talk to this one.
-    pub peer: Option<Box<dyn Listener>>,
-    /// Host: where classic members open their second link, if they are let in.
-    pub distribution: Option<Box<dyn Listener>>,
-    /// Member: where its peer listener is to be.
-    pub peer_listen: PeerListen,
-}
-
-/// A running node. Dropping it makes the node leave.
-#[derive(Debug)]
-pub struct NodeHandle {
-    /// Takes messages to send; full means that the node is busy, or that recipients are slow.
-    pub sends: mpsc::Sender<NodeCommand>,
-    /// Takes every other command: no slow recipient ever delays a ban.
-    pub commands: mpsc::Sender<NodeCommand>,
-    /// Gives events; ends after `left`.
-    pub events: mpsc::Receiver<NodeEvent>,
-    task: JoinHandle<Closed>,
-}
-
-impl NodeHandle {
-    /// Where a command waits for its turn.
-    #[must_use]
-    pub fn queue(&self, command: &NodeCommand) -> &mpsc::Sender<NodeCommand> {
-        if matches!(command, NodeCommand::Send { .. }) { &self.sends } else { &self.commands }
-    }
-
-    /// Waits until every socket is closed, and says why the session ended.
-    pub async fn ended(self) -> Closed {
-        drop((self.sends, self.commands, self.events));
-        self.task.await.unwrap_or_else(|error| Closed::new(CloseReason::Internal, error.to_string()))
-    }
-}
 
 /// Starts a node.
 pub fn spawn(

@@ -8,13 +8,15 @@ mod actor;
 mod classic;
 mod clock;
 mod dialer;
+mod handle;
 mod listener;
 mod session;
 pub mod transport;
 
 pub(crate) use self::{actor::seed, clock::now};
 pub use self::{
-    actor::{NodeHandle, Opened, spawn},
+    actor::spawn,
+    handle::{NodeHandle, Opened},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     transport::{TcpTransport, Transport},
 };

@@ -1,6 +1,9 @@
 //! Whole networks in virtual time: nodes, links that keep their order, and no I/O at all.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+};
 
 mod classic;
 mod handover;
@@ -9,8 +12,9 @@ mod history;
 use self::history::SimStore;
 use super::*;
 use crate::{
-    api::Target,
+    api::{StoreCommand, Target},
     model::{DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, Timestamp},
+    security::tls::Secured,
     wire::{Communication, Hello},
 };
 

@@ -1,0 +1,127 @@
+//! Where the node meets its shell: what it is told, and what it says is to be done. Plain data, without a word of how.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    model::{CloseReason, Closed, Password, PeerId},
+    security::{HostRecord, JoinProof, tls::Secured},
+    wire::{Frame, classic::Object},
+};
+
+/// A connection, as numbered by the shell; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// What a connection is for and who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A joiner came to this host.
+    JoinIn,
+    /// This member went to its host.
+    JoinOut,
+    /// A peer came to this one.
+    PeerIn,
+    /// This peer went to another.
+    PeerOut,
+    /// A classic joiner came to where rosters are to be had.
+    DistributionIn,
+    /// This classic member went there.
+    DistributionOut,
+}
+
+/// A link whose handshake is finished.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// What it is for.
+    pub link: LinkKind,
+    /// What the handshake proved.
+    pub secured: Secured,
+    /// The address of the other end.
+    pub remote: SocketAddr,
+    /// The address of this end.
+    pub local: SocketAddr,
+    /// [`LinkKind::JoinOut`] only: where this member's peer listener may be reached, best first.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A front end asks for something.
+    Command(NodeCommand),
+    /// A listener accepted a connection.
+    Incoming(ConnId, IpAddr),
+    /// An accepted connection began a handshake.
+    Spoke(ConnId),
+    /// A handshake is finished.
+    Connected(ConnId, Connected),
+    /// The host could not be reached.
+    JoinFailed(Closed),
+    /// A peer could not be reached.
+    DialFailed(PeerId, Closed),
+    /// A frame came.
+    Frame(ConnId, Frame),
+    /// An object came over a classic link.
+    Object(ConnId, Object),
+    /// A message went to a classic peer, which has said that it has it and what it calls itself, or has said nothing;
+    /// or it did not go.
+    Said(PeerId, Result<Option<String>, Closed>),
+    /// A connection ended.
+    Closed(ConnId, Closed),
+    /// The answer to a challenge is worked out, or cannot be.
+    Proven(ConnId, Option<Vec<u8>>),
+    /// The record of a new password is worked out.
+    Registered(HostRecord),
+    /// The store did something.
+    Store(StoreEvent),
+    /// The join port of a host that is to be is open, and where it can be reached, best first; or it cannot be opened.
+    JoinOpened(Result<(SocketAddr, Vec<SocketAddr>), Closed>),
+    /// The join port of the peer that is to be the host can be reached, or why not.
+    Probed(Result<(), Closed>),
+    /// This machine slept, or this process was stopped, for so long.
+    Suspended(Duration),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Keep this connection's handshake going.
+    Proceed(ConnId),
+    /// This connection is authenticated: take larger frames from it.
+    Authenticated(ConnId),
+    /// Send a frame.
+    Send(ConnId, Bytes),
+    /// Send what is queued, then close.
+    Close(ConnId, CloseReason),
+    /// Open a join link to the host at this target, as typed; at these addresses, where there are any.
+    Join(String, Vec<SocketAddr>),
+    /// Listen for joiners, at this port if possible; comes back as [`Input::JoinOpened`].
+    OpenJoin(u16),
+    /// Listen for joiners no longer.
+    CloseJoin,
+    /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
+    Probe(PeerId, Vec<SocketAddr>),
+    /// Open a peer link: try these addresses in order.
+    Dial(PeerId, Vec<SocketAddr>),
+    /// Open a classic member's second link to its host.
+    Distribution(SocketAddrV4),
+    /// Send an object to a classic peer, over a connection of its own from this address; comes back as
+    /// [`Input::Said`].
+    Say(PeerId, SocketAddrV4, Option<Ipv4Addr>, Bytes),
+    /// Work out the answer to a challenge, off the async threads; comes back as [`Input::Proven`].
+    Prove(ConnId, Box<JoinProof>, Vec<u8>),
+    /// Work out the record of a new password, off the async threads; comes back as [`Input::Registered`].
+    Register(Password),
+    /// Keep something.
+    Store(StoreCommand),
+    /// Tell the front end.
+    Event(NodeEvent),
+    /// It is over: nothing follows.
+    Finished(Closed),
+}
