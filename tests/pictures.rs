@@ -16,6 +16,7 @@ use pyile::{
 };
 use scene::{
     NOW, cast, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text,
+    with,
 };
 
 fn ban_dialog(size: (u16, u16)) -> State {
@@ -58,38 +59,8 @@ fn alone(size: (u16, u16)) -> State {
     let bob = &cast()[1];
     let handover = NodeEvent::Handover { host: bob.clone(), join_addr: "192.168.1.2:4702".parse().unwrap() };
     node(&mut state, NOW, handover);
-    let missed = |event| match event {
-        NodeEvent::Message {
-            id,
-            from,
-            to,
-            text,
-            sent_at,
-            own,
-            reference,
-            late,
-            claims,
-            came_at,
-            place,
-            ..
-        } => NodeEvent::Message {
-            id,
-            from,
-            to,
-            text,
-            sent_at,
-            own,
-            missed: 12,
-            reference,
-            late,
-            claims,
-            came_at,
-            place,
-        },
-        other => other,
-    };
     let event = message(bob, Recipient::Everyone, 40, "the host's rack lost power, it seems", false);
-    node(&mut state, NOW, missed(event));
+    node(&mut state, NOW, with(event, 12, None));
     node(
         &mut state,
         NOW,
@@ -110,43 +81,10 @@ fn classic(size: (u16, u16)) -> State {
     node(&mut state, NOW, NodeEvent::Cleartext { allowed: true, asked: false });
     let peers = cast().into_iter().chain([noah.clone(), eve.clone()]).collect();
     node(&mut state, NOW, NodeEvent::Roster { version: 9, peers });
-    let claims = |event, name: &str| match event {
-        NodeEvent::Message {
-            id,
-            from,
-            to,
-            text,
-            sent_at,
-            own,
-            missed,
-            reference,
-            late,
-            came_at,
-            place,
-            ..
-        } => {
-            let claims = Some(SafeText::line(name));
-            NodeEvent::Message {
-                id,
-                from,
-                to,
-                text,
-                sent_at,
-                own,
-                missed,
-                reference,
-                late,
-                claims,
-                came_at,
-                place,
-            }
-        }
-        other => other,
-    };
     let event = message(&noah, Recipient::Everyone, 1, "hello from Python. can you read me?", false);
     node(&mut state, NOW, event);
     let event = message(&eve, Recipient::Everyone, 1, "me too", false);
-    node(&mut state, NOW, claims(event, "ann"));
+    node(&mut state, NOW, with(event, 0, Some("ann")));
     state
 }
 

@@ -196,7 +196,7 @@ impl Actor {
         tokio::select! {
             biased;
             input = self.inputs.recv() => Woken::Input(input),
-            Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, ended(result)),
+            Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, session::ended(result)),
             command = self.commands.recv(), if !self.abandoned => Woken::Command(command),
             Some(send) = self.sends.recv(), if takes_sends => Woken::Command(Some(send)),
             stored = self.stored.recv() => Woken::Stored(stored),
@@ -490,7 +490,7 @@ impl Actor {
                 Output::Register(password) => {
                     let (to_node, cost) = (self.inputs_tx.clone(), self.cost);
                     self.hash(async move || {
-                        let work = move || HostRecord::register(&password, cost, seed());
+                        let work = move || HostRecord::register(&password, cost, super::seed());
                         if let Ok(Ok(record)) = tokio::task::spawn_blocking(work).await {
                             let _ = to_node.send(Input::Registered(record)).await;
                         }
@@ -594,23 +594,4 @@ impl Actor {
         };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, flushed).await;
     }
-}
-
-fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
-    match result {
-        Ok(closed) => closed,
-        Err(error) if error.is_panic() => {
-            tracing::error!(%error, "a session failed");
-            CloseReason::Internal.into()
-        }
-        Err(_) => CloseReason::ConnectionLost.into(),
-    }
-}
-
-/// 32 bytes from the system.
-pub(crate) fn seed() -> [u8; 32] {
-    use rand_core::RngCore as _;
-    let mut seed = [0; 32];
-    OsRng.fill_bytes(&mut seed);
-    seed
 }

@@ -13,10 +13,18 @@ mod listener;
 mod session;
 pub mod transport;
 
-pub(crate) use self::{actor::seed, clock::now};
+pub(crate) use self::clock::now;
 pub use self::{
     actor::spawn,
     handle::{NodeHandle, Opened},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     transport::{TcpTransport, Transport},
 };
+
+/// 32 bytes from the system.
+pub(crate) fn seed() -> [u8; 32] {
+    use rand_core::RngCore as _;
+    let mut seed = [0; 32];
+    rand_core::OsRng.fill_bytes(&mut seed);
+    seed
+}

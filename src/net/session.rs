@@ -276,3 +276,15 @@ pub(super) async fn linger(mut reader: impl AsyncRead + Unpin, mut writer: impl 
     };
     let _ = time::timeout(limits::LINGER, closing).await;
 }
+
+/// How a session ended, also one that failed.
+pub(super) fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
+    match result {
+        Ok(closed) => closed,
+        Err(error) if error.is_panic() => {
+            tracing::error!(%error, "a session failed");
+            CloseReason::Internal.into()
+        }
+        Err(_) => CloseReason::ConnectionLost.into(),
+    }
+}

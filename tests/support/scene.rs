@@ -163,6 +163,30 @@ pub fn message(from: &Arc<Peer>, to: Recipient, sequence: u64, text: &str, own: 
     }
 }
 
+/// The message with so many missing before it, by somebody that calls itself so.
+pub fn with(event: NodeEvent, missed: u64, name: Option<&str>) -> NodeEvent {
+    match event {
+        NodeEvent::Message { id, from, to, text, sent_at, own, reference, late, came_at, place, .. } => {
+            let claims = name.map(SafeText::line);
+            NodeEvent::Message {
+                id,
+                from,
+                to,
+                text,
+                sent_at,
+                own,
+                missed,
+                reference,
+                late,
+                claims,
+                came_at,
+                place,
+            }
+        }
+        other => other,
+    }
+}
+
 /// A room in which something happens.
 pub fn room(size: (u16, u16)) -> State {
     let mut state = empty_room(size);

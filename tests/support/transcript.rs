@@ -5,6 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
+    sync::mpsc::channel,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -71,19 +73,12 @@ fn read_object(stream: &TcpStream) -> Option<Value> {
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
-    listener.set_nonblocking(true).unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(false).unwrap();
-            return stream;
-        }
-        assert!(Instant::now() < deadline, "nobody connects");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let (listener, (accepted_tx, accepted)) = (listener.try_clone().unwrap(), channel());
+    thread::spawn(move || accepted_tx.send(listener.accept()));
+    accepted.recv_timeout(DEADLINE).expect("somebody connects").unwrap().0
 }
 
-/// Connects as soon as somebody listens.
+/// Connects as soon as somebody listens: the Python program does not tell when that is.
 pub fn connect(addr: SocketAddr) -> TcpStream {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -91,7 +86,7 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
             Ok(stream) => return stream,
             Err(error) => assert!(Instant::now() < deadline, "{addr}: {error}"),
         }
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
