@@ -703,3 +703,20 @@ fn letting_classic_peers_in_is_asked_once() {
     press(&mut state, KeyCode::Enter);
     assert!(!shows(&state, "Let classic peers in?"), "{effects:?}");
 }
+
+#[test]
+fn a_text_that_classic_peers_cannot_read_says_so_while_it_is_written() {
+    let mut state = room((120, 35));
+    let noah = scene::classic_peer(7, "noah");
+    let peers = cast().into_iter().chain([noah]).collect();
+    let paste = |state: &mut State, count| {
+        update(state, NOW, Event::Terminal(TerminalEvent::Paste("x".repeat(count))));
+    };
+    paste(&mut state, 1800);
+    assert!(!shows(&state, "too long"), "there are none");
+    node(&mut state, NOW, NodeEvent::Cleartext { allowed: true, asked: false });
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers });
+    assert!(shows(&state, "to everyone, maybe too long for 1 of 4"));
+    node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: false });
+    assert!(!shows(&state, "too long"), "they get nothing anyway");
+}

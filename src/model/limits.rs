@@ -48,6 +48,8 @@ pub const CLASSIC_SILENCE: Duration = Duration::from_secs(2);
 pub const CLASSIC_PACE: Duration = Duration::from_millis(500);
 /// Bytes of an object that the Python program reads, at most.
 pub const CLASSIC_OBJECT: usize = 2048;
+/// Bytes of text that surely fit such an object, names and addresses beside it; every line break takes two.
+pub const CLASSIC_TEXT: usize = CLASSIC_OBJECT - 256;
 /// Bytes of an object that it reads on its distribution link, at most.
 pub const CLASSIC_ROSTER: usize = 10 * CLASSIC_OBJECT;
 /// Bytes of a classic object before its sender is known.

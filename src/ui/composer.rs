@@ -12,13 +12,16 @@ use crate::{
     model::{CloseReason, Recipient, Wire, limits},
 };
 
-/// Who reads what is said to everyone, and how many of them in clear.
-fn everyone(room: &Room, width: u16) -> String {
+/// Who reads what is said to everyone, how many of them in clear, and whether they can.
+fn everyone(room: &Room, bytes: usize, width: u16) -> String {
     let (others, classic) = (room.others(), room.classic());
     let (read, get) = if classic == 1 { ("reads", "gets") } else { ("read", "get") };
     match (classic, room.cleartext) {
         (0, _) => format!("to everyone ({others})"),
         (_, Some(false)) => format!("to everyone, {classic} of {others} {get} nothing"),
+        _ if bytes > limits::CLASSIC_TEXT => {
+            format!("to everyone, maybe too long for {classic} of {others}")
+        }
         _ if width < 50 => format!("to everyone, {classic} of {others} in clear"),
         _ => format!("to everyone ({others}), {classic} of {others} {read} this in clear"),
     }
@@ -31,7 +34,7 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     }
     let focused = room.focus == Focus::Compose;
     let title = match conversation.with {
-        Recipient::Everyone => everyone(room, areas.composer.width),
+        Recipient::Everyone => everyone(room, conversation.draft.text().len(), areas.composer.width),
         Recipient::Peer(peer) => {
             let view = room.peers.get(&peer);
             let where_it_is = match view.and_then(|view| view.gone) {
@@ -42,7 +45,10 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
                 _ if peer.wire() == Wire::Classic && room.cleartext == Some(false) => {
                     ", who gets nothing in clear"
                 }
-                _ if peer.wire() == Wire::Classic => ", in clear",
+                _ if peer.wire() == Wire::Classic => {
+                    let is_long = conversation.draft.text().len() > limits::CLASSIC_TEXT;
+                    if is_long { ", in clear, maybe too long" } else { ", in clear" }
+                }
                 _ if view.is_some_and(|view| view.present) => "",
                 _ => ", who is away: it waits",
             };

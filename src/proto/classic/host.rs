@@ -124,6 +124,12 @@ fn v4(addr: SocketAddr) -> Option<Ipv4Addr> {
     }
 }
 
+/// The joiner is told no more than that it may not; the host hears why.
+fn tell_not_admitted(core: &mut Core, ip: IpAddr, why_not: &str) {
+    let message = format!("a classic peer from {ip} was not admitted: {why_not}");
+    core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+}
+
 impl Host {
     /// A classic joiner has come, or one that was let in has opened its second link.
     pub(in crate::proto) fn classic_connected(
@@ -246,9 +252,7 @@ impl Host {
         let why_not = self.why_not(core, &joiner.peer, ip);
         core.send_object(conn, &Object::Authenticated(is_right && why_not.is_none()));
         if let (true, Some(why_not)) = (is_right, &why_not) {
-            // It is told no more than that it may not.
-            let message = format!("a classic peer from {ip} was not admitted: {why_not}");
-            core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+            tell_not_admitted(core, ip, why_not);
         }
         if !is_right || why_not.is_some() {
             core.timers.cancel(Timer::Admission(conn));
@@ -317,9 +321,7 @@ impl Host {
         let (peer, why_not) = (joiner.peer, self.why_not(core, &joiner.peer, ip));
         let addr = peer.address().zip(v4(joiner.local));
         let Some((addr, local)) = addr.filter(|_| why_not.is_none()) else {
-            let why_not = why_not.unwrap_or_default();
-            let message = format!("a classic peer from {ip} was not admitted: {why_not}");
-            core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+            tell_not_admitted(core, ip, &why_not.unwrap_or_default());
             core.close(distribution, CloseReason::Busy);
             return core.close(conn, CloseReason::Busy);
         };
