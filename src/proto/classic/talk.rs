@@ -245,7 +245,9 @@ impl Mesh {
 
     /// Says the next message to a classic peer: one at a time. True when nothing waits any more.
     pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
-        if !core.policy.classic || !core.is_clear_allowed {
+        let is_talking = self.peers.get(&peer).is_some_and(|state| state.dialling);
+        // What is on its way cannot be called back; what becomes of it is told when that is known.
+        if !is_talking && (!core.policy.classic || !core.is_clear_allowed) {
             self.fail_all(core, peer, CloseReason::NotInClear, now);
             return true;
         }

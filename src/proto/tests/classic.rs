@@ -450,9 +450,18 @@ fn what_waits_does_not_go_in_clear_any_more_once_that_is_not_wanted() {
     sim.said(ann, &bob, Err(CloseReason::Unreachable));
     sim.said.clear();
     sim.command(ann, NodeCommand::Cleartext { allow: false });
-    sim.wait(30.0);
+    sim.wait(8.0);
     assert!(sim.said.is_empty());
     assert_eq!(sim.deliveries(ann).pop().unwrap(), "secret 10.0.0.9 Failed not_in_clear 0/1");
+    // What is on its way already is told of truly.
+    sim.command(ann, NodeCommand::Cleartext { allow: true });
+    sim.say(ann, "10.0.0.9", "gone");
+    sim.say(ann, "10.0.0.9", "not yet");
+    sim.command(ann, NodeCommand::Cleartext { allow: false });
+    sim.said(ann, &bob, Ok(Some("bob")));
+    let deliveries = sim.deliveries(ann);
+    assert!(deliveries.contains(&"gone 10.0.0.9 Delivered 1/1".to_owned()), "{deliveries:?}");
+    assert_eq!(deliveries.last().unwrap(), "not yet 10.0.0.9 Failed not_in_clear 0/1");
 }
 
 #[test]
