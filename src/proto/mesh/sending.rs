@@ -152,23 +152,23 @@ impl Mesh {
     /// An own message is in the history: now it may leave.
     pub(super) fn own_is_kept(&mut self, core: &mut Core, own: Own, now: Moment) {
         let Own { message, recipients, frame } = own;
-        let StoredMessage { id, text, sent_at, at, place, reference, summary, .. } = message.clone();
+        let StoredMessage { id, sent_at, at, place, summary, .. } = message;
         let Some(from) = core.person(&id.author) else { return };
         core.event(NodeEvent::Message {
             id,
             from,
             to: id.to,
-            text,
+            text: message.text.clone(),
             sent_at,
             own: true,
             missed: 0,
-            reference: reference.clone(),
+            reference: message.reference.clone(),
             late: false,
             claims: None,
             came_at: at,
             place,
         });
-        let tally = self.tally(id, reference, summary, summary.total);
+        let tally = self.tally(id, message.reference.clone(), summary, summary.total);
         let leaving = Leaving { message: &message, frame, tally, left: limits::UNDELIVERED_FOR };
         self.enqueue(core, &leaving, &recipients, now);
     }
