@@ -76,6 +76,12 @@ fn is_down(addr: &Value, reason: &str) -> impl Fn(&Value) -> bool {
     }
 }
 
+/// The Python program takes itself for a member a moment before its host does.
+fn is_up(addr: &Value) -> impl Fn(&Value) -> bool {
+    let addr = format!("{}:{}", addr[0].as_str().unwrap(), addr[1]);
+    move |event| event["event"] == "peer_up" && event["peer"]["addr"] == addr.as_str()
+}
+
 /// Somebody in a network, and where classic peers find it.
 struct Member {
     name: &'static str,
@@ -211,6 +217,7 @@ fn in_a_pyile_network() {
     eve.peer.event("left");
     // One that is banned is cut off at once, and refused afterwards.
     let mut bob = Member::python("bob", joins(&bob_ip, &addr, "bob"));
+    carl.peer.wait_for("bob here", is_up(&bob.addr));
     host.peer.say(json!({"cmd": "ban", "addr": bob_ip, "reason": "spam"}));
     carl.peer.wait_for("bob banned", is_down(&bob.addr, "banned"));
     bob.peer.event("left");
@@ -222,6 +229,7 @@ fn in_a_pyile_network() {
     let attempt = host.peer.event("attempt");
     assert_eq!((&attempt["addr"], &attempt["left"]), (&json!(eve_ip), &json!(2)));
     let mut eve = Member::python("eve", joins(&eve_ip, &addr, "eve"));
+    ann.peer.wait_for("eve here", is_up(&eve.addr));
     host.peer.say(json!({"cmd": "kick", "addr": eve_ip}));
     ann.peer.wait_for("eve kicked", is_down(&eve.addr, "kicked"));
     eve.peer.event("left");
