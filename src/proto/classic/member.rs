@@ -172,8 +172,8 @@ impl Member {
             return self.finish(Closed::new(CloseReason::NotPyile, message));
         };
         asking.host = PeerId::of_address(host);
-        let own = listening(&asking.connected).map(SocketAddr::V4);
-        let roster = self.roster_of(core, &addresses(&addrs, at), own.into_iter().collect(), now);
+        let own = listening(&asking.connected).map(SocketAddr::V4).into_iter().collect();
+        let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own, now);
         let header = Authenticated {
             network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
             policy: Policy { classic: true, grace: 0, ..Policy::default() },
@@ -190,19 +190,16 @@ impl Member {
         let Some(at) = at else { return };
         let addrs = &addresses(addrs, at);
         if self.link.is_none() {
-            // What is here already is taken on in a moment; the host says all again at the next change.
+            // It is taken on as soon as the history has told what it knows.
+            let version = self.next_version();
             if let Some(Asking { step: AskStep::Recalling(joining, _), connected, .. }) = &mut self.asking {
                 let own = listening(connected).map(SocketAddr::V4).into_iter().collect();
-                let header = joining.1.clone();
-                let roster = self.roster_of(core, addrs, own, now);
-                if let Some(Asking { step: AskStep::Recalling(joining, _), .. }) = &mut self.asking {
-                    **joining = (roster, header);
-                }
+                joining.0 = roster_of(core, version, addrs, own, now);
             }
             return;
         }
         let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
-        let roster = self.roster_of(core, addrs, own, now);
+        let roster = roster_of(core, self.next_version(), addrs, own, now);
         let mut changes = core.roster.replace(roster);
         for (_, reason) in &mut changes.removed {
             *reason = CloseReason::Left;
@@ -210,45 +207,10 @@ impl Member {
         Self::roster_changed(core, mesh, &changes, now);
     }
 
-    /// A roster of addresses, with the names that are known.
-    fn roster_of(
-        &mut self,
-        core: &Core,
-        addrs: &[SocketAddrV4],
-        own_addrs: Vec<SocketAddr>,
-        now: Moment,
-    ) -> Roster {
-        let me = core.me();
-        let own = own_addrs.iter().find_map(usable_v4);
-        let mut entries = vec![RosterEntry {
-            peer_id: me,
-            alias: core.alias.clone(),
-            role: Role::Member,
-            wire: Wire::Classic,
-            addrs: own_addrs,
-            since: now.wall,
-        }];
-        let mut ips = BTreeSet::new();
-        let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
-        for (at, addr) in others.take(limits::MEMBERS_MAX).enumerate() {
-            let peer_id = PeerId::of_address(addr);
-            let role = if at == 0 { Role::Host } else { Role::Member };
-            let by_ip = Alias::new(&addr.ip().to_string()).ok().filter(|_| ips.insert(*addr.ip()));
-            let entry = core.roster.get(&peer_id).cloned().unwrap_or_else(|| RosterEntry {
-                peer_id,
-                alias: by_ip.unwrap_or_else(|| Alias::of_key(&peer_id)),
-                role,
-                wire: Wire::Classic,
-                addrs: vec![addr.into()],
-                since: now.wall,
-            });
-            entries.push(entry);
-        }
-        let version = self.classic.as_mut().map_or(0, |classic| {
-            classic.version += 1;
-            classic.version
-        });
-        Roster::unsigned(version, entries)
+    fn next_version(&mut self) -> u64 {
+        let Some(classic) = &mut self.classic else { return 0 };
+        classic.version += 1;
+        classic.version
     }
 
     /// A peer of a classic network has said what it is called. The first time it is believed, if nobody else is called
@@ -321,6 +283,43 @@ impl Member {
         self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
         self.remember(core);
     }
+}
+
+/// A roster of addresses, with the names that are known.
+fn roster_of(
+    core: &Core,
+    version: u64,
+    addrs: &[SocketAddrV4],
+    own_addrs: Vec<SocketAddr>,
+    now: Moment,
+) -> Roster {
+    let me = core.me();
+    let own = own_addrs.iter().find_map(usable_v4);
+    let mut entries = vec![RosterEntry {
+        peer_id: me,
+        alias: core.alias.clone(),
+        role: Role::Member,
+        wire: Wire::Classic,
+        addrs: own_addrs,
+        since: now.wall,
+    }];
+    let mut ips = BTreeSet::new();
+    let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
+    for (at, addr) in others.take(limits::MEMBERS_MAX).enumerate() {
+        let peer_id = PeerId::of_address(addr);
+        let role = if at == 0 { Role::Host } else { Role::Member };
+        let by_ip = Alias::new(&addr.ip().to_string()).ok().filter(|_| ips.insert(*addr.ip()));
+        let known = core.roster.get(&peer_id).map(|known| RosterEntry { role, ..known.clone() });
+        entries.push(known.unwrap_or_else(|| RosterEntry {
+            peer_id,
+            alias: by_ip.unwrap_or_else(|| Alias::of_key(&peer_id)),
+            role,
+            wire: Wire::Classic,
+            addrs: vec![addr.into()],
+            since: now.wall,
+        }));
+    }
+    Roster::unsigned(version, entries)
 }
 
 /// Whoever is in a roster, the host first: it is where it was reached, whatever it calls itself.
