@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use rand_core::OsRng;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, Wire,
         limits,
     },
-    net::{self, NodeHandle, Opened, PeerListen, TcpTransport, Transport},
+    net::{self, Machine, NodeHandle, Opened, PeerListen, ThisMachine},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig},
     security::{HostRecord, PasswordCost},
     store::Profile,
@@ -141,21 +140,21 @@ pub struct Network {
 impl Network {
     /// Opens a network as its host. Fails when a port is taken, or when there is no password and none is kept.
     pub async fn host(options: HostOptions, profile: Profile) -> Result<Self, Closed> {
-        Self::host_on(options, profile, Arc::new(TcpTransport)).await
+        Self::host_on(options, profile, Arc::new(ThisMachine)).await
     }
 
-    /// As [`Self::host`], on another network than this machine's.
+    /// As [`Self::host`], on another machine than this one.
     pub async fn host_on(
         options: HostOptions,
         profile: Profile,
-        transport: Arc<dyn Transport>,
+        machine: Arc<dyn Machine>,
     ) -> Result<Self, Closed> {
         refuse_second(&options, &profile)?;
-        let join = net::bind_join(&*transport, options.listen)?;
+        let join = net::bind_join(&*machine, options.listen)?;
         let join_addr = local_addr(&*join)?;
-        let peer = net::bind_peer(&*transport, options.peer_listen, join_addr.ip(), &mut OsRng)?;
+        let peer = net::bind_peer(&*machine, options.peer_listen, join_addr.ip())?;
         let distribution = if options.policy.classic {
-            Some(net::bind_distribution(&*transport, join_addr.ip(), &mut OsRng)?)
+            Some(net::bind_distribution(&*machine, join_addr.ip())?)
         } else {
             None
         };
@@ -164,11 +163,16 @@ impl Network {
             tracing::warn!("classic peers are let in: their password and their messages go in clear");
         }
         let kept = profile.host();
-        let record =
-            record(options.password, kept.as_ref().map(|kept| kept.record.as_slice()), options.cost).await?;
+        let record = record(
+            options.password,
+            kept.as_ref().map(|kept| kept.record.as_slice()),
+            options.cost,
+            machine.random(),
+        )
+        .await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
         let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
-        let id = kept.as_ref().map_or_else(new_network_id, |kept| kept.network.id);
+        let id = kept.as_ref().map_or_else(|| new_network_id(&*machine), |kept| kept.network.id);
         let network = Identified { id, name };
         let recalled = recall(&profile, &network).await;
         let (admitted, bans, kept_attempts, expected) =
@@ -189,21 +193,21 @@ impl Network {
             peer_addrs: net::announced(local_addr(&*peer)?),
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
-        let config = node_config(options.alias, &profile, options.cost, options.cleartext, role);
-        let network = Self::start(config, opened, profile, transport)?;
+        let config = node_config(&*machine, options.alias, &profile, options.cost, options.cleartext, role);
+        let network = Self::start(config, opened, profile, machine)?;
         Ok(Self { join_addr: Some(join_addr), ..network })
     }
 
     /// Joins a network. Comes back at once: the events tell whether it worked.
     pub fn join(options: JoinOptions, profile: Profile) -> Result<Self, Closed> {
-        Self::join_on(options, profile, Arc::new(TcpTransport))
+        Self::join_on(options, profile, Arc::new(ThisMachine))
     }
 
-    /// As [`Self::join`], on another network than this machine's.
+    /// As [`Self::join`], on another machine than this one.
     pub fn join_on(
         options: JoinOptions,
         profile: Profile,
-        transport: Arc<dyn Transport>,
+        machine: Arc<dyn Machine>,
     ) -> Result<Self, Closed> {
         let known = profile.recents().into_iter().find(|known| known.target == options.target);
         let pin = known.as_ref().map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
@@ -226,17 +230,17 @@ impl Network {
             rejoin_for: options.rejoin_for,
         }));
         let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
-        let config = node_config(options.alias, &profile, options.cost, options.cleartext, role);
-        Self::start(config, opened, profile, transport)
+        let config = node_config(&*machine, options.alias, &profile, options.cost, options.cleartext, role);
+        Self::start(config, opened, profile, machine)
     }
 
     fn start(
         config: NodeConfig,
         opened: Opened,
         profile: Profile,
-        transport: Arc<dyn Transport>,
+        machine: Arc<dyn Machine>,
     ) -> Result<Self, Closed> {
-        let handle = net::spawn(config, opened, profile, transport)
+        let handle = net::spawn(config, opened, profile, machine)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
         Ok(Self { handle, waiting: VecDeque::new(), join_addr: None })
     }
@@ -268,6 +272,7 @@ impl Network {
         let queue = self.handle.queue(&command).clone();
         loop {
             tokio::select! {
+                biased;
                 permit = queue.reserve() => {
                     if let Ok(permit) = permit {
                         permit.send(command);
@@ -303,13 +308,14 @@ impl Network {
 }
 
 fn node_config(
+    machine: &dyn Machine,
     alias: Alias,
     profile: &Profile,
     cost: PasswordCost,
     cleartext: Option<bool>,
     role: RoleConfig,
 ) -> NodeConfig {
-    let (identity, seed) = (profile.identity(), net::seed());
+    let (identity, seed) = (profile.identity(), machine.random());
     NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
 }
 
@@ -346,10 +352,11 @@ async fn record(
     password: Option<Password>,
     kept: Option<&[u8]>,
     cost: PasswordCost,
+    seed: [u8; 32],
 ) -> Result<HostRecord, Closed> {
     if let Some(password) = password {
         check_password(&password)?;
-        let work = move || HostRecord::register(&password, cost, net::seed());
+        let work = move || HostRecord::register(&password, cost, seed);
         return match tokio::task::spawn_blocking(work).await {
             Ok(Ok(record)) => Ok(record),
             _ => Err(Closed::new(CloseReason::Internal, "the password's record could not be made")),
@@ -377,14 +384,14 @@ pub fn check_password(password: &Password) -> Result<(), Closed> {
     Err(Closed::new(CloseReason::Usage, message))
 }
 
-fn new_network_id() -> NetworkId {
-    let seed = net::seed();
+fn new_network_id(machine: &dyn Machine) -> NetworkId {
+    let seed = machine.random();
     let mut id = [0; 16];
     id.copy_from_slice(seed.first_chunk::<16>().unwrap_or(&[0; 16]));
     NetworkId(id)
 }
 
-fn local_addr(listener: &dyn net::transport::Listener) -> Result<SocketAddr, Closed> {
+fn local_addr(listener: &dyn net::machine::Listener) -> Result<SocketAddr, Closed> {
     listener.local_addr().map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))
 }
 

@@ -4,7 +4,6 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
-use rand_core::OsRng;
 use rustls::ServerConfig;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -14,17 +13,15 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
-    classic,
-    clock::{self, now},
-    dialer,
+    classic, clock, dialer,
     handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
+    machine::{Connection, Machine},
     session::{self, Outbound},
-    transport::{Connection, Transport},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, PeerId, Wire, limits},
+    model::{CloseReason, Closed, Moment, PeerId, Wire, limits},
     proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -36,7 +33,7 @@ pub fn spawn(
     config: NodeConfig,
     opened: Opened,
     profile: Profile,
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
 ) -> Result<NodeHandle, rustls::Error> {
     let (commands_tx, commands) = mpsc::channel(limits::COMMANDS_WAITING);
     let (sends_tx, sends) = mpsc::channel(limits::COMMANDS_WAITING);
@@ -50,10 +47,11 @@ pub fn spawn(
     let mut actor = Actor {
         join_config: tls::server_config(&identity, JOIN_ALPN)?,
         peer_config: tls::server_config(&identity, PEER_ALPN)?,
-        node: Node::new(config, now()),
+        node: Node::new(config, machine.now()),
+        reported: machine.now().instant,
         identity,
         cost,
-        transport,
+        machine,
         profile,
         sessions: JoinMap::new(),
         handles: HashMap::new(),
@@ -79,7 +77,6 @@ pub fn spawn(
         events,
         abandoned: false,
         finished: None,
-        reported: Instant::now(),
     };
     for (listener, link) in [
         (opened.join, LinkKind::JoinIn),
@@ -115,7 +112,7 @@ struct Actor {
     node: Node,
     identity: Arc<Identity>,
     cost: PasswordCost,
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
     profile: Profile,
     join_config: Arc<ServerConfig>,
     peer_config: Arc<ServerConfig>,
@@ -167,14 +164,14 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
-        let watch = tokio::spawn(clock::watch(self.inputs_tx.clone()));
+        let watch = tokio::spawn(clock::watch(self.machine.clone(), self.inputs_tx.clone()));
         self.perform().await;
         while self.finished.is_none() {
             let woken = self.wake().await;
             // What peers have said comes before what their silence means.
             self.take_in(woken).await;
-            if self.node.poll_timeout().is_some_and(|at| at <= Instant::now()) {
-                self.node.handle_timeout(now());
+            if self.node.poll_timeout().is_some_and(|at| at <= self.now().instant) {
+                self.node.handle_timeout(self.now());
             }
             self.report_dropped();
             self.perform().await;
@@ -185,7 +182,7 @@ impl Actor {
     }
 
     async fn wake(&mut self) -> Woken {
-        let takes_sends = !self.abandoned && self.node.wants_commands(now());
+        let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
         let deadline = self.node.poll_timeout();
         let timer = async {
             match deadline {
@@ -236,13 +233,13 @@ impl Actor {
                 self.abandoned = true;
                 self.command(NodeCommand::Leave);
             }
-            Woken::Stored(Some(event)) => self.node.handle(now(), Input::Store(event)),
+            Woken::Stored(Some(event)) => self.node.handle(self.now(), Input::Store(event)),
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection),
-            Woken::Said(peer, result) => self.node.handle(now(), Input::Said(peer, result)),
+            Woken::Said(peer, result) => self.node.handle(self.now(), Input::Said(peer, result)),
             Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
-            Woken::Join(_, Err(closed)) => self.node.handle(now(), Input::JoinFailed(closed)),
+            Woken::Join(_, Err(closed)) => self.node.handle(self.now(), Input::JoinFailed(closed)),
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
-            Woken::Dial(peer, Err(closed)) => self.node.handle(now(), Input::DialFailed(peer, closed)),
+            Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
             // The actor holds a sender of each of these itself.
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
@@ -252,7 +249,7 @@ impl Actor {
             self.command(command);
             self.perform().await;
         }
-        while self.finished.is_none() && self.node.wants_commands(now()) {
+        while self.finished.is_none() && self.node.wants_commands(self.now()) {
             let Ok(send) = self.sends.try_recv() else { break };
             self.command(send);
             self.perform().await;
@@ -263,10 +260,10 @@ impl Actor {
         if command == NodeCommand::Leave {
             // What was said before the goodbye comes before it.
             while let Ok(send) = self.sends.try_recv() {
-                self.node.handle(now(), Input::Command(send));
+                self.node.handle(self.now(), Input::Command(send));
             }
         }
-        self.node.handle(now(), Input::Command(command));
+        self.node.handle(self.now(), Input::Command(command));
     }
 
     /// Takes in what has come meanwhile.
@@ -283,7 +280,7 @@ impl Actor {
         {
             session.connected = true;
         }
-        self.node.handle(now(), input);
+        self.node.handle(self.now(), input);
     }
 
     fn accepted(&mut self, link: LinkKind, connection: Connection) {
@@ -295,7 +292,7 @@ impl Actor {
             let Ok(connected) = classic::connected(link, remote, local, Vec::new()) else { return };
             self.handles.insert(conn, session);
             self.sessions.spawn(conn, classic::run(context, stream, connected));
-            return self.node.handle(now(), Input::Incoming(conn, ip));
+            return self.node.handle(self.now(), Input::Incoming(conn, ip));
         }
         context.takes_classic = self.node.takes_classic(link);
         let (config, alpn) = match link {
@@ -305,13 +302,13 @@ impl Actor {
         let (proceed, go_on) = oneshot::channel();
         self.handles.insert(conn, Session { proceed: Some(proceed), ..session });
         self.sessions.spawn(conn, session::accepted(context, connection, config, alpn, go_on));
-        self.node.handle(now(), Input::Incoming(conn, ip));
+        self.node.handle(self.now(), Input::Incoming(conn, ip));
     }
 
     fn reached_host(&mut self, link: LinkKind, connection: Connection) {
         let listening = match self.listen_at(connection.local.ip()) {
             Ok(listening) => listening,
-            Err(closed) => return self.node.handle(now(), Input::JoinFailed(closed)),
+            Err(closed) => return self.node.handle(self.now(), Input::JoinFailed(closed)),
         };
         let listening = listener::announced(listening);
         if self.node.wire_to_host() == Wire::Native {
@@ -357,8 +354,8 @@ impl Actor {
     fn failed(&mut self, dialled: Dialled, closed: Closed) {
         match dialled {
             Dialled::Nobody => {}
-            Dialled::Host => self.node.handle(now(), Input::JoinFailed(closed)),
-            Dialled::Peer(peer) => self.node.handle(now(), Input::DialFailed(peer, closed)),
+            Dialled::Host => self.node.handle(self.now(), Input::JoinFailed(closed)),
+            Dialled::Peer(peer) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
         }
     }
 
@@ -388,7 +385,7 @@ impl Actor {
             Some((route, addr)) if route == ip || self.peer_listen.is_some() => return Ok(addr),
             _ => {}
         }
-        let listener = listener::bind_peer(&*self.transport, self.peer_listen, ip, &mut OsRng)?;
+        let listener = listener::bind_peer(&*self.machine, self.peer_listen, ip)?;
         let addr = listener
             .local_addr()
             .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
@@ -404,8 +401,8 @@ impl Actor {
             listener.abort();
         }
         let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
-        let wanted = listener::bind_join(&*self.transport, SocketAddr::new(ip, port));
-        let bound = wanted.or_else(|_| listener::bind_peer(&*self.transport, None, ip, &mut OsRng));
+        let wanted = listener::bind_join(&*self.machine, SocketAddr::new(ip, port));
+        let bound = wanted.or_else(|_| listener::bind_peer(&*self.machine, None, ip));
         let opened = bound.and_then(|listener| {
             let addr = listener
                 .local_addr()
@@ -414,16 +411,16 @@ impl Actor {
             self.join_listener = Some(self.listeners.spawn(accept));
             Ok((addr, listener::announced(addr)))
         });
-        self.node.handle(now(), Input::JoinOpened(opened));
+        self.node.handle(self.now(), Input::JoinOpened(opened));
     }
 
     /// Sees whether a peer listens for joiners at one of its addresses.
     fn probe(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (transport, to_node) = (self.transport.clone(), self.inputs_tx.clone());
+        let (machine, to_node) = (self.machine.clone(), self.inputs_tx.clone());
         let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
         tokio::spawn(async move {
             let result = match config {
-                Ok(config) => session::probe(transport, addrs, config).await,
+                Ok(config) => session::probe(machine, addrs, config).await,
                 Err(error) => Err(Closed::new(CloseReason::Internal, error.to_string())),
             };
             let _ = to_node.send(Input::Probed(result)).await;
@@ -432,13 +429,13 @@ impl Actor {
 
     fn session_ended(&mut self, conn: ConnId, closed: Closed) {
         let Some(session) = self.handles.remove(&conn) else {
-            return self.node.handle(now(), Input::Closed(conn, closed));
+            return self.node.handle(self.now(), Input::Closed(conn, closed));
         };
         tracing::debug!(conn = conn.0, reason = closed.reason.code(), detail = closed.detail, "closed");
         if !session.connected {
             self.failed(session.dialled, closed.clone());
         }
-        self.node.handle(now(), Input::Closed(conn, closed));
+        self.node.handle(self.now(), Input::Closed(conn, closed));
     }
 
     /// Does what the node says, until it has nothing more to say.
@@ -460,7 +457,7 @@ impl Actor {
                 Output::Send(conn, frame) => self.send(conn, frame),
                 Output::Close(conn, _) => self.close(conn),
                 Output::Join(target, addrs) if addrs.is_empty() => {
-                    let joining = dialer::join(self.transport.clone(), target);
+                    let joining = dialer::join(self.machine.clone(), target);
                     self.joins.spawn(async { (LinkKind::JoinOut, joining.await) });
                 }
                 Output::Join(_, addrs) => self.open_link(LinkKind::JoinOut, addrs),
@@ -468,7 +465,7 @@ impl Actor {
                     self.open_link(LinkKind::DistributionOut, vec![addr.into()]);
                 }
                 Output::Say(peer, to, from, object) => {
-                    self.says.spawn(peer, classic::say(self.transport.clone(), to, from, object));
+                    self.says.spawn(peer, classic::say(self.machine.clone(), to, from, object));
                 }
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
@@ -478,7 +475,7 @@ impl Actor {
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
                 Output::Dial(peer, addrs) => {
-                    self.dials.spawn(peer, dialer::dial(self.transport.clone(), addrs, None));
+                    self.dials.spawn(peer, dialer::dial(self.machine.clone(), addrs, None));
                 }
                 Output::Prove(conn, proof, ke2) => {
                     let to_node = self.inputs_tx.clone();
@@ -488,9 +485,9 @@ impl Actor {
                     });
                 }
                 Output::Register(password) => {
-                    let (to_node, cost) = (self.inputs_tx.clone(), self.cost);
+                    let (to_node, cost, seed) = (self.inputs_tx.clone(), self.cost, self.machine.random());
                     self.hash(async move || {
-                        let work = move || HostRecord::register(&password, cost, super::seed());
+                        let work = move || HostRecord::register(&password, cost, seed);
                         if let Ok(Ok(record)) = tokio::task::spawn_blocking(work).await {
                             let _ = to_node.send(Input::Registered(record)).await;
                         }
@@ -510,7 +507,7 @@ impl Actor {
 
     /// Opens a link to the host, at the first of these addresses that answers.
     fn open_link(&mut self, link: LinkKind, addrs: Vec<SocketAddr>) {
-        let dialling = dialer::dial(self.transport.clone(), addrs, None);
+        let dialling = dialer::dial(self.machine.clone(), addrs, None);
         self.joins.spawn(async move { (link, dialling.await) });
     }
 
@@ -538,7 +535,7 @@ impl Actor {
             tracing::warn!(conn = conn.0, "does not take what it is sent; closed");
             self.handles.remove(&conn);
             self.sessions.abort(&conn);
-            self.node.handle(now(), Input::Closed(conn, CloseReason::SlowConsumer.into()));
+            self.node.handle(self.now(), Input::Closed(conn, CloseReason::SlowConsumer.into()));
         }
     }
 
@@ -549,6 +546,10 @@ impl Actor {
         }
     }
 
+    fn now(&self) -> Moment {
+        self.machine.now()
+    }
+
     fn new_conn(&mut self) -> ConnId {
         self.next_conn += 1;
         ConnId(self.next_conn)
@@ -556,8 +557,9 @@ impl Actor {
 
     /// One line a minute for a flood, however large.
     fn report_dropped(&mut self) {
-        if self.reported.elapsed() > limits::FLOOD_REPORT {
-            self.reported = Instant::now();
+        let now = self.now().instant;
+        if now.saturating_duration_since(self.reported) > limits::FLOOD_REPORT {
+            self.reported = now;
             match self.node.take_dropped() {
                 0 => {}
                 dropped => tracing::warn!(dropped, "connections of strangers turned away: too many at once"),

@@ -19,8 +19,8 @@ use tokio_util::codec::FramedRead;
 
 use super::{
     dialer,
+    machine::{Machine, Stream},
     session::{self, Context, Outbound},
-    transport::{Stream, Transport},
 };
 use crate::{
     model::{CloseReason, Closed, PeerId, Wire, limits},
@@ -77,6 +77,7 @@ pub(super) async fn run(mut context: Context, stream: Plain, connected: Connecte
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = FramedRead::new(reader, ObjectCodec::new(limit));
     let closed = tokio::select! {
+        biased;
         closed = read(&mut reader, context.conn, &context.to_node) => closed,
         closed = write(&mut writer, &mut context.outbound) => closed,
     };
@@ -133,12 +134,12 @@ async fn write(writer: &mut WriteHalf<Plain>, outbound: &mut mpsc::Receiver<Outb
 /// Says something to a classic peer over a connection of its own. A peer that says that it has it says also what it
 /// calls itself.
 pub(super) async fn say(
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
     to: SocketAddrV4,
     from: Option<Ipv4Addr>,
     object: Bytes,
 ) -> Result<Option<String>, Closed> {
-    let connection = dialer::dial(transport, vec![to.into()], from.map(IpAddr::V4)).await?;
+    let connection = dialer::dial(machine, vec![to.into()], from.map(IpAddr::V4)).await?;
     let mut stream = connection.stream;
     let written = async {
         stream.write_all(&object).await?;

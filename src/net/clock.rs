@@ -1,11 +1,15 @@
-//! The time, and pauses in it: this machine slept, or this process was stopped.
+//! The time of this machine, and pauses in a machine's time: it slept, or this process was stopped.
 //!
-//! The clock of timers stands still while a machine sleeps; the one that is read here does not.
+//! The clock of timers stands still while a machine sleeps; [`Machine::since_start`] does not.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::{sync::mpsc, time};
 
+use super::machine::Machine;
 use crate::{
     model::{Moment, Timestamp, limits},
     proto::Input,
@@ -18,11 +22,11 @@ pub(crate) fn now() -> Moment {
 }
 
 /// Tells the node, until it is gone, of every pause in which nothing ran here.
-pub(super) async fn watch(to_node: mpsc::Sender<Input>) {
+pub(super) async fn watch(machine: Arc<dyn Machine>, to_node: mpsc::Sender<Input>) {
     loop {
-        let begin = elapsed();
+        let begin = machine.since_start();
         time::sleep(limits::SLEEP_WATCH).await;
-        let late = elapsed().saturating_sub(begin + limits::SLEEP_WATCH);
+        let late = machine.since_start().saturating_sub(begin + limits::SLEEP_WATCH);
         if late >= limits::SUSPENDED && to_node.send(Input::Suspended(late)).await.is_err() {
             return;
         }
@@ -31,7 +35,7 @@ pub(super) async fn watch(to_node: mpsc::Sender<Input>) {
 
 /// Time since the machine was started, its sleep included.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn elapsed() -> Duration {
+pub(super) fn since_start() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let (seconds, nanos) =
         (u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
@@ -40,6 +44,6 @@ fn elapsed() -> Duration {
 
 /// Elsewhere the wall clock serves: a clock that is set forward looks like sleep, and costs a new admission by key.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn elapsed() -> Duration {
+pub(super) fn since_start() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

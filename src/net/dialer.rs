@@ -9,12 +9,12 @@ use std::{
 
 use tokio::{task::JoinSet, time};
 
-use super::transport::{Connection, Transport};
+use super::machine::{Connection, Machine};
 use crate::model::{CloseReason, Closed, limits};
 
 /// Connects to the host at `target`.
-pub(super) async fn join(transport: Arc<dyn Transport>, target: String) -> Result<Connection, Closed> {
-    let addrs = match time::timeout(limits::CONNECT_TIMEOUT, transport.resolve(&target)).await {
+pub(super) async fn join(machine: Arc<dyn Machine>, target: String) -> Result<Connection, Closed> {
+    let addrs = match time::timeout(limits::CONNECT_TIMEOUT, machine.resolve(&target)).await {
         Ok(Ok(addrs)) if !addrs.is_empty() => addrs,
         Ok(_) => {
             let name = target.rsplit_once(':').map_or(target.as_str(), |(name, _)| name);
@@ -27,7 +27,7 @@ pub(super) async fn join(transport: Arc<dyn Transport>, target: String) -> Resul
             return Err(Closed::new(CloseReason::Unreachable, message));
         }
     };
-    connect(transport, addrs, None).await.map_err(|error| {
+    connect(machine, addrs, None).await.map_err(|error| {
         let port = target.rsplit_once(':').map_or("", |(_, port)| port);
         let message = match error.kind() {
             io::ErrorKind::ConnectionRefused => format!(
@@ -48,11 +48,11 @@ pub(super) async fn join(transport: Arc<dyn Transport>, target: String) -> Resul
 
 /// Connects to a peer at the first of `addrs` that answers, from `from` if this machine has that address.
 pub(super) async fn dial(
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
     addrs: Vec<SocketAddr>,
     from: Option<IpAddr>,
 ) -> Result<Connection, Closed> {
-    connect(transport, addrs, from).await.map_err(|error| {
+    connect(machine, addrs, from).await.map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::ConnectionRefused => "nothing listens at its address".to_owned(),
             io::ErrorKind::TimedOut => "no answer".to_owned(),
@@ -64,7 +64,7 @@ pub(super) async fn dial(
 }
 
 async fn connect(
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
     addrs: Vec<SocketAddr>,
     from: Option<IpAddr>,
 ) -> io::Result<Connection> {
@@ -75,9 +75,9 @@ async fn connect(
         let next = addrs.next();
         let is_last = next.is_none();
         if let Some(addr) = next {
-            let transport = transport.clone();
+            let machine = machine.clone();
             tries.spawn(async move {
-                match time::timeout(limits::CONNECT_TIMEOUT, transport.connect(addr, from)).await {
+                match time::timeout(limits::CONNECT_TIMEOUT, machine.connect(addr, from)).await {
                     Ok(result) => result,
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 }

@@ -10,15 +10,15 @@ mod clock;
 mod dialer;
 mod handle;
 mod listener;
+pub mod machine;
 mod session;
-pub mod transport;
 
 pub(crate) use self::clock::now;
 pub use self::{
     actor::spawn,
     handle::{NodeHandle, Opened},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
-    transport::{TcpTransport, Transport},
+    machine::{Machine, ThisMachine},
 };
 
 /// 32 bytes from the system.

@@ -18,7 +18,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
     classic, dialer,
-    transport::{Connection, Stream, Transport},
+    machine::{Connection, Machine, Stream},
 };
 use crate::{
     model::{CloseReason, Closed, Wire, limits},
@@ -152,11 +152,11 @@ pub(super) async fn dialled(
 
 /// Reaches a join port and sees that the right key is there, and nothing more.
 pub(super) async fn probe(
-    transport: Arc<dyn Transport>,
+    machine: Arc<dyn Machine>,
     addrs: Vec<SocketAddr>,
     config: Arc<ClientConfig>,
 ) -> Result<(), Closed> {
-    let connection = dialer::dial(transport, addrs, None).await?;
+    let connection = dialer::dial(machine, addrs, None).await?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
     match time::timeout(limits::TLS_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => tls::secured(stream.get_ref().1, JOIN_ALPN).map(|_| ()),
@@ -198,6 +198,7 @@ async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed 
     let mut writer = FramedWrite::new(writer, FrameCodec::new(context.limit));
     writer.set_backpressure_boundary(limits::FRAME_AFTER);
     let closed = tokio::select! {
+        biased;
         closed = read(&mut reader, context.conn, &context.to_node) => closed,
         closed = write(&mut writer, &mut context.outbound) => closed,
     };

@@ -1,6 +1,6 @@
 //! What a profile keeps: its key, what its host needs after a restart, the hosts it knows, and the history.
 //!
-//! All files of a profile are read and written here and nowhere else, by one blocking thread. It must never write a
+//! All files of a profile are read and written here and nowhere else, by one [`Worker`] on a blocking thread. It must never write a
 //! file in place, follow a name that came from a peer, or leave a secret readable by others.
 
 mod files;
@@ -17,8 +17,11 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::history::{Exported, Filter, Keeping, Retention, export};
-use self::{files::Files, history::History, worker::Worker};
+use self::{files::Files, history::History};
+pub use self::{
+    history::{Exported, Filter, Keeping, Retention, export},
+    worker::Worker,
+};
 use crate::{
     api::{StoreCommand, StoreEvent},
     model::{HostState, KnownHost, Network, limits},
@@ -97,7 +100,13 @@ struct Kept {
 }
 
 /// Commands of one asker, and where the answers go.
-type Bundle = (Vec<StoreCommand>, mpsc::Sender<StoreEvent>);
+pub type Bundle = (Vec<StoreCommand>, mpsc::Sender<StoreEvent>);
+
+/// Has the commands for a profile carried out, one bundle after the other.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Takes a bundle, or gives it back when it cannot take more now: it answers something as soon as it can.
+    fn take(&self, bundle: Bundle) -> Result<(), Bundle>;
+}
 
 /// A profile that is open, and locked against other processes while it is.
 ///
@@ -106,7 +115,7 @@ type Bundle = (Vec<StoreCommand>, mpsc::Sender<StoreEvent>);
 pub struct Profile {
     identity: Arc<Identity>,
     kept: watch::Receiver<Kept>,
-    thread: Arc<Thread>,
+    store: Arc<dyn Store>,
 }
 
 /// The store's thread, which ends with the last handle.
@@ -114,6 +123,29 @@ pub struct Profile {
 struct Thread {
     bundles: Option<SyncSender<Bundle>>,
     ended: std::sync::Mutex<Receiver<()>>,
+}
+
+impl Thread {
+    fn start(worker: Worker) -> Result<Self, StoreError> {
+        let (bundles, inbox) = sync_channel(limits::STORE_COMMANDS);
+        let (end, ended) = channel();
+        let run = move || {
+            worker.run(&inbox);
+            let _ = end.send(());
+        };
+        let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(run);
+        spawned.map_err(|source| StoreError::Io { action: "start", path: "the store".to_owned(), source })?;
+        Ok(Self { bundles: Some(bundles), ended: std::sync::Mutex::new(ended) })
+    }
+}
+
+impl Store for Thread {
+    fn take(&self, bundle: Bundle) -> Result<(), Bundle> {
+        let Some(bundles) = &self.bundles else { return Ok(()) };
+        bundles.try_send(bundle).map_err(|error| match error {
+            TrySendError::Full(bundle) | TrySendError::Disconnected(bundle) => bundle,
+        })
+    }
 }
 
 impl Drop for Thread {
@@ -129,16 +161,26 @@ impl Drop for Thread {
 impl Profile {
     /// Opens the profile in `dir`, which is made when it is missing.
     pub fn open(dir: &Path, keeping: Keeping) -> Result<Self, StoreError> {
+        Self::open_on(dir, keeping, |worker| Ok(Arc::new(Thread::start(worker)?)))
+    }
+
+    /// As [`Self::open`], with somebody else than a thread of its own to have the work done.
+    pub fn open_on(
+        dir: &Path,
+        keeping: Keeping,
+        store: impl FnOnce(Worker) -> Result<Arc<dyn Store>, StoreError>,
+    ) -> Result<Self, StoreError> {
         let files = Files::open(dir)?;
         let identity = files.identity()?;
         let (host, recents) = (files.host()?, files.recents()?);
-        Self::start(identity, host, recents, Some((files, dir)), keeping)
+        Self::start(identity, host, recents, Some((files, dir)), keeping, store)
     }
 
     /// A profile of its own that is gone when the process ends.
     pub fn ephemeral() -> Result<Self, StoreError> {
         let (identity, _) = Identity::generate()?;
-        Self::start(identity, None, Vec::new(), None, Keeping::InMemory)
+        let store = |worker| Ok(Arc::new(Thread::start(worker)?) as Arc<dyn Store>);
+        Self::start(identity, None, Vec::new(), None, Keeping::InMemory, store)
     }
 
     fn start(
@@ -147,22 +189,14 @@ impl Profile {
         recents: Vec<KnownHost>,
         files: Option<(Files, &Path)>,
         keeping: Keeping,
+        store: impl FnOnce(Worker) -> Result<Arc<dyn Store>, StoreError>,
     ) -> Result<Self, StoreError> {
-        let (bundles, inbox) = sync_channel(limits::STORE_COMMANDS);
-        let (end, ended) = channel();
         let retired = files.as_ref().and_then(|(files, _)| files.retired()).map(|state| state.network);
         let (kept, watched) = watch::channel(Kept { host, retired, recents });
         let dir = files.as_ref().map(|(_, dir)| *dir);
         let history = History::open(identity.peer_id(), dir, keeping).map_err(StoreError::History)?;
         let worker = Worker::new(files.map(|(files, _)| files), history, kept);
-        let run = move || {
-            worker.run(&inbox);
-            let _ = end.send(());
-        };
-        let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(run);
-        spawned.map_err(|source| StoreError::Io { action: "start", path: "the store".to_owned(), source })?;
-        let thread = Thread { bundles: Some(bundles), ended: std::sync::Mutex::new(ended) };
-        Ok(Self { identity: Arc::new(identity), kept: watched, thread: Arc::new(thread) })
+        Ok(Self { identity: Arc::new(identity), kept: watched, store: store(worker)? })
     }
 
     /// Who this profile is.
@@ -189,23 +223,17 @@ impl Profile {
         self.kept.borrow().recents.clone()
     }
 
-    /// Hands commands to the store's thread; what it did comes back on `reply`. Gives them back when the store
+    /// Hands commands to the store; what it did comes back on `reply`. Gives them back when the store
     /// cannot take more now: it answers something as soon as it can.
     pub fn commands(
         &self,
         commands: Vec<StoreCommand>,
         reply: &mpsc::Sender<StoreEvent>,
     ) -> Result<(), Vec<StoreCommand>> {
-        let Some(bundles) = &self.thread.bundles else { return Ok(()) };
-        match bundles.try_send((commands, reply.clone())) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full((commands, _)) | TrySendError::Disconnected((commands, _))) => {
-                Err(commands)
-            }
-        }
+        self.store.take((commands, reply.clone())).map_err(|(commands, _)| commands)
     }
 
-    /// Hands one command to the store's thread. A store that cannot follow says so at once.
+    /// Hands one command to the store. A store that cannot follow says so at once.
     pub fn command(&self, command: StoreCommand, reply: &mpsc::Sender<StoreEvent>) {
         let token = match &command {
             StoreCommand::SaveHost { token, .. } => Some(*token),

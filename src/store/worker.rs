@@ -1,4 +1,4 @@
-//! The store's thread: carries out commands in their order, and writes to the history in batches.
+//! The store's work: carries out commands in their order, and writes to the history in batches.
 //!
 //! It must never say that something is kept before it is.
 
@@ -21,7 +21,8 @@ use crate::{
 
 type Reply = mpsc::Sender<StoreEvent>;
 
-pub(super) struct Worker {
+/// Carries out the commands for a profile. Blocks: the disk sets the pace.
+pub struct Worker {
     files: Option<Files>,
     kept: watch::Sender<Kept>,
     history: History,
@@ -65,7 +66,8 @@ impl Worker {
         self.history.close();
     }
 
-    fn take(&mut self, bundles: Vec<Bundle>) {
+    /// Carries out what has gathered, and answers.
+    pub fn take(&mut self, bundles: Vec<Bundle>) {
         let commands: Vec<(StoreCommand, Reply)> = bundles
             .into_iter()
             .flat_map(|(commands, reply)| commands.into_iter().map(move |command| (command, reply.clone())))

@@ -1,10 +1,12 @@
-//! The seam under all sockets: TCP here, a simulated network in tests.
+//! What a node has of the machine that it runs on: the network, the time, and randomness. The seam under all
+//! sockets: this machine, or a simulated one.
 
 use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    time::Duration,
 };
 
 use tokio::{
@@ -12,7 +14,8 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use crate::model::limits;
+use super::clock;
+use crate::model::{Moment, limits};
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -41,8 +44,8 @@ pub trait Listener: Send {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// A network.
-pub trait Transport: Send + Sync {
+/// A machine.
+pub trait Machine: Send + Sync {
     /// Listens at `addr`; port 0 is any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
 
@@ -51,13 +54,22 @@ pub trait Transport: Send + Sync {
 
     /// The addresses of `host:port`.
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+
+    /// The time now, on both clocks. Timers go by tokio's, which stands still while a machine sleeps.
+    fn now(&self) -> Moment;
+
+    /// Time since the machine was started, its sleep included.
+    fn since_start(&self) -> Duration;
+
+    /// 32 bytes that nobody can guess.
+    fn random(&self) -> [u8; 32];
 }
 
-/// TCP of this machine.
+/// The machine that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TcpTransport;
+pub struct ThisMachine;
 
-impl Transport for TcpTransport {
+impl Machine for ThisMachine {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
         let socket = socket(addr)?;
         #[cfg(unix)]
@@ -79,6 +91,18 @@ impl Transport for TcpTransport {
 
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move { Ok(tokio::net::lookup_host(target).await?.collect()) })
+    }
+
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+
+    fn since_start(&self) -> Duration {
+        clock::since_start()
+    }
+
+    fn random(&self) -> [u8; 32] {
+        super::seed()
     }
 }
 
