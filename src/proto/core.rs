@@ -46,6 +46,8 @@ pub(super) enum Timer {
     Dial(PeerId),
     /// Close this peer link if it carries nothing.
     Idle(ConnId),
+    /// Look at how long this peer link has been silent although an answer is due.
+    Silence(ConnId),
     /// The roster has not named the key of this peer link in time.
     Patience(ConnId),
     /// Take more of what this peer has sent.

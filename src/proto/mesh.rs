@@ -6,6 +6,7 @@
 mod catch_up;
 mod receiving;
 mod sending;
+mod silence;
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -60,6 +61,10 @@ struct PeerLink {
     /// The network that the other end says the link belongs to.
     hello: Option<NetworkId>,
     used: Instant,
+    /// When anything came over it, or an answer became due.
+    heard: Instant,
+    /// It was asked whether anybody is there.
+    is_asked: bool,
 }
 
 /// What is done once a message is kept.
@@ -198,8 +203,10 @@ impl Mesh {
         self.links.contains_key(&conn)
     }
 
-    fn link_to(&self, peer: &PeerId) -> Option<ConnId> {
-        self.peers.get(peer).and_then(|state| state.links.first()).copied()
+    /// The link over which a peer spoke last: of two that are up one may be dead already.
+    fn link_from(&self, peer: &PeerId) -> Option<ConnId> {
+        let heard = |conn: &&ConnId| self.links.get(conn).map(|link| link.heard);
+        self.peers.get(peer)?.links.iter().max_by_key(heard).copied()
     }
 
     pub(super) fn peer(&mut self, peer: PeerId, policy: &Policy, now: Instant) -> &mut PeerState {
@@ -227,7 +234,15 @@ impl Mesh {
         } else if self.links.values().filter(|link| link.peer == peer).count() >= limits::LINKS_PER_PEER {
             return core.close(conn, CloseReason::Busy);
         }
-        let link = PeerLink { peer, kind: connected.link, hello_sent: false, hello: None, used: now.instant };
+        let link = PeerLink {
+            peer,
+            kind: connected.link,
+            hello_sent: false,
+            hello: None,
+            used: now.instant,
+            heard: now.instant,
+            is_asked: false,
+        };
         self.links.insert(conn, link);
         // The other end may itself be waiting for the roster that names this one.
         let patience = if connected.link == LinkKind::PeerOut { 2 } else { 1 } * limits::ROSTER_PATIENCE;
@@ -299,6 +314,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&conn) else { return };
         let peer = link.peer;
         let is_up = link.hello_sent && link.hello.is_some();
+        (link.heard, link.is_asked) = (now.instant, false);
         match frame {
             Frame::PeerHello(hello) if link.hello.is_none() => {
                 link.hello = Some(hello.network);
@@ -331,6 +347,8 @@ impl Mesh {
             Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted, now),
             Frame::Held(held) if is_up => self.held(core, conn, peer, held, now),
             Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed, now),
+            Frame::Beat(number) if is_up => core.send(conn, &Frame::BeatReply(number)),
+            Frame::BeatReply(_) if is_up => {}
             Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
             _ => self.drop_link(core, conn, CloseReason::ProtocolError, now),
         }
@@ -405,6 +423,7 @@ impl Mesh {
         let Some(link) = self.links.remove(&conn) else { return };
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
+        core.timers.cancel(Timer::Silence(conn));
         self.forget_questions(link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);

@@ -427,6 +427,7 @@ impl Node {
             (Timer::Pressed, _) => {}
             (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
             (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
+            (Timer::Silence(conn), _) => self.mesh.silence(&mut self.core, conn, now),
             (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn, now),
             (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),
             (Timer::Expire, _) => self.mesh.expire(&mut self.core, now),

@@ -192,6 +192,12 @@ impl Outbox {
         self.queue.front().map(|queued| queued.message.expires)
     }
 
+    /// True when something was sent that the recipient has not said to have.
+    #[must_use]
+    pub fn is_on_the_way(&self) -> bool {
+        self.on_the_way > 0
+    }
+
     /// True when everything that waits was sent.
     #[must_use]
     pub fn is_all_sent(&self) -> bool {

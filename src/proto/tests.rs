@@ -40,6 +40,8 @@ struct Sim {
     /// Links that wait for the acceptor's leave to go on: the kind at the dialler.
     pending: BTreeMap<End, (End, LinkKind)>,
     frozen: BTreeSet<usize>,
+    /// Ends of links that carry nothing more, and do not say so.
+    dead: BTreeSet<End>,
     queue: VecDeque<Delivery>,
     next: u64,
     saved: Vec<crate::model::HostState>,
@@ -85,6 +87,7 @@ impl Sim {
             links: BTreeMap::new(),
             pending: BTreeMap::new(),
             frozen: BTreeSet::new(),
+            dead: BTreeSet::new(),
             queue: VecDeque::new(),
             next: 0,
             saved: Vec::new(),
@@ -232,6 +235,7 @@ impl Sim {
                     self.said.push((index, peer, from, Object::decode(&bytes).unwrap()));
                 }
                 Output::Distribution(addr) => self.distribution = Some(addr),
+                Output::Send(conn, _) if self.dead.contains(&(index, conn)) => {}
                 Output::Send(conn, bytes) => {
                     let frame = Frame::decode(&bytes).unwrap();
                     if let Some(other) = self.links.get(&(index, conn)) {
@@ -242,7 +246,9 @@ impl Sim {
                     if self.classic.contains_key(&(index, conn)) {
                         self.shut.insert((index, conn));
                     }
-                    if let Some(other) = self.links.remove(&(index, conn)) {
+                    if let Some(other) =
+                        self.links.remove(&(index, conn)).filter(|other| !self.dead.contains(other))
+                    {
                         self.queue.push_back(Delivery::Closed(other));
                     }
                     if let Some((near, _)) = self.pending.remove(&(index, conn)) {
@@ -1117,6 +1123,44 @@ fn an_idle_peer_link_is_closed_and_opened_again_when_needed() {
     assert_eq!(links(&sim), 1, "only the join link is left");
     sim.say(ann, "bob", "two");
     assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+}
+
+/// The links that one node has to another.
+fn links_between(sim: &Sim, one: usize, other: usize) -> Vec<End> {
+    let is_meant = |(near, far): &(&End, &End)| near.0 == one && far.0 == other;
+    sim.links.iter().filter(is_meant).flat_map(|(near, far)| [*near, *far]).collect()
+}
+
+#[test]
+fn a_peer_link_that_dies_without_a_word_is_given_up_and_nothing_on_it_is_lost() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "bob", "one");
+    let dead = links_between(&sim, ann, bob);
+    sim.dead.extend(dead.iter().copied());
+    sim.say(ann, "bob", "two");
+    sim.wait(11.9);
+    assert_eq!(sim.heard(bob), ["ann: one"]);
+    assert_eq!(sim.roster(ann).len(), 3, "the host sees both");
+    sim.wait(1.0);
+    assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+    assert_eq!(sim.deliveries(ann).last().unwrap(), "two bob Delivered 1/1");
+}
+
+#[test]
+fn who_takes_messages_slowly_is_not_taken_for_gone() {
+    let mut sim = Sim::host_with(|config| config.policy = Policy { rate_bytes: 100, ..Policy::default() });
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    for text in ["x".repeat(4000), "y".repeat(4000)] {
+        sim.say(ann, "bob", &text);
+    }
+    let before = links_between(&sim, ann, bob);
+    sim.wait(35.0);
+    assert_eq!(sim.heard(bob).len(), 1, "40 s for the second");
+    assert_eq!(links_between(&sim, ann, bob), before);
+    sim.wait(45.0);
+    assert_eq!(sim.heard(bob).len(), 2);
+    assert_eq!(sim.deliveries(ann).last().unwrap().split(' ').nth(2), Some("Delivered"));
 }
 
 #[test]

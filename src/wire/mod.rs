@@ -33,7 +33,10 @@
 //!
 //! # Sequence on a peer link
 //! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack` once the
-//! receiver has it on its disk; one whose disk takes nothing acknowledges twice, first that it has it at all.
+//! receiver has it on its disk; one whose disk takes nothing acknowledges twice, first that it has it at all. Whoever
+//! waits for an answer and hears nothing for [`limits::SUSPECT_AFTER`](crate::model::limits::SUSPECT_AFTER) sends
+//! `Beat`, to be answered by `BeatReply`, and gives the link up after
+//! [`limits::DEAD_AFTER`](crate::model::limits::DEAD_AFTER).
 //!
 //! Whoever was away asks with `CatchUp`, is told with `Held`, and asks for what it lacks with `Wanted`, again and
 //! again while `HandedOn` says that there is more. Each question waits for its answer before the next. Messages that

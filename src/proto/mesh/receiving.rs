@@ -141,7 +141,7 @@ impl Mesh {
             }
             _ => {
                 let ack = Ack { first: id, last: id.sequence, for_good };
-                if let (Some(before), Some(conn)) = (self.acks.insert(key, ack), self.link_to(&peer)) {
+                if let (Some(before), Some(conn)) = (self.acks.insert(key, ack), self.link_from(&peer)) {
                     core.send(conn, &Frame::Ack(before));
                 }
             }
@@ -151,7 +151,7 @@ impl Mesh {
     /// Acknowledges everything taken on since the last time: one frame for a whole range.
     pub(in crate::proto) fn flush_acks(&mut self, core: &mut Core) {
         for ((peer, ..), ack) in std::mem::take(&mut self.acks) {
-            if let Some(conn) = self.link_to(&peer) {
+            if let Some(conn) = self.link_from(&peer) {
                 core.send(conn, &Frame::Ack(ack));
             }
         }

@@ -269,7 +269,11 @@ impl Mesh {
         if let Some(link) = self.links.get_mut(&conn) {
             link.used = now.instant;
         }
-        state.outbox.is_all_sent()
+        let (is_all_sent, is_on_the_way) = (state.outbox.is_all_sent(), state.outbox.is_on_the_way());
+        if is_on_the_way || state.question.is_some() {
+            self.expect_answer(core, conn, now);
+        }
+        is_all_sent
     }
 
     /// A recipient has messages `first..=last` of a numbering for good, or at least they were sent and that is all that

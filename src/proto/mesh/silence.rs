@@ -1,0 +1,52 @@
+//! A peer link that says nothing although an answer is due: its other end is gone without a word, or the way there is.
+//!
+//! The heartbeat of the host cannot tell: it may still see both ends. Nobody is removed for such a silence; only the
+//! link is given up, and what was on its way goes over the next one. An idle link is left alone.
+
+use super::Mesh;
+use crate::{
+    model::{CloseReason, Moment, limits},
+    proto::{
+        ConnId,
+        core::{Core, Timer},
+    },
+    wire::Frame,
+};
+
+impl Mesh {
+    /// Something was sent that is to be answered: from now on silence counts.
+    pub(super) fn expect_answer(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if core.timers.is_set(Timer::Silence(conn)) {
+            return;
+        }
+        link.heard = now.instant;
+        link.is_asked = false;
+        core.timers.set(Timer::Silence(conn), now.instant + limits::SUSPECT_AFTER);
+    }
+
+    /// Looks at how long a link has been silent: asks whether it still carries anything, and then gives it up.
+    pub(in crate::proto) fn silence(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        let Some(state) = self.peers.get(&link.peer) else { return };
+        let is_used = state.links.first() == Some(&conn);
+        let is_due =
+            state.outbox.is_on_the_way() || state.question.as_ref().is_some_and(|open| open.is_asked);
+        if !is_used || !is_due {
+            return;
+        }
+        let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
+        let due = link.heard + limit;
+        if now.instant.saturating_duration_since(due) > limits::STALL {
+            // This process was not awake to listen.
+            link.heard = now.instant;
+        } else if due <= now.instant && link.is_asked {
+            return self.drop_link(core, conn, CloseReason::HeartbeatTimeout, now);
+        } else if due <= now.instant {
+            link.is_asked = true;
+            core.send(conn, &Frame::Beat(0));
+        }
+        let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
+        core.timers.set(Timer::Silence(conn), link.heard + limit);
+    }
+}
