@@ -167,7 +167,7 @@ impl Network {
             options.password,
             kept.as_ref().map(|kept| kept.record.as_slice()),
             options.cost,
-            machine.random(),
+            &*machine,
         )
         .await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
@@ -352,13 +352,14 @@ async fn record(
     password: Option<Password>,
     kept: Option<&[u8]>,
     cost: PasswordCost,
-    seed: [u8; 32],
+    machine: &dyn Machine,
 ) -> Result<HostRecord, Closed> {
     if let Some(password) = password {
         check_password(&password)?;
+        let seed = machine.random();
         let work = move || HostRecord::register(&password, cost, seed);
-        return match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(record)) => Ok(record),
+        return match net::machine::work(machine, work).await {
+            Some(Ok(record)) => Ok(record),
             _ => Err(Closed::new(CloseReason::Internal, "the password's record could not be made")),
         };
     }

@@ -16,7 +16,7 @@ use super::{
     classic, clock, dialer,
     handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
-    machine::{Connection, Machine},
+    machine::{self, Connection, Machine},
     session::{self, Outbound},
 };
 use crate::{
@@ -478,19 +478,12 @@ impl Actor {
                     self.dials.spawn(peer, dialer::dial(self.machine.clone(), addrs, None));
                 }
                 Output::Prove(conn, proof, ke2) => {
-                    let to_node = self.inputs_tx.clone();
-                    self.hash(async move || {
-                        let answer = tokio::task::spawn_blocking(move || proof.answer(&ke2).ok()).await;
-                        let _ = to_node.send(Input::Proven(conn, answer.ok().flatten())).await;
-                    });
+                    self.hash(move || Some(Input::Proven(conn, proof.answer(&ke2).ok())));
                 }
                 Output::Register(password) => {
-                    let (to_node, cost, seed) = (self.inputs_tx.clone(), self.cost, self.machine.random());
-                    self.hash(async move || {
-                        let work = move || HostRecord::register(&password, cost, seed);
-                        if let Ok(Ok(record)) = tokio::task::spawn_blocking(work).await {
-                            let _ = to_node.send(Input::Registered(record)).await;
-                        }
+                    let (cost, seed) = (self.cost, self.machine.random());
+                    self.hash(move || {
+                        HostRecord::register(&password, cost, seed).ok().map(Input::Registered)
                     });
                 }
                 Output::Store(command) => self.to_store.push(command),
@@ -521,11 +514,13 @@ impl Actor {
     }
 
     /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.
-    fn hash<F: Future<Output = ()> + Send + 'static>(&self, work: impl FnOnce() -> F + Send + 'static) {
-        let hashes = self.hashes.clone();
+    fn hash(&self, job: impl FnOnce() -> Option<Input> + Send + 'static) {
+        let (hashes, machine, to_node) = (self.hashes.clone(), self.machine.clone(), self.inputs_tx.clone());
         tokio::spawn(async move {
             let _turn = hashes.acquire_owned().await;
-            work().await;
+            if let Some(Some(input)) = machine::work(&*machine, job).await {
+                let _ = to_node.send(input).await;
+            }
         });
     }
 

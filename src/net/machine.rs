@@ -63,6 +63,19 @@ pub trait Machine: Send + Sync {
 
     /// 32 bytes that nobody can guess.
     fn random(&self) -> [u8; 32];
+
+    /// Does what takes long, beside the async threads.
+    fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+}
+
+/// Has a machine do what takes long. Nothing comes of a job that panics.
+pub(crate) async fn work<T: Send + 'static>(
+    machine: &dyn Machine,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    machine.work(Box::new(move || drop(done.send(job())))).await;
+    result.await.ok()
 }
 
 /// The machine that this process runs on.
@@ -103,6 +116,12 @@ impl Machine for ThisMachine {
 
     fn random(&self) -> [u8; 32] {
         super::seed()
+    }
+
+    fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        // A job that panics has no result.
+        let working = tokio::task::spawn_blocking(job);
+        Box::pin(async move { drop(working.await) })
     }
 }
 

@@ -62,6 +62,11 @@ impl Worker {
             let bundles: Vec<Bundle> = std::iter::once(first).chain(inbox.try_iter()).collect();
             self.take(bundles);
         }
+        self.close();
+    }
+
+    /// Nothing more comes: writes what is left. A worker that is dropped without it has crashed.
+    pub fn close(mut self) {
         self.commit();
         self.history.close();
     }

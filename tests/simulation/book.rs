@@ -1,0 +1,298 @@
+//! What everybody saw, and the laws that it must keep to at every step.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::Write as _,
+    path::PathBuf,
+};
+
+use pyile::{
+    api::NodeEvent,
+    model::{CloseReason, DeliveryStatus, ErrorKind, MessageId, PeerId, Recipient},
+    store::{Filter, export},
+};
+
+/// The host stands first in the book.
+pub(crate) const HOST: usize = 0;
+
+/// What one person saw.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) id: Option<PeerId>,
+    /// In the network, as far as this person can tell.
+    pub(crate) is_in: bool,
+    pub(crate) end: Option<CloseReason>,
+    pub(crate) roster: (u64, Vec<PeerId>),
+    /// Every message that was shown.
+    pub(crate) seen: BTreeMap<MessageId, String>,
+    /// Those of this session.
+    pub(crate) seen_now: BTreeSet<MessageId>,
+    /// The last number of each numbering in this session, what came late left out.
+    pub(crate) last: BTreeMap<(PeerId, u64, Recipient), u64>,
+    pub(crate) said: BTreeMap<MessageId, String>,
+    /// What became of own messages for good, as told in this session.
+    pub(crate) settled: BTreeSet<(MessageId, PeerId)>,
+    pub(crate) deliveries: BTreeMap<(MessageId, PeerId), (DeliveryStatus, Option<CloseReason>)>,
+}
+
+/// Everybody's records.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) people: Vec<Record>,
+    /// Every roster that the host has distributed.
+    distributed: BTreeSet<(u64, Vec<PeerId>)>,
+    /// Whom the host has removed: they need the password again.
+    kicked: BTreeSet<PeerId>,
+    /// A digest of everything that everybody was shown.
+    digest: DefaultHasher,
+    /// The same in full, when it is wanted.
+    pub(crate) trace: Option<File>,
+    /// Whom the host has banned, and told so.
+    pub(crate) banned: BTreeSet<PeerId>,
+    pub(crate) violations: Vec<String>,
+    /// For the sake of the report: how much happened.
+    pub(crate) delivered: usize,
+}
+
+impl Book {
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
+
+    pub(crate) fn begin(&mut self, who: usize, id: PeerId) {
+        let record = &mut self.people[who];
+        record.id = Some(id);
+        record.end = None;
+        record.seen_now.clear();
+        record.last.clear();
+        // A crash may forget that something was acknowledged: it goes again, and is acknowledged again.
+        record.settled.clear();
+    }
+
+    pub(crate) fn person(&self, id: &PeerId) -> Option<usize> {
+        self.people.iter().position(|record| record.id == Some(*id))
+    }
+
+    fn name(&self, id: &PeerId) -> String {
+        self.person(id).map_or_else(|| id.short(), |who| self.people[who].name.clone())
+    }
+
+    /// Somebody was shown something.
+    pub(crate) fn note(&mut self, who: usize, event: &NodeEvent) {
+        let line = format!("{:.3} {} {event:?}", turmoil::elapsed().as_secs_f64(), self.people[who].name);
+        line.hash(&mut self.digest);
+        if let Some(trace) = &mut self.trace {
+            writeln!(trace, "{line}").unwrap();
+        }
+        match event {
+            NodeEvent::Listening { .. } if who == HOST => self.people[who].is_in = true,
+            NodeEvent::Authenticated { .. } => self.people[who].is_in = true,
+            NodeEvent::PeerDown { peer, reason: CloseReason::Kicked } if who == HOST => {
+                self.kicked.insert(peer.peer_id);
+            }
+            NodeEvent::Roster { version, peers } => {
+                let ids: Vec<PeerId> = peers.iter().map(|peer| peer.peer_id).collect();
+                self.roster(who, *version, ids, peers.iter().map(|peer| peer.alias.as_str()));
+            }
+            NodeEvent::Message { id, from, to, text, own, late, .. } => {
+                if id.author != from.peer_id {
+                    self.broken(who, format!("{id} is shown as {}'s", from.alias));
+                }
+                self.message(who, *id, *to, text.as_str(), *own, *late);
+            }
+            NodeEvent::Delivery { id, peer, status, reason, .. } => {
+                self.delivery(who, *id, peer.peer_id, *status, *reason);
+            }
+            NodeEvent::Banned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.insert(*peer),
+            NodeEvent::Unbanned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.remove(peer),
+            NodeEvent::Error { kind: ErrorKind::Recv | ErrorKind::Storage, message, .. } => {
+                self.broken(who, format!("error: {message}"));
+            }
+            NodeEvent::Left { reason, message } => {
+                let record = &mut self.people[who];
+                (record.end, record.is_in) = (Some(*reason), false);
+                let is_lawful = matches!(
+                    reason,
+                    CloseReason::Left
+                        | CloseReason::Kicked
+                        | CloseReason::Banned
+                        | CloseReason::WrongPassword
+                        | CloseReason::Unreachable
+                        | CloseReason::TimedOut
+                        | CloseReason::ConnectionLost
+                        | CloseReason::Busy
+                ) || (*reason == CloseReason::HostLost
+                    && self.kicked.contains(&record.id.unwrap()));
+                if !is_lawful {
+                    self.broken(who, format!("ended with {reason:?}: {message}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn roster<'a>(
+        &mut self,
+        who: usize,
+        version: u64,
+        mut ids: Vec<PeerId>,
+        aliases: impl Iterator<Item = &'a str>,
+    ) {
+        let mut unique = BTreeSet::new();
+        for alias in aliases {
+            if !unique.insert(alias) {
+                self.broken(who, format!("{alias:?} is twice in roster {version}"));
+            }
+        }
+        ids.sort_unstable();
+        if who == HOST {
+            if let Some(banned) = ids.iter().find(|id| self.banned.contains(id)) {
+                self.broken(who, format!("{} is banned and in roster {version}", self.name(banned)));
+            }
+            self.distributed.insert((version, ids.clone()));
+        } else if ids.len() > 1 && !self.distributed.contains(&(version, ids.clone())) {
+            self.broken(who, format!("has a roster {version} that the host has not distributed"));
+        }
+        self.people[who].roster = (version, ids);
+    }
+
+    fn message(&mut self, who: usize, id: MessageId, to: Recipient, text: &str, own: bool, late: bool) {
+        let me = self.people[who].id;
+        if let Recipient::Peer(peer) = to
+            && !own
+            && Some(peer) != me
+        {
+            self.broken(who, format!("{id} was for somebody else"));
+        }
+        if own {
+            if self.people[who].said.insert(id, text.to_owned()).is_some() {
+                self.broken(who, format!("{id} is used twice"));
+            }
+            return;
+        }
+        let author = self.person(&id.author);
+        // Its author may have been shown that it was taken only after it had arrived, or not at all.
+        let said = author.and_then(|author| self.people[author].said.get(&id));
+        if let Some(said) = said.filter(|said| *said != text) {
+            self.broken(who, format!("{id} says {text:?} and not {said:?}"));
+        }
+        let record = &mut self.people[who];
+        if !record.seen_now.insert(id) {
+            return self.broken(who, format!("{id} is shown twice"));
+        }
+        record.seen.insert(id, text.to_owned());
+        let last = record.last.entry((id.author, id.epoch, to)).or_default();
+        if !late {
+            if id.sequence <= *last {
+                let last = *last;
+                return self.broken(who, format!("{id} comes after {last}"));
+            }
+            *last = id.sequence;
+        }
+    }
+
+    fn delivery(
+        &mut self,
+        who: usize,
+        id: MessageId,
+        peer: PeerId,
+        status: DeliveryStatus,
+        reason: Option<CloseReason>,
+    ) {
+        if status == DeliveryStatus::Delivered {
+            self.delivered += 1;
+            let has_it = self.person(&peer).is_some_and(|peer| self.people[peer].seen.contains_key(&id));
+            if !has_it {
+                self.broken(who, format!("{id} is said to be delivered to {}", self.name(&peer)));
+            }
+        }
+        let record = &mut self.people[who];
+        record.deliveries.insert((id, peer), (status, reason));
+        if record.settled.contains(&(id, peer)) {
+            return self.broken(who, format!("{id} to {} was settled, now {status:?}", self.name(&peer)));
+        }
+        if matches!(status, DeliveryStatus::Delivered | DeliveryStatus::Failed) {
+            record.settled.insert((id, peer));
+        }
+    }
+
+    pub(crate) fn broken(&mut self, who: usize, what: String) {
+        let name = &self.people[who].name;
+        self.violations.push(format!("{name}: {what}"));
+    }
+
+    /// What is still to come before all is as it should be, once nothing stands in the way any more.
+    pub(crate) fn unfinished(&self, members: &BTreeSet<usize>) -> Option<String> {
+        let mut expected: Vec<PeerId> =
+            members.iter().map(|who| self.people[*who].id.expect("everybody has begun")).collect();
+        expected.sort_unstable();
+        for who in members {
+            let record = &self.people[*who];
+            if !record.is_in {
+                return Some(format!("{} is not in ({:?})", record.name, record.end));
+            }
+            if record.roster.1 != expected {
+                let (version, ids) = &record.roster;
+                let names: Vec<String> = ids.iter().map(|id| self.name(id)).collect();
+                return Some(format!("{} has roster {version}: {names:?}", record.name));
+            }
+            if record.roster.0 != self.people[HOST].roster.0 {
+                return Some(format!("{} has another version of the roster than the host", record.name));
+            }
+        }
+        for record in &self.people {
+            let is_here = record.id.is_some_and(|id| expected.contains(&id));
+            for ((id, peer), (status, reason)) in &record.deliveries {
+                let is_final = match status {
+                    DeliveryStatus::Delivered => true,
+                    DeliveryStatus::Failed => {
+                        matches!(reason, Some(CloseReason::Kicked | CloseReason::Banned))
+                    }
+                    _ => !is_here || !expected.contains(peer),
+                };
+                if !is_final {
+                    return Some(format!(
+                        "{id} of {} to {} is {status:?} {reason:?}",
+                        record.name,
+                        self.name(peer)
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// What is on the disks: every message that was delivered is on its recipient's exactly once.
+    pub(crate) fn check_disks(&mut self) {
+        let mut disks: BTreeMap<PeerId, BTreeMap<MessageId, (usize, String)>> = BTreeMap::new();
+        for record in &self.people {
+            let Some(id) = record.id else { continue };
+            let disk = disks.entry(id).or_default();
+            export(&record.dir, &Filter::default(), |exported| {
+                let text = exported.message.text.as_str().to_owned();
+                disk.entry(exported.message.id).or_insert((0, text)).0 += 1;
+                true
+            })
+            .unwrap();
+        }
+        let mut violations = Vec::new();
+        for record in &self.people {
+            for ((id, peer), (status, _)) in &record.deliveries {
+                if *status != DeliveryStatus::Delivered {
+                    continue;
+                }
+                let found = disks.get(peer).and_then(|disk| disk.get(id));
+                let text = record.said.get(id);
+                match found {
+                    Some((1, found)) if text.is_none_or(|text| text == found) => {}
+                    found => violations.push(format!("{id} to {} is on disk: {found:?}", self.name(peer))),
+                }
+            }
+        }
+        self.violations.extend(violations);
+    }
+}

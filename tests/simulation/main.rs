@@ -1,0 +1,98 @@
+//! Whole networks on simulated machines: the real node actors and the real store, over turmoil's network and in its
+//! time. Everything follows from a seed, which a failure names.
+//!
+//! ```text
+//! PYILE_SEED=17 cargo test --test simulation one_seed -- --ignored --nocapture    one seed again
+//! cargo test --release --test simulation thousand -- --ignored --nocapture        a thousand seeds
+//! ```
+//! `PYILE_TRACE=FILE` beside the seed writes down everything that everybody was shown.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests"
+)]
+
+mod book;
+mod disk;
+mod machine;
+mod person;
+mod world;
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use self::world::{Size, World};
+
+const FIFTY: Size = Size {
+    people: 52,
+    machines: 8,
+    trouble: Duration::from_secs(60),
+    acts: 120,
+    calm: Duration::from_secs(60),
+};
+
+/// One seed, in this process.
+fn run(seed: u64, size: Size) {
+    let began = std::time::Instant::now();
+    match World::new(seed, size).run() {
+        Ok(report) => println!("seed {seed}: {report} ({:.1} s here)", began.elapsed().as_secs_f64()),
+        Err(broken) => panic!("{broken}"),
+    }
+}
+
+/// Many seeds, each in a process of its own, since the runtime numbers its tasks by process; as many at once as there
+/// are cores.
+fn run_all(seeds: std::ops::Range<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut failed = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return failed;
+            }
+            let mut one = Command::new(std::env::current_exe().unwrap());
+            let output = one
+                .args(["--exact", "one_seed", "--ignored", "--nocapture"])
+                .env("PYILE_SEED", seed.to_string())
+                .output()
+                .unwrap();
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            if !output.status.success() {
+                print!("{}", String::from_utf8_lossy(&output.stderr));
+                failed.push(seed);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let again = "PYILE_SEED=n cargo test --test simulation one_seed -- --ignored --nocapture";
+    assert!(failed.is_empty(), "laws are broken with seeds {failed:?}; to see one again: {again}");
+}
+
+#[test]
+fn fifty_members_through_twenty_seeds_of_trouble() {
+    run_all(0..20);
+}
+
+#[test]
+#[ignore = "an hour; for a machine that has nothing else to do"]
+fn fifty_members_through_a_thousand_seeds_of_trouble() {
+    run_all(0..1000);
+}
+
+#[test]
+#[ignore = "for one seed that is to be seen again"]
+fn one_seed() {
+    let seed = std::env::var("PYILE_SEED").map(|seed| seed.parse().unwrap());
+    run(seed.unwrap_or(0), FIFTY);
+}
