@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::{Cli, Command, Options},
-    model::{Alias, Password, Timestamp, Wire, limits},
+    model::{Alias, Password, SafeText, Timestamp, Wire, limits},
 };
 
 /// What to do.
@@ -160,30 +160,38 @@ pub fn load(cli: &Cli) -> Result<Config, ConfigError> {
     let environment = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let directories = etcetera::choose_base_strategy().ok();
     let default_file = directories.as_ref().map(|dirs| dirs.config_dir().join("pyile").join("config.toml"));
-    let file = match (&cli.options.config, default_file) {
-        (Some(file), _) => Some(read_file(file)?),
-        (None, Some(file)) if file.exists() => Some(read_file(&file)?),
-        _ => None,
-    };
+    let path = cli.options.config.clone().or(default_file.filter(|file| file.exists()));
+    let name = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let text = path
+        .map(fs::read_to_string)
+        .transpose()
+        .map_err(|error| ConfigError::File { file: name.clone(), found: error.to_string() })?;
+    let file = text.as_deref().map(|text| File { name: &name, text });
     let data_dir = directories.map(|dirs| dirs.data_dir().join("pyile"));
     resolve(cli, &environment, file, data_dir)
 }
 
-/// A configuration file: its name and what stands in it.
+/// A configuration file.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// Its path, for errors.
+    pub name: &'a str,
+    /// All that stands in it.
+    pub text: &'a str,
+}
+
+/// What a configuration file says.
 struct ConfigFile {
     name: String,
     values: BTreeMap<String, String>,
 }
 
-fn read_file(path: &Path) -> Result<ConfigFile, ConfigError> {
-    let name = path.display().to_string();
-    let failed = |found: String| ConfigError::File { file: name.clone(), found };
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    parse_file(&name, &text)
-}
-
-fn parse_file(name: &str, text: &str) -> Result<ConfigFile, ConfigError> {
-    let failed = |found: String| ConfigError::File { file: name.to_owned(), found };
+fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> {
+    // It shows the line that it cannot read.
+    let failed = |found: String| ConfigError::File {
+        file: name.to_owned(),
+        found: SafeText::clean(&found).to_string(),
+    };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
@@ -296,14 +304,15 @@ fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
     })
 }
 
-fn resolve(
+/// Puts together what was typed, the environment and the configuration file.
+pub fn resolve(
     cli: &Cli,
     environment: &dyn Fn(&str) -> Option<String>,
-    file: Option<ConfigFile>,
+    file: Option<File<'_>>,
     data_dir: Option<PathBuf>,
 ) -> Result<Config, ConfigError> {
     let options = &cli.options;
-    let sources = Sources { environment, file };
+    let sources = Sources { environment, file: file.map(parse_file).transpose()? };
     let mode = mode(cli)?;
     let (listen_flag, classic_flag) = match &cli.command {
         Some(Command::Host { listen, classic }) => (listen.as_deref(), classic.then_some("on")),

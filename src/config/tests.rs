@@ -6,7 +6,7 @@ fn load(words: &[&str], environment: &[(&str, &str)], file: &str) -> Result<Conf
     let cli = Cli::try_parse_from([&["pyile"], words].concat()).unwrap();
     let get =
         |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    let file = parse_file("config.toml", file)?;
+    let file = File { name: "config.toml", text: file };
     resolve(&cli, &get, Some(file), Some("/data".into()))
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) id: Option<PeerId>,
     /// In the network, as far as this person can tell.
     pub(crate) is_in: bool,
+    /// It was in this session.
+    pub(crate) was_in: bool,
     pub(crate) end: Option<CloseReason>,
     pub(crate) roster: (u64, Vec<PeerId>),
     /// Every message that was shown.
@@ -37,6 +39,12 @@ pub(crate) struct Record {
     /// What became of own messages for good, as told in this session.
     pub(crate) settled: BTreeSet<(MessageId, PeerId)>,
     pub(crate) deliveries: BTreeMap<(MessageId, PeerId), (DeliveryStatus, Option<CloseReason>)>,
+}
+
+/// A joiner did not get through, for a reason that time may mend.
+pub(crate) fn may_try_again(reason: CloseReason) -> bool {
+    use CloseReason::{Busy, ConnectionLost, NotPyile, TimedOut, Unreachable};
+    matches!(reason, Unreachable | TimedOut | ConnectionLost | Busy | NotPyile)
 }
 
 /// Everybody's records.
@@ -66,7 +74,7 @@ impl Book {
     pub(crate) fn begin(&mut self, who: usize, id: PeerId) {
         let record = &mut self.people[who];
         record.id = Some(id);
-        record.end = None;
+        (record.was_in, record.end) = (false, None);
         record.seen_now.clear();
         record.last.clear();
         // A crash may forget that something was acknowledged: it goes again, and is acknowledged again.
@@ -90,7 +98,10 @@ impl Book {
         }
         match event {
             NodeEvent::Listening { .. } if who == HOST => self.people[who].is_in = true,
-            NodeEvent::Authenticated { .. } => self.people[who].is_in = true,
+            NodeEvent::Authenticated { .. } => {
+                let record = &mut self.people[who];
+                (record.is_in, record.was_in) = (true, true);
+            }
             NodeEvent::PeerDown { peer, reason: CloseReason::Kicked } if who == HOST => {
                 self.kicked.insert(peer.peer_id);
             }
@@ -100,7 +111,7 @@ impl Book {
             }
             NodeEvent::Message { id, from, to, text, own, late, .. } => {
                 if id.author != from.peer_id {
-                    self.broken(who, format!("{id} is shown as {}'s", from.alias));
+                    self.broken(who, &format!("{id} is shown as {}'s", from.alias));
                 }
                 self.message(who, *id, *to, text.as_str(), *own, *late);
             }
@@ -110,25 +121,23 @@ impl Book {
             NodeEvent::Banned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.insert(*peer),
             NodeEvent::Unbanned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.remove(peer),
             NodeEvent::Error { kind: ErrorKind::Recv | ErrorKind::Storage, message, .. } => {
-                self.broken(who, format!("error: {message}"));
+                self.broken(who, &format!("error: {message}"));
             }
             NodeEvent::Left { reason, message } => {
                 let record = &mut self.people[who];
                 (record.end, record.is_in) = (Some(*reason), false);
-                let is_lawful = matches!(
-                    reason,
+                // Whoever cannot get in tries again by itself once it was in, and not before.
+                let is_kicked = self.kicked.contains(&record.id.unwrap());
+                let is_lawful = match reason {
                     CloseReason::Left
-                        | CloseReason::Kicked
-                        | CloseReason::Banned
-                        | CloseReason::WrongPassword
-                        | CloseReason::Unreachable
-                        | CloseReason::TimedOut
-                        | CloseReason::ConnectionLost
-                        | CloseReason::Busy
-                ) || (*reason == CloseReason::HostLost
-                    && self.kicked.contains(&record.id.unwrap()));
+                    | CloseReason::Kicked
+                    | CloseReason::Banned
+                    | CloseReason::WrongPassword => true,
+                    CloseReason::HostLost => is_kicked,
+                    reason => !record.was_in && may_try_again(*reason),
+                };
                 if !is_lawful {
-                    self.broken(who, format!("ended with {reason:?}: {message}"));
+                    self.broken(who, &format!("ended with {reason:?}: {message}"));
                 }
             }
             _ => {}
@@ -145,17 +154,17 @@ impl Book {
         let mut unique = BTreeSet::new();
         for alias in aliases {
             if !unique.insert(alias) {
-                self.broken(who, format!("{alias:?} is twice in roster {version}"));
+                self.broken(who, &format!("{alias:?} is twice in roster {version}"));
             }
         }
         ids.sort_unstable();
         if who == HOST {
             if let Some(banned) = ids.iter().find(|id| self.banned.contains(id)) {
-                self.broken(who, format!("{} is banned and in roster {version}", self.name(banned)));
+                self.broken(who, &format!("{} is banned and in roster {version}", self.name(banned)));
             }
             self.distributed.insert((version, ids.clone()));
         } else if ids.len() > 1 && !self.distributed.contains(&(version, ids.clone())) {
-            self.broken(who, format!("has a roster {version} that the host has not distributed"));
+            self.broken(who, &format!("has a roster {version} that the host has not distributed"));
         }
         self.people[who].roster = (version, ids);
     }
@@ -166,11 +175,11 @@ impl Book {
             && !own
             && Some(peer) != me
         {
-            self.broken(who, format!("{id} was for somebody else"));
+            self.broken(who, &format!("{id} was for somebody else"));
         }
         if own {
             if self.people[who].said.insert(id, text.to_owned()).is_some() {
-                self.broken(who, format!("{id} is used twice"));
+                self.broken(who, &format!("{id} is used twice"));
             }
             return;
         }
@@ -178,18 +187,18 @@ impl Book {
         // Its author may have been shown that it was taken only after it had arrived, or not at all.
         let said = author.and_then(|author| self.people[author].said.get(&id));
         if let Some(said) = said.filter(|said| *said != text) {
-            self.broken(who, format!("{id} says {text:?} and not {said:?}"));
+            self.broken(who, &format!("{id} says {text:?} and not {said:?}"));
         }
         let record = &mut self.people[who];
         if !record.seen_now.insert(id) {
-            return self.broken(who, format!("{id} is shown twice"));
+            return self.broken(who, &format!("{id} is shown twice"));
         }
         record.seen.insert(id, text.to_owned());
         let last = record.last.entry((id.author, id.epoch, to)).or_default();
         if !late {
             if id.sequence <= *last {
                 let last = *last;
-                return self.broken(who, format!("{id} comes after {last}"));
+                return self.broken(who, &format!("{id} comes after {last}"));
             }
             *last = id.sequence;
         }
@@ -207,20 +216,20 @@ impl Book {
             self.delivered += 1;
             let has_it = self.person(&peer).is_some_and(|peer| self.people[peer].seen.contains_key(&id));
             if !has_it {
-                self.broken(who, format!("{id} is said to be delivered to {}", self.name(&peer)));
+                self.broken(who, &format!("{id} is said to be delivered to {}", self.name(&peer)));
             }
         }
         let record = &mut self.people[who];
         record.deliveries.insert((id, peer), (status, reason));
         if record.settled.contains(&(id, peer)) {
-            return self.broken(who, format!("{id} to {} was settled, now {status:?}", self.name(&peer)));
+            return self.broken(who, &format!("{id} to {} was settled, now {status:?}", self.name(&peer)));
         }
         if matches!(status, DeliveryStatus::Delivered | DeliveryStatus::Failed) {
             record.settled.insert((id, peer));
         }
     }
 
-    pub(crate) fn broken(&mut self, who: usize, what: String) {
+    pub(crate) fn broken(&mut self, who: usize, what: &str) {
         let name = &self.people[who].name;
         self.violations.push(format!("{name}: {what}"));
     }

@@ -17,7 +17,7 @@ use pyile::{
 use tokio::{sync::Notify, time};
 
 use crate::{
-    book::{Book, HOST},
+    book::{Book, HOST, may_try_again},
     disk,
     machine::SimMachine,
 };
@@ -94,14 +94,7 @@ impl Person {
                 continue;
             }
             let end = self.session(&book, ip).await;
-            let again = matches!(
-                end,
-                CloseReason::Unreachable
-                    | CloseReason::TimedOut
-                    | CloseReason::ConnectionLost
-                    | CloseReason::Busy
-            );
-            if again {
+            if may_try_again(end) {
                 // A person who cannot get through tries again.
                 time::sleep(Duration::from_secs(1)).await;
             } else {
@@ -150,7 +143,7 @@ impl Person {
             Ok(network) => self.run(book, network).await,
             Err(closed) => {
                 let Closed { reason, detail } = closed;
-                book.lock().unwrap().broken(self.who, format!("cannot begin: {reason:?} {detail}"));
+                book.lock().unwrap().broken(self.who, &format!("cannot begin: {reason:?} {detail}"));
                 reason
             }
         }

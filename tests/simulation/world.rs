@@ -233,7 +233,7 @@ impl World {
                 5 => Act::PowerLoss(one),
                 6 | 7 if one != other => Act::Hold { from: one, to: other },
                 8 | 9 if one != other => {
-                    Act::Partition { from: one, to: other, both: at.subsec_millis() % 2 == 0 }
+                    Act::Partition { from: one, to: other, both: at.subsec_millis().is_multiple_of(2) }
                 }
                 10 => Act::Say { who: self.somebody(), to: None, count: 20 },
                 11 => Act::Say { who: HOST, to: None, count: 1 },
@@ -272,7 +272,7 @@ impl World {
             }
             unfinished = self.book.lock().unwrap().unfinished(&self.members());
         }
-        let took = (self.sim.elapsed() - calm).as_secs_f64();
+        let took = self.sim.elapsed().saturating_sub(calm).as_secs_f64();
         let members = self.members();
         for person in &self.people {
             person.order(Order::Leave);
@@ -339,11 +339,11 @@ impl World {
             }
             Act::Ban(_) | Act::Kick(_) if is_down(self, HOST) => return,
             Act::Ban(who) => {
-                let (peer, addr, reason) = (self.named(who), None, None);
+                let (peer, addr, reason) = (Some(self.named(who)), None, None);
                 self.people[HOST].order(Order::Command(NodeCommand::Ban { peer, addr, reason }));
             }
             Act::Kick(who) => {
-                let (peer, addr, reason) = (self.named(who), None, None);
+                let (peer, addr, reason) = (Some(self.named(who)), None, None);
                 self.people[HOST].order(Order::Command(NodeCommand::Kick { peer, addr, reason }));
             }
             Act::Crash(machine) | Act::PowerLoss(machine) if is_down(self, machine) => return,
@@ -418,8 +418,8 @@ impl World {
     }
 
     /// By key, as a host bans that sees the member; by name when it was never there.
-    fn named(&self, who: usize) -> Option<PeerName> {
+    fn named(&self, who: usize) -> PeerName {
         let id = self.book.lock().unwrap().people[who].id;
-        Some(id.map_or_else(|| PeerName::Alias(self.people[who].name.clone()), PeerName::Id))
+        id.map_or_else(|| PeerName::Alias(self.people[who].name.clone()), PeerName::Id)
     }
 }
