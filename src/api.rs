@@ -18,8 +18,8 @@ pub use history::{HistoryCommand, HistoryEvent, Hit, Outcome, Part};
 
 use crate::model::{
     Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
-    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Place, Recipient, Role, SafeText, Span,
-    StoredMessage, Summary, Timestamp,
+    Liveness, MessageId, NetworkId, NoWay, Password, Peer, PeerId, Place, Recipient, Role, SafeText, Span,
+    StoredMessage, Summary, Timestamp, Ways,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -160,6 +160,8 @@ pub enum NodeCommand {
         /// They may.
         allow: bool,
     },
+    /// Who has reached whom; answered by a `ways` event.
+    Ways,
     /// Answers with a `roster` event.
     Peers,
     /// Says goodbye, flushes, ends.
@@ -346,6 +348,24 @@ pub enum NodeEvent {
         by: u32,
         /// Members that were asked to.
         of: u32,
+    },
+    /// Members that cannot open a link to others: all that is known, each time that it changes.
+    NoWays {
+        /// Who, to whom, and why not.
+        ways: Vec<NoWay>,
+    },
+    /// Who has reached whom the last time that it tried. What is not here was not tried, or is among the ways that do
+    /// not exist.
+    Ways {
+        /// By who tried.
+        rows: Vec<Ways>,
+    },
+    /// The link to a peer goes another way than before.
+    Route {
+        /// To whom.
+        peer: Arc<Peer>,
+        /// Who carries it; nothing when it is direct.
+        via: Option<Arc<Peer>>,
     },
     /// Somebody else is the host from now on.
     Handover {

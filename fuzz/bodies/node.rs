@@ -315,7 +315,7 @@ impl<'a> Driver<'a> {
         let secured = Secured { peer, binding: [9; 32] };
         let local = SocketAddr::from((ip(0), 50_000));
         let listening = if kind == LinkKind::JoinOut { vec![local] } else { Vec::new() };
-        Some(Input::Connected(conn, Connected { link: kind, secured, remote, local, listening }))
+        Some(Input::Connected(conn, Connected { link: kind, secured, remote, local, listening, via: None }))
     }
 
     /// Something that makes sense on a link, at least in form.

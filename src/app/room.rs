@@ -16,8 +16,8 @@ use super::{
 use crate::{
     api::Hit,
     model::{
-        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Peer, PeerId, Recipient, Role,
-        SafeText, Timestamp, Wire, limits,
+        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, NoWay, Peer, PeerId, Recipient, Role,
+        SafeText, Timestamp, Ways, Wire, limits,
     },
 };
 
@@ -78,6 +78,8 @@ pub struct PeerView {
     pub gone: Option<CloseReason>,
     /// After a removal: how many cut it off, of how many.
     pub cut_off: Option<(u32, u32)>,
+    /// Who carries the link to it.
+    pub via: Option<PeerId>,
 }
 
 /// One conversation.
@@ -200,6 +202,12 @@ pub struct Room {
     pub cleartext: Option<bool>,
     /// Somebody has to say so.
     pub cleartext_asked: bool,
+    /// Members that cannot open links to others.
+    pub no_ways: Vec<NoWay>,
+    /// Who has reached whom, when that was last asked.
+    pub ways: Vec<Ways>,
+    /// The Heartbeat view shows who reaches whom.
+    pub shows_ways: bool,
 }
 
 impl Room {
@@ -241,6 +249,9 @@ impl Room {
             stash: None,
             cleartext: None,
             cleartext_asked: false,
+            no_ways: Vec::new(),
+            ways: Vec::new(),
+            shows_ways: false,
         }
     }
 

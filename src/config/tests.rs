@@ -86,7 +86,7 @@ fn a_bad_value_says_where_what_and_what_is_allowed() {
         let error = load(words, environment, file).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
     }
-    assert!(parse_file("config.toml", "alias = ").is_err());
+    assert!(parse_file(File { name: "config.toml", text: "alias = " }).is_err());
 }
 
 #[test]

@@ -195,6 +195,34 @@ pub const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 pub const HANDOVER_PART: usize = 48 * 1024;
 /// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").
 pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
+/// Time after which a peer that does not answer is asked to open the link itself.
+pub const CALL_AFTER: Duration = Duration::from_secs(1);
+/// Time before a peer is asked for that again.
+pub const CALL_EVERY: Duration = Duration::from_secs(10);
+/// Time for the asked peer to come, or to say that it cannot either, before somebody else carries the link.
+pub const CALL_PATIENCE: Duration = Duration::from_secs(6);
+/// How often the direct way is tried while somebody carries a link.
+pub const DIRECT_AGAIN: Duration = Duration::from_secs(30);
+/// What is found out about ways within this time travels together.
+pub const WAYS_TICK: Duration = Duration::from_secs(1);
+/// Ways that are known not to exist, as the host tells them: what is beyond them is not told.
+pub const NO_WAYS: usize = 500;
+/// Time after which a newcomer's peer listener is tried, by the host and by [`TRIED_BY`] members.
+pub const TRY_AFTER: Duration = Duration::from_secs(1);
+/// Time between two newcomers that are tried, so that a crowd is not also a storm of links.
+pub const TRY_EVERY: Duration = Duration::from_millis(100);
+/// Members that try a newcomer's peer listener, beside the host.
+pub const TRIED_BY: usize = 2;
+/// Members that one is asked to try at a time.
+pub const TRIED_AT_ONCE: usize = 16;
+/// Links that one peer may have carried over one link of its own.
+pub const CIRCUITS_PER_LINK: usize = 16;
+/// Links that a peer carries for others altogether: with full windows they take 64 MiB.
+pub const CIRCUITS: usize = 256;
+/// Frames of a carried link that may be on their way in one direction.
+pub const CIRCUIT_WINDOW: u32 = 32;
+/// Bytes of a carried link in one frame.
+pub const CIRCUIT_BYTES: usize = 8 * 1024;
 /// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.
 pub const LINKS_PER_PEER: usize = 4;
 /// Time that a peer link from an unknown key may wait for the roster to name it.

@@ -15,6 +15,7 @@ pub mod reason;
 pub mod secret;
 pub mod text;
 pub mod time;
+pub mod ways;
 
 pub use ban::{Attempt, Ban};
 pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
@@ -27,3 +28,4 @@ pub use reason::{CloseReason, Closed};
 pub use secret::Password;
 pub use text::SafeText;
 pub use time::{Moment, Timestamp};
+pub use ways::{NoWay, Ways};

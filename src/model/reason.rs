@@ -94,6 +94,12 @@ reasons! {
     TooLong = 28 "too_long" "too long for a classic peer",
     /// The recipient is a classic peer, and nothing is to go in clear.
     NotInClear = 29 "not_in_clear" "classic, and nothing is sent in clear",
+    /// The machine is there, and no program takes connections at that port.
+    NothingListens = 30 "nothing_listens" "nothing listens at its address",
+    /// No answer at all: a firewall drops what is sent there, or the address is nobody's.
+    NoAnswer = 31 "no_answer" "no answer from its address",
+    /// The system knows no way to that address.
+    NoRoute = 32 "no_route" "there is no way to its address",
 }
 
 impl CloseReason {

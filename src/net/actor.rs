@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::task::JoinMap;
 
 use super::{
+    circuit::CircuitEnd,
     classic, clock, dialer,
     handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{CloseReason, Closed, Moment, PeerId, Wire, limits},
-    proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output},
+    proto::{CircuitId, ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
@@ -60,6 +61,7 @@ pub fn spawn(
         says: JoinMap::new(),
         dials: JoinMap::new(),
         listeners: JoinSet::new(),
+        circuits: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
         // A host's peer listener stays where it is, also once it is a member.
         peer_listen: listening.map(|(_, addr)| addr).or(opened.peer_listen),
@@ -125,6 +127,8 @@ struct Actor {
     says: JoinMap<PeerId, Result<Option<String>, Closed>>,
     dials: JoinMap<PeerId, Result<Connection, Closed>>,
     listeners: JoinSet<()>,
+    /// Peer links inside those of others.
+    circuits: HashMap<CircuitId, CircuitEnd>,
     hashes: Arc<Semaphore>,
     peer_listen: PeerListen,
     /// Its peer listener, and the address of the route that it was opened for.
@@ -234,7 +238,7 @@ impl Actor {
                 self.command(NodeCommand::Leave);
             }
             Woken::Stored(Some(event)) => self.node.handle(self.now(), Input::Store(event)),
-            Woken::Accepted(Some((link, connection))) => self.accepted(link, connection),
+            Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
             Woken::Said(peer, result) => self.node.handle(self.now(), Input::Said(peer, result)),
             Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
             Woken::Join(_, Err(closed)) => self.node.handle(self.now(), Input::JoinFailed(closed)),
@@ -275,6 +279,9 @@ impl Actor {
     }
 
     fn input(&mut self, input: Input) {
+        if let Input::CircuitEnded(circuit) = &input {
+            self.circuits.remove(circuit);
+        }
         if let Input::Connected(conn, _) = &input
             && let Some(session) = self.handles.get_mut(conn)
         {
@@ -283,7 +290,7 @@ impl Actor {
         self.node.handle(self.now(), input);
     }
 
-    fn accepted(&mut self, link: LinkKind, connection: Connection) {
+    fn accepted(&mut self, link: LinkKind, connection: Connection, via: Option<PeerId>) {
         let conn = self.new_conn();
         let ip = connection.remote.ip();
         let (mut context, session) = self.session(conn, link, FrameLimit::before(), Dialled::Nobody);
@@ -294,7 +301,8 @@ impl Actor {
             self.sessions.spawn(conn, classic::run(context, stream, connected));
             return self.node.handle(self.now(), Input::Incoming(conn, ip));
         }
-        context.takes_classic = self.node.takes_classic(link);
+        context.takes_classic = via.is_none() && self.node.takes_classic(link);
+        context.via = via;
         let (config, alpn) = match link {
             LinkKind::JoinIn => (self.join_config.clone(), JOIN_ALPN),
             _ => (self.peer_config.clone(), PEER_ALPN),
@@ -312,7 +320,7 @@ impl Actor {
         };
         let listening = listener::announced(listening);
         if self.node.wire_to_host() == Wire::Native {
-            return self.dialled(connection, link, Dialled::Host, None, listening);
+            return self.dialled(connection, link, Dialled::Host, None, listening, None);
         }
         let Connection { stream, local, remote } = connection;
         let connected = match classic::connected(link, remote, local, listening) {
@@ -326,7 +334,21 @@ impl Actor {
     }
 
     fn reached_peer(&mut self, peer: PeerId, connection: Connection) {
-        self.dialled(connection, LinkKind::PeerOut, Dialled::Peer(peer), Some(peer), Vec::new());
+        self.dialled(connection, LinkKind::PeerOut, Dialled::Peer(peer), Some(peer), Vec::new(), None);
+    }
+
+    /// Runs a peer link over a circuit.
+    fn open_circuit(&mut self, circuit: CircuitId, via: PeerId, remote: SocketAddr, to: Option<PeerId>) {
+        let (end, stream) = CircuitEnd::open(circuit, self.inputs_tx.clone());
+        self.circuits.insert(circuit, end);
+        let local = self.listening.map_or(remote, |(_, addr)| addr);
+        let connection = Connection { stream: Box::new(stream), local, remote };
+        let link = if to.is_some() { LinkKind::PeerOut } else { LinkKind::PeerIn };
+        match to {
+            // What comes of it the circuit tells.
+            Some(_) => self.dialled(connection, link, Dialled::Nobody, to, Vec::new(), Some(via)),
+            None => self.accepted(link, connection, Some(via)),
+        }
     }
 
     fn dialled(
@@ -336,6 +358,7 @@ impl Actor {
         dialled: Dialled,
         expected: Option<PeerId>,
         listening: Vec<SocketAddr>,
+        via: Option<PeerId>,
     ) {
         let alpn = if link == LinkKind::JoinOut { JOIN_ALPN } else { PEER_ALPN };
         let config = match tls::client_config(&self.identity, alpn, expected) {
@@ -346,7 +369,8 @@ impl Actor {
             }
         };
         let conn = self.new_conn();
-        let (context, session) = self.session(conn, link, FrameLimit::after(), dialled);
+        let (mut context, session) = self.session(conn, link, FrameLimit::after(), dialled);
+        context.via = via;
         self.handles.insert(conn, session);
         self.sessions.spawn(conn, session::dialled(context, connection, config, alpn, listening));
     }
@@ -375,6 +399,7 @@ impl Actor {
             outbound: from_node,
             limit: limit.clone(),
             takes_classic: false,
+            via: None,
         };
         (context, Session { outbound, limit, proceed: None, dialled, connected: false })
     }
@@ -477,6 +502,22 @@ impl Actor {
                 Output::Dial(peer, addrs) => {
                     self.dials.spawn(peer, dialer::dial(self.machine.clone(), addrs, None));
                 }
+                Output::OpenCircuit { circuit, carrier, remote, to } => {
+                    self.open_circuit(circuit, carrier, remote, to);
+                }
+                Output::FeedCircuit(circuit, bytes) => {
+                    let end = self.circuits.get(&circuit);
+                    if end.is_some_and(|end| !end.feed(bytes)) {
+                        self.circuits.remove(&circuit);
+                        self.node.handle(self.now(), Input::CircuitEnded(circuit));
+                    }
+                }
+                Output::CreditCircuit(circuit, pieces) => {
+                    if let Some(end) = self.circuits.get(&circuit) {
+                        end.credit(pieces);
+                    }
+                }
+                Output::CloseCircuit(circuit) => _ = self.circuits.remove(&circuit),
                 Output::Prove(conn, proof, ke2) => {
                     self.hash(move || Some(Input::Proven(conn, proof.answer(&ke2).ok())));
                 }

@@ -61,7 +61,8 @@ pub(super) fn connected(
         return Err(Closed::new(CloseReason::NotPyile, message));
     };
     let peer = PeerId::of_address(SocketAddrV4::new(ip, remote.port()));
-    Ok(Connected { link, secured: Secured { peer, binding: [0; 32] }, remote, local, listening })
+    let secured = Secured { peer, binding: [0; 32] };
+    Ok(Connected { link, secured, remote, local, listening, via: None })
 }
 
 /// A classic connection, until it ends.

@@ -52,14 +52,11 @@ pub(super) async fn dial(
     addrs: Vec<SocketAddr>,
     from: Option<IpAddr>,
 ) -> Result<Connection, Closed> {
-    connect(machine, addrs, from).await.map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "nothing listens at its address".to_owned(),
-            io::ErrorKind::TimedOut => "no answer".to_owned(),
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => "no way there".to_owned(),
-            _ => error.to_string(),
-        };
-        Closed::new(CloseReason::Unreachable, why)
+    connect(machine, addrs, from).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => CloseReason::NothingListens.into(),
+        io::ErrorKind::TimedOut => CloseReason::NoAnswer.into(),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => CloseReason::NoRoute.into(),
+        _ => Closed::new(CloseReason::Unreachable, error.to_string()),
     })
 }
 

@@ -5,6 +5,7 @@
 //! what goes down is tried and never waited for, so that no slow peer delays another and nothing can wedge.
 
 mod actor;
+mod circuit;
 mod classic;
 mod clock;
 mod dialer;

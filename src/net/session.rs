@@ -21,7 +21,7 @@ use super::{
     machine::{Connection, Machine, Stream},
 };
 use crate::{
-    model::{CloseReason, Closed, Wire, limits},
+    model::{CloseReason, Closed, PeerId, Wire, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
     wire::{DecodeError, FrameCodec, FrameLimit, JOIN_ALPN},
@@ -44,6 +44,8 @@ pub(super) struct Context {
     pub(super) to_node: mpsc::Sender<Input>,
     pub(super) outbound: mpsc::Receiver<Outbound>,
     pub(super) limit: FrameLimit,
+    /// The peer that carries the link, if it is a circuit.
+    pub(super) via: Option<PeerId>,
     /// Who does not speak TLS may be a classic peer.
     pub(super) takes_classic: bool,
 }
@@ -82,7 +84,8 @@ pub(super) async fn accepted(
     };
     match handshake.await {
         Ok((stream, secured)) => {
-            let connected = Connected { link: context.link, secured, remote, local, listening: Vec::new() };
+            let (link, via, listening) = (context.link, context.via, Vec::new());
+            let connected = Connected { link, secured, remote, local, listening, via };
             run(context, stream, connected).await
         }
         Err(closed) => closed,
@@ -143,7 +146,8 @@ pub(super) async fn dialled(
     };
     match handshake.await {
         Ok((stream, secured)) => {
-            let connected = Connected { link: context.link, secured, remote, local, listening };
+            let (link, via) = (context.link, context.via);
+            let connected = Connected { link, secured, remote, local, listening, via };
             run(context, stream, connected).await
         }
         Err(closed) => Closed { detail: explain(&closed, remote), ..closed },

@@ -16,6 +16,7 @@ use super::{
     gate::{Entry, Gate},
     roster::{Changes, Roster},
     timers::Timers,
+    ways::WayBook,
 };
 use crate::{
     api::{NodeEvent, PeerName},
@@ -24,7 +25,7 @@ use crate::{
         RosterEntry, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
-    wire::{Frame, Refusal, classic::Object},
+    wire::{Frame, Refusal, Tried, classic::Object},
 };
 
 /// What a deadline is for.
@@ -46,6 +47,14 @@ pub(super) enum Timer {
     Dial(PeerId),
     /// Close this peer link if it carries nothing.
     Idle(ConnId),
+    /// A peer that is being dialled takes its time: ask it to come.
+    Call(PeerId),
+    /// Try another way to this peer: the direct one, while somebody carries the link.
+    Direct(PeerId),
+    /// Tell what was found out about ways.
+    Ways,
+    /// Try the next newcomer's peer listener.
+    TryNext,
     /// Look at how long this peer link has been silent although an answer is due.
     Silence(ConnId),
     /// The roster has not named the key of this peer link in time.
@@ -107,6 +116,12 @@ pub(super) struct Core {
     pub(super) seen_as: BTreeMap<PeerId, Ipv4Addr>,
     /// Out of the network until the host admits this one again.
     pub(super) is_out: bool,
+    /// Who can reach whom, as far as it is known.
+    pub(super) ways: WayBook,
+    /// Member: what the host was not told yet.
+    to_report: BTreeMap<PeerId, Option<CloseReason>>,
+    /// Join links: the host's to every member, a member's to its host.
+    pub(super) join_links: BTreeMap<PeerId, ConnId>,
     /// The address at which this member reached its host.
     pub(super) host_ip: Option<IpAddr>,
 }
@@ -141,6 +156,9 @@ impl Core {
             is_clear_allowed: true,
             seen_as: BTreeMap::new(),
             is_out: false,
+            ways: WayBook::default(),
+            to_report: BTreeMap::new(),
+            join_links: BTreeMap::new(),
             host_ip: None,
         }
     }
@@ -251,6 +269,22 @@ impl Core {
         if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {
             self.timers.set(Timer::Gate, now.instant + limits::GATE_POLL);
         }
+    }
+
+    /// This node has tried to reach a peer.
+    pub(super) fn report(&mut self, tried: Tried, now: Moment) {
+        let me = self.me();
+        self.ways.note(me, tried);
+        self.to_report.insert(tried.peer, tried.why_not);
+        if !self.timers.is_set(Timer::Ways) {
+            self.timers.set(Timer::Ways, now.instant + limits::WAYS_TICK);
+        }
+    }
+
+    /// What the host was not told yet.
+    pub(super) fn take_report(&mut self) -> Vec<Tried> {
+        let report = std::mem::take(&mut self.to_report);
+        report.into_iter().map(|(peer, why_not)| Tried { peer, why_not }).collect()
     }
 
     /// A percentage for the next heartbeat.

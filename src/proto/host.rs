@@ -4,7 +4,7 @@
 //! distributed to every member.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -31,6 +31,7 @@ mod admitting;
 mod command;
 mod distribution;
 mod handover;
+mod ways;
 
 /// Somebody who asks for admission.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ struct MemberLink {
     is_new: bool,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
+    /// It has asked who reaches whom.
+    ways_wanted: bool,
 }
 
 /// A removed peer that members are asked to cut off.
@@ -100,6 +103,8 @@ pub(super) struct Host {
     /// It is over: nobody is expected back.
     has_left: bool,
     handover: Option<handover::Handover>,
+    /// Newcomers whose peer listener was not tried yet.
+    untried: VecDeque<PeerId>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }
@@ -126,6 +131,7 @@ impl Host {
             expected: config.expected,
             has_left: false,
             handover: None,
+            untried: VecDeque::new(),
             successor: None,
         }
     }
@@ -175,6 +181,7 @@ impl Host {
     pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
         let me = core.me();
         core.is_out = false;
+        core.join_links.clear();
         core.policy = self.config_policy;
         let before: Vec<RosterEntry> = core.roster.entries().cloned().collect();
         for entry in before {
@@ -238,6 +245,12 @@ impl Host {
                 link.roster_wanted = true;
                 core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
             }
+            Frame::Call(to) => self.call(core, mesh, peer, *to, now),
+            Frame::Tried(tried) => self.tried(core, peer, tried, now),
+            Frame::WaysRequest => {
+                link.ways_wanted = true;
+                core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+            }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
@@ -269,6 +282,7 @@ impl Host {
         self.classic_removed(core, &peer, reason);
         if let Some(link) = self.members.remove(&peer) {
             self.by_conn.remove(&link.conn);
+            core.join_links.remove(&peer);
             core.timers.cancel(Timer::Beat(link.conn));
             if reason == CloseReason::HeartbeatTimeout {
                 core.emit_heartbeat(&peer, Liveness::Dead, link.detector.rtt(), link.detector.missed());
@@ -312,6 +326,8 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
+            Timer::Ways => self.tell_no_ways(core, mesh, now),
+            Timer::TryNext => self.try_next(core, mesh, now),
             Timer::ClassicRoster => self.send_rosters(core, now),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
@@ -349,6 +365,10 @@ impl Host {
             for frame in self.whole(core, Frame::RosterWhole) {
                 core.send_bytes(conn, frame);
             }
+        }
+        let Some(link) = self.members.get_mut(&peer) else { return };
+        if std::mem::take(&mut link.ways_wanted) {
+            Self::send_ways(core, conn);
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
         if let Some(number) = step.beat {

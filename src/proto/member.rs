@@ -16,15 +16,16 @@ use super::{
     detector::Detector,
     mesh::Mesh,
     roster::{Assembly, Changes, Roster},
+    ways,
 };
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
         CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, SafeText,
-        StatusError, Timestamp, Wire, limits,
+        StatusError, Timestamp, Ways, Wire, limits,
     },
     security::JoinProof,
-    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, Refusal, RosterDelta},
+    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, Refusal, RosterDelta, WaysPart},
 };
 
 /// A link over which admission is asked for.
@@ -105,6 +106,8 @@ pub(super) struct Member {
     verdict: Option<Closed>,
     /// The network whose history was taken up.
     recalled: Option<NetworkId>,
+    /// Who has reached whom, as it comes in.
+    ways: Vec<Ways>,
     /// The front end knows why it is over.
     told: bool,
 }
@@ -135,6 +138,7 @@ impl Member {
             last_failure: None,
             verdict: None,
             recalled: None,
+            ways: Vec::new(),
             told: false,
         }
     }
@@ -196,6 +200,18 @@ impl Member {
                     core.emit_heartbeat(&host, Liveness::Alive, Some(rtt), missed);
                 }
             }
+            Frame::Call(peer) => mesh.reach(core, peer, now),
+            Frame::TryPeers(peers) => {
+                for peer in peers.into_iter().take(limits::TRIED_AT_ONCE) {
+                    mesh.reach(core, peer, now);
+                }
+            }
+            Frame::NoWays(ways) => {
+                core.ways.replace(ways);
+                core.event(NodeEvent::NoWays { ways: core.ways.no_ways() });
+                mesh.ways_changed(core, now);
+            }
+            Frame::WaysPart(part) => self.ways_part(core, part),
             Frame::RosterDelta(delta) => self.delta(core, mesh, &delta, now),
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
@@ -252,6 +268,35 @@ impl Member {
         }
     }
 
+    /// Tells the host what was found out.
+    fn tell_tried(&self, core: &mut Core) {
+        // Without a host it is told all when it is back.
+        let report = core.take_report();
+        if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none() && !report.is_empty()) {
+            core.send(link.conn, &Frame::Tried(report));
+        }
+    }
+
+    /// Who has reached whom, as far as the host knows; nothing when the roster has changed meanwhile.
+    fn ways_part(&mut self, core: &mut Core, part: WaysPart) {
+        if part.version != core.roster.version() {
+            self.ways.clear();
+            return;
+        }
+        let members: Vec<PeerId> = core.roster.entries().map(|entry| entry.peer_id).collect();
+        self.ways.extend(ways::read(&part.rows, &members));
+        self.ways.truncate(limits::MEMBERS_MAX);
+        if part.is_last {
+            core.event(NodeEvent::Ways { rows: std::mem::take(&mut self.ways) });
+        }
+    }
+
+    pub(super) fn ask_ways(&self, core: &mut Core) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none()) {
+            core.send(link.conn, &Frame::WaysRequest);
+        }
+    }
+
     pub(super) fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
         core.tell_changes(changes, true);
         mesh.roster_changed(core, changes, now);
@@ -283,6 +328,7 @@ impl Member {
     /// The link to the host is gone. Comes back by itself for as long as it may.
     fn lost(&mut self, core: &mut Core, closed: &Closed, now: Moment) {
         let Some(link) = self.link.take() else { return };
+        core.join_links.clear();
         core.timers.cancel(Timer::Beat(link.conn));
         core.close(link.conn, closed.reason);
         self.close_distribution(core);
@@ -357,6 +403,7 @@ impl Member {
             }
             Timer::Beat(conn) => self.beat(core, conn, now),
             Timer::Rejoin => self.join(core),
+            Timer::Ways => self.tell_tried(core),
             Timer::Grace => self.part(core, mesh, now),
             Timer::Handover => self.handover_in_doubt(core),
             Timer::HostLost => {

@@ -3,10 +3,12 @@
 //! A peer link is opened when there is something to say and closed when nothing has been said for a while. It must
 //! never carry anything to or from a key that the roster does not name, or a message under another's name.
 
+mod carry;
 mod catch_up;
 mod receiving;
 mod sending;
 mod silence;
+mod ways;
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -15,8 +17,10 @@ use std::{
 };
 
 use self::{
+    carry::{Circuits, Waiting},
     catch_up::{CatchUp, Question},
     sending::{Own, Tally},
+    ways::Ways,
 };
 use super::{
     ConnId, Connected, LinkKind,
@@ -51,12 +55,26 @@ pub(super) struct PeerState {
     answered_at: Option<SocketAddr>,
     /// How far its clock is behind this one, in microseconds.
     behind: i64,
+    /// How it can be reached.
+    ways: Ways,
+    /// Circuits that wait for a link to it.
+    waiting: Vec<Waiting>,
+}
+
+impl PeerState {
+    /// Something is to go over a link.
+    fn needs_link(&self) -> bool {
+        !self.outbox.is_empty() || self.question.is_some() || !self.waiting.is_empty()
+    }
 }
 
 #[derive(Debug)]
 struct PeerLink {
     peer: PeerId,
     kind: LinkKind,
+    remote: SocketAddr,
+    /// Who carries it.
+    via: Option<PeerId>,
     hello_sent: bool,
     /// The network that the other end says the link belongs to.
     hello: Option<NetworkId>,
@@ -113,6 +131,7 @@ pub(super) struct Mesh {
     acks: BTreeMap<(PeerId, bool, bool), Ack>,
     keeping: Keeping,
     catch_up: CatchUp,
+    circuits: Circuits,
 }
 
 impl Mesh {
@@ -128,6 +147,7 @@ impl Mesh {
             acks: BTreeMap::new(),
             keeping: Keeping::default(),
             catch_up: CatchUp::default(),
+            circuits: Circuits::default(),
         }
     }
 
@@ -222,6 +242,8 @@ impl Mesh {
                 told: false,
                 answered_at: None,
                 behind: 0,
+                ways: Ways::default(),
+                waiting: Vec::new(),
             }),
         }
     }
@@ -229,14 +251,17 @@ impl Mesh {
     pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected, now: Moment) {
         let peer = connected.secured.peer;
         core.opened(conn);
-        if connected.link == LinkKind::PeerOut {
+        if connected.link == LinkKind::PeerOut && connected.via.is_none() {
             self.peer(peer, &core.policy, now.instant).answered_at = Some(connected.remote);
+            self.tried(core, peer, None, now);
         } else if self.links.values().filter(|link| link.peer == peer).count() >= limits::LINKS_PER_PEER {
             return core.close(conn, CloseReason::Busy);
         }
         let link = PeerLink {
             peer,
             kind: connected.link,
+            remote: connected.remote,
+            via: connected.via,
             hello_sent: false,
             hello: None,
             used: now.instant,
@@ -267,7 +292,8 @@ impl Mesh {
     }
 
     fn up(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
-        let Some(PeerLink { peer, kind, hello_sent: true, hello: Some(network), .. }) = self.links.get(&conn)
+        let Some(PeerLink { peer, kind, via, hello_sent: true, hello: Some(network), .. }) =
+            self.links.get(&conn)
         else {
             return;
         };
@@ -275,39 +301,58 @@ impl Mesh {
             self.drop_link(core, conn, CloseReason::NotAMember, now);
             return;
         }
-        let (peer, kind) = (*peer, *kind);
+        let (peer, kind, via) = (*peer, *kind, *via);
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Dial(peer));
         let state = self.peer(peer, &core.policy, now.instant);
-        if kind == LinkKind::PeerOut {
+        if kind == LinkKind::PeerOut && via.is_none() {
             state.dialling = false;
         }
         state.links.push(conn);
+        self.forget_carriers(&peer);
+        if via.is_some() {
+            core.timers.set(Timer::Direct(peer), now.instant + limits::DIRECT_AGAIN);
+        } else {
+            self.prefer_direct(core, peer, now);
+        }
+        let state = self.peer(peer, &core.policy, now.instant);
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
             self.links.remove(&oldest);
             core.goodbye(oldest, CloseReason::Superseded, "");
         }
+        self.tell_route(core, peer);
+        self.open_waiting(core, peer, now);
         self.pump(core, peer, now);
+    }
+
+    /// A link of their own is there: nobody needs to carry one. What was on its way goes over this one.
+    fn prefer_direct(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let is_carried = |conn: &&ConnId| self.links.get(conn).is_some_and(|link| link.via.is_some());
+        let carried: Vec<ConnId> = state.links.iter().filter(is_carried).copied().collect();
+        for conn in carried {
+            self.drop_link(core, conn, CloseReason::Superseded, now);
+        }
     }
 
     pub(super) fn dial_failed(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
-        let has_something = !state.outbox.is_empty() || state.question.is_some();
-        if !has_something || !state.links.is_empty() || !core.is_member(&peer) {
+        self.tried(core, peer, Some(closed.reason), now);
+        self.refuse_waiting(core, peer, now);
+        self.link_wanted(core, peer, closed, now);
+    }
+
+    /// There is no link to a peer: another one is opened after a while, if one is needed.
+    fn link_wanted(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if !state.needs_link() || !state.links.is_empty() || !core.is_member(&peer) {
             return;
         }
         let wait = state.backoff.next(&mut core.rng);
         core.timers.set(Timer::Dial(peer), now.instant + wait);
-        if !state.outbox.is_empty()
-            && !std::mem::replace(&mut state.told, true)
-            && let Some(person) = core.person(&peer)
-        {
-            let message =
-                format!("{} cannot be reached now ({closed}); what is said to it waits", person.alias);
-            core.event(NodeEvent::error(ErrorKind::Connection, &message));
-        }
+        self.other_ways(core, peer, closed, now);
     }
 
     pub(super) fn frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame, now: Moment) {
@@ -347,6 +392,15 @@ impl Mesh {
             Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted, now),
             Frame::Held(held) if is_up => self.held(core, conn, peer, held, now),
             Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed, now),
+            frame @ (Frame::Carry(_)
+            | Frame::Carried(_)
+            | Frame::CarryBytes(_)
+            | Frame::CarryTaken(_)
+            | Frame::CarryClosed(_))
+                if is_up && link.via.is_none() =>
+            {
+                self.circuit_frame(core, conn, frame, now);
+            }
             Frame::Beat(number) if is_up => core.send(conn, &Frame::BeatReply(number)),
             Frame::BeatReply(_) if is_up => {}
             Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
@@ -384,6 +438,10 @@ impl Mesh {
         }
         core.timers.cancel(Timer::Dial(peer));
         core.timers.cancel(Timer::Throttle(peer));
+        self.forget_ways(core, peer);
+        self.refuse_waiting(core, peer, now);
+        self.forget_carriers(&peer);
+        core.ways.forget(&peer);
         self.acks.retain(|(from, ..), _| *from != peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         // What was on the way waits again, and says so.
@@ -424,6 +482,7 @@ impl Mesh {
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Silence(conn));
+        self.end_circuits(core, conn, now);
         self.forget_questions(link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);
@@ -437,9 +496,12 @@ impl Mesh {
         }
         // What was held is not acknowledged, so that it comes again over another link.
         state.inbox.forget_held();
-        if was_up || link.kind == LinkKind::PeerOut {
-            let reason = CloseReason::ConnectionLost.into();
-            self.dial_failed(core, link.peer, &reason, now);
+        let is_ours = link.kind == LinkKind::PeerOut && link.via.is_none();
+        if is_ours {
+            state.dialling = false;
+        }
+        if was_up || is_ours {
+            self.link_wanted(core, link.peer, &CloseReason::ConnectionLost.into(), now);
         }
     }
 

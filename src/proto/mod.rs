@@ -22,6 +22,7 @@ mod host;
 mod member;
 mod mesh;
 mod timers;
+mod ways;
 
 use std::{
     net::SocketAddr,
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::edge::{ConnId, Connected, Input, LinkKind, Output};
+pub use self::edge::{CircuitId, ConnId, Connected, Input, LinkKind, Output};
 use self::{
     core::{Core, Timer},
     host::Host,
@@ -187,6 +188,13 @@ impl Node {
                 self.mesh.said(&mut self.core, peer, is_answered, now);
             }
             Input::Closed(conn, closed) => self.closed(now, conn, &closed),
+            Input::CircuitBytes(circuit, bytes) => {
+                self.mesh.circuit_bytes(&mut self.core, circuit, &bytes, now);
+            }
+            Input::CircuitTaken(circuit, frames) => {
+                self.mesh.circuit_taken(&mut self.core, circuit, frames, now);
+            }
+            Input::CircuitEnded(circuit) => self.mesh.circuit_ended(&mut self.core, circuit, now),
             Input::Proven(conn, answer) => match &mut self.role {
                 RoleState::Member(member) => member.proven(&mut self.core, conn, answer),
                 RoleState::Host(host) => {
@@ -283,6 +291,10 @@ impl Node {
             (NodeCommand::Send { to, text, reference }, _) => {
                 self.mesh.send(&mut self.core, &to, &text, reference.as_deref(), now);
             }
+            (NodeCommand::Ways, RoleState::Host(_)) => {
+                self.core.event(NodeEvent::Ways { rows: self.core.ways.ways() });
+            }
+            (NodeCommand::Ways, RoleState::Member(member)) => member.ask_ways(&mut self.core),
             (NodeCommand::Rejoin, RoleState::Member(member)) => member.rejoin_now(&mut self.core),
             (NodeCommand::Rejoin, RoleState::Host(_)) => {}
             (NodeCommand::Cleartext { allow }, role) => {
@@ -427,6 +439,8 @@ impl Node {
             (Timer::Pressed, _) => {}
             (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
             (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
+            (Timer::Call(peer), _) => self.mesh.call_now(&mut self.core, peer, now),
+            (Timer::Direct(peer), _) => self.mesh.try_direct(&mut self.core, peer, now),
             (Timer::Silence(conn), _) => self.mesh.silence(&mut self.core, conn, now),
             (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn, now),
             (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),

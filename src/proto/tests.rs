@@ -8,8 +8,9 @@ use std::{
 mod classic;
 mod handover;
 mod history;
+mod ways;
 
-use self::history::SimStore;
+use self::{history::SimStore, ways::SimCircuits};
 use super::*;
 use crate::{
     api::{StoreCommand, Target},
@@ -50,8 +51,11 @@ struct Sim {
     on_disk: bool,
     /// Disks take their time to set a network aside.
     hold_retired: bool,
-    /// Who cannot reach whom.
+    /// Who cannot reach whose join port.
     blocked: Option<(usize, usize)>,
+    /// Who cannot reach whose peer listener.
+    closed: BTreeSet<(usize, usize)>,
+    circuits: SimCircuits,
     /// What came over classic links, by their end here.
     classic: BTreeMap<End, Vec<Object>>,
     /// Classic links that were closed here.
@@ -95,6 +99,8 @@ impl Sim {
             on_disk: false,
             hold_retired: false,
             blocked: None,
+            closed: BTreeSet::new(),
+            circuits: SimCircuits::default(),
             classic: BTreeMap::new(),
             shut: BTreeSet::new(),
             said: Vec::new(),
@@ -211,7 +217,7 @@ impl Sim {
         ] {
             let secured = Secured { peer: self.ids[other.0], binding: [7; 32] };
             let (remote, local) = (at(other), at(end));
-            let connected = Connected { link, secured, remote, local, listening: vec![at(end)] };
+            let connected = Connected { link, secured, remote, local, listening: vec![at(end)], via: None };
             self.nodes[end.0].handle(self.now, Input::Connected(end.1, connected));
         }
     }
@@ -236,6 +242,18 @@ impl Sim {
                 }
                 Output::Distribution(addr) => self.distribution = Some(addr),
                 Output::Send(conn, _) if self.dead.contains(&(index, conn)) => {}
+                Output::Send(conn, bytes) if self.circuits.carries((index, conn)) => {
+                    self.send_in_circuit((index, conn), bytes);
+                }
+                Output::Close(conn, _) if self.circuits.carries((index, conn)) => {
+                    self.close_in_circuit((index, conn));
+                }
+                Output::OpenCircuit { circuit, carrier, to, .. } => {
+                    self.open_circuit(index, circuit, carrier, to);
+                }
+                Output::FeedCircuit(circuit, bytes) => self.feed_circuit(index, circuit, &bytes),
+                Output::CreditCircuit(..) => {}
+                Output::CloseCircuit(circuit) => self.close_circuit(index, circuit),
                 Output::Send(conn, bytes) => {
                     let frame = Frame::decode(&bytes).unwrap();
                     if let Some(other) = self.links.get(&(index, conn)) {
@@ -279,8 +297,9 @@ impl Sim {
                 Output::Dial(peer, addrs) => {
                     assert!(!addrs.is_empty());
                     let to = self.ids.iter().rposition(|id| *id == peer).unwrap();
-                    if self.frozen.contains(&to) || self.finished[to].is_some() {
-                        let closed = CloseReason::Unreachable.into();
+                    let is_closed = self.closed.contains(&(index, to));
+                    if is_closed || self.frozen.contains(&to) || self.finished[to].is_some() {
+                        let closed = CloseReason::NothingListens.into();
                         self.nodes[index].handle(self.now, Input::DialFailed(peer, closed));
                     } else {
                         self.open(index, to, LinkKind::PeerOut);
@@ -575,8 +594,14 @@ fn an_address_ban_stops_a_new_key_with_the_old_password() {
     sim.links.insert(far, (99, ConnId(0)));
     let secured = Secured { peer: Identity::generate().unwrap().0.peer_id(), binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 1);
-    let connected =
-        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
+    let connected = Connected {
+        link: LinkKind::JoinIn,
+        secured,
+        remote,
+        local: remote,
+        listening: Vec::new(),
+        via: None,
+    };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     let first = std::iter::from_fn(|| sim.nodes[0].poll_output()).find_map(|output| match output {
         Output::Send(_, bytes) => Frame::decode(&bytes).ok(),
@@ -962,8 +987,14 @@ fn a_kick_reaches_a_join_link_that_was_opened_before_it() {
     let far = (0, sim.conn());
     let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 2);
-    let connected =
-        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
+    let connected = Connected {
+        link: LinkKind::JoinIn,
+        secured,
+        remote,
+        local: remote,
+        listening: Vec::new(),
+        via: None,
+    };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     let kick = serde_json::json!({"cmd": "kick", "peer": "bob"});
     sim.command(0, serde_json::from_value(kick).unwrap());
@@ -991,8 +1022,14 @@ fn a_peer_that_takes_links_and_never_greets_costs_one_link_at_a_time() {
     assert_eq!(dials(&mut sim.nodes[ann]), 1);
     let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
     let remote = SocketAddr::new(Sim::ip(bob), 50_000);
-    let connected =
-        Connected { link: LinkKind::PeerOut, secured, remote, local: remote, listening: Vec::new() };
+    let connected = Connected {
+        link: LinkKind::PeerOut,
+        secured,
+        remote,
+        local: remote,
+        listening: Vec::new(),
+        via: None,
+    };
     sim.nodes[ann].handle(sim.now, Input::Connected(ConnId(5000), connected));
     for _ in 0..50 {
         sim.nodes[ann].handle(sim.now, Input::Command(send()));
@@ -1035,8 +1072,14 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     sim.links.insert(far, near);
     let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
     let remote = "10.0.0.99:1".parse().unwrap();
-    let connected =
-        Connected { link: LinkKind::PeerIn, secured, remote, local: remote, listening: Vec::new() };
+    let connected = Connected {
+        link: LinkKind::PeerIn,
+        secured,
+        remote,
+        local: remote,
+        listening: Vec::new(),
+        via: None,
+    };
     sim.nodes[bob].handle(sim.now, Input::Connected(far.1, connected));
     sim.nodes[bob].handle(
         sim.now,
@@ -1066,8 +1109,14 @@ fn a_joiner_that_breaks_the_sequence_is_sent_away_and_charged_only_when_challeng
     let stranger = Identity::generate().unwrap().0;
     let secured = Secured { peer: stranger.peer_id(), binding: [0; 32] };
     let remote = "10.0.0.99:1".parse().unwrap();
-    let connected =
-        Connected { link: LinkKind::JoinIn, secured, remote, local: remote, listening: Vec::new() };
+    let connected = Connected {
+        link: LinkKind::JoinIn,
+        secured,
+        remote,
+        local: remote,
+        listening: Vec::new(),
+        via: None,
+    };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
     sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Beat(1)));
     sim.queue.clear();
@@ -1157,7 +1206,8 @@ fn who_takes_messages_slowly_is_not_taken_for_gone() {
     let before = links_between(&sim, ann, bob);
     sim.wait(35.0);
     assert_eq!(sim.heard(bob).len(), 1, "40 s for the second");
-    assert_eq!(links_between(&sim, ann, bob), before);
+    let after = links_between(&sim, ann, bob);
+    assert!(before.iter().all(|end| after.contains(end)), "the link still stands");
     sim.wait(45.0);
     assert_eq!(sim.heard(bob).len(), 2);
     assert_eq!(sim.deliveries(ann).last().unwrap().split(' ').nth(2), Some("Delivered"));

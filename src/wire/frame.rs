@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    CloseReason, Held, MessageId, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry, Timestamp,
+    CloseReason, Held, MessageId, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry,
+    Timestamp,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -195,6 +196,63 @@ pub struct HandoverStatement {
     pub signature: [u8; 64],
 }
 
+/// What came of trying to reach a peer at its peer listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Whom.
+    pub peer: PeerId,
+    /// Why it was not reached; nothing when it was.
+    pub why_not: Option<CloseReason>,
+}
+
+/// Payload of [`Frame::WaysPart`]: who has reached whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaysPart {
+    /// The version of the roster by which members are counted here.
+    pub version: u64,
+    /// Members by their place in it, and of each which others it has reached: bit n of byte m is member 8m + n.
+    pub rows: Vec<(u16, ByteBuf)>,
+    /// Nothing more follows.
+    pub is_last: bool,
+}
+
+/// Payload of [`Frame::Carry`] and [`Frame::Carried`]: a peer link inside peer links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Circuit {
+    /// Its number on this link: even if the side that dialled the link opens it, else odd.
+    pub number: u32,
+    /// The far end.
+    pub peer: PeerId,
+}
+
+/// Payload of [`Frame::CarryBytes`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryBytes {
+    /// Of which circuit.
+    pub number: u32,
+    /// At most [`crate::model::limits::CIRCUIT_BYTES`]: TLS of the two ends, which the carrier cannot read.
+    #[serde(with = "bytes_field")]
+    pub bytes: Vec<u8>,
+}
+
+/// Payload of [`Frame::CarryTaken`]: the far end has taken so many frames, and more may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryTaken {
+    /// Of which circuit.
+    pub number: u32,
+    /// How many.
+    pub frames: u32,
+}
+
+/// Payload of [`Frame::CarryClosed`]: a circuit is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryClosed {
+    /// Which.
+    pub number: u32,
+    /// Why.
+    pub reason: CloseReason,
+}
+
 macro_rules! frames {
     ($($(#[$doc:meta])* $tag:literal $name:ident $(($payload:ty))?,)*) => {
         /// Everything that travels on a link.
@@ -295,6 +353,28 @@ frames! {
     46 Handover(HandoverStatement),
     /// Both ways: nothing comes of the handover, and why.
     47 HandoverRefused(Refusal),
+    /// Member to host: please ask this peer to open a link to me. Host to member: this peer asks for a link from you.
+    50 Call(PeerId),
+    /// Host to member: see whether you reach these.
+    51 TryPeers(Vec<PeerId>),
+    /// Member to host: what came of trying.
+    52 Tried(Vec<Tried>),
+    /// Host to member: all ways that are known not to exist.
+    53 NoWays(Vec<NoWay>),
+    /// Member to host: who has reached whom?
+    54 WaysRequest,
+    /// Host to member: these.
+    55 WaysPart(WaysPart),
+    /// On a peer link, to whoever is to carry: open a circuit to this peer.
+    60 Carry(Circuit),
+    /// On a peer link, from whoever carries: this peer has opened a circuit to you.
+    61 Carried(Circuit),
+    /// Both ways: a part of what goes over a circuit.
+    62 CarryBytes(CarryBytes),
+    /// Both ways: it was taken.
+    63 CarryTaken(CarryTaken),
+    /// Both ways: the circuit is no more.
+    64 CarryClosed(CarryClosed),
 }
 
 /// A reason and its circumstances in words.

@@ -42,6 +42,17 @@
 //! again while `HandedOn` says that there is more. Each question waits for its answer before the next. Messages that
 //! are handed on by somebody else than their author must carry its signature; those to one peer are handed on only
 //! by their author to that peer.
+//!
+//! # Ways
+//! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host has
+//! newcomers tried (`TryPeers`), collects what everybody finds out (`Tried`), and tells all which ways do not exist
+//! (`NoWays`); who has reached whom is told on request (`WaysRequest`, `WaysPart`).
+//!
+//! Where neither of two members reaches the other, a third one carries their link: `Carry` on the link to it,
+//! `Carried` on its link to the far end, and from then on `CarryBytes` in both directions, each frame answered by
+//! `CarryTaken`, until `CarryClosed`. Inside runs the same TLS, between the same two keys, as on a link of their own.
+//! At most [`limits::CIRCUIT_WINDOW`](crate::model::limits::CIRCUIT_WINDOW) frames are on their way at a time.
+//!
 //! On any link `Goodbye` says why the sender closes it.
 //!
 //! What the Python program speaks instead is in [`classic`].
@@ -52,8 +63,9 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, Communication, Frame, HandedOn, HandoverPart, HandoverProbe,
-    HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal, Removal, RosterDelta, RosterPage, Wanted,
+    Ack, Authenticated, BannedStatus, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Communication,
+    Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello,
+    Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
 };
 
 /// ALPN of the join link, version 1.

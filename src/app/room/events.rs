@@ -9,12 +9,28 @@ use crate::{
     api::{LinkState, NodeEvent, PeerName, Target},
     app::log::Entry,
     model::{
-        ErrorKind, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role, SafeText, Summary, Timestamp,
-        history::conversation_of, limits,
+        ErrorKind, Liveness, MessageId, NoWay, Peer, PeerId, Place, Recipient, Role, SafeText, Summary,
+        Timestamp, history::conversation_of, limits,
     },
 };
 
 impl Room {
+    /// Who cannot be reached by whom is told anew.
+    fn no_ways_changed(&mut self, now: Timestamp, ways: Vec<NoWay>) {
+        let me = self.me;
+        let is_closed = |ways: &[NoWay]| ways.iter().any(|way| way.to == me);
+        if is_closed(&ways) && !is_closed(&self.no_ways) {
+            let from: Vec<String> =
+                ways.iter().filter(|way| way.to == me).map(|way| self.name(&way.from)).collect();
+            let text = format!(
+                "{} cannot open links to you; a firewall may block your peer port: `pyile doctor` tells more",
+                from.join(", ")
+            );
+            self.announce(now, Grade::Warning, &text);
+        }
+        self.no_ways = ways;
+    }
+
     /// Takes in what the node says.
     pub fn apply(&mut self, now: Timestamp, event: NodeEvent) -> Followed {
         let mut followed = Followed::default();
@@ -59,6 +75,18 @@ impl Room {
             NodeEvent::Heartbeat { peer, state, rtt, missed } => {
                 let rtt = rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
                 self.heartbeat(now, &peer, state, rtt, missed);
+            }
+            NodeEvent::NoWays { ways } => self.no_ways_changed(now, ways),
+            NodeEvent::Ways { rows } => self.ways = rows,
+            NodeEvent::Route { peer, via } => {
+                let text = match &via {
+                    Some(via) => format!("{} is reached through {}", peer.alias, via.alias),
+                    None => format!("{} is reached directly", peer.alias),
+                };
+                self.note(now, Grade::Info, &text);
+                if let Some(view) = self.peers.get_mut(&peer.peer_id) {
+                    view.via = via.map(|via| via.peer_id);
+                }
             }
             NodeEvent::Attempt { .. }
             | NodeEvent::Admission { .. }
@@ -235,6 +263,7 @@ impl Room {
                 rtts: VecDeque::new(),
                 gone: None,
                 cut_off: None,
+                via: None,
             });
             if view.gone.take().is_some() {
                 view.state = Liveness::Alive;

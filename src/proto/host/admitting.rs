@@ -196,6 +196,7 @@ impl Host {
         core.authenticated(conn, now);
         if let Some(before) = self.members.remove(&peer) {
             self.by_conn.remove(&before.conn);
+            core.join_links.remove(&peer);
             core.timers.cancel(Timer::Beat(before.conn));
             core.goodbye(before.conn, CloseReason::Superseded, "");
         }
@@ -213,8 +214,10 @@ impl Host {
             detector: Detector::new(now.instant),
             is_new: true,
             roster_wanted: false,
+            ways_wanted: false,
         };
         self.members.insert(peer, link);
+        self.try_soon(core, peer, now);
         self.by_conn.insert(conn, peer);
         self.distribute_soon(core, mesh, now);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Core, Cut, Host, MemberLink, Mesh};
+use super::{Core, Cut, Host, Mesh};
 use crate::{
     model::{CloseReason, Moment, PeerId, limits},
     proto::{core::Timer, roster::Changes},
@@ -38,15 +38,20 @@ impl Host {
             }
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes, now);
+            self.tell_no_ways_soon(core, now);
             self.expect_cuts(core, &changes, version);
             self.distribute_classic(core, now);
             self.save(core, Vec::new());
         }
         if self.members.values().any(|link| link.is_new) {
-            let frames = self.whole(core, Frame::Authenticated);
-            let new: Vec<&mut MemberLink> = self.members.values_mut().filter(|link| link.is_new).collect();
-            for link in new {
+            let mut frames = self.whole(core, Frame::Authenticated);
+            let ways = core.ways.no_ways();
+            if !ways.is_empty() {
+                frames.push(Frame::NoWays(ways).encode());
+            }
+            for (peer, link) in self.members.iter_mut().filter(|(_, link)| link.is_new) {
                 link.is_new = false;
+                core.join_links.insert(*peer, link.conn);
                 for frame in &frames {
                     core.send_bytes(link.conn, frame.clone());
                 }

@@ -329,6 +329,7 @@ impl Member {
         let peer_addr = asking.connected.listening.first().copied();
         let host = asking.host;
         self.pin = Some(host);
+        core.join_links = std::collections::BTreeMap::from([(host, asking.conn)]);
         // The password has done its work, except where it is all that a host knows a member by.
         if self.wire() == Wire::Native {
             self.password = None;
@@ -380,6 +381,7 @@ impl Member {
             mesh.recall(core, recalled, now);
         }
         mesh.roster_changed(core, &changes, now);
+        mesh.report_all(core, now);
         // A newcomer that may not read back has missed nothing.
         if asking.known || header.policy.read_back > 0 {
             let since = core.take_away(now);

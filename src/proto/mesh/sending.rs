@@ -237,7 +237,7 @@ impl Mesh {
     /// As [`Self::pump`]. True when everything that waited was sent.
     fn pump_all(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
         let Some(state) = self.peers.get_mut(&peer) else { return true };
-        if state.outbox.is_empty() && state.question.is_none() {
+        if !state.needs_link() {
             return true;
         }
         if !core.is_member(&peer) {
@@ -247,15 +247,8 @@ impl Mesh {
             return self.say(core, peer, now);
         }
         let Some(conn) = state.links.first().copied() else {
-            if !state.dialling && !core.timers.is_set(Timer::Dial(peer)) {
-                state.dialling = true;
-                let mut addrs = core.candidates(&peer);
-                if let Some(at) =
-                    state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best))
-                {
-                    addrs.swap(0, at);
-                }
-                core.outputs.push_back(Output::Dial(peer, addrs));
+            if !core.timers.is_set(Timer::Dial(peer)) {
+                self.dial(core, peer, now);
             }
             return false;
         };
@@ -274,6 +267,20 @@ impl Mesh {
             self.expect_answer(core, conn, now);
         }
         is_all_sent
+    }
+
+    /// Dials a peer, unless that is under way.
+    pub(super) fn dial(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if std::mem::replace(&mut state.dialling, true) {
+            return;
+        }
+        let mut addrs = core.candidates(&peer);
+        if let Some(at) = state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best)) {
+            addrs.swap(0, at);
+        }
+        core.timers.set(Timer::Call(peer), now.instant + limits::CALL_AFTER);
+        core.outputs.push_back(Output::Dial(peer, addrs));
     }
 
     /// A recipient has messages `first..=last` of a numbering for good, or at least they were sent and that is all that

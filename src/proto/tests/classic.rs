@@ -43,7 +43,7 @@ impl Sim {
         let secured = Secured { peer: PeerId::of_address(v4(from)), binding: [0; 32] };
         let local = SocketAddr::new(Self::ip(index), 4702);
         let listening = vec![SocketAddr::new(Self::ip(index), 49_999)];
-        let connected = Connected { link, secured, remote, local, listening };
+        let connected = Connected { link, secured, remote, local, listening, via: None };
         self.nodes[index].handle(self.now, Input::Connected(end.1, connected));
         self.run();
         end

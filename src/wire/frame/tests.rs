@@ -156,6 +156,34 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::HandoverRefused(Refusal { reason: CloseReason::Unreachable, detail: "x".into() }),
             format!("2f {:02x} 01 78", CloseReason::Unreachable as u8),
         ),
+        (Frame::Call(PeerId([0xAA; 32])), format!("32 {bob}")),
+        (Frame::TryPeers(vec![PeerId([1; 32])]), format!("33 01 {ann}")),
+        (
+            Frame::Tried(vec![
+                Tried { peer: PeerId([0xAA; 32]), why_not: None },
+                Tried { peer: PeerId([1; 32]), why_not: Some(CloseReason::NoAnswer) },
+            ]),
+            format!("34 02 {bob} 00 {ann} 01 1f"),
+        ),
+        (
+            Frame::NoWays(vec![NoWay {
+                from: PeerId([1; 32]),
+                to: PeerId([0xAA; 32]),
+                reason: CloseReason::NothingListens,
+            }]),
+            format!("35 01 {ann} {bob} 1e"),
+        ),
+        (Frame::WaysRequest, "36".into()),
+        (
+            // version, rows: place, bits; last
+            Frame::WaysPart(WaysPart { version: 3, rows: vec![(300, ByteBuf(vec![5]))], is_last: true }),
+            "37 03 01 ac02 01 05 01".into(),
+        ),
+        (Frame::Carry(Circuit { number: 2, peer: PeerId([0xAA; 32]) }), format!("3c 02 {bob}")),
+        (Frame::Carried(Circuit { number: 3, peer: PeerId([1; 32]) }), format!("3d 03 {ann}")),
+        (Frame::CarryBytes(CarryBytes { number: 2, bytes: vec![7, 8] }), "3e 02 02 0708".into()),
+        (Frame::CarryTaken(CarryTaken { number: 2, frames: 1 }), "3f 02 01".into()),
+        (Frame::CarryClosed(CarryClosed { number: 2, reason: CloseReason::Left }), "40 02 01".into()),
     ]
 }
 

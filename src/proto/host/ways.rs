@@ -1,0 +1,93 @@
+//! Who reaches whom: the host has newcomers tried, collects what members find out, and tells it.
+
+use rand_core::RngCore as _;
+
+use super::{Core, Host, Mesh};
+use crate::{
+    model::{Moment, PeerId, limits},
+    proto::{ConnId, core::Timer},
+    wire::{Frame, Tried},
+};
+
+impl Host {
+    /// A newcomer's peer listener is to be tried before anybody needs it.
+    pub(super) fn try_soon(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        core.ways.forget(&peer);
+        self.untried.retain(|other| *other != peer);
+        self.untried.push_back(peer);
+        if !core.timers.is_set(Timer::TryNext) {
+            core.timers.set(Timer::TryNext, now.instant + limits::TRY_AFTER);
+        }
+    }
+
+    /// Tries the next newcomer from here, and has some members try it.
+    pub(super) fn try_next(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        let Some(peer) = self.untried.pop_front() else { return };
+        if !self.untried.is_empty() {
+            core.timers.set(Timer::TryNext, now.instant + limits::TRY_EVERY);
+        }
+        if !self.members.contains_key(&peer) {
+            return;
+        }
+        mesh.reach(core, peer, now);
+        let mut others: Vec<PeerId> = self.members.keys().filter(|other| **other != peer).copied().collect();
+        for _ in 0..limits::TRIED_BY {
+            let count = u32::try_from(others.len()).unwrap_or(u32::MAX);
+            let Some(at) = core.rng.next_u32().checked_rem(count) else { return };
+            let other = others.swap_remove(usize::try_from(at).unwrap_or(0));
+            if let Some(conn) = core.join_links.get(&other).copied() {
+                core.send(conn, &Frame::TryPeers(vec![peer]));
+            }
+        }
+    }
+
+    /// A member has tried others.
+    pub(super) fn tried(&mut self, core: &mut Core, from: PeerId, tried: &[Tried], now: Moment) {
+        for tried in tried.iter().take(limits::MEMBERS_MAX) {
+            if core.is_member(&tried.peer) && tried.peer != from {
+                core.ways.note(from, *tried);
+            }
+        }
+        self.tell_no_ways_soon(core, now);
+    }
+
+    pub(super) fn tell_no_ways_soon(&self, core: &mut Core, now: Moment) {
+        if core.ways.is_changed() && !core.timers.is_set(Timer::Ways) {
+            core.timers.set(Timer::Ways, now.instant + limits::WAYS_TICK);
+        }
+    }
+
+    /// A member asks another one to open a link to it.
+    pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
+        if to == core.me() {
+            mesh.reach(core, from, now);
+        } else if let Some(conn) = core.join_links.get(&to).copied() {
+            core.send(conn, &Frame::Call(from));
+        }
+    }
+
+    /// Tells every member which ways do not exist.
+    pub(super) fn tell_no_ways(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+        // What was found out here is in the book already.
+        core.take_report();
+        if !core.ways.take_changed() {
+            return;
+        }
+        let ways = core.ways.no_ways();
+        let frame = Frame::NoWays(ways.clone()).encode();
+        let links: Vec<ConnId> = core.join_links.values().copied().collect();
+        for conn in links {
+            core.send_bytes(conn, frame.clone());
+        }
+        core.event(crate::api::NodeEvent::NoWays { ways });
+        mesh.ways_changed(core, now);
+    }
+
+    /// A member wants to see who reaches whom.
+    pub(super) fn send_ways(core: &mut Core, conn: ConnId) {
+        let members: Vec<PeerId> = core.roster.entries().map(|entry| entry.peer_id).collect();
+        for part in core.ways.parts(core.roster.version(), &members) {
+            core.send(conn, &Frame::WaysPart(part));
+        }
+    }
+}

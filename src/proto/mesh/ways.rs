@@ -1,0 +1,165 @@
+//! The ways to a peer: this one dials it; it is called, so that it dials this one; or somebody carries the link.
+//!
+//! What was found out goes to the host, which tells all. It must never give up on the direct way for good.
+
+use std::time::Instant;
+
+use super::Mesh;
+use crate::{
+    api::NodeEvent,
+    model::{CloseReason, Closed, ErrorKind, Moment, PeerId, Wire, limits},
+    proto::core::{Core, Timer},
+    wire::{Frame, Tried},
+};
+
+/// What is known of the ways to one peer.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    /// What came of dialling it: why not, or nothing.
+    direct: Option<Option<CloseReason>>,
+    /// It is to be dialled although nothing is to be said to it.
+    pub(super) is_wanted: bool,
+    called: Option<Instant>,
+    /// Through whom the link goes that is used, as the front end knows it.
+    pub(super) told_via: Option<PeerId>,
+}
+
+impl Mesh {
+    /// A peer's listener is to be tried, or a link is to be opened because the peer asks for one.
+    pub(in crate::proto) fn reach(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        if !core.is_member(&peer) || peer == core.me() || peer.wire() == Wire::Classic {
+            return;
+        }
+        self.peer(peer, &core.policy, now.instant).ways.is_wanted = true;
+        self.dial(core, peer, now);
+    }
+
+    /// A peer was dialled, and this came of it.
+    pub(super) fn tried(&mut self, core: &mut Core, peer: PeerId, why_not: Option<CloseReason>, now: Moment) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.ways.is_wanted = false;
+        core.timers.cancel(Timer::Call(peer));
+        if state.ways.direct.replace(why_not) != Some(why_not) {
+            core.report(Tried { peer, why_not }, now);
+        }
+    }
+
+    /// The host is another, or came back: it does not know yet what was found out.
+    pub(in crate::proto) fn report_all(&mut self, core: &mut Core, now: Moment) {
+        let found = self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.ways.direct?)));
+        for (peer, why_not) in found.collect::<Vec<_>>() {
+            core.report(Tried { peer, why_not }, now);
+        }
+    }
+
+    /// A peer went: what was found out about the way to it is worth nothing when it comes back.
+    pub(super) fn forget_ways(&mut self, core: &mut Core, peer: PeerId) {
+        core.timers.cancel(Timer::Call(peer));
+        core.timers.cancel(Timer::Direct(peer));
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.ways = Ways::default();
+        }
+    }
+
+    /// A peer that is being dialled takes its time to answer: it had better come here itself.
+    pub(in crate::proto) fn call_now(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        if self.peers.get(&peer).is_some_and(|state| state.links.is_empty() && state.needs_link()) {
+            self.call(core, peer, now);
+        }
+    }
+
+    /// Asks a peer to open a link, by way of the host.
+    fn call(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let is_recent = |at: &Instant| now.instant.saturating_duration_since(*at) < limits::CALL_EVERY;
+        if state.ways.called.as_ref().is_some_and(is_recent) {
+            return;
+        }
+        let me = core.me();
+        let (conn, whom) = if core.host() == Some(me) {
+            (core.join_links.get(&peer), me)
+        } else {
+            (core.host().and_then(|host| core.join_links.get(&host)), peer)
+        };
+        if let Some(conn) = conn.copied() {
+            state.ways.called = Some(now.instant);
+            core.send(conn, &Frame::Call(whom));
+            core.timers.set(Timer::Direct(peer), now.instant + limits::CALL_PATIENCE);
+        }
+    }
+
+    /// A peer cannot be dialled now: other ways are tried, one after the other.
+    pub(super) fn other_ways(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        if !state.links.is_empty() || !state.needs_link() || !core.is_member(&peer) {
+            return;
+        }
+        self.call(core, peer, now);
+        let Some(state) = self.peers.get(&peer) else { return };
+        let waits = |at: Instant| now.instant.saturating_duration_since(at) < limits::CALL_PATIENCE;
+        let it_cannot = core.ways.why_not(peer, core.me()).is_some();
+        if state.ways.called.is_some_and(waits) && !it_cannot {
+            return;
+        }
+        if !self.carry_to(core, peer, now) {
+            self.tell_unreachable(core, peer, closed);
+        }
+    }
+
+    /// Says once that a peer is out of reach.
+    fn tell_unreachable(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if !state.outbox.is_empty()
+            && !std::mem::replace(&mut state.told, true)
+            && let Some(person) = core.person(&peer)
+        {
+            let message =
+                format!("{} cannot be reached now ({closed}); what is said to it waits", person.alias);
+            core.event(NodeEvent::error(ErrorKind::Connection, &message));
+        }
+    }
+
+    /// The host has told what it knows: who waits for a way may know more now.
+    pub(in crate::proto) fn ways_changed(&mut self, core: &mut Core, now: Moment) {
+        let me = core.me();
+        let waiting: Vec<(PeerId, CloseReason)> = self
+            .peers
+            .iter()
+            .filter(|(_, state)| state.links.is_empty() && state.needs_link())
+            .filter_map(|(peer, state)| Some((*peer, state.ways.direct??)))
+            .filter(|(peer, _)| core.ways.why_not(*peer, me).is_some())
+            .collect();
+        for (peer, reason) in waiting {
+            self.other_ways(core, peer, &reason.into(), now);
+        }
+    }
+
+    /// Time to try again: the direct way while somebody carries the link, or another way while nobody does.
+    pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let reason = state.ways.direct.flatten();
+        match state.links.first() {
+            Some(conn) if self.links.get(conn).is_some_and(|link| link.via.is_some()) => {
+                self.dial(core, peer, now);
+                core.timers.set(Timer::Direct(peer), now.instant + limits::DIRECT_AGAIN);
+            }
+            Some(_) => {}
+            None => {
+                let closed = reason.unwrap_or(CloseReason::Unreachable).into();
+                self.other_ways(core, peer, &closed, now);
+            }
+        }
+    }
+
+    /// The link that is used goes another way than before.
+    pub(super) fn tell_route(&mut self, core: &mut Core, peer: PeerId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(link) = state.links.first().and_then(|conn| self.links.get(conn)) else { return };
+        if std::mem::replace(&mut state.ways.told_via, link.via) != link.via
+            && let Some(person) = core.person(&peer)
+        {
+            let via = link.via.and_then(|via| core.person(&via));
+            core.event(NodeEvent::Route { peer: person, via });
+        }
+    }
+}
