@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::rate::TokenBucket;
+use super::{ConnId, rate::TokenBucket};
 use crate::{
     model::{MessageId, Place, Policy, Recipient, Span, limits},
     wire::Communication,
@@ -135,7 +135,7 @@ pub struct Inbox {
     streams: Streams,
     messages: TokenBucket,
     bytes: TokenBucket,
-    held: VecDeque<Communication>,
+    held: VecDeque<(ConnId, Communication)>,
     held_bytes: usize,
 }
 
@@ -152,28 +152,34 @@ impl Inbox {
         }
     }
 
-    /// Takes a message in; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
+    /// Takes a message in that came over a link; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
     /// never floods.
-    pub fn take_in(&mut self, message: Communication) -> Result<(), Flooded> {
+    pub fn take_in(&mut self, conn: ConnId, message: Communication) -> Result<(), Flooded> {
         let bytes = self.held_bytes + message.text.len();
         let too_many = self.held.len() >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
         if too_many || bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES {
             return Err(Flooded);
         }
         self.held_bytes = bytes;
-        self.held.push_back(message);
+        self.held.push_back((conn, message));
         Ok(())
     }
 
-    /// Drops what waits for its turn: it was not acknowledged.
-    pub fn forget_held(&mut self) {
+    /// A link is gone: drops what came over it and waits for its turn. It was not acknowledged, and comes again.
+    pub fn forget_held(&mut self, conn: ConnId) {
+        self.held.retain(|(over, _)| *over != conn);
+        self.held_bytes = self.held.iter().map(|(_, message)| message.text.len()).sum();
+    }
+
+    /// Drops everything that waits for its turn.
+    pub fn forget_all_held(&mut self) {
         self.held.clear();
         self.held_bytes = 0;
     }
 
-    /// The next message whose turn has come, or how long the next one has to wait.
-    pub fn release(&mut self, now: Instant) -> Result<Option<Communication>, Duration> {
-        let Some(next) = self.held.front() else { return Ok(None) };
+    /// The next message whose turn has come and the link over which it came, or how long the next one has to wait.
+    pub fn release(&mut self, now: Instant) -> Result<Option<(ConnId, Communication)>, Duration> {
+        let Some((_, next)) = self.held.front() else { return Ok(None) };
         let size = u32::try_from(next.text.len()).unwrap_or(u32::MAX);
         self.messages.take(1, now)?;
         if let Err(wait) = self.bytes.take(size, now) {
@@ -236,6 +242,8 @@ fn key(id: &MessageId) -> (bool, u64) {
 mod tests {
     use super::*;
     use crate::model::{PeerId, Timestamp};
+
+    const LINK: ConnId = ConnId(1);
 
     fn id(epoch: u64, sequence: u64) -> MessageId {
         MessageId { author: PeerId([1; 32]), epoch, to: Recipient::Everyone, sequence }
@@ -325,13 +333,13 @@ mod tests {
         let policy = Policy { rate: 10, burst: 5, rate_bytes: 0, ..Policy::default() };
         let mut inbox = Inbox::new(&policy, start);
         for sequence in 0..100 {
-            inbox.take_in(message(sequence, 1)).unwrap();
+            inbox.take_in(LINK, message(sequence, 1)).unwrap();
         }
         let mut now = start;
         let mut released = 0;
         loop {
             match inbox.release(now) {
-                Ok(Some(message)) => {
+                Ok(Some((_, message))) => {
                     assert_eq!(message.id.sequence, released);
                     released += 1;
                 }
@@ -344,12 +352,30 @@ mod tests {
     }
 
     #[test]
+    fn what_came_over_a_link_that_is_gone_comes_again() {
+        let policy = Policy { rate: 1, burst: 1, rate_bytes: 0, ..Policy::default() };
+        let mut inbox = Inbox::new(&policy, Instant::now());
+        for turn in 0..10 {
+            let link = ConnId(turn);
+            for sequence in 0..limits::WINDOW_MESSAGES as u64 {
+                inbox.take_in(link, message(sequence, 1)).unwrap();
+            }
+            inbox.forget_held(link);
+        }
+        inbox.take_in(LINK, message(0, 1)).unwrap();
+        inbox.take_in(ConnId(77), message(1, 1)).unwrap();
+        inbox.forget_held(LINK);
+        let (link, next) = inbox.release(Instant::now()).unwrap().unwrap();
+        assert_eq!((link, next.id.sequence), (ConnId(77), 1));
+    }
+
+    #[test]
     fn bytes_are_limited_too() {
         let start = Instant::now();
         let mut inbox =
             Inbox::new(&Policy { rate: 0, burst: 0, rate_bytes: 1000, ..Policy::default() }, start);
-        inbox.take_in(message(0, 1000)).unwrap();
-        inbox.take_in(message(1, 500)).unwrap();
+        inbox.take_in(LINK, message(0, 1000)).unwrap();
+        inbox.take_in(LINK, message(1, 500)).unwrap();
         assert!(inbox.release(start).unwrap().is_some());
         assert_eq!(inbox.release(start).unwrap_err(), Duration::from_millis(500));
     }
@@ -358,7 +384,8 @@ mod tests {
     fn a_sender_that_ignores_the_window_is_noticed() {
         let mut inbox =
             Inbox::new(&Policy { rate: 1, burst: 1, rate_bytes: 1, ..Policy::default() }, Instant::now());
-        let taken = (0..10_000).take_while(|sequence| inbox.take_in(message(*sequence, 1)).is_ok()).count();
+        let taken =
+            (0..10_000).take_while(|sequence| inbox.take_in(LINK, message(*sequence, 1)).is_ok()).count();
         assert_eq!(taken, limits::WINDOW_SLACK * limits::WINDOW_MESSAGES);
     }
 }

@@ -91,7 +91,7 @@ enum Pending {
     /// It may leave.
     Own(Box<Own>),
     /// Its sender is told.
-    Theirs(PeerId, MessageId),
+    Theirs(ConnId, MessageId),
 }
 
 /// What the history has, and what waits for it.
@@ -111,7 +111,7 @@ struct Keeping {
     /// Bytes of these.
     own_bytes: usize,
     /// Received, but not kept for good for want of room on the disk.
-    unsaved: VecDeque<(u64, PeerId, MessageId)>,
+    unsaved: VecDeque<(u64, ConnId, MessageId)>,
     /// Messages that wait for room, own ones included, and their bytes.
     held: usize,
     held_bytes: usize,
@@ -127,8 +127,8 @@ pub(super) struct Mesh {
     links: BTreeMap<ConnId, PeerLink>,
     tallies: BTreeMap<u64, Tally>,
     next_tally: u64,
-    /// Acknowledgements to be sent: by sender, for everyone or for this peer, for good or not.
-    acks: BTreeMap<(PeerId, bool, bool), Ack>,
+    /// Acknowledgements to be sent: by link, for everyone or for this peer, for good or not.
+    acks: BTreeMap<(ConnId, bool, bool), Ack>,
     keeping: Keeping,
     catch_up: CatchUp,
     circuits: Circuits,
@@ -221,12 +221,6 @@ impl Mesh {
 
     pub(super) fn has(&self, conn: ConnId) -> bool {
         self.links.contains_key(&conn)
-    }
-
-    /// The link over which a peer spoke last: of two that are up one may be dead already.
-    fn link_from(&self, peer: &PeerId) -> Option<ConnId> {
-        let heard = |conn: &&ConnId| self.links.get(conn).map(|link| link.heard);
-        self.peers.get(peer)?.links.iter().max_by_key(heard).copied()
     }
 
     pub(super) fn peer(&mut self, peer: PeerId, policy: &Policy, now: Instant) -> &mut PeerState {
@@ -373,7 +367,7 @@ impl Mesh {
                 let for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
                 let is_lawful = message.id.author == peer && Self::is_lawful(&message, for_me);
                 let state = self.peer(peer, &core.policy, now.instant);
-                if !is_lawful || state.inbox.take_in(message).is_err() {
+                if !is_lawful || state.inbox.take_in(conn, message).is_err() {
                     self.drop_link(core, conn, CloseReason::ProtocolError, now);
                     return;
                 }
@@ -442,7 +436,6 @@ impl Mesh {
         self.refuse_waiting(core, peer, now);
         self.forget_carriers(&peer);
         core.ways.forget(&peer);
-        self.acks.retain(|(from, ..), _| *from != peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         // What was on the way waits again, and says so.
         let waiting: Vec<u64> = state.outbox.tallies().collect();
@@ -450,11 +443,12 @@ impl Mesh {
             self.tell(core, tally, peer, DeliveryStatus::Queued, None);
         }
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        state.inbox.forget_held();
         state.dialling = false;
         state.backoff.reset();
         let is_classic = peer.wire() == Wire::Classic;
         if is_classic {
+            // It has no link that would be closed.
+            state.inbox.forget_all_held();
             self.forget_talk(core, &peer);
         }
         // Whoever comes to a classic peer's address next may be somebody else.
@@ -483,19 +477,19 @@ impl Mesh {
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Silence(conn));
         self.end_circuits(core, conn, now);
+        self.acks.retain(|(over, ..), _| *over != conn);
         self.forget_questions(link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);
         let was_up = state.links.contains(&conn);
         state.links.retain(|other| *other != conn);
+        state.inbox.forget_held(conn);
         if was_used {
             state.outbox.link_lost();
         }
         if !state.links.is_empty() {
             return self.pump(core, link.peer, now);
         }
-        // What was held is not acknowledged, so that it comes again over another link.
-        state.inbox.forget_held();
         let is_ours = link.kind == LinkKind::PeerOut && link.via.is_none();
         if is_ours {
             state.dialling = false;

@@ -64,6 +64,7 @@ pub(crate) struct Book {
     pub(crate) violations: Vec<String>,
     /// For the sake of the report: how much happened.
     pub(crate) delivered: usize,
+    pub(crate) carried: usize,
 }
 
 impl Book {
@@ -118,6 +119,7 @@ impl Book {
             NodeEvent::Delivery { id, peer, status, reason, .. } => {
                 self.delivery(who, *id, peer.peer_id, *status, *reason);
             }
+            NodeEvent::Route { via: Some(_), .. } => self.carried += 1,
             NodeEvent::Banned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.insert(*peer),
             NodeEvent::Unbanned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.remove(peer),
             NodeEvent::Error { kind: ErrorKind::Recv | ErrorKind::Storage, message, .. } => {

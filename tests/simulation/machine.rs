@@ -1,14 +1,15 @@
 //! A simulated machine: turmoil's network, its virtual time, and randomness by seed.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use pyile::{
-    model::{Moment, Timestamp},
+    model::{Moment, Timestamp, limits::JOIN_PORT},
     net::machine::{BoxFuture, Connection, Listener, Machine},
 };
 use rand_chacha::ChaCha20Rng;
@@ -18,14 +19,18 @@ use turmoil::net::{TcpListener, TcpStream};
 /// The first day of every simulation, in microseconds.
 const EPOCH: i64 = 1_790_000_000_000_000;
 
+/// From where to where no peer listener can be reached: firewalls. Join ports always can.
+pub(crate) type Walls = Arc<BTreeSet<(IpAddr, IpAddr)>>;
+
 pub(crate) struct SimMachine {
     ip: IpAddr,
+    walls: Walls,
     rng: Mutex<ChaCha20Rng>,
 }
 
 impl SimMachine {
-    pub(crate) fn new(ip: IpAddr, seed: [u8; 32]) -> Self {
-        Self { ip, rng: Mutex::new(ChaCha20Rng::from_seed(seed)) }
+    pub(crate) fn new(ip: IpAddr, walls: Walls, seed: [u8; 32]) -> Self {
+        Self { ip, walls, rng: Mutex::new(ChaCha20Rng::from_seed(seed)) }
     }
 }
 
@@ -39,7 +44,16 @@ impl Machine for SimMachine {
     }
 
     fn connect(&self, addr: SocketAddr, _from: Option<IpAddr>) -> BoxFuture<'_, io::Result<Connection>> {
-        Box::pin(async move { connection(TcpStream::connect(addr).await?) })
+        Box::pin(async move {
+            if addr.port() != JOIN_PORT && self.walls.contains(&(self.ip, addr.ip())) {
+                // Some firewalls say no, others say nothing.
+                if addr.port().is_multiple_of(2) {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                std::future::pending::<()>().await;
+            }
+            connection(TcpStream::connect(addr).await?)
+        })
     }
 
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {

@@ -40,8 +40,8 @@ const FIFTY: Size = Size {
 const FIVE_HUNDRED: Size = Size {
     people: 501,
     machines: 12,
-    trouble: Duration::from_secs(30),
-    acts: 60,
+    trouble: Duration::from_secs(15),
+    acts: 30,
     calm: Duration::from_secs(60),
 };
 

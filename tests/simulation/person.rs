@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time};
 use crate::{
     book::{Book, HOST, may_try_again},
     disk,
-    machine::SimMachine,
+    machine::{SimMachine, Walls},
 };
 
 /// What somebody is to do.
@@ -38,6 +38,7 @@ pub(crate) struct Person {
     pub(crate) seed: u64,
     pub(crate) host: IpAddr,
     pub(crate) members: usize,
+    pub(crate) walls: Walls,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -58,9 +59,21 @@ impl Person {
         seed: u64,
         host: IpAddr,
         members: usize,
+        walls: Walls,
     ) -> Arc<Self> {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { who, name: name.to_owned(), password, dir, seed, host, members, state, changed })
+        Arc::new(Self {
+            who,
+            name: name.to_owned(),
+            password,
+            dir,
+            seed,
+            host,
+            members,
+            walls,
+            state,
+            changed,
+        })
     }
 
     /// Gives an order. What is asked of somebody who is not in is forgotten.
@@ -124,7 +137,7 @@ impl Person {
             }
         };
         book.lock().unwrap().begin(self.who, profile.identity().peer_id());
-        let machine = Arc::new(SimMachine::new(ip, seed));
+        let machine = Arc::new(SimMachine::new(ip, self.walls.clone(), seed));
         let alias = Alias::new(&self.name).unwrap();
         let password = Password::new(self.password.to_owned());
         let opened = if self.who == HOST {

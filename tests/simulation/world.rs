@@ -19,6 +19,7 @@ use turmoil::Sim;
 
 use crate::{
     book::{Book, HOST, Record},
+    machine::Walls,
     person::{Order, Person},
 };
 
@@ -150,13 +151,23 @@ impl World {
     fn settle_people(&mut self) {
         let Size { people, machines, .. } = self.size;
         let host: IpAddr = self.sim.lookup(machine_name(HOST).as_str());
+        let walls = self.build_walls();
         for who in 0..people {
             let machine = if who < machines { who } else { 3 + who % (machines - 3) };
             self.machine_of.push(machine);
             let name = format!("p{who:03}");
             let dir = self.profile(who);
             let password = if who == STRANGER { "not the password" } else { PASSWORD };
-            self.people.push(Person::new(who, &name, password, dir.clone(), self.seed, host, people));
+            self.people.push(Person::new(
+                who,
+                &name,
+                password,
+                dir.clone(),
+                self.seed,
+                host,
+                people,
+                walls.clone(),
+            ));
             self.book.lock().unwrap().people.push(Record { name, dir, ..Record::default() });
         }
         for machine in 0..machines {
@@ -177,6 +188,24 @@ impl World {
                 }
             });
         }
+    }
+
+    /// Some machines cannot reach each other at all but for the join port, and one can be reached by nobody.
+    fn build_walls(&mut self) -> Walls {
+        let machines = self.size.machines;
+        let ips: Vec<IpAddr> =
+            (0..machines).map(|machine| self.sim.lookup(machine_name(machine).as_str())).collect();
+        let mut walls = BTreeSet::new();
+        for one in 2..machines {
+            for other in 2..one {
+                if self.below(6) == 0 {
+                    walls.extend([(ips[one], ips[other]), (ips[other], ips[one])]);
+                }
+            }
+        }
+        let hidden = 2 + self.below(machines - 2);
+        walls.extend(ips.iter().filter(|ip| **ip != ips[hidden]).map(|ip| (*ip, ips[hidden])));
+        Arc::new(walls)
     }
 
     /// A profile with a key that follows from the seed.
@@ -280,14 +309,14 @@ impl World {
         for _ in 0..2000 {
             self.step()?;
         }
-        let (delivered, digest) = {
+        let (delivered, carried, digest) = {
             let mut book = self.book.lock().unwrap();
             book.check_disks();
-            (book.delivered, book.digest())
+            (book.delivered, book.carried, book.digest())
         };
         self.check()?;
         Ok(format!(
-            "{} members, {delivered} deliveries, well again after {took:.1} s, digest {digest:016x}",
+            "{} members, {delivered} deliveries, {carried} links carried, well again after {took:.1} s, digest {digest:016x}",
             members.len()
         ))
     }

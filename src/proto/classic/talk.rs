@@ -143,7 +143,9 @@ impl Mesh {
         }
         let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
         let state = self.peer(peer, &core.policy, now.instant);
-        if waiting >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES || state.inbox.take_in(said).is_err() {
+        if waiting >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES
+            || state.inbox.take_in(conn, said).is_err()
+        {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
             return self.stop_talking(core, conn);

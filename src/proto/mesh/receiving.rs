@@ -8,6 +8,7 @@ use crate::{
         limits,
     },
     proto::{
+        ConnId,
         core::{Core, Timer},
         inbox::{Arrival, Arrived},
     },
@@ -29,10 +30,10 @@ impl Mesh {
         loop {
             let Some(state) = self.peers.get_mut(&peer) else { return };
             match state.inbox.release(now.instant) {
-                Ok(Some(message)) => {
+                Ok(Some((conn, message))) => {
                     let id = message.id;
                     let missed = self.take_on(core, &message, Way::Direct, now);
-                    self.acknowledge_when_kept(core, peer, id);
+                    self.acknowledge_when_kept(core, conn, id);
                     if missed > 0 {
                         self.ask_for_gap(core, peer, &id, missed, now);
                     }
@@ -116,32 +117,34 @@ impl Mesh {
     }
 
     /// Acknowledges a message as soon as it, and all that came before it, is kept.
-    fn acknowledge_when_kept(&mut self, core: &mut Core, peer: PeerId, id: MessageId) {
+    fn acknowledge_when_kept(&mut self, core: &mut Core, conn: ConnId, id: MessageId) {
         let token = self.keeping.token;
         if !self.keeping.waits || self.keeping.kept >= token {
-            self.acknowledge(core, peer, id, true);
+            self.acknowledge(core, conn, id, true);
         } else if self.keeping.tried >= token {
-            self.keeping.unsaved.push_back((token, peer, id));
+            self.keeping.unsaved.push_back((token, conn, id));
             if self.has_room() {
-                self.acknowledge(core, peer, id, false);
+                self.acknowledge(core, conn, id, false);
             }
         } else {
-            self.keeping.pending.push_back((token, Pending::Theirs(peer, id)));
+            self.keeping.pending.push_back((token, Pending::Theirs(conn, id)));
         }
     }
 
-    fn acknowledge(&mut self, core: &mut Core, peer: PeerId, id: MessageId, for_good: bool) {
-        if peer.wire() == Wire::Classic {
+    /// An acknowledgement goes over the link over which the message came, or not at all: over another one it could be
+    /// lost while its sender sees no reason to send again.
+    fn acknowledge(&mut self, core: &mut Core, conn: ConnId, id: MessageId, for_good: bool) {
+        if id.author.wire() == Wire::Classic {
             return self.reply(core, &id, for_good);
         }
-        let key = (peer, id.to == Recipient::Everyone, for_good);
+        let key = (conn, id.to == Recipient::Everyone, for_good);
         match self.acks.get_mut(&key) {
             Some(ack) if ack.first.epoch == id.epoch && ack.last.checked_add(1) == Some(id.sequence) => {
                 ack.last = id.sequence;
             }
             _ => {
                 let ack = Ack { first: id, last: id.sequence, for_good };
-                if let (Some(before), Some(conn)) = (self.acks.insert(key, ack), self.link_from(&peer)) {
+                if let Some(before) = self.acks.insert(key, ack) {
                     core.send(conn, &Frame::Ack(before));
                 }
             }
@@ -150,10 +153,8 @@ impl Mesh {
 
     /// Acknowledges everything taken on since the last time: one frame for a whole range.
     pub(in crate::proto) fn flush_acks(&mut self, core: &mut Core) {
-        for ((peer, ..), ack) in std::mem::take(&mut self.acks) {
-            if let Some(conn) = self.link_from(&peer) {
-                core.send(conn, &Frame::Ack(ack));
-            }
+        for ((conn, ..), ack) in std::mem::take(&mut self.acks) {
+            core.send(conn, &Frame::Ack(ack));
         }
     }
 
@@ -164,8 +165,8 @@ impl Mesh {
             self.keeping.kept = self.keeping.kept.max(token);
             (self.keeping.held, self.keeping.held_bytes) = (0, 0);
             while self.keeping.unsaved.front().is_some_and(|(waiting, ..)| *waiting <= token) {
-                if let Some((_, peer, id)) = self.keeping.unsaved.pop_front() {
-                    self.acknowledge(core, peer, id, true);
+                if let Some((_, conn, id)) = self.keeping.unsaved.pop_front() {
+                    self.acknowledge(core, conn, id, true);
                 }
             }
         }
@@ -178,12 +179,12 @@ impl Mesh {
                     self.keeping.held_bytes += if for_good { 0 } else { own.frame.len() };
                     self.own_is_kept(core, *own, now);
                 }
-                Some((_, Pending::Theirs(peer, id))) if for_good => self.acknowledge(core, peer, id, true),
-                Some((waiting, Pending::Theirs(peer, id))) => {
-                    self.keeping.unsaved.push_back((waiting, peer, id));
+                Some((_, Pending::Theirs(conn, id))) if for_good => self.acknowledge(core, conn, id, true),
+                Some((waiting, Pending::Theirs(conn, id))) => {
+                    self.keeping.unsaved.push_back((waiting, conn, id));
                     // Nobody sends more than a window of what is not acknowledged at all.
                     if self.has_room() {
-                        self.acknowledge(core, peer, id, false);
+                        self.acknowledge(core, conn, id, false);
                     }
                 }
                 None => {}
