@@ -215,6 +215,10 @@ pub const TRY_EVERY: Duration = Duration::from_millis(100);
 pub const TRIED_BY: usize = 2;
 /// Members that one is asked to try at a time.
 pub const TRIED_AT_ONCE: usize = 16;
+/// Peers that are asked to carry a link before the first is asked again.
+pub const CARRIERS: usize = 3;
+/// Time for the handshake over a circuit: its carrier may have to open a link first.
+pub const CIRCUIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Links that one peer may have carried over one link of its own.
 pub const CIRCUITS_PER_LINK: usize = 16;
 /// Links that a peer carries for others altogether: with full windows they take 64 MiB.

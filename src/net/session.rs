@@ -130,7 +130,8 @@ pub(super) async fn dialled(
     let (remote, local) = (connection.remote, connection.local);
     let handshake = async {
         let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
-        let stream = match time::timeout(limits::TLS_TIMEOUT, connecting).await {
+        let patience = context.via.map_or(limits::TLS_TIMEOUT, |_| limits::CIRCUIT_TIMEOUT);
+        let stream = match time::timeout(patience, connecting).await {
             Ok(result) => result.map_err(|error| handshake_failed(&error))?,
             Err(_) => {
                 let limit = limits::TLS_TIMEOUT.as_secs();

@@ -417,6 +417,8 @@ impl Mesh {
             self.greet(core, conn, now);
         }
         for entry in &changes.updated {
+            // It may be somewhere else now.
+            self.forget_ways(core, entry.peer_id);
             core.timers.cancel(Timer::Dial(entry.peer_id));
             self.pump(core, entry.peer_id, now);
         }
@@ -434,8 +436,6 @@ impl Mesh {
         core.timers.cancel(Timer::Throttle(peer));
         self.forget_ways(core, peer);
         self.refuse_waiting(core, peer, now);
-        self.forget_carriers(&peer);
-        core.ways.forget(&peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         // What was on the way waits again, and says so.
         let waiting: Vec<u64> = state.outbox.tallies().collect();

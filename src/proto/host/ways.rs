@@ -12,7 +12,6 @@ use crate::{
 impl Host {
     /// A newcomer's peer listener is to be tried before anybody needs it.
     pub(super) fn try_soon(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        core.ways.forget(&peer);
         self.untried.retain(|other| *other != peer);
         self.untried.push_back(peer);
         if !core.timers.is_set(Timer::TryNext) {

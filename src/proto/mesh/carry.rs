@@ -60,8 +60,8 @@ pub(super) struct Circuits {
     next: u64,
     /// The last number of a circuit on each link.
     numbers: BTreeMap<ConnId, u32>,
-    /// Who is to carry the link to a peer, and who was tried before.
-    carriers: BTreeMap<PeerId, (PeerId, BTreeSet<PeerId>)>,
+    /// Who was asked in vain to carry the link to a peer.
+    tried: BTreeMap<PeerId, BTreeSet<PeerId>>,
 }
 
 impl Mesh {
@@ -72,14 +72,16 @@ impl Mesh {
         if is_under_way {
             return true;
         }
+        // What has changed meanwhile is soonest seen at the host.
+        if self.circuits.tried.get(&peer).is_some_and(|tried| tried.len() >= limits::CARRIERS) {
+            self.forget_carriers(&peer);
+        }
         let Some(carrier) = self.choose_carrier(core, peer) else {
             // From the beginning, the next time.
-            self.circuits.carriers.remove(&peer);
+            self.forget_carriers(&peer);
             return false;
         };
-        let tried = self.circuits.carriers.entry(peer).or_insert((carrier, BTreeSet::new()));
-        tried.0 = carrier;
-        tried.1.insert(carrier);
+        self.circuits.tried.entry(peer).or_default().insert(carrier);
         self.with_link(core, carrier, Waiting::Ours(peer), now);
         true
     }
@@ -87,7 +89,7 @@ impl Mesh {
     /// The host, or else somebody of whom it is not known that the way here or there is closed.
     fn choose_carrier(&self, core: &mut Core, peer: PeerId) -> Option<PeerId> {
         let me = core.me();
-        let tried = self.circuits.carriers.get(&peer).map(|(_, tried)| tried);
+        let tried = self.circuits.tried.get(&peer);
         let blocked = |one: PeerId, other: PeerId| {
             core.ways.why_not(one, other).is_some() && core.ways.why_not(other, one).is_some()
         };
@@ -374,6 +376,6 @@ impl Mesh {
 
     /// A carried link is up, or a better one: nobody else needs to be tried.
     pub(super) fn forget_carriers(&mut self, peer: &PeerId) {
-        self.circuits.carriers.remove(peer);
+        self.circuits.tried.remove(peer);
     }
 }

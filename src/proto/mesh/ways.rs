@@ -52,12 +52,15 @@ impl Mesh {
         }
     }
 
-    /// A peer went: what was found out about the way to it is worth nothing when it comes back.
+    /// A peer went, or is somewhere else: what was found out about the way to it is worth nothing now.
     pub(super) fn forget_ways(&mut self, core: &mut Core, peer: PeerId) {
+        core.ways.forget(&peer);
+        self.forget_carriers(&peer);
         core.timers.cancel(Timer::Call(peer));
         core.timers.cancel(Timer::Direct(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.ways = Ways::default();
+            let told_via = state.ways.told_via;
+            state.ways = Ways { told_via, ..Ways::default() };
         }
     }
 
