@@ -12,15 +12,16 @@ use pyile::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, PeerName, StoreCommand, StoreEvent, Target},
     model::{
         Admitted, Alias, Ban, CloseReason, Closed, HistoryState, MessageId, Moment, Network, NetworkId,
-        Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, Timestamp, Wire, limits,
+        NoWay, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, Timestamp, Wire, limits,
     },
     proto::{
-        ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output, RoleConfig,
+        CircuitId, ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
+        RoleConfig,
     },
     security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
     wire::{
-        Ack, Authenticated, BannedStatus, Communication, Frame, Hello, PeerHello, Refusal, Removal,
-        RosterDelta, RosterPage, classic::Object,
+        Ack, Authenticated, BannedStatus, CarryBytes, CarryTaken, Circuit, Communication, Frame, Hello,
+        PeerHello, Refusal, Removal, RosterDelta, RosterPage, Tried, classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -142,6 +143,8 @@ struct Driver<'a> {
     /// Links that are wanted: to the host, or to a peer.
     dials: VecDeque<Option<PeerId>>,
     bans: Vec<Ban>,
+    /// Circuits that end here, and whom they are to reach.
+    circuits: Vec<(CircuitId, Option<PeerId>)>,
     /// What the host of a member has distributed.
     version: u64,
     roster: BTreeSet<usize>,
@@ -172,6 +175,7 @@ impl<'a> Driver<'a> {
             proofs: VecDeque::new(),
             dials: VecDeque::new(),
             bans: Vec::new(),
+            circuits: Vec::new(),
             version: 0,
             roster: BTreeSet::new(),
             finished: false,
@@ -252,6 +256,18 @@ impl<'a> Driver<'a> {
                 let object = Object::decode(self.reader.bytes(size)).ok()?;
                 Some(Input::Object(conn, object))
             }
+            15 if !self.circuits.is_empty() => {
+                let at = self.reader.below(self.circuits.len().min(256));
+                let (circuit, _) = self.circuits[at];
+                match self.reader.below(3) {
+                    0 => Some(Input::CircuitTaken(circuit, self.reader.byte().into())),
+                    1 => Some(Input::CircuitBytes(circuit, vec![self.reader.byte()].into())),
+                    _ => {
+                        self.circuits.remove(at);
+                        Some(Input::CircuitEnded(circuit))
+                    }
+                }
+            }
             _ => Some(match self.reader.below(4) {
                 0 => Input::Suspended(Duration::from_secs(u64::from(self.reader.byte()))),
                 1 => Input::Store(StoreEvent::Failed { token: None, message: "full".to_owned() }),
@@ -275,7 +291,13 @@ impl<'a> Driver<'a> {
         let (who, kind) = (self.somebody(), self.reader.byte());
         self.next += 1;
         let conn = ConnId(self.next);
+        // A session that the node turns away at the door says nothing more.
+        self.links.insert(conn, Link { peer: id(who), kind: LinkKind::PeerIn, is_open: true });
         self.node.handle(self.now, Input::Incoming(conn, ip(who)));
+        self.drain();
+        if !self.links.remove(&conn).is_some_and(|link| link.is_open) {
+            return Some(Input::Closed(conn, Closed::from(CloseReason::Busy)));
+        }
         if kind & 1 == 0 {
             self.node.handle(self.now, Input::Spoke(conn));
         }
@@ -355,6 +377,33 @@ impl<'a> Driver<'a> {
                 let first = MessageId { author: id(0), epoch, to, sequence: u64::from(number / 4) };
                 let for_good = number % 3 != 0;
                 Frame::Ack(Ack { first, last: u64::from(self.reader.byte()), for_good })
+            }
+            (11, LinkKind::JoinIn | LinkKind::JoinOut) => match number % 4 {
+                0 => Frame::Call(id(usize::from(number / 4) % PEOPLE)),
+                1 => Frame::TryPeers((0..PEOPLE).map(id).collect()),
+                2 => Frame::WaysRequest,
+                _ => {
+                    let reason = CloseReason::NoAnswer;
+                    let way = |to| NoWay { from: id(usize::from(number) % PEOPLE), to: id(to), reason };
+                    Frame::NoWays((0..PEOPLE).map(way).collect())
+                }
+            },
+            (12, LinkKind::JoinIn) => {
+                let tried = |to| Tried {
+                    peer: id(to),
+                    why_not: (number & 1 << to != 0).then_some(CloseReason::NoAnswer),
+                };
+                Frame::Tried((0..PEOPLE).map(tried).collect())
+            }
+            (11..=13, _) => {
+                let circuit =
+                    Circuit { number: self.reader.byte().into(), peer: id(usize::from(number) % PEOPLE) };
+                match number % 5 {
+                    0 | 1 => Frame::Carry(circuit),
+                    2 => Frame::Carried(circuit),
+                    3 => Frame::CarryBytes(CarryBytes { number: circuit.number, bytes: vec![number] }),
+                    _ => Frame::CarryTaken(CarryTaken { number: circuit.number, frames: 1 }),
+                }
             }
             (10, _) => Frame::CatchUp(Timestamp(i64::from(number) << 48)),
             _ => return None,
@@ -508,10 +557,20 @@ impl<'a> Driver<'a> {
                 self.proofs.push_back(Input::JoinOpened(Ok((addr, vec![addr]))));
             }
             Output::Probe(..) => self.proofs.push_back(Input::Probed(Ok(()))),
+            Output::OpenCircuit { circuit, to, .. } => self.circuits.push((circuit, to)),
+            Output::FeedCircuit(circuit, bytes) => {
+                assert!(!bytes.is_empty() && bytes.len() <= limits::CIRCUIT_BYTES);
+                assert!(self.circuits.iter().any(|(other, _)| *other == circuit));
+            }
+            Output::CloseCircuit(circuit) => self.circuits.retain(|(other, _)| *other != circuit),
             Output::Store(command) => self.store(command),
             Output::Event(event) => self.event(&event),
             Output::Finished(_) => self.finished = true,
-            Output::Proceed(_) | Output::Authenticated(_) | Output::CloseJoin | Output::Distribution(_) => {}
+            Output::Proceed(_)
+            | Output::Authenticated(_)
+            | Output::CloseJoin
+            | Output::Distribution(_)
+            | Output::CreditCircuit(..) => {}
         }
     }
 
