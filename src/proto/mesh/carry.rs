@@ -30,8 +30,16 @@ enum Way {
 #[derive(Debug)]
 struct Leg {
     to: Way,
-    /// Frames that came and were not taken yet.
+    /// Frames that came from this side and were not taken yet.
     untaken: u32,
+    /// Frames that went to this side and were not taken yet.
+    on_the_way: u32,
+}
+
+impl Leg {
+    fn new(to: Way) -> Self {
+        Self { to, untaken: 0, on_the_way: 0 }
+    }
 }
 
 /// An end of a circuit that is here.
@@ -151,8 +159,8 @@ impl Mesh {
                 }
                 Waiting::Theirs(side, from) => {
                     core.send(conn, &Frame::Carried(Circuit { number, peer: from }));
-                    self.circuits.legs.insert(side, Leg { to: Way::On((conn, number)), untaken: 0 });
-                    self.circuits.legs.insert((conn, number), Leg { to: Way::On(side), untaken: 0 });
+                    self.circuits.legs.insert(side, Leg::new(Way::On((conn, number))));
+                    self.circuits.legs.insert((conn, number), Leg::new(Way::On(side)));
                 }
             }
         }
@@ -195,7 +203,7 @@ impl Mesh {
     fn end_here(&mut self, core: &mut Core, side: Side, far: PeerId, is_ours: bool) {
         self.circuits.next += 1;
         let circuit = CircuitId(self.circuits.next);
-        self.circuits.legs.insert(side, Leg { to: Way::Here(circuit), untaken: 0 });
+        self.circuits.legs.insert(side, Leg::new(Way::Here(circuit)));
         self.circuits.ends.insert(circuit, End { side, far, is_ours });
         let Some(link) = self.links.get(&side.0) else { return };
         let (carrier, remote, to) = (link.peer, link.remote, is_ours.then_some(far));
@@ -275,19 +283,33 @@ impl Mesh {
         }
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::FeedCircuit(circuit, bytes)),
-            Way::On((conn, number)) => self.pass_on(core, conn, number, &bytes, now),
+            Way::On(other) => self.pass_on(core, other, &bytes, now),
         }
     }
 
-    fn pass_on(&mut self, core: &mut Core, conn: ConnId, number: u32, bytes: &Bytes, now: Moment) {
+    fn pass_on(&mut self, core: &mut Core, (conn, number): Side, bytes: &Bytes, now: Moment) {
         if let Some(link) = self.links.get_mut(&conn) {
             link.used = now.instant;
         }
+        if let Some(leg) = self.circuits.legs.get_mut(&(conn, number)) {
+            leg.on_the_way += 1;
+        }
         core.send(conn, &Frame::CarryBytes(CarryBytes { number, bytes: bytes.to_vec() }));
+        self.expect_answer(core, conn, now);
+    }
+
+    /// True while something went over a link that its other side has not taken.
+    pub(super) fn is_carrying(&self, conn: ConnId) -> bool {
+        let on_link = |((over, _), leg): (&Side, &Leg)| *over == conn && leg.on_the_way > 0;
+        self.circuits.legs.iter().any(on_link)
     }
 
     fn far_end_took(&mut self, core: &mut Core, side: Side, frames: u32, now: Moment) {
-        let Some(leg) = self.circuits.legs.get(&side) else { return };
+        let Some(leg) = self.circuits.legs.get_mut(&side) else { return };
+        let Some(on_the_way) = leg.on_the_way.checked_sub(frames) else {
+            return self.close_circuit(core, side, CloseReason::ProtocolError, now);
+        };
+        leg.on_the_way = on_the_way;
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::CreditCircuit(circuit, frames)),
             Way::On(other) => self.taken(core, other, frames, now),
@@ -314,8 +336,8 @@ impl Mesh {
         bytes: &Bytes,
         now: Moment,
     ) {
-        if let Some(End { side: (conn, number), .. }) = self.circuits.ends.get(&circuit) {
-            self.pass_on(core, *conn, *number, bytes, now);
+        if let Some(side) = self.circuits.ends.get(&circuit).map(|end| end.side) {
+            self.pass_on(core, side, bytes, now);
         }
     }
 

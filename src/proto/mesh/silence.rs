@@ -27,14 +27,15 @@ impl Mesh {
 
     /// Looks at how long a link has been silent: asks whether it still carries anything, and then gives it up.
     pub(in crate::proto) fn silence(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
-        let Some(link) = self.links.get_mut(&conn) else { return };
+        let Some(link) = self.links.get(&conn) else { return };
         let Some(state) = self.peers.get(&link.peer) else { return };
         let is_used = state.links.first() == Some(&conn);
         let is_due =
             state.outbox.is_on_the_way() || state.question.as_ref().is_some_and(|open| open.is_asked);
-        if !is_used || !is_due {
+        if !(is_used && is_due || self.is_carrying(conn)) {
             return;
         }
+        let Some(link) = self.links.get_mut(&conn) else { return };
         let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
         let due = link.heard + limit;
         if now.instant.saturating_duration_since(due) > limits::STALL {
