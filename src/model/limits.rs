@@ -220,11 +220,13 @@ pub const CARRIERS: usize = 3;
 /// Time for the handshake over a circuit: its carrier may have to open a link first.
 pub const CIRCUIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Links that one peer may have carried over one link of its own.
-pub const CIRCUITS_PER_LINK: usize = 16;
-/// Links that a peer carries for others altogether: with full windows they take 64 MiB.
-pub const CIRCUITS: usize = 256;
-/// Frames of a carried link that may be on their way in one direction.
-pub const CIRCUIT_WINDOW: u32 = 32;
+pub const CIRCUITS_PER_LINK: usize = 64;
+/// Links that a peer carries for others altogether: with full windows they take 64 MiB. Two groups of twenty that see
+/// only the host stay below.
+pub const CIRCUITS: usize = 512;
+/// Frames of a carried link that may be on their way in one direction: with [`CIRCUITS_PER_LINK`] of them a link's
+/// outbound queue still has room.
+pub const CIRCUIT_WINDOW: u32 = 8;
 /// Bytes of a carried link in one frame.
 pub const CIRCUIT_BYTES: usize = 8 * 1024;
 /// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.
