@@ -12,8 +12,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub mod finding;
 pub mod history;
 
+pub use finding::{Check, Finding, Verdict};
 pub use history::{HistoryCommand, HistoryEvent, Hit, Outcome, Part};
 
 use crate::model::{
@@ -366,6 +368,13 @@ pub enum NodeEvent {
         peer: Arc<Peer>,
         /// Who carries it; nothing when it is direct.
         via: Option<Arc<Peer>>,
+    },
+    /// A peer's clock is more than a minute ahead of this machine's, or behind it.
+    Clock {
+        /// Whose.
+        peer: Arc<Peer>,
+        /// By how much, in milliseconds; negative when it is behind.
+        ahead_ms: i64,
     },
     /// Somebody else is the host from now on.
     Handover {

@@ -36,6 +36,7 @@ Examples:
   pyile join 192.168.1.66 --alias bob     join it
   pyile host --classic                    let Python peers (pyile_protocol 0.1.1) in as well
   pyile history --since 2h --search build  what was said
+  pyile doctor 192.168.1.66               why it cannot be joined
   PYILE_PASSWORD=… pyile join 192.168.1.66 --alias robot --json
                                           the same session for a program
 
@@ -83,6 +84,12 @@ pub enum Command {
         /// Only what has these words, the last as the beginning of one.
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
+    },
+    /// Say why a host cannot be joined, or why others do not reach you, step by step, and what to do about it.
+    Doctor {
+        /// The host's name or address; the port is 4702 unless you say otherwise.
+        #[arg(value_name = "HOST[:PORT]")]
+        host: String,
     },
     /// A network on this machine: you host, three small bots join over real sockets and chat.
     Demo,

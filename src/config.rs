@@ -31,6 +31,8 @@ pub enum Mode {
     Join(String, Wire),
     /// Open a network with bots.
     Demo,
+    /// Say why the host at this target cannot be joined.
+    Doctor(String),
     /// Print what was said.
     History {
         /// By or for this peer alone.
@@ -286,6 +288,7 @@ fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
             Mode::Join(host.clone(), wire)
         }
         Some(Command::Demo) => Mode::Demo,
+        Some(Command::Doctor { host }) => Mode::Doctor(host.clone()),
         Some(Command::History { peer, since, search }) => {
             let since = since.as_deref().map(|text| {
                 moment(text).ok_or_else(|| ConfigError::Value {

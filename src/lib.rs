@@ -26,6 +26,7 @@
 //! | [`store`] | the only files: key, host record, bans, known hosts |
 //! | [`net`] | the only sockets: the node actor and its sessions |
 //! | [`network`] | one session in one network: the library's front door |
+//! | [`doctor`] | why a host cannot be joined, or this peer not be reached |
 //! | [`headless`], [`terminal`], [`telemetry`] | `--json`; the terminal's guard and keys; the log |
 //! | [`run`] | the composition root |
 //!
@@ -56,6 +57,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod headless;
 pub mod model;
 pub mod net;

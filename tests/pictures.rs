@@ -6,13 +6,13 @@
 #[path = "support/scene.rs"]
 mod scene;
 
-use std::{env, fs, path::Path, time::Duration};
+use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
 use crossterm::event::KeyCode;
 use pyile::{
-    api::{HistoryEvent, Hit, LinkState, NodeEvent},
-    app::{Event, State, update},
-    model::{CloseReason, Closed, Recipient, SafeText, Timestamp},
+    api::{Check, Finding, HistoryEvent, Hit, LinkState, NodeEvent, Verdict},
+    app::{Effect, Event, State, update},
+    model::{CloseReason, Closed, NoWay, Peer, Recipient, SafeText, Timestamp, Ways},
 };
 use scene::{
     NOW, cast, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text,
@@ -98,6 +98,72 @@ fn classic_host(size: (u16, u16)) -> State {
     state
 }
 
+/// Dave's machine lets nobody in, and carol and bob do not see each other.
+fn ways(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    let cast = cast();
+    let [ann, bob, carol, dave] = cast.as_slice() else { unreachable!() };
+    let no = |from: &Arc<Peer>, to: &Arc<Peer>, reason| NoWay { from: from.peer_id, to: to.peer_id, reason };
+    let ways = vec![
+        no(ann, dave, CloseReason::NoAnswer),
+        no(bob, dave, CloseReason::NoAnswer),
+        no(ann, carol, CloseReason::NothingListens),
+        no(carol, ann, CloseReason::NothingListens),
+    ];
+    node(&mut state, NOW, NodeEvent::NoWays { ways });
+    node(&mut state, NOW, NodeEvent::Route { peer: carol.clone(), via: Some(bob.clone()) });
+    let row = |from: &Arc<Peer>, reached: &[&Arc<Peer>]| Ways {
+        from: from.peer_id,
+        reached: reached.iter().map(|peer| peer.peer_id).collect(),
+    };
+    let rows = vec![row(ann, &[bob]), row(bob, &[ann, carol]), row(dave, &[ann, bob]), row(carol, &[bob])];
+    node(&mut state, NOW, NodeEvent::Ways { rows });
+    state
+}
+
+fn ways_grid(size: (u16, u16)) -> State {
+    let mut state = ways(size);
+    press(&mut state, KeyCode::F(4));
+    press(&mut state, KeyCode::Char('w'));
+    state
+}
+
+fn ways_heartbeat(size: (u16, u16)) -> State {
+    let mut state = ways(size);
+    press(&mut state, KeyCode::F(4));
+    state
+}
+
+fn examined(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    press(&mut state, KeyCode::Down);
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "192.168.1.66");
+    press(&mut state, KeyCode::Tab);
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "open sesame");
+    press(&mut state, KeyCode::Enter);
+    let closed = Closed::new(
+        CloseReason::Unreachable,
+        "no answer from 192.168.1.66:4702 within 5 s; check the address, and that no firewall blocks port 4702",
+    );
+    let effects = update(&mut state, NOW, Event::OpenFailed(closed));
+    assert_eq!(effects, [Effect::Examine("192.168.1.66".to_owned())]);
+    for finding in [
+        Finding::good(Check::Route, "192.168.1.66 is reached from 192.168.1.5"),
+        Finding::new(
+            Check::Port,
+            Verdict::Bad,
+            "no answer at all from 192.168.1.66:4702 within 5 s: a firewall drops what is sent there, or nobody has \
+             that address",
+            "check the address; then let the port in on the host's machine, for example:\nsudo ufw allow 4702/tcp",
+        ),
+    ] {
+        update(&mut state, NOW, Event::Found("192.168.1.66".to_owned(), finding));
+    }
+    state
+}
+
 fn search(size: (u16, u16)) -> State {
     let mut state = alone(size);
     ctrl(&mut state, 'f');
@@ -135,6 +201,11 @@ fn the_pictures_show_the_screens() {
         ("help-80x24", help((80, 24))),
         ("alone-80x24", alone((80, 24))),
         ("search", search((120, 35))),
+        ("examined-80x24", examined((80, 24))),
+        ("ways", ways_grid((120, 35))),
+        ("ways-40x12", ways_grid((40, 12))),
+        ("ways-heartbeat", ways_heartbeat((120, 35))),
+        ("ways-room-80x24", ways((80, 24))),
         ("classic", classic((120, 35))),
         ("classic-40x12", classic((40, 12))),
         ("classic-host-80x24", classic_host((80, 24))),

@@ -42,6 +42,7 @@ fn state_in(context: Context) -> State {
         Context::Browse => _ = press(&mut state, KeyCode::Esc),
         Context::Admin => _ = press(&mut state, KeyCode::F(3)),
         Context::Log => _ = press(&mut state, KeyCode::F(5)),
+        Context::Heartbeat => _ = press(&mut state, KeyCode::F(4)),
         Context::Dialog => _ = ctrl(&mut state, 'c'),
         Context::Prompt => _ = ctrl(&mut state, 'o'),
         Context::Help => _ = press(&mut state, KeyCode::F(1)),

@@ -23,6 +23,8 @@ pub enum Context {
     Admin,
     /// Browsing the Log view.
     Log,
+    /// Browsing the Heartbeat view.
+    Heartbeat,
     /// Anywhere in a room.
     Room,
     /// A question.
@@ -110,6 +112,8 @@ pub enum Action {
     Handover,
     /// Show more or less of the log.
     Filter,
+    /// Show who reaches whom, or the heartbeat again.
+    Ways,
     /// Say yes.
     Confirm,
     /// Turn an option on or off.
@@ -250,6 +254,13 @@ pub const TABLE: &[Binding] = &[
         "hand over",
     ),
     bind(&[C::Log], &[letter('f')], A::Filter, "filter: all, warnings, errors", "filter"),
+    bind(
+        &[C::Heartbeat],
+        &[letter('w')],
+        A::Ways,
+        "who reaches whom; again: the heartbeat",
+        "who reaches whom",
+    ),
     bind(&[C::Browse], &[letter('i'), plain(Enter)], A::Compose, "write", "write"),
     bind(&[C::Browse], &[letter('k'), plain(KeyCode::Up)], A::Up, "up", "move"),
     bind(&[C::Browse], &[letter('j'), plain(KeyCode::Down)], A::Down, "down", ""),

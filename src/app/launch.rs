@@ -3,7 +3,13 @@
 use std::net::SocketAddr;
 
 use super::{Open, composer::Composer};
-use crate::model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits};
+use crate::{
+    api::Finding,
+    model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits},
+};
+
+/// Lines that an examination has at most.
+const FINDINGS: usize = 16;
 
 /// What a form opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +93,8 @@ pub struct Form {
     pub error: Option<String>,
     /// A password is kept from before: an empty field is fine.
     pub has_kept_password: bool,
+    /// What was found at the host after a join that failed.
+    pub findings: Vec<Finding>,
 }
 
 impl Form {
@@ -139,6 +147,7 @@ impl Form {
     /// What is to be opened, or nothing with the errors set beside the fields.
     pub fn submit(&mut self) -> Option<Open> {
         self.error = None;
+        self.findings.clear();
         for field in &mut self.fields {
             field.error = None;
         }
@@ -205,6 +214,29 @@ impl Form {
             self.set_error(name, message);
         }
         open.filter(|_| is_right)
+    }
+
+    /// The host that is to be looked at after a join that failed for this reason: where it is not the host's own word.
+    #[must_use]
+    pub fn to_examine(&self, closed: &Closed) -> Option<String> {
+        let is_unclear = matches!(
+            closed.reason,
+            CloseReason::Unreachable
+                | CloseReason::NotPyile
+                | CloseReason::IncompatibleVersion
+                | CloseReason::TimedOut
+                | CloseReason::Busy
+        );
+        let is_native = self.kind == FormKind::Join && !self.is_classic();
+        (is_unclear && is_native).then(|| self.text(FieldName::Target).to_owned())
+    }
+
+    /// Something was found at the host of a join that failed.
+    pub fn found(&mut self, target: &str, finding: Finding) {
+        if self.text(FieldName::Target) == target && self.progress == Progress::Editing {
+            self.findings.push(finding);
+            self.findings.truncate(FINDINGS);
+        }
     }
 
     /// A try that failed: the reason beside the field that caused it, every field kept.

@@ -22,7 +22,7 @@ pub use self::{
     update::{next_tick, suggestions, update},
 };
 use crate::{
-    api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
+    api::{Finding, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{Alias, Closed, Password, Wire},
 };
 
@@ -41,6 +41,8 @@ pub enum Event {
     OpenFailed(Closed),
     /// The command line asks for this network.
     Asked(Open),
+    /// The host at this target is being examined, and this was found.
+    Found(String, Finding),
     /// Time passed.
     Tick,
 }
@@ -54,6 +56,8 @@ pub enum Effect {
     Store(StoreCommand),
     /// Open a network.
     Open(Open),
+    /// See why the host at this target cannot be joined; what is found comes as [`Event::Found`].
+    Examine(String),
     /// Put a text on the clipboard.
     Copy(String),
     /// Ring the terminal's bell.

@@ -194,7 +194,16 @@ impl State {
             .unwrap_or(0);
         let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
         let progress = Progress::Editing;
-        Form { kind, fields, at, revealed: false, progress, error: None, has_kept_password }
+        Form {
+            kind,
+            fields,
+            at,
+            revealed: false,
+            progress,
+            error: None,
+            has_kept_password,
+            findings: Vec::new(),
+        }
     }
 
     /// Where keys are pressed now, the closest first.
@@ -230,6 +239,7 @@ impl State {
                     (View::Chat, Focus::Compose) => vec![Context::Compose],
                     (View::Admin, _) if room.role == Role::Host => vec![Context::Admin, Context::Browse],
                     (View::Log, _) => vec![Context::Log, Context::Browse],
+                    (View::Heartbeat, _) => vec![Context::Heartbeat, Context::Browse],
                     _ => vec![Context::Browse],
                 };
                 contexts.extend([Context::Room, Context::Everywhere]);

@@ -69,8 +69,11 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Asked(asked) => open(state, asked),
-        Event::OpenFailed(closed) => {
-            failed(state, &closed);
+        Event::OpenFailed(closed) => failed(state, &closed),
+        Event::Found(target, finding) => {
+            if let Some(form) = state.form_mut() {
+                form.found(&target, finding);
+            }
             Vec::new()
         }
         Event::Terminal(_) | Event::Store(_) | Event::Tick => Vec::new(),
@@ -110,13 +113,17 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         NodeEvent::Attempt { addr, .. } => Some((ToastKind::Info, format!("wrong password from {addr}"))),
         _ => None,
     };
+    let changes_ways = matches!(event, NodeEvent::NoWays { .. } | NodeEvent::PeerUp { .. });
+    let is_looked_at = room.shows_ways && room.view == View::Heartbeat;
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.admin_at = room.admin_at.min(count.saturating_sub(1));
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
-    if followed.called { vec![Effect::Bell] } else { Vec::new() }
+    let bell = followed.called.then_some(Effect::Bell);
+    let ask = (changes_ways && is_looked_at).then_some(Effect::Node(NodeCommand::Ways));
+    bell.into_iter().chain(ask).collect()
 }
 
 /// While a network is being opened from the launch screen.
@@ -155,6 +162,7 @@ fn left(state: &mut State, closed: &Closed) -> Vec<Effect> {
         return vec![Effect::Quit];
     }
     state.leaving = false;
+    let mut effects = Vec::new();
     if matches!(state.screen, Screen::Room(_)) {
         let message =
             Some(format!("The session ended: {closed}.")).filter(|_| closed.reason != CloseReason::Left);
@@ -167,18 +175,25 @@ fn left(state: &mut State, closed: &Closed) -> Vec<Effect> {
             form.progress = Progress::Editing;
         }
     } else {
-        failed(state, closed);
+        effects.extend(failed(state, closed));
     }
-    vec![Effect::Store(StoreCommand::Recents)]
+    effects.push(Effect::Store(StoreCommand::Recents));
+    effects
 }
 
-fn failed(state: &mut State, closed: &Closed) {
+fn failed(state: &mut State, closed: &Closed) -> Vec<Effect> {
     state.leaving = false;
-    let Some(launch) = state.launch_mut() else { return };
+    let Some(launch) = state.launch_mut() else { return Vec::new() };
     launch.opening = false;
     match &mut launch.form {
-        Some(form) => form.failed(closed),
-        None => launch.message = Some(closed.to_string()),
+        Some(form) => {
+            form.failed(closed);
+            form.to_examine(closed).map(Effect::Examine).into_iter().collect()
+        }
+        None => {
+            launch.message = Some(closed.to_string());
+            Vec::new()
+        }
     }
 }
 

@@ -167,6 +167,8 @@ pub const RATE_BYTES: u32 = 1024 * 1024;
 pub const GAPS: usize = 64;
 /// Numberings of one author that are remembered: one for each time that it lost count.
 pub const EPOCHS: usize = 64;
+/// A clock that differs by more is told of.
+pub const CLOCK_OFF: Duration = Duration::from_secs(60);
 /// A message that took longer than this has waited, and stands where it was said.
 pub const DELAYED: Duration = Duration::from_secs(2);
 /// Places that are left free for messages that are missing; of more some share a place.

@@ -9,6 +9,7 @@ mod circuit;
 mod classic;
 mod clock;
 mod dialer;
+pub mod examine;
 mod handle;
 mod listener;
 pub mod machine;

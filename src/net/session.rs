@@ -186,7 +186,7 @@ fn explain(closed: &Closed, remote: SocketAddr) -> String {
     }
 }
 
-fn handshake_failed(error: &io::Error) -> Closed {
+pub(super) fn handshake_failed(error: &io::Error) -> Closed {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => tls::why(error).into(),
         // Hung up without a word: dropped for load, or not a pyile host at all; trying again tells.

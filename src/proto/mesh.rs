@@ -55,6 +55,8 @@ pub(super) struct PeerState {
     answered_at: Option<SocketAddr>,
     /// How far its clock is behind this one, in microseconds.
     behind: i64,
+    /// That was told.
+    is_clock_off: bool,
     /// How it can be reached.
     ways: Ways,
     /// Circuits that wait for a link to it.
@@ -236,6 +238,7 @@ impl Mesh {
                 told: false,
                 answered_at: None,
                 behind: 0,
+                is_clock_off: false,
                 ways: Ways::default(),
                 waiting: Vec::new(),
             }),
@@ -357,8 +360,7 @@ impl Mesh {
         match frame {
             Frame::PeerHello(hello) if link.hello.is_none() => {
                 link.hello = Some(hello.network);
-                let behind = now.wall.0.saturating_sub(hello.now.0);
-                self.peer(peer, &core.policy, now.instant).behind = behind;
+                self.compare_clocks(core, peer, now.wall.0.saturating_sub(hello.now.0), now);
                 self.up(core, conn, now);
             }
             Frame::Communication(message) if is_up => {
@@ -399,6 +401,19 @@ impl Mesh {
             Frame::BeatReply(_) if is_up => {}
             Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
             _ => self.drop_link(core, conn, CloseReason::ProtocolError, now),
+        }
+    }
+
+    /// A peer has said what time it is.
+    fn compare_clocks(&mut self, core: &mut Core, peer: PeerId, behind: i64, now: Moment) {
+        let state = self.peer(peer, &core.policy, now.instant);
+        state.behind = behind;
+        let is_off = behind.unsigned_abs() > u64::try_from(limits::CLOCK_OFF.as_micros()).unwrap_or(0);
+        if std::mem::replace(&mut state.is_clock_off, is_off) != is_off
+            && is_off
+            && let Some(peer) = core.person(&peer)
+        {
+            core.event(NodeEvent::Clock { peer, ahead_ms: behind.saturating_neg() / 1000 });
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub mod demo;
+mod doctor;
 mod history;
 mod screen;
 mod signals;
@@ -46,8 +47,13 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         .worker_threads(2)
         .build()
         .wrap_err("cannot start the threads")?;
-    let outcome = runtime
-        .block_on(async { if config.json { Ok(session(config).await) } else { screen::run(config).await } });
+    let outcome = runtime.block_on(async {
+        match &config.mode {
+            Mode::Doctor(target) => Ok(doctor::run(&config, target).await),
+            _ if config.json => Ok(session(config).await),
+            _ => screen::run(config).await,
+        }
+    });
     // A read of standard input that never ends must not keep the process.
     runtime.shutdown_background();
     outcome
@@ -111,7 +117,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             return Ok(OpenedNetwork { network, _bots: Some(bots) });
         }
         Mode::Join(target, wire) => Network::join(join_options(config, target, *wire), profile)?,
-        Mode::Host | Mode::Launch | Mode::History { .. } => {
+        Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
             let kept = profile.host().and_then(|kept| kept.listen);
             Network::host(host_options(config, kept), profile).await?
         }
@@ -182,6 +188,9 @@ pub fn exit_code(reason: CloseReason) -> u8 {
         CloseReason::Unreachable
         | CloseReason::NotPyile
         | CloseReason::KeyChanged
+        | CloseReason::NothingListens
+        | CloseReason::NoAnswer
+        | CloseReason::NoRoute
         | CloseReason::TimedOut => 3,
         CloseReason::WrongPassword => 4,
         CloseReason::Banned => 5,

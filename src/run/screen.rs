@@ -15,9 +15,10 @@ use tokio::{
 
 use super::{OpenedNetwork, exit_code, host_options, join_options, open_profile, signals, wall_clock};
 use crate::{
-    api::{NodeCommand, StoreEvent},
+    api::{Finding, NodeCommand, StoreEvent},
     app::{self, Defaults, Effect, Event, Open, State},
     config::{self, Config, Mode},
+    doctor::Doctor,
     model::{CloseReason, Closed, Wire, limits},
     network::Network,
     store::Profile,
@@ -53,6 +54,10 @@ struct Screen {
     keys: mpsc::Receiver<crossterm::event::Event>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
+    /// Looks at a host that could not be joined.
+    examining: Option<JoinHandle<()>>,
+    found_tx: mpsc::Sender<(String, Finding)>,
+    found: mpsc::Receiver<(String, Finding)>,
     opening: Option<JoinHandle<Result<OpenedNetwork, Closed>>>,
     network: Option<OpenedNetwork>,
     done: bool,
@@ -93,6 +98,7 @@ impl Screen {
         let terminal = terminal::Guard::take().wrap_err("cannot use the terminal")?;
         let size = terminal.size()?;
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
+        let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
         Ok(Self {
             theme: Theme::new(config.color),
             state: State::new(defaults, profile.recents(), size, wall_clock()),
@@ -103,6 +109,9 @@ impl Screen {
             stored_tx,
             stored,
             opening: None,
+            examining: None,
+            found_tx,
+            found,
             network: None,
             done: false,
             drawn: Instant::now(),
@@ -142,6 +151,9 @@ impl Screen {
                     Some(event) => self.node(event)?,
                     None => self.network = None,
                 },
+                Some((target, finding)) = self.found.recv() => {
+                    self.take(Event::Found(target, finding), Redraw::Now)?;
+                }
                 Some(event) = self.stored.recv() => self.take(Event::Store(event), Redraw::Now)?,
                 opened = finished(&mut self.opening) => self.opened(opened)?,
                 () = timer => self.take(Event::Tick, if due.is_some() { Redraw::No } else { Redraw::Now })?,
@@ -154,7 +166,7 @@ impl Screen {
     fn begin(&mut self) -> color_eyre::Result<()> {
         let mode = self.config.mode.clone();
         let open = match mode {
-            Mode::Launch | Mode::History { .. } => return Ok(()),
+            Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => return Ok(()),
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {
@@ -245,6 +257,7 @@ impl Screen {
             }
             Effect::Store(command) => self.profile.command(command, &self.stored_tx),
             Effect::Open(open) => self.open(open),
+            Effect::Examine(target) => self.examine(target),
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Bell => self.terminal.bell()?,
             Effect::Suspend => {
@@ -260,7 +273,30 @@ impl Screen {
         Ok(())
     }
 
+    /// Looks at a host from outside, in the name of this profile.
+    fn examine(&mut self, typed: String) {
+        let (profile, found) = (self.profile.clone(), self.found_tx.clone());
+        let examining = async move {
+            let target = crate::network::with_port(&typed);
+            let known = profile.recents().into_iter().find(|known| known.target == target);
+            let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
+            let (machine, identity) = (crate::net::ThisMachine, profile.identity());
+            let mut tell = |finding| _ = found.try_send((typed.clone(), finding));
+            let mut doctor = Doctor { target: &target, machine: &machine, identity, pin, found: &mut tell };
+            let _ = doctor.look().await;
+        };
+        self.stop_examining();
+        self.examining = Some(tokio::spawn(examining));
+    }
+
+    fn stop_examining(&mut self) {
+        if let Some(examining) = self.examining.take() {
+            examining.abort();
+        }
+    }
+
     fn open(&mut self, open: Open) {
+        self.stop_examining();
         let mut config = self.config.clone();
         let profile = self.profile.clone();
         // What is typed is worth more than what was configured.

@@ -52,7 +52,9 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
                 _ if view.is_some_and(|view| view.present) => "",
                 _ => ", who is away: it waits",
             };
-            format!("to {} only{where_it_is}", room.name(&peer))
+            let via = view.filter(|view| view.present).and_then(|view| view.via);
+            let through = via.map(|via| format!(", through {}", room.name(&via))).unwrap_or_default();
+            format!("to {} only{where_it_is}{through}", room.name(&peer))
         }
     };
     let text = conversation.draft.text();

@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{Theme, has_focus, paint};
+use super::{Theme, has_focus, paint, ways};
 use crate::{
     app::{
         State,
@@ -54,6 +54,16 @@ pub(super) fn liveness(
             None => ("●", "alive".to_owned(), theme.good()),
         },
     }
+}
+
+/// How a peer is reached, where that is not as it should be.
+fn way(room: &Room, view: &PeerView) -> Option<String> {
+    if let Some(via) = view.via {
+        return Some(format!("through {}", room.name(&via)));
+    }
+    let (tried, reason) = ways::why_unreached(room, &view.peer.peer_id)?;
+    let who = if tried == 1 { "1 does".to_owned() } else { format!("{tried} do") };
+    Some(format!("{who} not reach it: {}", reason.words()))
 }
 
 /// The last round trip and how much it varies: `12 ms ±3`.
@@ -138,7 +148,7 @@ fn columns(room: &Room) -> usize {
 
 /// The full view.
 pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
-    let note = format!("beat every {} s", limits::BEAT_EVERY.as_secs());
+    let note = format!("beat every {} s, w: who reaches whom", limits::BEAT_EVERY.as_secs());
     let inner = paint::pane(buffer, areas.main, areas.framed, "Heartbeat", &note, theme.frame(true));
     if inner.is_empty() {
         return;
@@ -166,9 +176,14 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let until = if wide && view.present { spark_x.saturating_sub(1) } else { inner.right() };
         let cell = Rect { width: until.min(inner.right()).saturating_sub(inner.x), ..inner };
         paint::put(buffer, cell, state_x, y, &words, style);
+        let way = way(room, view);
         if wide && view.present {
             paint::put(buffer, inner, spark_x, y, &sparkline(view, 32), Theme::dim());
-            paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), Theme::dim());
+            let end = paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), Theme::dim());
+            if let Some(way) = &way {
+                let room_left = usize::from(inner.right().saturating_sub(end + 2));
+                paint::put(buffer, inner, end + 2, y, &wrap::fit(way, room_left), theme.warning());
+            }
         }
         y += 1;
         if y >= inner.bottom() {

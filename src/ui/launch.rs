@@ -3,10 +3,12 @@
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
+    style::Style,
 };
 
 use super::{Theme, frame, paint};
 use crate::{
+    api::{Finding, Verdict},
     app::{
         State,
         launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
@@ -16,6 +18,8 @@ use crate::{
 };
 
 const WIDTH: u16 = 72;
+/// Where a finding's text begins: after its sign and its name.
+const FINDING_INDENT: usize = 13;
 
 pub(super) fn draw(
     state: &State,
@@ -118,7 +122,9 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
     let roomy = area.height >= 14;
     let error_rows = form.error.as_deref().map(|error| wrapped(error, text_width)).unwrap_or_default();
     let fields: usize = form.fields.iter().map(rows_of).sum();
-    let height = u16::try_from(fields + error_rows.len() + 4).unwrap_or(area.height);
+    let findings = finding_rows(&form.findings, usize::from(WIDTH.min(area.width)).saturating_sub(2), theme);
+    let height = u16::try_from(fields + error_rows.len() + findings.len() + 4).unwrap_or(area.height);
+    let height = height.min(area.height);
     let column =
         if roomy { paint::centered(area, WIDTH, height) } else { paint::centered(area, WIDTH, area.height) };
     let x = column.x + 1;
@@ -154,6 +160,10 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
     }
     for row in error_rows {
         paint::put(buffer, column, x, y, &row, theme.bad());
+        y += 1;
+    }
+    for (row, style) in findings {
+        paint::put(buffer, column, x, y, &row, style);
         y += 1;
     }
     if let Progress::Opening(doing) = &form.progress {
@@ -207,6 +217,31 @@ fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u1
         .collect();
     paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
     u16::try_from(before - skip).unwrap_or(0)
+}
+
+/// What was found at the host: what is well in a line, what is not with what to do about it.
+fn finding_rows(findings: &[Finding], width: usize, theme: Theme) -> Vec<(String, Style)> {
+    let mut rows = Vec::new();
+    for Finding { check, verdict, message, next } in findings {
+        let style = match verdict {
+            Verdict::Good | Verdict::Skipped => Theme::dim(),
+            Verdict::Poor => theme.warning(),
+            Verdict::Bad => theme.bad(),
+        };
+        let text_width = width.saturating_sub(FINDING_INDENT);
+        let lead = format!("{} {:<10}", verdict.sign(), check.label());
+        for (at, row) in wrapped(message.as_str(), text_width).into_iter().enumerate() {
+            let lead = if at == 0 { lead.as_str() } else { "" };
+            rows.push((format!("{lead:<FINDING_INDENT$}{row}"), style));
+        }
+        for line in next.as_str().lines() {
+            for (at, row) in wrapped(line, text_width.saturating_sub(2)).into_iter().enumerate() {
+                let arrow = if at == 0 { "→ " } else { "  " };
+                rows.push((format!("{:FINDING_INDENT$}{arrow}{row}", ""), Theme::plain()));
+            }
+        }
+    }
+    rows
 }
 
 fn wrapped(text: &str, width: usize) -> Vec<String> {

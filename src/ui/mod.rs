@@ -15,6 +15,7 @@ mod messages;
 mod paint;
 mod peers;
 mod theme;
+mod ways;
 
 use ratatui::{Frame, layout::Position};
 
@@ -47,6 +48,7 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
                     cursor = composer::draw(room, theme, &areas, buffer);
                 }
                 View::Admin => admin::draw(state, room, theme, &areas, buffer),
+                View::Heartbeat if room.shows_ways => ways::view(room, theme, &areas, buffer),
                 View::Heartbeat => heartbeat::view(state, room, theme, &areas, buffer),
                 View::Log => log::draw(state, room, theme, &areas, buffer),
             }

@@ -7,10 +7,10 @@ use crate::{
     app::{
         State,
         layout::Areas,
-        room::{Pane, Room},
+        room::{Pane, PeerView, Room},
         wrap,
     },
-    model::{Peer, PeerId, Recipient, Role, Wire},
+    model::{Recipient, Role, Wire},
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
@@ -27,15 +27,15 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     {
         let y = inner.y + u16::try_from(row).unwrap_or(0);
         let (sign, sign_style, name, what) = match conversation.with {
-            Recipient::Everyone => ("*", theme.accent(), "Everyone".to_owned(), ""),
+            Recipient::Everyone => ("*", theme.accent(), "Everyone".to_owned(), String::new()),
             Recipient::Peer(peer) => match room.peers.get(&peer) {
                 Some(view) => {
                     let (sign, _, style) = heartbeat::liveness(state, room, view, theme);
-                    (sign, style, view.peer.alias.to_string(), words(&view.peer, &room.me))
+                    (sign, style, view.peer.alias.to_string(), words(room, view))
                 }
                 None => {
                     let what = if peer.wire() == Wire::Classic { " ~classic" } else { "" };
-                    ("○", Theme::dim(), room.name(&peer), what)
+                    ("○", Theme::dim(), room.name(&peer), what.to_owned())
                 }
             },
         };
@@ -52,13 +52,9 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let x = paint::put(buffer, inner, inner.x, y, sign, sign_style);
         let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(unread.len() + 1);
         // Beside a long name the mark must do; a longer one gives way to it.
-        let fits = wrap::width(&name) + wrap::width(what) <= room_for_name;
-        let what = match what {
-            what if fits || !what.contains('~') => what,
-            " ~classic" => " ~",
-            _ => " (host) ~",
-        };
-        let name = wrap::fit_name(&name, room_for_name.saturating_sub(wrap::width(what)));
+        let fits = wrap::width(&name) + wrap::width(&what) <= room_for_name;
+        let what = if fits { what } else { shorter(&what) };
+        let name = wrap::fit_name(&name, room_for_name.saturating_sub(wrap::width(&what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);
         let end = paint::put(buffer, inner, x + 1, y, &label, style);
         let unread_style = if conversation.mentioned { theme.warning() } else { theme.accent() };
@@ -67,12 +63,22 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
 }
 
 /// What is to be known of a peer beside its name.
-fn words(peer: &Peer, me: &PeerId) -> &'static str {
-    let is_classic = peer.wire == Wire::Classic && peer.peer_id != *me;
-    match (peer.role, is_classic) {
-        (Role::Host, false) => " (host)",
-        (Role::Host, true) => " (host) ~classic",
-        (Role::Member, true) => " ~classic",
-        (Role::Member, false) => "",
+fn words(room: &Room, view: &PeerView) -> String {
+    let peer = &view.peer;
+    let role = if peer.role == Role::Host { " (host)" } else { "" };
+    let wire = if peer.wire == Wire::Classic && peer.peer_id != room.me { " ~classic" } else { "" };
+    let via = match view.via.filter(|_| view.present) {
+        Some(via) => format!(" through {}", room.name(&via)),
+        None => String::new(),
+    };
+    format!("{role}{wire}{via}")
+}
+
+/// The same in signs.
+fn shorter(what: &str) -> String {
+    let what = what.replace(" ~classic", " ~");
+    match what.split_once(" through ") {
+        Some((before, _)) => format!("{before} ⇢"),
+        None => what,
     }
 }

@@ -78,6 +78,16 @@ impl Room {
             }
             NodeEvent::NoWays { ways } => self.no_ways_changed(now, ways),
             NodeEvent::Ways { rows } => self.ways = rows,
+            NodeEvent::Clock { peer, ahead_ms } => {
+                let direction = if ahead_ms > 0 { "ahead of" } else { "behind" };
+                let time = std::time::Duration::from_millis(ahead_ms.unsigned_abs());
+                let text = format!(
+                    "{}'s clock is {} {direction} this machine's",
+                    peer.alias,
+                    history::duration(time)
+                );
+                self.note(now, Grade::Warning, &text);
+            }
             NodeEvent::Route { peer, via } => {
                 let text = match &via {
                     Some(via) => format!("{} is reached through {}", peer.alias, via.alias),

@@ -47,6 +47,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Top | Action::Bottom if history::needs_page(state, action) => {
             return history::jump(state, action);
         }
+        Action::Ways => return ways(state),
         Action::Close => close(state),
         _ => {
             if let Some(room) = state.room_mut() {
@@ -92,6 +93,14 @@ fn view(state: &mut State, view: View) {
         room.view = view;
         room.admin_at = 0;
     }
+}
+
+/// Shows who reaches whom, as the host knows it now, or the heartbeat again.
+fn ways(state: &mut State) -> Vec<Effect> {
+    let Some(room) = state.room_mut() else { return Vec::new() };
+    room.shows_ways = !room.shows_ways;
+    room.scrolled = 0;
+    if room.shows_ways { vec![Effect::Node(NodeCommand::Ways)] } else { Vec::new() }
 }
 
 fn compose(room: &mut Room) {

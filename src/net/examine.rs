@@ -1,0 +1,110 @@
+//! Looking at a host from outside, one step after the other: the sockets of `pyile doctor`.
+//!
+//! It must never prove or send anything that an attempt could be charged for: it only looks.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::StreamExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::codec::FramedRead;
+
+use super::{
+    machine::{Connection, Machine},
+    session::handshake_failed,
+};
+use crate::{
+    model::{CloseReason, Closed, PeerId, limits},
+    security::{Identity, tls},
+    wire::{BannedStatus, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
+};
+
+/// Time for another server to say what it is.
+const BANNER: Duration = Duration::from_millis(1500);
+/// Bytes of it that are looked at.
+const BANNER_BYTES: usize = 512;
+
+/// What a host says to whoever knocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knocked {
+    /// Its key.
+    pub host: PeerId,
+    /// The first thing that it says.
+    pub status: BannedStatus,
+}
+
+/// The addresses of `host:port`.
+pub async fn resolve(machine: &dyn Machine, target: &str) -> io::Result<Vec<SocketAddr>> {
+    time::timeout(limits::CONNECT_TIMEOUT, machine.resolve(target)).await?
+}
+
+/// This machine's address on the way to another. Nothing is sent.
+pub fn route(addr: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr =
+        if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(addr)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Whether something takes connections there.
+pub async fn connect(machine: &dyn Machine, addr: SocketAddr) -> io::Result<()> {
+    open(machine, addr).await.map(drop)
+}
+
+async fn open(machine: &dyn Machine, addr: SocketAddr) -> io::Result<Connection> {
+    time::timeout(limits::CONNECT_TIMEOUT, machine.connect(addr, None)).await?
+}
+
+/// Knocks as a joiner does, and listens to the first answer.
+pub async fn knock(
+    machine: &dyn Machine,
+    addr: SocketAddr,
+    identity: &Arc<Identity>,
+) -> Result<Knocked, Closed> {
+    let lost = |_| Closed::from(CloseReason::ConnectionLost);
+    let connection = open(machine, addr).await.map_err(lost)?;
+    let config = tls::client_config(identity, JOIN_ALPN, None)
+        .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
+    let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
+    let stream = time::timeout(limits::TLS_TIMEOUT, connecting)
+        .await
+        .map_err(|_| Closed::from(CloseReason::TimedOut))?
+        .map_err(|error| handshake_failed(&error))?;
+    let host = tls::secured(stream.get_ref().1, JOIN_ALPN)?.peer;
+    let mut frames = FramedRead::new(stream, FrameCodec::new(FrameLimit::before()));
+    match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
+        Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok(Knocked { host, status }),
+        Ok(Some(Ok(Frame::Handover(_)))) => {
+            Err(Closed::new(CloseReason::NotAMember, "it has handed its network over to another host"))
+        }
+        Ok(Some(_)) => Err(CloseReason::NotPyile.into()),
+        Ok(None) => Err(CloseReason::Busy.into()),
+        Err(_) => Err(CloseReason::TimedOut.into()),
+    }
+}
+
+/// What a server that is no pyile host says: by itself, or when it is asked as a browser would.
+pub async fn banner(machine: &dyn Machine, addr: SocketAddr) -> Vec<u8> {
+    for question in [&b""[..], b"GET / HTTP/1.0\r\n\r\n"] {
+        let Ok(mut connection) = open(machine, addr).await else { continue };
+        let mut answer = vec![0; BANNER_BYTES];
+        let reading = async {
+            connection.stream.write_all(question).await?;
+            connection.stream.read(&mut answer).await
+        };
+        if let Ok(Ok(count @ 1..)) = time::timeout(BANNER, reading).await {
+            answer.truncate(count);
+            return answer;
+        }
+    }
+    Vec::new()
+}

@@ -1,0 +1,105 @@
+//! `pyile doctor`: looks at a host, and says what it finds, for people or as JSON lines for programs.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use super::{exit_code, join_options, keeping, wall_clock};
+use crate::{
+    api::{Check, Finding, Verdict},
+    config::Config,
+    doctor::Doctor,
+    model::{CloseReason, Timestamp, Wire},
+    net::ThisMachine,
+    network::with_port,
+    security::Identity,
+    store::{Profile, StoreError},
+    wire::BannedStatus,
+};
+
+/// A finding as a program reads it.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: Timestamp,
+    event: &'static str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+/// Examines the host at `target`. Gives the exit code that a join would have.
+pub(super) async fn run(config: &Config, target: &str) -> u8 {
+    let target = with_port(target);
+    let json = config.json;
+    let mut found = move |finding: Finding| print(&finding, json);
+    let profile = match Profile::open(&config.profile_dir, keeping(config)) {
+        Ok(profile) => Some(profile),
+        Err(StoreError::InUse { .. }) => None,
+        Err(error) => return super::usage(json, &error.to_string()),
+    };
+    let Some(identity) = profile.as_ref().map(Profile::identity).or_else(stranger) else {
+        return super::usage(json, "no key can be made");
+    };
+    let known = profile.iter().flat_map(Profile::recents).find(|known| known.target == target);
+    let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
+    let machine = ThisMachine;
+    let mut doctor = Doctor { target: &target, machine: &machine, identity, pin, found: &mut found };
+    let reason = match doctor.look().await {
+        Ok(knocked) => {
+            let is_known = knocked.status == BannedStatus::Known;
+            match profile {
+                Some(profile) if is_known || config.password.is_some() => {
+                    doctor.join(join_options(config, &target, Wire::Native), profile).await
+                }
+                profile => {
+                    print(&not_joined(profile.is_none()), json);
+                    CloseReason::Left
+                }
+            }
+        }
+        Err(reason) => reason,
+    };
+    exit_code(reason)
+}
+
+/// Somebody whom no host knows.
+fn stranger() -> Option<std::sync::Arc<Identity>> {
+    Identity::generate().ok().map(|(identity, _)| std::sync::Arc::new(identity))
+}
+
+fn not_joined(is_in_use: bool) -> Finding {
+    let (message, next) = if is_in_use {
+        (
+            "not tried: this profile is in use by a running pyile",
+            "who reaches whom is shown there: Heartbeat (F4), w",
+        )
+    } else {
+        (
+            "not tried, since that needs the password",
+            "give it with --password-file FILE or in PYILE_PASSWORD, and whether others reach you is looked at too",
+        )
+    };
+    Finding::new(Check::Join, Verdict::Skipped, message, next)
+}
+
+fn print(finding: &Finding, json: bool) {
+    let mut output = io::stdout().lock();
+    let written = if json {
+        let line = Line { at: wall_clock(), event: "finding", finding };
+        serde_json::to_writer(&mut output, &line)
+            .map_err(io::Error::from)
+            .and_then(|()| output.write_all(b"\n"))
+    } else {
+        write_for_people(&mut output, finding)
+    };
+    // Whoever listened is gone.
+    let _ = written.and_then(|()| output.flush());
+}
+
+fn write_for_people(output: &mut impl io::Write, finding: &Finding) -> io::Result<()> {
+    let Finding { check, verdict, message, next } = finding;
+    writeln!(output, "{} {:<10} {message}", verdict.sign(), check.label())?;
+    for line in next.as_str().lines() {
+        writeln!(output, "             → {line}")?;
+    }
+    Ok(())
+}
