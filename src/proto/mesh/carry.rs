@@ -11,7 +11,10 @@ use rand_core::RngCore as _;
 use super::Mesh;
 use crate::{
     model::{CloseReason, Moment, PeerId, Wire, limits},
-    proto::{CircuitId, ConnId, LinkKind, Output, core::Core},
+    proto::{
+        CircuitId, ConnId, LinkKind, Output,
+        core::{Core, Timer},
+    },
     wire::{CarryBytes, CarryClosed, CarryTaken, Circuit, Frame},
 };
 
@@ -128,7 +131,7 @@ impl Mesh {
         }
         if is_full {
             self.refuse(core, waiting, CloseReason::Busy, now);
-        } else if self.direct_link(&peer).is_some() {
+        } else if self.peers.get(&peer).is_some_and(|state| !state.links.is_empty()) {
             self.open_waiting(core, peer, now);
         } else {
             self.pump(core, peer, now);
@@ -143,7 +146,8 @@ impl Mesh {
 
     /// There is a link to a peer: circuits that waited for it go on.
     pub(super) fn open_waiting(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        let Some(conn) = self.direct_link(&peer) else { return };
+        // Over a link that is carried itself nothing else is.
+        let Some(conn) = self.direct_link(&peer) else { return self.refuse_waiting(core, peer, now) };
         let waiting = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.waiting));
         for waiting in waiting.unwrap_or_default() {
             let on_link = self.circuits.legs.keys().filter(|(other, _)| *other == conn).count();
@@ -176,17 +180,17 @@ impl Mesh {
 
     fn refuse(&mut self, core: &mut Core, waiting: Waiting, reason: CloseReason, now: Moment) {
         match waiting {
-            Waiting::Ours(far) => self.not_carried(core, far, reason, now),
+            Waiting::Ours(far) => self.not_carried(core, far, now),
             Waiting::Theirs((conn, number), _) => {
                 core.send(conn, &Frame::CarryClosed(CarryClosed { number, reason }));
             }
         }
     }
 
-    /// The carrier did not reach the far end, or is gone: another one may.
-    fn not_carried(&mut self, core: &mut Core, far: PeerId, reason: CloseReason, now: Moment) {
+    /// The carrier did not reach the far end, or is gone: another one may, a moment later.
+    fn not_carried(&self, core: &mut Core, far: PeerId, now: Moment) {
         if self.peers.get(&far).is_some_and(|state| state.links.is_empty()) {
-            self.other_ways(core, far, &reason.into(), now);
+            core.timers.set(Timer::Direct(far), now.instant + limits::BACKOFF_FIRST);
         }
     }
 
@@ -378,7 +382,7 @@ impl Mesh {
             Way::Here(circuit) => {
                 core.outputs.push_back(Output::CloseCircuit(circuit));
                 if let Some(end) = self.circuits.ends.remove(&circuit).filter(|end| end.is_ours) {
-                    self.not_carried(core, end.far, reason, now);
+                    self.not_carried(core, end.far, now);
                 }
             }
         }
