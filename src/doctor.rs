@@ -168,7 +168,8 @@ impl Doctor<'_> {
                 return Err(CloseReason::KeyChanged);
             }
             Some(_) => {
-                self.good(Check::Host, &format!("a pyile host of this version, with its key {key} as before"))
+                let message = format!("a pyile host of this version, with its key {key} as before");
+                self.good(Check::Host, &message);
             }
             None => {
                 self.good(
@@ -188,7 +189,7 @@ impl Doctor<'_> {
                 return Err(CloseReason::Banned);
             }
             BannedStatus::Known => {
-                self.good(Check::Admission, "the host knows this key: no password is needed")
+                self.good(Check::Admission, "the host knows this key: no password is needed");
             }
             BannedStatus::Password { left: 0 } => {
                 let next = "wait ten minutes, or ask the person at the host";
@@ -294,6 +295,14 @@ impl Inside {
         (reached, self.no_ways.iter().filter(|way| way.to == *me).copied().collect())
     }
 
+    /// All who try a newcomer have tried this one.
+    fn is_enough(&self) -> bool {
+        let Some((me, _)) = self.me else { return false };
+        let (reached, not) = self.tried(&me);
+        let others = self.peers.len().saturating_sub(1);
+        others > 0 && reached.len() + not.len() >= others.min(1 + limits::TRIED_BY)
+    }
+
     fn name(&self, id: &PeerId) -> String {
         let peer = self.peers.iter().find(|peer| peer.peer_id == *id);
         peer.map_or_else(|| id.short(), |peer| peer.alias.to_string())
@@ -326,7 +335,7 @@ impl Doctor<'_> {
                 Err(_) if is_in => network.command(NodeCommand::Ways).await,
                 Err(_) => {}
             }
-            if is_in && (self.is_enough(&inside) || begun.elapsed() > TRIES) {
+            if is_in && (inside.is_enough() || begun.elapsed() > TRIES) {
                 break;
             }
         }
@@ -353,14 +362,6 @@ impl Doctor<'_> {
         };
         self.tell(Check::Join, Verdict::Bad, &closed.to_string(), next);
         closed.reason
-    }
-
-    /// All who try a newcomer have tried this one.
-    fn is_enough(&self, inside: &Inside) -> bool {
-        let Some((me, _)) = inside.me else { return false };
-        let (reached, not) = inside.tried(&me);
-        let others = inside.peers.len().saturating_sub(1);
-        others > 0 && reached.len() + not.len() >= others.min(1 + limits::TRIED_BY)
     }
 
     fn own_port(&mut self, inside: &Inside) {

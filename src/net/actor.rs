@@ -2,6 +2,8 @@
 //!
 //! It must never decide what the node decides, wait for one peer, or let a failing session end another.
 
+mod links;
+
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use rustls::ServerConfig;
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Moment, PeerId, Wire, limits},
+    model::{CloseReason, Closed, Moment, PeerId, limits},
     proto::{CircuitId, ConnId, Input, LinkKind, Node, NodeConfig, Output},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
@@ -290,99 +292,6 @@ impl Actor {
         self.node.handle(self.now(), input);
     }
 
-    fn accepted(&mut self, link: LinkKind, connection: Connection, via: Option<PeerId>) {
-        let conn = self.new_conn();
-        let ip = connection.remote.ip();
-        let (mut context, session) = self.session(conn, link, FrameLimit::before(), Dialled::Nobody);
-        if link == LinkKind::DistributionIn {
-            let Connection { stream, local, remote } = connection;
-            let Ok(connected) = classic::connected(link, remote, local, Vec::new()) else { return };
-            self.handles.insert(conn, session);
-            self.sessions.spawn(conn, classic::run(context, stream, connected));
-            return self.node.handle(self.now(), Input::Incoming(conn, ip));
-        }
-        context.takes_classic = via.is_none() && self.node.takes_classic(link);
-        context.via = via;
-        let (config, alpn) = match link {
-            LinkKind::JoinIn => (self.join_config.clone(), JOIN_ALPN),
-            _ => (self.peer_config.clone(), PEER_ALPN),
-        };
-        let (proceed, go_on) = oneshot::channel();
-        self.handles.insert(conn, Session { proceed: Some(proceed), ..session });
-        self.sessions.spawn(conn, session::accepted(context, connection, config, alpn, go_on));
-        self.node.handle(self.now(), Input::Incoming(conn, ip));
-    }
-
-    fn reached_host(&mut self, link: LinkKind, connection: Connection) {
-        let listening = match self.listen_at(connection.local.ip()) {
-            Ok(listening) => listening,
-            Err(closed) => return self.node.handle(self.now(), Input::JoinFailed(closed)),
-        };
-        let listening = listener::announced(listening);
-        if self.node.wire_to_host() == Wire::Native {
-            return self.dialled(connection, link, Dialled::Host, None, listening, None);
-        }
-        let Connection { stream, local, remote } = connection;
-        let connected = match classic::connected(link, remote, local, listening) {
-            Ok(connected) => connected,
-            Err(closed) => return self.failed(Dialled::Host, closed),
-        };
-        let conn = self.new_conn();
-        let (context, session) = self.session(conn, link, FrameLimit::after(), Dialled::Host);
-        self.handles.insert(conn, session);
-        self.sessions.spawn(conn, classic::run(context, stream, connected));
-    }
-
-    fn reached_peer(&mut self, peer: PeerId, connection: Connection) {
-        self.dialled(connection, LinkKind::PeerOut, Dialled::Peer(peer), Some(peer), Vec::new(), None);
-    }
-
-    /// Runs a peer link over a circuit.
-    fn open_circuit(&mut self, circuit: CircuitId, via: PeerId, remote: SocketAddr, to: Option<PeerId>) {
-        let (end, stream) = CircuitEnd::open(circuit, self.inputs_tx.clone());
-        self.circuits.insert(circuit, end);
-        let local = self.listening.map_or(remote, |(_, addr)| addr);
-        let connection = Connection { stream: Box::new(stream), local, remote };
-        let link = if to.is_some() { LinkKind::PeerOut } else { LinkKind::PeerIn };
-        match to {
-            // What comes of it the circuit tells.
-            Some(_) => self.dialled(connection, link, Dialled::Nobody, to, Vec::new(), Some(via)),
-            None => self.accepted(link, connection, Some(via)),
-        }
-    }
-
-    fn dialled(
-        &mut self,
-        connection: Connection,
-        link: LinkKind,
-        dialled: Dialled,
-        expected: Option<PeerId>,
-        listening: Vec<SocketAddr>,
-        via: Option<PeerId>,
-    ) {
-        let alpn = if link == LinkKind::JoinOut { JOIN_ALPN } else { PEER_ALPN };
-        let config = match tls::client_config(&self.identity, alpn, expected) {
-            Ok(config) => config,
-            Err(error) => {
-                let closed = Closed::new(CloseReason::Internal, error.to_string());
-                return self.failed(dialled, closed);
-            }
-        };
-        let conn = self.new_conn();
-        let (mut context, session) = self.session(conn, link, FrameLimit::after(), dialled);
-        context.via = via;
-        self.handles.insert(conn, session);
-        self.sessions.spawn(conn, session::dialled(context, connection, config, alpn, listening));
-    }
-
-    fn failed(&mut self, dialled: Dialled, closed: Closed) {
-        match dialled {
-            Dialled::Nobody => {}
-            Dialled::Host => self.node.handle(self.now(), Input::JoinFailed(closed)),
-            Dialled::Peer(peer) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
-        }
-    }
-
     fn session(
         &self,
         conn: ConnId,
@@ -402,54 +311,6 @@ impl Actor {
             via: None,
         };
         (context, Session { outbound, limit, proceed: None, dialled, connected: false })
-    }
-
-    /// A member listens at the address of its route to the host; when the route changes, so does the listener.
-    fn listen_at(&mut self, ip: std::net::IpAddr) -> Result<SocketAddr, Closed> {
-        match self.listening {
-            Some((route, addr)) if route == ip || self.peer_listen.is_some() => return Ok(addr),
-            _ => {}
-        }
-        let listener = listener::bind_peer(&*self.machine, self.peer_listen, ip)?;
-        let addr = listener
-            .local_addr()
-            .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
-        self.listeners.abort_all();
-        self.listeners.spawn(listener::accept(listener, LinkKind::PeerIn, self.accepted_tx.clone()));
-        self.listening = Some((ip, addr));
-        Ok(addr)
-    }
-
-    /// Opens a join port beside the peer listener: the wanted one, or else any.
-    fn open_join(&mut self, port: u16) {
-        if let Some(listener) = self.join_listener.take() {
-            listener.abort();
-        }
-        let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
-        let wanted = listener::bind_join(&*self.machine, SocketAddr::new(ip, port));
-        let bound = wanted.or_else(|_| listener::bind_peer(&*self.machine, None, ip));
-        let opened = bound.and_then(|listener| {
-            let addr = listener
-                .local_addr()
-                .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
-            let accept = listener::accept(listener, LinkKind::JoinIn, self.accepted_tx.clone());
-            self.join_listener = Some(self.listeners.spawn(accept));
-            Ok((addr, listener::announced(addr)))
-        });
-        self.node.handle(self.now(), Input::JoinOpened(opened));
-    }
-
-    /// Sees whether a peer listens for joiners at one of its addresses.
-    fn probe(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (machine, to_node) = (self.machine.clone(), self.inputs_tx.clone());
-        let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
-        tokio::spawn(async move {
-            let result = match config {
-                Ok(config) => session::probe(machine, addrs, config).await,
-                Err(error) => Err(Closed::new(CloseReason::Internal, error.to_string())),
-            };
-            let _ = to_node.send(Input::Probed(result)).await;
-        });
     }
 
     fn session_ended(&mut self, conn: ConnId, closed: Closed) {

@@ -25,7 +25,7 @@ pub(super) struct CircuitEnd {
 
 impl CircuitEnd {
     /// Begins to move bytes. Gives the stream for the session.
-    pub(super) fn open(circuit: CircuitId, to_node: mpsc::Sender<Input>) -> (Self, DuplexStream) {
+    pub(super) fn open(circuit: CircuitId, to_node: &mpsc::Sender<Input>) -> (Self, DuplexStream) {
         let (near, far) = tokio::io::duplex(limits::CIRCUIT_BYTES);
         let window = limits::CIRCUIT_WINDOW as usize;
         let (feed, pieces) = mpsc::channel(window);

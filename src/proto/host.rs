@@ -245,8 +245,8 @@ impl Host {
                 link.roster_wanted = true;
                 core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
             }
-            Frame::Call(to) => self.call(core, mesh, peer, *to, now),
-            Frame::Tried(tried) => self.tried(core, peer, tried, now),
+            Frame::Call(to) => Self::call(core, mesh, peer, *to, now),
+            Frame::Tried(tried) => Self::tried(core, peer, tried, now),
             Frame::WaysRequest => {
                 link.ways_wanted = true;
                 core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
@@ -326,7 +326,7 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
-            Timer::Ways => self.tell_no_ways(core, mesh, now),
+            Timer::Ways => Self::tell_no_ways(core, mesh, now),
             Timer::TryNext => self.try_next(core, mesh, now),
             Timer::ClassicRoster => self.send_rosters(core, now),
             Timer::Handover => self.handover_timed_out(core),

@@ -211,7 +211,7 @@ impl Member {
                 core.event(NodeEvent::NoWays { ways: core.ways.no_ways() });
                 mesh.ways_changed(core, now);
             }
-            Frame::WaysPart(part) => self.ways_part(core, part),
+            Frame::WaysPart(part) => self.ways_part(core, &part),
             Frame::RosterDelta(delta) => self.delta(core, mesh, &delta, now),
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
@@ -278,7 +278,7 @@ impl Member {
     }
 
     /// Who has reached whom, as far as the host knows; nothing when the roster has changed meanwhile.
-    fn ways_part(&mut self, core: &mut Core, part: WaysPart) {
+    fn ways_part(&mut self, core: &mut Core, part: &WaysPart) {
         if part.version != core.roster.version() {
             self.ways.clear();
             return;

@@ -252,7 +252,6 @@ impl Sim {
                     self.open_circuit(index, circuit, carrier, to);
                 }
                 Output::FeedCircuit(circuit, bytes) => self.feed_circuit(index, circuit, &bytes),
-                Output::CreditCircuit(..) => {}
                 Output::CloseCircuit(circuit) => self.close_circuit(index, circuit),
                 Output::Send(conn, bytes) => {
                     let frame = Frame::decode(&bytes).unwrap();
@@ -339,7 +338,7 @@ impl Sim {
                 }
                 Output::Event(event) => self.events[index].push(event),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
-                Output::Authenticated(_) | Output::CloseJoin => {}
+                Output::Authenticated(_) | Output::CloseJoin | Output::CreditCircuit(..) => {}
             }
         }
     }

@@ -1,6 +1,11 @@
 //! What happens in the network, as the room sees it.
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, names, reachable,
@@ -29,6 +34,42 @@ impl Room {
             self.announce(now, Grade::Warning, &text);
         }
         self.no_ways = ways;
+    }
+
+    /// The link to a peer goes another way.
+    fn route_changed(&mut self, now: Timestamp, peer: &Peer, via: Option<&Peer>) {
+        let text = match via {
+            Some(via) => format!("{} is reached through {}", peer.alias, via.alias),
+            None => format!("{} is reached directly", peer.alias),
+        };
+        self.note(now, Grade::Info, &text);
+        if let Some(view) = self.peers.get_mut(&peer.peer_id) {
+            view.via = via.map(|via| via.peer_id);
+        }
+    }
+
+    fn clock_is_off(&mut self, now: Timestamp, peer: &Peer, ahead_ms: i64) {
+        let direction = if ahead_ms > 0 { "ahead of" } else { "behind" };
+        let time = history::duration(Duration::from_millis(ahead_ms.unsigned_abs()));
+        let text = format!("{}'s clock is {time} {direction} this machine's", peer.alias);
+        self.note(now, Grade::Warning, &text);
+    }
+
+    /// Somebody else is the host.
+    fn handed_over(&mut self, now: Timestamp, host: &Peer, join_addr: SocketAddr) {
+        let is_me = host.peer_id == self.me;
+        // Whose heartbeat is seen here changes with the role.
+        for view in self.peers.values_mut() {
+            view.rtts.clear();
+            view.missed = 0;
+        }
+        self.role = if is_me { Role::Host } else { Role::Member };
+        if !is_me {
+            self.join_addr = join_addr.to_string();
+            (self.bans, self.attempts) = (Vec::new(), Vec::new());
+        }
+        let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
+        self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
     }
 
     /// Takes in what the node says.
@@ -78,26 +119,8 @@ impl Room {
             }
             NodeEvent::NoWays { ways } => self.no_ways_changed(now, ways),
             NodeEvent::Ways { rows } => self.ways = rows,
-            NodeEvent::Clock { peer, ahead_ms } => {
-                let direction = if ahead_ms > 0 { "ahead of" } else { "behind" };
-                let time = std::time::Duration::from_millis(ahead_ms.unsigned_abs());
-                let text = format!(
-                    "{}'s clock is {} {direction} this machine's",
-                    peer.alias,
-                    history::duration(time)
-                );
-                self.note(now, Grade::Warning, &text);
-            }
-            NodeEvent::Route { peer, via } => {
-                let text = match &via {
-                    Some(via) => format!("{} is reached through {}", peer.alias, via.alias),
-                    None => format!("{} is reached directly", peer.alias),
-                };
-                self.note(now, Grade::Info, &text);
-                if let Some(view) = self.peers.get_mut(&peer.peer_id) {
-                    view.via = via.map(|via| via.peer_id);
-                }
-            }
+            NodeEvent::Route { peer, via } => self.route_changed(now, &peer, via.as_deref()),
+            NodeEvent::Clock { peer, ahead_ms } => self.clock_is_off(now, &peer, ahead_ms),
             NodeEvent::Attempt { .. }
             | NodeEvent::Admission { .. }
             | NodeEvent::Banned { .. }
@@ -117,21 +140,7 @@ impl Room {
                     self.link = LinkView::Joined;
                 }
             }
-            NodeEvent::Handover { host, join_addr } => {
-                let is_me = host.peer_id == self.me;
-                // Whose heartbeat is seen here changes with the role.
-                for view in self.peers.values_mut() {
-                    view.rtts.clear();
-                    view.missed = 0;
-                }
-                self.role = if is_me { Role::Host } else { Role::Member };
-                if !is_me {
-                    self.join_addr = join_addr.to_string();
-                    (self.bans, self.attempts) = (Vec::new(), Vec::new());
-                }
-                let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
-                self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
-            }
+            NodeEvent::Handover { host, join_addr } => self.handed_over(now, &host, join_addr),
             NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
                 let with = conversation_of(&before, &self.me);

@@ -38,7 +38,7 @@ impl Host {
             }
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes, now);
-            self.tell_no_ways_soon(core, now);
+            Self::tell_no_ways_soon(core, now);
             self.expect_cuts(core, &changes, version);
             self.distribute_classic(core, now);
             self.save(core, Vec::new());

@@ -41,23 +41,23 @@ impl Host {
     }
 
     /// A member has tried others.
-    pub(super) fn tried(&mut self, core: &mut Core, from: PeerId, tried: &[Tried], now: Moment) {
+    pub(super) fn tried(core: &mut Core, from: PeerId, tried: &[Tried], now: Moment) {
         for tried in tried.iter().take(limits::MEMBERS_MAX) {
             if core.is_member(&tried.peer) && tried.peer != from {
                 core.ways.note(from, *tried);
             }
         }
-        self.tell_no_ways_soon(core, now);
+        Self::tell_no_ways_soon(core, now);
     }
 
-    pub(super) fn tell_no_ways_soon(&self, core: &mut Core, now: Moment) {
+    pub(super) fn tell_no_ways_soon(core: &mut Core, now: Moment) {
         if core.ways.is_changed() && !core.timers.is_set(Timer::Ways) {
             core.timers.set(Timer::Ways, now.instant + limits::WAYS_TICK);
         }
     }
 
     /// A member asks another one to open a link to it.
-    pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
+    pub(super) fn call(core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
         if to == core.me() {
             mesh.reach(core, from, now);
         } else if let Some(conn) = core.join_links.get(&to).copied() {
@@ -66,7 +66,7 @@ impl Host {
     }
 
     /// Tells every member which ways do not exist.
-    pub(super) fn tell_no_ways(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(super) fn tell_no_ways(core: &mut Core, mesh: &mut Mesh, now: Moment) {
         // What was found out here is in the book already.
         core.take_report();
         if !core.ways.take_changed() {

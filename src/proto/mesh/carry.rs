@@ -197,7 +197,7 @@ impl Mesh {
     /// Both sides of a link count: who dialled it evenly, the other one oddly.
     fn next_number(&mut self, conn: ConnId) -> u32 {
         let is_dialler = self.links.get(&conn).is_some_and(|link| link.kind == LinkKind::PeerOut);
-        let first = if is_dialler { 0 } else { 1 };
+        let first = u32::from(!is_dialler);
         let number = self.circuits.numbers.get(&conn).map_or(first, |last| last.wrapping_add(2));
         self.circuits.numbers.insert(conn, number);
         number
@@ -246,7 +246,7 @@ impl Mesh {
     fn is_theirs(&self, side: Side) -> bool {
         let is_dialler = self.links.get(&side.0).is_some_and(|link| link.kind == LinkKind::PeerOut);
         let waits = |other: &Waiting| matches!(other, Waiting::Theirs(waiting, _) if *waiting == side);
-        (side.1 % 2 == 0) != is_dialler
+        side.1.is_multiple_of(2) != is_dialler
             && !self.circuits.legs.contains_key(&side)
             && !self.peers.values().any(|state| state.waiting.iter().any(waits))
     }

@@ -15,13 +15,29 @@ use crate::{
 /// What is known of the ways to one peer.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
-    /// What came of dialling it: why not, or nothing.
-    direct: Option<Option<CloseReason>>,
+    /// What came of dialling it, if it was tried.
+    direct: Option<Direct>,
     /// It is to be dialled although nothing is to be said to it.
     pub(super) is_wanted: bool,
     called: Option<Instant>,
     /// Through whom the link goes that is used, as the front end knows it.
     pub(super) told_via: Option<PeerId>,
+}
+
+/// What came of dialling a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    Reached,
+    NotReached(CloseReason),
+}
+
+impl Direct {
+    fn why_not(self) -> Option<CloseReason> {
+        match self {
+            Self::Reached => None,
+            Self::NotReached(reason) => Some(reason),
+        }
+    }
 }
 
 impl Mesh {
@@ -39,14 +55,15 @@ impl Mesh {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.ways.is_wanted = false;
         core.timers.cancel(Timer::Call(peer));
-        if state.ways.direct.replace(why_not) != Some(why_not) {
+        let direct = why_not.map_or(Direct::Reached, Direct::NotReached);
+        if state.ways.direct.replace(direct) != Some(direct) {
             core.report(Tried { peer, why_not }, now);
         }
     }
 
     /// The host is another, or came back: it does not know yet what was found out.
     pub(in crate::proto) fn report_all(&mut self, core: &mut Core, now: Moment) {
-        let found = self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.ways.direct?)));
+        let found = self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not())));
         for (peer, why_not) in found.collect::<Vec<_>>() {
             core.report(Tried { peer, why_not }, now);
         }
@@ -129,7 +146,7 @@ impl Mesh {
             .peers
             .iter()
             .filter(|(_, state)| state.links.is_empty() && state.needs_link())
-            .filter_map(|(peer, state)| Some((*peer, state.ways.direct??)))
+            .filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not()?)))
             .filter(|(peer, _)| core.ways.why_not(*peer, me).is_some())
             .collect();
         for (peer, reason) in waiting {
@@ -140,7 +157,7 @@ impl Mesh {
     /// Time to try again: the direct way while somebody carries the link, or another way while nobody does.
     pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let reason = state.ways.direct.flatten();
+        let reason = state.ways.direct.and_then(Direct::why_not);
         match state.links.first() {
             Some(conn) if self.links.get(conn).is_some_and(|link| link.via.is_some()) => {
                 self.dial(core, peer, now);
