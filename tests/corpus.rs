@@ -14,6 +14,7 @@
 )]
 
 #[path = "../fuzz/bodies/mod.rs"]
+#[allow(clippy::pedantic, reason = "what the fuzzer draws is taken as it comes")]
 mod bodies;
 
 use std::{fs, path::Path};

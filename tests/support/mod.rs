@@ -43,6 +43,7 @@ pub struct Starting {
     password: Option<String>,
     dir: Arc<TempDir>,
     descriptors: Option<u32>,
+    namespace: Option<String>,
 }
 
 impl Starting {
@@ -50,7 +51,7 @@ impl Starting {
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         args.extend(["--json".into(), "--alias".into(), alias.into()]);
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self { args, password: Some("open sesame".into()), dir, descriptors: None }
+        Self { args, password: Some("open sesame".into()), dir, descriptors: None, namespace: None }
     }
 
     pub fn host(alias: &str) -> Self {
@@ -94,6 +95,12 @@ impl Starting {
         self
     }
 
+    /// On a machine of its own: in this network namespace.
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
     /// At most so many open descriptors.
     pub fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
@@ -102,9 +109,14 @@ impl Starting {
 
     pub fn start(self) -> Peer {
         let binary = env!("CARGO_BIN_EXE_pyile");
-        let mut command = match self.descriptors {
-            None => Command::new(binary),
-            Some(most) => {
+        let mut command = match (self.descriptors, &self.namespace) {
+            (None, None) => Command::new(binary),
+            (_, Some(namespace)) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", namespace, binary]);
+                ip
+            }
+            (Some(most), None) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {most}; exec \"$@\""), "sh", binary]);
                 shell
@@ -176,6 +188,41 @@ pub fn history_of(dir: &TempDir, args: &[&str]) -> Vec<Value> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+}
+
+/// What `pyile doctor --json` finds, and its exit code.
+pub fn examine(target: &str, args: &[&str], password: Option<&str>) -> (Vec<Value>, i32) {
+    examine_on(None, target, args, password)
+}
+
+/// The same on a machine of its own: in this network namespace.
+pub fn examine_on(
+    namespace: Option<&str>,
+    target: &str,
+    args: &[&str],
+    password: Option<&str>,
+) -> (Vec<Value>, i32) {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = env!("CARGO_BIN_EXE_pyile");
+    let mut command = match namespace {
+        Some(namespace) => {
+            let mut ip = Command::new("ip");
+            ip.args(["netns", "exec", namespace, binary]);
+            ip
+        }
+        None => Command::new(binary),
+    };
+    command.args(["doctor", "--json", target]).args(args);
+    if !args.contains(&"--data-dir") {
+        command.arg("--data-dir").arg(dir.path());
+    }
+    command.env("XDG_CONFIG_HOME", dir.path()).env_remove("PYILE_PASSWORD");
+    if let Some(password) = password {
+        command.env("PYILE_PASSWORD", password);
+    }
+    let output = command.output().unwrap();
+    let findings = output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    (findings, output.status.code().unwrap_or(-1))
 }
 
 /// A running process.

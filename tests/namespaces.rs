@@ -1,0 +1,268 @@
+//! What networks do to peers on different machines. Each machine is a network namespace, all of them on one switch,
+//! which needs root: without it every test here says SKIPPED and proves nothing.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::{Value, json};
+use support::{Peer, Starting, examine_on};
+
+/// Runs a program of the system, which must succeed.
+fn must(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Machines on a switch; gone when dropped.
+struct Lan {
+    prefix: String,
+    machines: Vec<String>,
+}
+
+impl Lan {
+    /// Nothing when this system does not let us.
+    fn new(machines: &[&str]) -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("py{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let switch = format!("{prefix}-switch");
+        let added = Command::new("ip").args(["netns", "add", &switch]).output();
+        if !added.is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: network namespaces need root and iproute2");
+            return None;
+        }
+        let mut lan = Self { prefix, machines: vec!["switch".to_owned()] };
+        lan.on("switch", &["ip", "link", "add", "bridge", "type", "bridge"]);
+        lan.on("switch", &["ip", "link", "set", "bridge", "up"]);
+        for (number, name) in machines.iter().enumerate() {
+            lan.add(name, u8::try_from(number + 1).unwrap());
+        }
+        Some(lan)
+    }
+
+    fn namespace(&self, machine: &str) -> String {
+        format!("{}-{machine}", self.prefix)
+    }
+
+    /// Runs a program on a machine.
+    fn on(&self, machine: &str, words: &[&str]) {
+        let namespace = self.namespace(machine);
+        must("ip", &[&["netns", "exec", &namespace], words].concat());
+    }
+
+    fn add(&mut self, name: &str, number: u8) {
+        let (namespace, switch) = (self.namespace(name), self.namespace("switch"));
+        must("ip", &["netns", "add", &namespace]);
+        self.machines.push(name.to_owned());
+        must(
+            "ip",
+            &[
+                "link", "add", name, "netns", &switch, "type", "veth", "peer", "name", "eth0", "netns",
+                &namespace,
+            ],
+        );
+        self.on("switch", &["ip", "link", "set", name, "master", "bridge", "up"]);
+        self.on(name, &["ip", "link", "set", "lo", "up"]);
+        self.on(name, &["ip", "addr", "add", &format!("10.77.0.{number}/24"), "dev", "eth0"]);
+        self.on(name, &["ip", "link", "set", "eth0", "up"]);
+    }
+
+    /// Pulls a machine's cable, or puts it back: nobody is told.
+    fn plug(&self, machine: &str, is_in: bool) {
+        let words: &[&str] = if is_in { &["master", "bridge"] } else { &["nomaster"] };
+        self.on("switch", &[&["ip", "link", "set", machine], words].concat());
+    }
+
+    /// Machines that are isolated see those that are not, and not each other.
+    fn isolate(&self, machine: &str, is_on: bool) {
+        let state = if is_on { "on" } else { "off" };
+        self.on("switch", &["bridge", "link", "set", "dev", machine, "isolated", state]);
+    }
+
+    fn host(&self, machine: &str) -> Peer {
+        let addr = "10.77.0.1:4702";
+        Starting::host(machine).listen(addr).in_namespace(&self.namespace(machine)).start()
+    }
+
+    fn join(&self, host: &Peer, machine: &str) -> Peer {
+        let mut peer = Starting::join(host, machine).in_namespace(&self.namespace(machine)).start();
+        peer.event("authenticated");
+        peer
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for machine in &self.machines {
+            let _ = Command::new("ip").args(["netns", "del", &self.namespace(machine)]).status();
+        }
+    }
+}
+
+fn says(text: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "message" && event["text"] == text && event["own"] == false
+}
+
+fn is_delivered(reference: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "delivery" && event["ref"] == reference && event["status"] == "delivered"
+}
+
+#[test]
+fn half_open_tcp() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let mut host = lan.host("host");
+    let (mut ann, mut bob) = (lan.join(&host, "ann"), lan.join(&host, "bob"));
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "before", "ref": "before"}));
+    bob.wait_for("the first", says("before"));
+    lan.plug("bob", false);
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "meanwhile", "ref": "meanwhile"}));
+    host.wait_for("bob's removal", |event| {
+        event["event"] == "peer_down" && event["reason"] == "heartbeat_timeout"
+    });
+    lan.plug("bob", true);
+    bob.wait_for("what was said meanwhile", says("meanwhile"));
+    ann.wait_for("its acknowledgement", is_delivered("meanwhile"));
+    assert_eq!(bob.count(says("meanwhile")), 1);
+}
+
+#[test]
+fn partition_between_two_members_that_both_see_the_host() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let mut host = lan.host("host");
+    lan.isolate("ann", true);
+    lan.isolate("bob", true);
+    let (mut ann, mut bob) = (lan.join(&host, "ann"), lan.join(&host, "bob"));
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "for you alone", "ref": "1"}));
+    bob.wait_for("what ann said", says("for you alone"));
+    ann.wait_for("its acknowledgement", is_delivered("1"));
+    assert!(ann.seen(|event| event["event"] == "route" && event["via"]["alias"] == "host"));
+    assert!(!host.seen(|event| event["event"] == "message"), "the carrier reads nothing");
+    host.wait_for("who does not reach whom", |event| {
+        event["event"] == "no_ways" && event["ways"].as_array().is_some_and(|ways| ways.len() == 2)
+    });
+    bob.say(json!({"cmd": "send", "to": "everyone", "text": "and back", "ref": "2"}));
+    ann.wait_for("the answer", says("and back"));
+    host.wait_for("the same", says("and back"));
+    // The direct way is taken again when it is there.
+    lan.isolate("bob", false);
+    ann.rewind();
+    ann.wait_for("the direct way", |event| event["event"] == "route" && event["via"].is_null());
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "directly", "ref": "3"}));
+    bob.wait_for("what ann said", says("directly"));
+}
+
+/// How a check stands, and its words.
+fn found(findings: &[Value], check: &str) -> (String, String) {
+    let finding = findings.iter().find(|finding| finding["check"] == check);
+    let finding = finding.unwrap_or_else(|| panic!("no {check} in {findings:#?}"));
+    let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    (text("verdict"), format!("{} → {}", text("message"), text("next")))
+}
+
+#[test]
+fn doctor_at_a_filtered_port_and_at_an_address_that_nobody_has() {
+    let Some(lan) = Lan::new(&["host", "ann"]) else { return };
+    let _host = lan.host("host");
+    let ann = lan.namespace("ann");
+    // Its answers to ann go nowhere.
+    lan.on("host", &["ip", "route", "add", "blackhole", "10.77.0.2/32"]);
+    let (findings, code) = examine_on(Some(&ann), "10.77.0.1", &[], None);
+    let (verdict, words) = found(&findings, "port");
+    assert_eq!((verdict.as_str(), code), ("bad", 3));
+    assert!(words.contains("a firewall drops what is sent there") && words.contains("4702/tcp"), "{words}");
+    let (findings, code) = examine_on(Some(&ann), "10.99.0.1", &[], None);
+    let (verdict, words) = found(&findings, "route");
+    assert_eq!((verdict.as_str(), code), ("bad", 3));
+    assert!(words.contains("no way to 10.99.0.1"), "{words}");
+}
+
+#[test]
+fn doctor_behind_a_closed_peer_port_which_is_marked_and_messages_arrive() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let mut host = lan.host("host");
+    let closed = ["--alias", "dora", "--peer-listen", "127.0.0.1:50555"];
+    let (findings, code) = examine_on(Some(&lan.namespace("ann")), "10.77.0.1", &closed, Some("open sesame"));
+    let (verdict, words) = found(&findings, "peer_port");
+    assert_eq!((verdict.as_str(), code), ("poor", 0));
+    assert!(words.contains("the host cannot open a link") && words.contains("nothing listens"), "{words}");
+    assert!(words.contains("50555"), "the command names the port: {words}");
+    host.wait_for("the end of it", |event| event["event"] == "peer_down");
+    // The same in a session: everybody is told, and messages go both ways.
+    let mut bob = lan.join(&host, "bob");
+    let mut ann = Starting::join(&host, "ann")
+        .args(&["--peer-listen", "127.0.0.1:50555"])
+        .in_namespace(&lan.namespace("ann"))
+        .start();
+    ann.event("authenticated");
+    bob.wait_for("ann", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "ann");
+    bob.say(json!({"cmd": "send", "to": "ann", "text": "can you hear me?", "ref": "1"}));
+    ann.wait_for("what bob said", says("can you hear me?"));
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "yes", "ref": "2"}));
+    bob.wait_for("the answer", says("yes"));
+    host.wait_for("the answer", says("yes"));
+    bob.wait_for("who does not reach ann", |event| {
+        event["event"] == "no_ways" && event["ways"].as_array().is_some_and(|ways| !ways.is_empty())
+    });
+}
+
+#[test]
+fn address_change() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let mut host = lan.host("host");
+    let (mut ann, mut bob) = (lan.join(&host, "ann"), lan.join(&host, "bob"));
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    lan.on("bob", &["ip", "addr", "del", "10.77.0.3/24", "dev", "eth0"]);
+    lan.on("bob", &["ip", "addr", "add", "10.77.0.33/24", "dev", "eth0"]);
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "wherever you are", "ref": "1"}));
+    let is_moved = |event: &Value| {
+        event["event"] == "roster"
+            && event["peers"].as_array().is_some_and(|peers| {
+                let mut addrs = peers.iter().filter_map(|peer| peer["addr"].as_str());
+                addrs.any(|addr| addr.starts_with("10.77.0.33:"))
+            })
+    };
+    host.wait_for("bob at its new address", is_moved);
+    bob.wait_for("what ann said", says("wherever you are"));
+    ann.wait_for("its acknowledgement", is_delivered("1"));
+}
+
+#[test]
+fn several_addresses_for_one_name() {
+    let Some(lan) = Lan::new(&["host", "ann"]) else { return };
+    let _host = lan.host("host");
+    // The first one leads nowhere.
+    let namespace = lan.namespace("ann");
+    let etc = format!("/etc/netns/{namespace}");
+    std::fs::create_dir_all(&etc).unwrap();
+    std::fs::write(format!("{etc}/hosts"), "10.77.0.99 lab\n10.77.0.1 lab\n").unwrap();
+    let mut ann = Starting::new("ann", &["join", "lab"]).in_namespace(&namespace).start();
+    ann.event("authenticated");
+    drop(ann);
+    std::fs::remove_dir_all(etc).unwrap();
+}
+
+#[test]
+fn host_whose_cable_was_pulled() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let host = lan.host("host");
+    let (mut ann, mut bob) = (lan.join(&host, "ann"), lan.join(&host, "bob"));
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    lan.plug("host", false);
+    for peer in [&mut ann, &mut bob] {
+        peer.wait_for("the loss", |event| event["event"] == "link" && event["state"] == "waiting");
+    }
+    ann.say(json!({"cmd": "send", "to": "bob", "text": "without a host", "ref": "1"}));
+    bob.wait_for("what ann said", says("without a host"));
+    lan.plug("host", true);
+    for peer in [&mut ann, &mut bob] {
+        peer.wait_for("the host", |event| event["event"] == "authenticated");
+    }
+}
