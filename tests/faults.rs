@@ -15,7 +15,7 @@ use std::{
 use pyile::{
     HostOptions, JoinOptions, Network, Profile,
     api::NodeEvent,
-    model::{Alias, Password, PeerId},
+    model::{Alias, CloseReason, Password, PeerId},
     security::PasswordCost,
 };
 use serde_json::json;
@@ -72,6 +72,68 @@ fn an_honest_join_succeeds_beside_300_strangers() {
     assert!(grown < 20 * 1024, "host memory grew by {grown} KiB");
     ann.say(json!({"cmd": "send", "to": "first", "text": "hello"}));
     first.event("message");
+    drop(crowd);
+    assert_eq!(host.leave(), 0);
+}
+
+/// Connections from a loopback address, each of which says what strangers say and stays.
+async fn crowd_from(from: [u8; 4], target: std::net::SocketAddr, count: usize) -> Vec<tokio::net::TcpStream> {
+    use tokio::io::AsyncWriteExt as _;
+    let openings: [&[u8]; 4] = [
+        b"",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff\xff\xff\xff",
+    ];
+    let mut crowd = Vec::new();
+    for number in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let connecting = tokio::time::timeout(Duration::from_secs(5), socket.connect(target));
+        // Whatever happens to them is not our concern.
+        if let Ok(Ok(mut stream)) = connecting.await {
+            let _ = stream.write_all(openings[number % openings.len()]).await;
+            crowd.push(stream);
+        }
+    }
+    crowd
+}
+
+#[test]
+fn ten_thousand_connections_from_two_addresses() {
+    let _alone = alone();
+    let mut host = Starting::host("host").listen("127.0.0.1:0").start();
+    let addr = host.join_addr();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let target = addr.parse().unwrap();
+    let crowd = runtime.block_on(async {
+        let tasks: Vec<_> = (0..50)
+            .map(|task| tokio::spawn(crowd_from([127, 0, 0, 2 + u8::from(task % 2 == 0)], target, 200)))
+            .collect();
+        let mut crowd = Vec::new();
+        for task in tasks {
+            crowd.extend(task.await.unwrap());
+        }
+        crowd
+    });
+    assert!(crowd.len() > 5_000, "{} of 10,000 were opened", crowd.len());
+    let begun = Instant::now();
+    let mut carol = Starting::join(&host, "carol").start();
+    carol.event("authenticated");
+    let took = begun.elapsed();
+    println!("{} connections; joined after {took:?}; the host has {} KiB", crowd.len(), resident(&host));
+    assert!(took < Duration::from_secs(20), "the honest join took {took:?}");
+    assert!(resident(&host) < 100 * 1024, "the host has {} KiB", resident(&host));
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "still here?", "ref": "1"}));
+    for peer in [&mut host, &mut bob, &mut carol] {
+        peer.wait_for("ann's word", |event| event["text"] == "still here?");
+    }
+    assert!(!ann.seen(|event| event["event"] == "peer_down"), "members are not disturbed");
     drop(crowd);
     assert_eq!(host.leave(), 0);
 }
@@ -169,13 +231,25 @@ async fn roster_of(network: &mut Network, count: usize) -> Vec<PeerId> {
 }
 
 #[test]
-fn fifty_members_have_equal_rosters_within_two_seconds() {
+fn two_hundred_and_fifty_members_have_equal_rosters_and_the_next_is_told_that_there_is_no_room() {
     let _alone = alone();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(fifty_members());
+    runtime.block_on(full_network());
 }
 
-async fn fifty_members() {
+/// Processor time of this process in milliseconds, and resident memory in KiB.
+fn used() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after = stat.rsplit_once(')').unwrap().1;
+    let ticks: u64 =
+        after.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    (ticks * 10, line.split_whitespace().nth(1).unwrap().parse().unwrap())
+}
+
+async fn full_network() {
+    const MEMBERS: usize = 249;
     let password = || Password::new("open sesame".into());
     let options = HostOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -184,20 +258,38 @@ async fn fifty_members() {
     };
     let mut host = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
     let target = host.join_addr().unwrap().to_string();
-    let mut members = Vec::new();
-    for number in 0..50 {
-        let alias = Alias::new(&format!("member-{number:02}")).unwrap();
-        let options =
-            JoinOptions { cost: PasswordCost::TEST, ..JoinOptions::new(&target, alias, password()) };
-        members.push(Network::join(options, Profile::ephemeral().unwrap()).unwrap());
-    }
-    let at_host = roster_of(&mut host, 51).await;
+    let join = |alias: &str| {
+        let options = JoinOptions {
+            cost: PasswordCost::TEST,
+            ..JoinOptions::new(&target, Alias::new(alias).unwrap(), password())
+        };
+        Network::join(options, Profile::ephemeral().unwrap()).unwrap()
+    };
+    let (begun, before) = (Instant::now(), used());
+    let mut members: Vec<Network> = (0..MEMBERS).map(|number| join(&format!("member-{number:03}"))).collect();
+    let at_host = roster_of(&mut host, MEMBERS + 1).await;
     let all_joined = Instant::now();
     for member in &mut members {
-        assert_eq!(roster_of(member, 51).await, at_host);
+        assert_eq!(roster_of(member, MEMBERS + 1).await, at_host);
     }
-    let took = all_joined.elapsed();
-    assert!(took < Duration::from_secs(2), "rosters were equal after {took:?}");
+    let (took, equal) = (begun.elapsed(), all_joined.elapsed());
+    let after = used();
+    println!(
+        "{MEMBERS} joined in {took:?}, rosters equal {equal:?} after the last; {} KiB and {} ms of processor time each",
+        (after.1 - before.1) / MEMBERS as u64,
+        (after.0 - before.0) / MEMBERS as u64
+    );
+    assert!(equal < Duration::from_secs(2), "rosters were equal {equal:?} after the last");
+    // The one after the last is told why not.
+    let mut late = join("late");
+    loop {
+        if let NodeEvent::Left { reason, message } = next(&mut late, "refusal").await {
+            assert_eq!(reason, CloseReason::NetworkFull);
+            assert!(message.as_str().contains("250 members"), "{message}");
+            break;
+        }
+    }
+    let said = Instant::now();
     members[7].broadcast("hi all").await;
     for (number, member) in members.iter_mut().enumerate().filter(|(number, _)| *number != 7) {
         loop {
@@ -207,8 +299,11 @@ async fn fifty_members() {
             }
         }
     }
-    for member in members {
-        member.leave().await;
+    println!("a broadcast reached all within {:?}, with {MEMBERS} links to be opened", said.elapsed());
+    // All at once: each says its goodbyes and waits for its links to close.
+    let leaving: Vec<_> = members.into_iter().map(|member| tokio::spawn(member.leave())).collect();
+    for member in leaving {
+        member.await.unwrap();
     }
     host.leave().await;
 }
