@@ -337,7 +337,6 @@ impl Mesh {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
         self.tried(core, peer, Some(closed.reason), now);
-        self.refuse_waiting(core, peer, now);
         self.link_wanted(core, peer, closed, now);
     }
 

@@ -34,7 +34,7 @@ const FIFTY: Size = Size {
     machines: 8,
     trouble: Duration::from_secs(60),
     acts: 120,
-    calm: Duration::from_secs(60),
+    calm: Duration::from_secs(120),
 };
 
 const FIVE_HUNDRED: Size = Size {
@@ -42,7 +42,7 @@ const FIVE_HUNDRED: Size = Size {
     machines: 12,
     trouble: Duration::from_secs(15),
     acts: 30,
-    calm: Duration::from_secs(60),
+    calm: Duration::from_secs(120),
 };
 
 /// One seed, in this process.

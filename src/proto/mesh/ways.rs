@@ -121,7 +121,11 @@ impl Mesh {
         if state.ways.called.is_some_and(waits) && !it_cannot {
             return;
         }
-        if !self.carry_to(core, peer, now) {
+        // Nothing is carried over what is carried itself.
+        self.refuse_waiting(core, peer, now);
+        let has_something =
+            self.peers.get(&peer).is_some_and(|state| !state.outbox.is_empty() || state.question.is_some());
+        if has_something && !self.carry_to(core, peer, now) {
             self.tell_unreachable(core, peer, closed);
         }
     }
