@@ -14,7 +14,7 @@
 )]
 
 #[path = "../fuzz/bodies/mod.rs"]
-#[allow(clippy::pedantic, reason = "what the fuzzer draws is taken as it comes")]
+#[allow(clippy::all, clippy::pedantic, reason = "what the fuzzer draws is taken as it comes")]
 mod bodies;
 
 use std::{fs, path::Path};

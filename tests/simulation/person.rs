@@ -39,43 +39,19 @@ pub(crate) struct Person {
     pub(crate) host: IpAddr,
     pub(crate) members: usize,
     pub(crate) walls: Walls,
-    state: Mutex<State>,
-    changed: Notify,
+    pub(crate) state: Mutex<State>,
+    pub(crate) changed: Notify,
 }
 
+/// What a person wants now.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     wants_in: bool,
     sessions: u64,
     orders: VecDeque<Order>,
 }
 
 impl Person {
-    pub(crate) fn new(
-        who: usize,
-        name: &str,
-        password: &'static str,
-        dir: PathBuf,
-        seed: u64,
-        host: IpAddr,
-        members: usize,
-        walls: Walls,
-    ) -> Arc<Self> {
-        let (state, changed) = (Mutex::default(), Notify::new());
-        Arc::new(Self {
-            who,
-            name: name.to_owned(),
-            password,
-            dir,
-            seed,
-            host,
-            members,
-            walls,
-            state,
-            changed,
-        })
-    }
-
     /// Gives an order. What is asked of somebody who is not in is forgotten.
     pub(crate) fn order(&self, order: Order) {
         let mut state = self.state.lock().unwrap();

@@ -158,16 +158,18 @@ impl World {
             let name = format!("p{who:03}");
             let dir = self.profile(who);
             let password = if who == STRANGER { "not the password" } else { PASSWORD };
-            self.people.push(Person::new(
+            self.people.push(Arc::new(Person {
                 who,
-                &name,
+                name: name.clone(),
                 password,
-                dir.clone(),
-                self.seed,
+                dir: dir.clone(),
+                seed: self.seed,
                 host,
-                people,
-                walls.clone(),
-            ));
+                members: people,
+                walls: walls.clone(),
+                state: Mutex::default(),
+                changed: tokio::sync::Notify::new(),
+            }));
             self.book.lock().unwrap().people.push(Record { name, dir, ..Record::default() });
         }
         for machine in 0..machines {
