@@ -38,7 +38,7 @@
 //! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
 //! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].
 //!
-//! # Four flows
+//! # Five flows
 //! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. `proto::mesh` numbers,
 //! signs and encodes the message once, queues it for each recipient and sends what each one's window has room for;
 //! a peer link is dialled when there is none. Each acknowledgement becomes a `delivery` event.
@@ -48,6 +48,10 @@
 //!
 //! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.
+//!
+//! **No way.** Who cannot be dialled is asked by way of the host to dial; where that fails too, a third member carries
+//! the link: `proto::mesh`'s `ways` and `carry` decide, `net`'s circuits move bytes that only the two ends can read. What
+//! everybody finds out goes to the host, which tells all.
 //!
 //! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall
 //! of this process is not the peer's silence. A member that lost its host asks for admission again by its key, with
