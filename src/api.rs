@@ -20,8 +20,8 @@ pub use history::{HistoryCommand, HistoryEvent, Hit, Outcome, Part};
 
 use crate::model::{
     Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
-    Liveness, MessageId, NetworkId, NoWay, Password, Peer, PeerId, Place, Recipient, Role, SafeText, Span,
-    StoredMessage, Summary, Timestamp, Ways,
+    Liveness, MessageId, NetworkId, NoWay, Password, Peer, PeerId, Penalty, Place, Recipient, Role, SafeText,
+    Span, StoredMessage, Summary, Timestamp, Ways,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -319,6 +319,8 @@ pub enum NodeEvent {
         bans: Vec<Ban>,
         /// Wrong passwords by address.
         attempts: Vec<Attempt>,
+        /// Addresses that are held back for handshakes that they have wasted.
+        penalties: Vec<Penalty>,
     },
     /// A ban is in force and kept (host), or is the reason for being refused (the banned peer).
     Banned {

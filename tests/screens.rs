@@ -20,7 +20,7 @@ use pyile::{
     },
     model::{
         CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, NetworkId, Page, Peer,
-        Recipient, SafeText, StoredMessage, Summary, Timestamp,
+        Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{
@@ -720,4 +720,28 @@ fn a_text_that_classic_peers_cannot_read_says_so_while_it_is_written() {
     assert!(shows(&state, "to everyone, maybe too long for 1 of 4"));
     node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: false });
     assert!(!shows(&state, "too long"), "they get nothing anyway");
+}
+
+#[test]
+fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
+    let mut state = room((120, 35));
+    let addr = "192.168.1.99".parse().unwrap();
+    let penalties = vec![Penalty { addr, waiting: 12 }];
+    node(&mut state, NOW, NodeEvent::Admission { bans: Vec::new(), attempts: Vec::new(), penalties });
+    press(&mut state, KeyCode::F(3));
+    assert!(shows(&state, "192.168.1.99  held back, 12 wait"));
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Down);
+    }
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "Let 192.168.1.99 begin anew?"));
+    let effects = press(&mut state, KeyCode::Char('y'));
+    let unban = NodeCommand::Unban { peer: None, addr: Some(addr), reason: None };
+    assert_eq!(effects, [Effect::Node(unban)]);
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::Admission { bans: Vec::new(), attempts: Vec::new(), penalties: Vec::new() },
+    );
+    assert!(!shows(&state, "held back"));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::room::Room;
-use crate::model::{Attempt, Ban, Peer};
+use crate::model::{Attempt, Ban, Peer, Penalty};
 
 /// A line of the Admin view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum AdminRow {
     Member(Arc<Peer>),
     /// An address with wrong passwords.
     Attempt(Attempt),
+    /// An address that is held back.
+    Penalty(Penalty),
     /// A ban.
     Banned(Box<Ban>),
 }
@@ -33,7 +35,7 @@ impl AdminRow {
     pub fn column(&self) -> AdminColumn {
         match self {
             Self::Member(_) => AdminColumn::Members,
-            Self::Attempt(_) => AdminColumn::Attempts,
+            Self::Attempt(_) | Self::Penalty(_) => AdminColumn::Attempts,
             Self::Banned(_) => AdminColumn::Banned,
         }
     }
@@ -45,6 +47,7 @@ pub fn admin_rows(room: &Room) -> Vec<AdminRow> {
     let members = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
     let mut rows: Vec<AdminRow> = members.map(|view| AdminRow::Member(view.peer.clone())).collect();
     rows.extend(room.attempts.iter().copied().map(AdminRow::Attempt));
+    rows.extend(room.penalties.iter().copied().map(AdminRow::Penalty));
     rows.extend(room.bans.iter().rev().map(|ban| AdminRow::Banned(Box::new(ban.clone()))));
     rows
 }

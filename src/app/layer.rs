@@ -82,6 +82,8 @@ pub enum Pending {
     },
     /// The end of a ban.
     Unban(Box<Ban>),
+    /// Let an address begin anew.
+    Forgive(std::net::IpAddr),
     /// Another host.
     Handover(PeerId),
     /// The end of what is kept of a conversation.

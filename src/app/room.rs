@@ -16,8 +16,8 @@ use super::{
 use crate::{
     api::Hit,
     model::{
-        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, NoWay, Peer, PeerId, Recipient, Role,
-        SafeText, Timestamp, Ways, Wire, limits,
+        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, NoWay, Peer, PeerId, Penalty,
+        Recipient, Role, SafeText, Timestamp, Ways, Wire, limits,
     },
 };
 
@@ -170,6 +170,8 @@ pub struct Room {
     pub bans: Vec<Ban>,
     /// Wrong passwords by address.
     pub attempts: Vec<Attempt>,
+    /// Addresses that the host holds back.
+    pub penalties: Vec<Penalty>,
     /// What happened, oldest first.
     pub log: VecDeque<LogLine>,
     /// The least grade that the Log view shows.
@@ -233,6 +235,7 @@ impl Room {
             link: LinkView::Joined,
             bans: Vec::new(),
             attempts: Vec::new(),
+            penalties: Vec::new(),
             log: VecDeque::new(),
             filter: Grade::Info,
             view: View::Chat,

@@ -52,6 +52,15 @@ pub struct Attempt {
     pub left: u32,
 }
 
+/// An address that has wasted so many handshakes that its next ones have to wait, one a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Penalty {
+    /// Which: an IPv4 address, or the first of an IPv6 /64.
+    pub addr: IpAddr,
+    /// Handshakes that wait.
+    pub waiting: u32,
+}
+
 /// The addresses that one party is assumed to have: an IPv4 address alone, or an IPv6 /64. Limits, counts and bans
 /// apply to the whole block.
 #[must_use]

@@ -87,6 +87,10 @@ pub const HANDSHAKES_WAITING: usize = 1024;
 pub const GATE_POLL: Duration = Duration::from_millis(100);
 /// One summarised line in the log for a flood of strangers in this time.
 pub const FLOOD_REPORT: Duration = Duration::from_secs(60);
+/// Addresses that are shown as held back, those with the most waiting first.
+pub const PENALTIES: usize = 32;
+/// Time between two lists of them.
+pub const PENALTIES_EVERY: Duration = Duration::from_secs(1);
 /// Addresses whose handshakes are remembered; the least used are forgotten first.
 pub const ADDRESSES: usize = 4096;
 /// Time for the TLS handshake.

@@ -17,7 +17,7 @@ pub mod text;
 pub mod time;
 pub mod ways;
 
-pub use ban::{Attempt, Ban};
+pub use ban::{Attempt, Ban, Penalty};
 pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
 pub use history::{Delivery, Held, HistoryState, Page, Place, Recalled, Span, StoredMessage, Stream};
 pub use liveness::Liveness;

@@ -264,6 +264,13 @@ impl Core {
         self.proceed(released, now);
     }
 
+    /// An address may begin anew. False when it was not held back.
+    pub(super) fn forgive(&mut self, ip: IpAddr, now: Moment) -> bool {
+        let Some(released) = self.gate.forgive(ip, now.instant) else { return false };
+        self.proceed(released, now);
+        true
+    }
+
     fn proceed(&mut self, released: Vec<ConnId>, now: Moment) {
         self.outputs.extend(released.into_iter().map(Output::Proceed));
         if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {

@@ -13,7 +13,7 @@ use std::{
 use rand_core::RngCore;
 
 use super::{ConnId, rate::TokenBucket};
-use crate::model::{ban::address_block, limits};
+use crate::model::{Penalty, ban::address_block, limits};
 
 /// What becomes of a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +148,29 @@ impl Gate {
         blocks.into_iter().flat_map(|block| self.release(block, now)).collect()
     }
 
+    /// Addresses that have wasted too many handshakes, and whose next ones wait for it.
+    #[must_use]
+    pub fn penalties(&self, now: Instant) -> Vec<Penalty> {
+        let is_held_back =
+            |(_, address): &(&IpAddr, &Address)| !address.waiting.is_empty() && address.wasted.is_empty(now);
+        let penalty = |(addr, address): (&IpAddr, &Address)| Penalty {
+            addr: *addr,
+            waiting: u32::try_from(address.waiting.len()).unwrap_or(u32::MAX),
+        };
+        let mut penalties: Vec<Penalty> = self.addresses.iter().filter(is_held_back).map(penalty).collect();
+        penalties.sort_by_key(|penalty| std::cmp::Reverse(penalty.waiting));
+        penalties.truncate(limits::PENALTIES);
+        penalties
+    }
+
+    /// Lets an address begin anew. Gives every connection that may now go on; nothing when it was not held back.
+    pub fn forgive(&mut self, ip: IpAddr, now: Instant) -> Option<Vec<ConnId>> {
+        let block = address_block(ip);
+        let address = self.addresses.get_mut(&block).filter(|address| address.wasted.is_empty(now))?;
+        address.wasted = TokenBucket::new(limits::HANDSHAKE_RATE, limits::HANDSHAKE_BURST, now);
+        Some(self.release(block, now))
+    }
+
     /// True while somebody waits for a turn that only time brings.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
@@ -252,7 +275,12 @@ mod tests {
             assert_eq!(passed, if honest { 100 } else { 20 });
             assert_eq!(gate.is_waiting(), !honest);
             if !honest {
+                assert_eq!(gate.penalties(start), [Penalty { addr: STRANGER, waiting: 80 }]);
                 assert_eq!(gate.poll(start + Duration::from_secs(1)).len(), 1);
+                let later = start + Duration::from_secs(1);
+                assert_eq!(gate.forgive(STRANGER, later).unwrap().len(), 7, "as many as may go on at once");
+                assert!(gate.penalties(later).is_empty());
+                assert_eq!(gate.forgive(STRANGER, later), None, "nothing to forgive");
             }
         }
     }

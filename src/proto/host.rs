@@ -20,8 +20,8 @@ use super::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Recalled, Role, RosterEntry,
-        SafeText, Timestamp, Wire, limits,
+        CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Penalty, Recalled, Role,
+        RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Frame, HandoverProbed, HandoverStatement, Hello},
@@ -103,6 +103,9 @@ pub(super) struct Host {
     /// It is over: nobody is expected back.
     has_left: bool,
     handover: Option<handover::Handover>,
+    /// Addresses that are held back, as they were told last.
+    penalties: Vec<Penalty>,
+    penalties_told: Option<Instant>,
     /// Newcomers whose peer listener was not tried yet.
     untried: VecDeque<PeerId>,
     /// Who is the host from now on.
@@ -131,6 +134,8 @@ impl Host {
             expected: config.expected,
             has_left: false,
             handover: None,
+            penalties: Vec::new(),
+            penalties_told: None,
             untried: VecDeque::new(),
             successor: None,
         }
@@ -458,7 +463,22 @@ impl Host {
 
     fn tell_admission(&mut self, core: &mut Core) {
         let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
-        core.event(NodeEvent::Admission { bans, attempts });
+        core.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.clone() });
+    }
+
+    /// Other addresses are held back than before: told from time to time, however fast they change.
+    pub(super) fn penalties_changed(&mut self, core: &mut Core, now: Moment) {
+        let is_recent = |at: Instant| now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;
+        let penalties = core.gate.penalties(now.instant);
+        if penalties == self.penalties {
+            return;
+        }
+        if self.penalties_told.is_some_and(is_recent) {
+            return core.timers.set(Timer::Gate, now.instant + limits::GATE_POLL);
+        }
+        self.penalties_told = Some(now.instant);
+        self.penalties = penalties;
+        self.tell_admission(core);
     }
 
     pub(super) fn command(&mut self, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {

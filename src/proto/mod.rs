@@ -432,7 +432,12 @@ impl Node {
 
     fn timer(&mut self, now: Moment, timer: Timer) {
         match (timer, &mut self.role) {
-            (Timer::Gate, _) => self.core.poll_gate(now),
+            (Timer::Gate, role) => {
+                self.core.poll_gate(now);
+                if let RoleState::Host(host) = role {
+                    host.penalties_changed(&mut self.core, now);
+                }
+            }
             (Timer::Leave, _) => self.finish(CloseReason::Left.into(), now),
             (Timer::Ask(peer), _) => self.mesh.next_question(&mut self.core, peer, now),
             (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer, now),

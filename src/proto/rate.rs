@@ -37,6 +37,13 @@ impl TokenBucket {
         }
     }
 
+    /// True when not even one can be taken now.
+    #[must_use]
+    pub fn is_empty(&self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.rate > 0.0 && self.tokens + elapsed * self.rate < 1.0
+    }
+
     /// Gives back what was taken for nothing.
     pub fn give_back(&mut self, amount: u32) {
         self.tokens = self.burst.min(self.tokens + f64::from(amount));

@@ -74,6 +74,7 @@ fn words(state: &State, room: &Room, row: &AdminRow, theme: Theme) -> String {
         AdminRow::Attempt(attempt) => {
             format!("{}  {} wrong, {} left", attempt.addr, attempt.wrong, attempt.left)
         }
+        AdminRow::Penalty(penalty) => format!("{}  held back, {} wait", penalty.addr, penalty.waiting),
         AdminRow::Banned(ban) => banned::words(state, ban),
     }
 }

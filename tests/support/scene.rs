@@ -269,7 +269,11 @@ pub fn room(size: (u16, u16)) -> State {
         since: before(40),
     };
     let attempt = Attempt { addr: "192.168.1.77".parse().unwrap(), wrong: 2, left: 1 };
-    node(&mut state, NOW, NodeEvent::Admission { bans: vec![ban], attempts: vec![attempt] });
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::Admission { bans: vec![ban], attempts: vec![attempt], penalties: Vec::new() },
+    );
     state
 }
 

@@ -66,7 +66,7 @@ impl Room {
         self.role = if is_me { Role::Host } else { Role::Member };
         if !is_me {
             self.join_addr = join_addr.to_string();
-            (self.bans, self.attempts) = (Vec::new(), Vec::new());
+            (self.bans, self.attempts, self.penalties) = (Vec::new(), Vec::new(), Vec::new());
         }
         let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
         self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
@@ -216,7 +216,9 @@ impl Room {
                 self.note(now, Grade::Warning, &text);
                 return true;
             }
-            NodeEvent::Admission { bans, attempts } => (self.bans, self.attempts) = (bans, attempts),
+            NodeEvent::Admission { bans, attempts, penalties } => {
+                (self.bans, self.attempts, self.penalties) = (bans, attempts, penalties);
+            }
             NodeEvent::Banned { peer_id, addr, reason } => {
                 let text = format!("banned {}{}", self.whom(peer_id, addr), because(&reason));
                 self.announce(now, Grade::Warning, &text);

@@ -304,6 +304,9 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             let reason = Some(reason).filter(|reason| !reason.is_empty());
             vec![Effect::Node(NodeCommand::Kick { peer: Some(peer.into()), addr: None, reason })]
         }
+        Pending::Forgive(addr) => {
+            vec![Effect::Node(NodeCommand::Unban { peer: None, addr: Some(addr), reason: None })]
+        }
         Pending::Unban(ban) => {
             let peer = ban.peer_id.map(PeerName::Id);
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]

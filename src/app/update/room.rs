@@ -1,5 +1,7 @@
 //! What keys do in the room.
 
+use std::net::IpAddr;
+
 use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{Effect, State, ToastKind, history, toast};
@@ -12,7 +14,7 @@ use crate::{
         layout,
         room::{Focus, Grade, Pane, Room, View},
     },
-    model::{Ban, Peer, Wire, limits},
+    model::{Attempt, Ban, Peer, Penalty, Wire, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
@@ -456,8 +458,18 @@ fn unban_selected(state: &mut State) {
     }
     match selected(state) {
         Some(AdminRow::Banned(ban)) => ask_unban(state, *ban),
-        _ => toast(state, ToastKind::Info, "choose a ban to lift with ↑ and ↓"),
+        Some(AdminRow::Attempt(Attempt { addr, .. }) | AdminRow::Penalty(Penalty { addr, .. })) => {
+            ask_forgive(state, addr);
+        }
+        _ => toast(state, ToastKind::Info, "choose a ban, an attempt or a penalty to lift with ↑ and ↓"),
     }
+}
+
+/// Asks whether an address may begin anew.
+fn ask_forgive(state: &mut State, addr: IpAddr) {
+    let lines = vec!["Its wrong passwords and wasted handshakes are forgotten.".to_owned()];
+    let dialog = Dialog::new(format!("Let {addr} begin anew?"), lines, "Forgive", Pending::Forgive(addr));
+    state.layers.push(Layer::Dialog(dialog));
 }
 
 /// Asks whether a ban is to be lifted.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Core, Host, Mesh};
 use crate::{
     api::{NodeCommand, NodeEvent, PeerName},
-    model::{Ban, CloseReason, ErrorKind, Moment, PeerId, SafeText, limits},
+    model::{Ban, CloseReason, ErrorKind, Moment, PeerId, SafeText, ban::address_block, limits},
     proto::Output,
     wire::{BannedStatus, Frame},
 };
@@ -15,7 +15,7 @@ pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: No
         NodeCommand::Ban { peer, addr, reason } => {
             ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }
-        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr),
+        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr, now),
         NodeCommand::Kick { peer, addr, reason } => {
             kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }
@@ -98,6 +98,7 @@ fn unban(
     core: &mut Core,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
+    now: Moment,
 ) -> Result<(), String> {
     if peer.is_none() && addr.is_none() {
         return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
@@ -108,8 +109,12 @@ fn unban(
         Some(labelled) => (None, Some(labelled)),
         None => whom(host, core, peer, addr)?,
     };
+    let counted = host.admission.attempts().len();
     let lifted = host.admission.unban(key.as_ref(), addr);
-    if lifted.is_empty() {
+    // An address is forgiven all: its wrong passwords, and the handshakes that it wasted.
+    let is_forgiven = addr.is_some_and(|addr| core.forgive(addr, now));
+    host.penalties.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
+    if lifted.is_empty() && !is_forgiven && host.admission.attempts().len() == counted {
         return Err("there is no such ban; the banned list shows all".to_owned());
     }
     let events = lifted

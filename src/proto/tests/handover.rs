@@ -48,7 +48,7 @@ fn the_new_host_has_everything_and_the_others_follow_at_once() {
     assert_eq!(sim.heard(bob), ["host: from the old host", "ann: to the new host"]);
     // The bans, the attempts and the password are the same.
     let admission = |event: &NodeEvent| match event {
-        NodeEvent::Admission { bans, attempts } => Some((bans.len(), attempts.len())),
+        NodeEvent::Admission { bans, attempts, .. } => Some((bans.len(), attempts.len())),
         _ => None,
     };
     assert_eq!(sim.events[bob].iter().rev().find_map(admission), Some((1, 1)));
