@@ -3,12 +3,7 @@
 //! Each finding names its cause and the next step. It must never guess: what was not looked at is said to be so. No
 //! attempt is ever charged by looking; only a password that was given on purpose is tried, as any join would.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{
     api::{Check, Finding, NodeCommand, NodeEvent, Verdict},
@@ -27,12 +22,8 @@ pub mod firewall;
 
 use self::firewall::Firewall;
 
-/// Time for the host and two members to try this peer's port.
-const TRIES: Duration = Duration::from_secs(15);
 /// The first byte of a TLS alert (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 21;
-/// How often it is asked what came of it.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A host that is looked at.
 pub struct Doctor<'a> {
@@ -320,7 +311,7 @@ impl Doctor<'_> {
         let mut begun = Instant::now();
         let mut is_in = false;
         loop {
-            let event = tokio::time::timeout(ASK_EVERY, network.next_event()).await;
+            let event = tokio::time::timeout(limits::EXAMINE_EVERY, network.next_event()).await;
             match event {
                 Ok(Some(event)) => {
                     if matches!(event, NodeEvent::Authenticated { .. }) {
@@ -335,7 +326,7 @@ impl Doctor<'_> {
                 Err(_) if is_in => network.command(NodeCommand::Ways).await,
                 Err(_) => {}
             }
-            if is_in && (inside.is_enough() || begun.elapsed() > TRIES) {
+            if is_in && (inside.is_enough() || begun.elapsed() > limits::EXAMINE_TIMEOUT) {
                 break;
             }
         }

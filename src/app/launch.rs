@@ -8,9 +8,6 @@ use crate::{
     model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits},
 };
 
-/// Lines that an examination has at most.
-const FINDINGS: usize = 16;
-
 /// What a form opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormKind {
@@ -235,7 +232,7 @@ impl Form {
     pub fn found(&mut self, target: &str, finding: Finding) {
         if self.text(FieldName::Target) == target && self.progress == Progress::Editing {
             self.findings.push(finding);
-            self.findings.truncate(FINDINGS);
+            self.findings.truncate(limits::FINDINGS);
         }
     }
 

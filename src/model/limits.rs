@@ -288,6 +288,16 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Descriptors that the process asks the system for: a full mesh of [`MEMBERS_MAX`] and the strangers beside it.
 pub const DESCRIPTORS: u64 = 8192;
+/// Time for a server that is no pyile host to say what it is.
+pub const BANNER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Bytes of it that are looked at.
+pub const BANNER_BYTES: usize = 512;
+/// Time for the host and [`TRIED_BY`] members to try this peer's port while it is examined.
+pub const EXAMINE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often it is asked meanwhile what came of it.
+pub const EXAMINE_EVERY: Duration = Duration::from_secs(1);
+/// Steps of an examination that the launch screen shows.
+pub const FINDINGS: usize = 16;
 /// Networks that the launch screen remembers.
 pub const RECENTS: usize = 32;
 /// Messages that the log of one conversation holds in memory at the bottom; twice as many while one scrolls. The

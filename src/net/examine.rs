@@ -6,7 +6,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::StreamExt as _;
@@ -26,11 +25,6 @@ use crate::{
     security::{Identity, tls},
     wire::{BannedStatus, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
 };
-
-/// Time for another server to say what it is.
-const BANNER: Duration = Duration::from_millis(1500);
-/// Bytes of it that are looked at.
-const BANNER_BYTES: usize = 512;
 
 /// What a host says to whoever knocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,12 +90,12 @@ pub async fn knock(
 pub async fn banner(machine: &dyn Machine, addr: SocketAddr) -> Vec<u8> {
     for question in [&b""[..], b"GET / HTTP/1.0\r\n\r\n"] {
         let Ok(mut connection) = open(machine, addr).await else { continue };
-        let mut answer = vec![0; BANNER_BYTES];
+        let mut answer = vec![0; limits::BANNER_BYTES];
         let reading = async {
             connection.stream.write_all(question).await?;
             connection.stream.read(&mut answer).await
         };
-        if let Ok(Ok(count @ 1..)) = time::timeout(BANNER, reading).await {
+        if let Ok(Ok(count @ 1..)) = time::timeout(limits::BANNER_TIMEOUT, reading).await {
             answer.truncate(count);
             return answer;
         }
