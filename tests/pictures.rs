@@ -26,15 +26,21 @@ fn ban_dialog(size: (u16, u16)) -> State {
     state
 }
 
-fn failed_join(size: (u16, u16)) -> State {
+/// The form, sent off.
+fn joining(size: (u16, u16), password: &str) -> State {
     let mut state = launch(size);
     press(&mut state, KeyCode::Down);
     press(&mut state, KeyCode::Enter);
     type_text(&mut state, "192.168.1.66");
     press(&mut state, KeyCode::Tab);
     press(&mut state, KeyCode::Tab);
-    type_text(&mut state, "guess");
+    type_text(&mut state, password);
     press(&mut state, KeyCode::Enter);
+    state
+}
+
+fn failed_join(size: (u16, u16)) -> State {
+    let mut state = joining(size, "guess");
     let message = "wrong password, or somebody is between you and the host; 2 attempts are left before this \
                    address is banned";
     update(&mut state, scene::NOW, Event::OpenFailed(Closed::new(CloseReason::WrongPassword, message)));
@@ -135,14 +141,7 @@ fn ways_heartbeat(size: (u16, u16)) -> State {
 }
 
 fn examined(size: (u16, u16)) -> State {
-    let mut state = launch(size);
-    press(&mut state, KeyCode::Down);
-    press(&mut state, KeyCode::Enter);
-    type_text(&mut state, "192.168.1.66");
-    press(&mut state, KeyCode::Tab);
-    press(&mut state, KeyCode::Tab);
-    type_text(&mut state, "open sesame");
-    press(&mut state, KeyCode::Enter);
+    let mut state = joining(size, "open sesame");
     let closed = Closed::new(
         CloseReason::Unreachable,
         "no answer from 192.168.1.66:4702 within 5 s; check the address, and that no firewall blocks port 4702",

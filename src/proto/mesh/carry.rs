@@ -150,8 +150,8 @@ impl Mesh {
         let Some(conn) = self.direct_link(&peer) else { return self.refuse_waiting(core, peer, now) };
         let waiting = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.waiting));
         for waiting in waiting.unwrap_or_default() {
-            let on_link = self.circuits.legs.keys().filter(|(other, _)| *other == conn).count();
-            if on_link >= limits::CIRCUITS_PER_LINK || self.circuits.legs.len() >= 2 * limits::CIRCUITS {
+            let is_full = self.circuits_over(conn) >= limits::CIRCUITS_PER_LINK;
+            if is_full || self.circuits.legs.len() >= 2 * limits::CIRCUITS {
                 self.refuse(core, waiting, CloseReason::Busy, now);
                 continue;
             }
@@ -251,13 +251,19 @@ impl Mesh {
             && !self.peers.values().any(|state| state.waiting.iter().any(waits))
     }
 
+    /// Circuits over a link, and those that wait for one to their far end.
+    fn circuits_over(&self, conn: ConnId) -> usize {
+        let open = self.circuits.legs.keys().filter(|(over, _)| *over == conn).count();
+        let waits = |other: &&Waiting| matches!(other, Waiting::Theirs((over, _), _) if *over == conn);
+        open + self.peers.values().flat_map(|state| &state.waiting).filter(waits).count()
+    }
+
     fn asked_to_carry(&mut self, core: &mut Core, side: Side, from: PeerId, far: PeerId, now: Moment) {
-        let on_link = self.circuits.legs.keys().filter(|(other, _)| *other == side.0).count();
         let reason = if !self.is_theirs(side) {
             CloseReason::ProtocolError
         } else if far == from || far == core.me() || far.wire() == Wire::Classic || !core.is_member(&far) {
             CloseReason::NotAMember
-        } else if on_link >= limits::CIRCUITS_PER_LINK {
+        } else if self.circuits_over(side.0) >= limits::CIRCUITS_PER_LINK {
             CloseReason::Busy
         } else {
             return self.with_link(core, far, Waiting::Theirs(side, from), now);
@@ -266,11 +272,10 @@ impl Mesh {
     }
 
     fn called_through(&mut self, core: &mut Core, side: Side, far: PeerId) {
-        let on_link = self.circuits.legs.keys().filter(|(other, _)| *other == side.0).count();
         if self.is_theirs(side)
             && far != core.me()
             && core.is_member(&far)
-            && on_link < limits::CIRCUITS_PER_LINK
+            && self.circuits_over(side.0) < limits::CIRCUITS_PER_LINK
         {
             return self.end_here(core, side, far, false);
         }

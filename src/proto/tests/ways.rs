@@ -199,16 +199,22 @@ fn two_that_cannot_reach_each_other_talk_through_the_host_which_reads_nothing() 
     assert!(sim.no_ways(0).len() < 2, "{:?}", sim.no_ways(0));
 }
 
-#[test]
-fn when_the_host_cannot_carry_either_another_member_does() {
+/// Ann has said something to bob, whom neither she nor the host reaches.
+fn carried_by_carol() -> (Sim, [usize; 3]) {
     let mut sim = Sim::host();
     let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
     sim.part(ann, bob);
     sim.part(0, bob);
     sim.say(ann, "bob", "hi");
     sim.wait(20.0);
-    assert_eq!(sim.heard(bob), ["ann: hi"]);
     assert_eq!(sim.via(ann, bob).as_deref(), Some("carol"));
+    (sim, [ann, bob, carol])
+}
+
+#[test]
+fn when_the_host_cannot_carry_either_another_member_does() {
+    let (mut sim, [ann, bob, carol]) = carried_by_carol();
+    assert_eq!(sim.heard(bob), ["ann: hi"]);
     assert!(sim.heard(carol).is_empty());
     // And when the carrier goes, nothing is lost.
     sim.command(carol, NodeCommand::Leave);
@@ -226,13 +232,7 @@ fn when_the_host_cannot_carry_either_another_member_does() {
 
 #[test]
 fn a_banned_peer_is_not_carried() {
-    let mut sim = Sim::host();
-    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
-    sim.part(ann, bob);
-    sim.part(0, bob);
-    sim.say(ann, "bob", "hi");
-    sim.wait(20.0);
-    assert_eq!(sim.via(ann, bob).as_deref(), Some("carol"));
+    let (mut sim, [_, _, carol]) = carried_by_carol();
     sim.ban("bob");
     sim.wait(1.0);
     let before = sim.circuits.bytes.len();
@@ -290,4 +290,25 @@ fn a_member_that_misuses_circuits_gains_nothing() {
     assert!(sim.circuits.carriers.len() <= 1 + limits::CIRCUITS_PER_LINK);
     sim.say(ann, "everyone", "the link still stands");
     assert_eq!(sim.heard(bob).last().unwrap(), "ann: the link still stands");
+}
+
+#[test]
+fn circuits_that_wait_for_their_far_ends_are_bounded_together() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let others: Vec<usize> = (0..4).map(|number| sim.join(&format!("far-{number}"))).collect();
+    sim.say(ann, "host", "warm");
+    let is_peer_link =
+        |(near, far): &(&End, &End)| near.0 == 0 && far.0 == ann && sim.nodes[0].mesh.has(near.1);
+    let conn = sim.links.iter().find(is_peer_link).map(|(near, _)| near.1).unwrap();
+    // Nobody answers any more: neither the far ends nor whoever reads the refusals.
+    sim.frozen.extend(others.iter().copied().chain([ann]));
+    for number in 0..160 {
+        let peer = sim.ids[others[number % 4]];
+        let circuit = Circuit { number: 2 * u32::try_from(number).unwrap(), peer };
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Carry(circuit)));
+        sim.drain(0);
+    }
+    let is_busy = |delivery: &&Delivery| matches!(delivery, Delivery::Frame(_, Frame::CarryClosed(closed)) if closed.reason == CloseReason::Busy);
+    assert_eq!(sim.queue.iter().filter(is_busy).count(), 160 - limits::CIRCUITS_PER_LINK);
 }
