@@ -24,7 +24,7 @@ use crate::{
     model::{CloseReason, Closed, PeerId, Wire, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
-    wire::{DecodeError, FrameCodec, FrameLimit, JOIN_ALPN},
+    wire::{DecodeError, Frame, FrameCodec, FrameLimit, JOIN_ALPN, Refusal},
 };
 
 type Tls = TlsStream<Box<dyn Stream>>;
@@ -207,7 +207,12 @@ async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed 
         closed = read(&mut reader, context.conn, &context.to_node) => closed,
         closed = write(&mut writer, &mut context.outbound) => closed,
     };
-    if closed.reason == CloseReason::Left {
+    if closed.reason == CloseReason::ProtocolError {
+        // What is no frame never reaches the node; the other end is told here.
+        let refusal = Refusal { reason: closed.reason, detail: closed.detail.clone() };
+        let _ = time::timeout(limits::LINGER, writer.send(Frame::Goodbye(refusal).encode())).await;
+    }
+    if matches!(closed.reason, CloseReason::Left | CloseReason::ProtocolError) {
         linger(reader.into_inner(), writer.into_inner()).await;
     }
     closed

@@ -228,8 +228,7 @@ impl Member {
                         core.send(conn, &Frame::RosterApplied(core.roster.version()));
                     }
                     Err(error) => {
-                        core.blame(&host, &format!("a roster that cannot be taken on ({error})"));
-                        self.lost(core, &CloseReason::ProtocolError.into(), now);
+                        self.misled(core, conn, &format!("a roster that cannot be taken on ({error})"), now);
                     }
                 }
             }
@@ -241,10 +240,18 @@ impl Member {
             Frame::Handover(statement) => self.handed_over(core, &host, statement, now),
             Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
             _ => {
-                core.blame(&host, "a frame that has no place there");
-                self.lost(core, &CloseReason::ProtocolError.into(), now);
+                self.misled(core, conn, "a frame that has no place there", now);
             }
         }
+    }
+
+    /// The host does not keep to the protocol: it is told so and left.
+    fn misled(&mut self, core: &mut Core, conn: ConnId, by: &str, now: Moment) {
+        if let Some(host) = self.pin {
+            core.blame(&host, by);
+        }
+        core.goodbye(conn, CloseReason::ProtocolError, by);
+        self.lost(core, &CloseReason::ProtocolError.into(), now);
     }
 
     fn delta(&mut self, core: &mut Core, mesh: &mut Mesh, delta: &RosterDelta, now: Moment) {

@@ -13,6 +13,7 @@
 )]
 
 pub mod transcript;
+pub mod wire;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
