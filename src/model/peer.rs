@@ -211,8 +211,9 @@ impl Alias {
     fn looks_like_text(&self, other: &str) -> bool {
         let skeleton =
             |text: &str| -> String { unicode_security::confusable_detection::skeleton(text).collect() };
-        skeleton(&self.0) == skeleton(other)
-            || skeleton(&self.0.to_lowercase()) == skeleton(&other.to_lowercase())
+        // The skeleton of a zero is a capital letter, hence the second round.
+        let folded = |text: &str| skeleton(&skeleton(&text.to_lowercase()).to_lowercase());
+        skeleton(&self.0) == skeleton(other) || folded(&self.0) == folded(other)
     }
 }
 
@@ -341,7 +342,9 @@ mod tests {
     #[test]
     fn look_alikes() {
         let alias = |text| Alias::new(text).unwrap();
-        assert!(alias("bob").looks_like(&alias("b0b")) || alias("bob").looks_like(&alias("bоb")));
+        assert!(alias("bob").looks_like(&alias("b0b")) && alias("B0B").looks_like(&alias("bob")));
+        assert!(alias("bob").looks_like(&alias("bоb")), "Cyrillic o");
+        assert!(alias("Ian").looks_like(&alias("lan")) && alias("ann").looks_like(&alias("aNn")));
         assert!(alias("paypal").looks_like(&alias("pаypal")), "Cyrillic a");
         assert!(alias("Bob").looks_like(&alias("bob")));
         assert!(!alias("bob").looks_like(&alias("rob")));

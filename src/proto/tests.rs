@@ -895,6 +895,38 @@ fn the_newer_of_two_sessions_with_one_key_wins() {
 }
 
 #[test]
+fn a_late_word_of_an_older_session_does_not_end_the_newer() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    let (older, newer) = (sim.conn(), sim.conn());
+    let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
+    let remote = SocketAddr::new(Sim::ip(bob), 2);
+    for conn in [older, newer] {
+        let connected = Connected {
+            link: LinkKind::JoinIn,
+            secured,
+            remote,
+            local: remote,
+            listening: Vec::new(),
+            via: None,
+        };
+        sim.nodes[0].handle(sim.now, Input::Connected(conn, connected));
+    }
+    // Both are known by their key; the newer one says so first.
+    for conn in [newer, older] {
+        let hello = Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() };
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Hello(hello)));
+    }
+    let outputs: Vec<Output> = std::iter::from_fn(|| sim.nodes[0].poll_output()).collect();
+    let is_closed = |conn: ConnId| {
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Close(closed, CloseReason::Superseded) if *closed == conn))
+    };
+    assert!(is_closed(older) && !is_closed(newer));
+}
+
+#[test]
 fn texts_are_bounded_and_recipients_must_exist() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");

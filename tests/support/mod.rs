@@ -43,8 +43,8 @@ pub struct Starting {
     args: Vec<String>,
     password: Option<String>,
     dir: Arc<TempDir>,
-    descriptors: Option<u32>,
-    namespace: Option<String>,
+    /// The words that start another program, which then starts this one.
+    through: Vec<String>,
 }
 
 impl Starting {
@@ -52,7 +52,7 @@ impl Starting {
         let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         args.extend(["--json".into(), "--alias".into(), alias.into()]);
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self { args, password: Some("open sesame".into()), dir, descriptors: None, namespace: None }
+        Self { args, password: Some("open sesame".into()), dir, through: Vec::new() }
     }
 
     pub fn host(alias: &str) -> Self {
@@ -96,34 +96,39 @@ impl Starting {
         self
     }
 
-    /// On a machine of its own: in this network namespace.
-    pub fn in_namespace(mut self, namespace: &str) -> Self {
-        self.namespace = Some(namespace.to_owned());
+    fn through(mut self, words: &[&str]) -> Self {
+        self.through.extend(words.iter().map(|word| (*word).to_owned()));
         self
+    }
+
+    /// On a machine of its own: in this network namespace.
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        self.through(&["ip", "netns", "exec", namespace])
     }
 
     /// At most so many open descriptors.
-    pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(most);
-        self
+    pub fn descriptors(self, most: u32) -> Self {
+        self.through(&["sh", "-c", &format!("ulimit -n {most}; exec \"$@\""), "sh"])
     }
 
-    pub fn start(self) -> Peer {
-        let binary = env!("CARGO_BIN_EXE_pyile");
-        let mut command = match (self.descriptors, &self.namespace) {
-            (None, None) => Command::new(binary),
-            (_, Some(namespace)) => {
-                let mut ip = Command::new("ip");
-                ip.args(["netns", "exec", namespace, binary]);
-                ip
-            }
-            (Some(most), None) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {most}; exec \"$@\""), "sh", binary]);
-                shell
-            }
-        };
+    /// With a clock that is wrong by so much, as `faketime` has it.
+    pub fn clock(self, wrong_by: &str) -> Self {
+        self.through(&["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", wrong_by])
+    }
+
+    /// With a clock that is wrong by what stands in a file at the time.
+    pub fn changing_clock(self, file: &std::path::Path) -> Self {
+        let file = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
+        self.through(&["env", &file, "FAKETIME_NO_CACHE=1"]).clock("+0")
+    }
+
+    /// What is about to be started.
+    pub fn command(&self) -> Command {
+        let words: Vec<&str> =
+            self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_pyile")]).collect();
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(&self.args)
             .arg("--data-dir")
             .arg(self.dir.path())
@@ -135,6 +140,11 @@ impl Starting {
         if let Some(password) = &self.password {
             command.env("PYILE_PASSWORD", password);
         }
+        command
+    }
+
+    pub fn start(self) -> Peer {
+        let mut command = self.command();
         let mut peer = Peer::spawn(&mut command, self.dir);
         if self.args.first().is_some_and(|arg| arg == "host") {
             // Its first event tells where it listens, or why not; it can still be waited for.

@@ -99,8 +99,10 @@ impl Link {
 
     /// Waits for a frame that this makes something of.
     pub fn find<T>(&self, what: &str, mut matches: impl FnMut(Frame) -> Option<T>) -> T {
+        let mut last = None;
         loop {
-            let frame = self.next().unwrap_or_else(|| panic!("closed without {what}"));
+            let Some(frame) = self.next() else { panic!("closed without {what}, after {last:?}") };
+            last = Some(frame.clone());
             if let Some(found) = matches(frame) {
                 return found;
             }

@@ -173,6 +173,10 @@ impl Host {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         core.timers.cancel(Timer::Admission(conn));
         let (peer, remote) = (joiner.peer, joiner.remote);
+        // What an older session had still said may arrive after the newer one was let in.
+        if self.members.get(&peer).is_some_and(|member| member.conn > conn) {
+            return core.goodbye(conn, CloseReason::Superseded, "");
+        }
         if let Some(ban) = self.admission.ban_of(&peer, remote.ip()) {
             core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
             return core.close(conn, CloseReason::Banned);

@@ -1,0 +1,208 @@
+//! What the system and its user do to the process: signals, a closed output, a wrong clock, a taken port, bad
+//! configuration.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    process::Command,
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+use support::{Peer, Starting};
+
+fn joined(starting: Starting) -> Peer {
+    let mut peer = starting.start();
+    peer.event("authenticated");
+    peer
+}
+
+fn said(peer: &mut Peer, to: &mut Peer, text: &str) -> Value {
+    peer.say(json!({"cmd": "send", "to": "everyone", "text": text}));
+    to.wait_for(text, |event| event["event"] == "message" && event["own"] == false && event["text"] == text)
+}
+
+fn is_down(alias: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "peer_down" && event["peer"]["alias"] == alias
+}
+
+#[test]
+fn sigterm_sigint_and_sighup_leave_in_order() {
+    let mut host = Starting::host("host").start();
+    for (signal, alias) in [("TERM", "ann"), ("INT", "bob"), ("HUP", "carol")] {
+        let mut peer = joined(Starting::join(&host, alias));
+        said(&mut peer, &mut host, &format!("before {signal}"));
+        peer.signal(signal);
+        assert_eq!(peer.event("left")["reason"], "left", "{signal}");
+        assert_eq!(peer.exit_code(), 0, "{signal}");
+        assert_eq!(
+            host.wait_for("its word", is_down(alias))["reason"],
+            "left",
+            "it said goodbye after {signal}"
+        );
+        // What was said is kept.
+        let kept = support::history_of(&peer.dir(), &[]);
+        assert!(kept.iter().any(|message| message["text"] == format!("before {signal}")), "{signal}");
+    }
+    let mut dave = joined(Starting::join(&host, "dave"));
+    host.terminate();
+    assert_eq!(host.exit_code(), 0);
+    assert_eq!(dave.wait_for("the host's goodbye", is_down("host"))["reason"], "left");
+}
+
+#[test]
+fn a_closed_stdout_ends_the_session_in_order() {
+    let mut host = Starting::host("host").start();
+    let mut child = Starting::join(&host, "ann").command().spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"authenticated\"") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "it is let in");
+    }
+    drop(output);
+    // It notices with the next thing that it has to tell.
+    host.event("peer_up");
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "are you listening?"}));
+    assert_eq!(host.wait_for("its goodbye", is_down("ann"))["reason"], "left");
+    let status = child.wait().unwrap();
+    assert!(status.code().is_some(), "not by a signal: {status}");
+    assert_eq!(host.leave(), 0);
+}
+
+#[test]
+fn a_port_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let mut host = Starting::host("host").listen(&addr).start();
+    let error = host.event("error");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("in use by another program") && message.contains(&addr), "{error}");
+    assert_eq!(host.exit_code(), 7);
+}
+
+#[test]
+fn two_hosts_on_one_port() {
+    let first = Starting::host("host").start();
+    let mut second = Starting::host("usurper").listen(&first.join_addr()).start();
+    assert_eq!(second.event("left")["reason"], "cannot_listen");
+    assert_eq!(second.exit_code(), 7);
+    // The first one does not notice.
+    let mut ann = joined(Starting::join(&first, "ann"));
+    assert_eq!(ann.leave(), 0);
+}
+
+#[test]
+fn two_instances_on_one_profile() {
+    let mut host = Starting::host("host").start();
+    let mut ann = joined(Starting::join(&host, "ann"));
+    let mut second = Starting::join(&host, "eve").profile_of(&ann).start();
+    let message = second.event("error")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("in use by another pyile") && message.contains("--profile"), "{message}");
+    assert_eq!(second.exit_code(), 2);
+    said(&mut ann, &mut host, "undisturbed");
+}
+
+#[test]
+fn bad_configuration() {
+    for (text, words) in [
+        ("alias = \"ann\"\nrejoin_fr = 10\n", &["config.toml", "rejoin_fr"][..]),
+        ("attempts = \"three\"\n", &["config.toml", "attempts"]),
+        ("attempts = [\n", &["config.toml", "line"]),
+        ("attempts = 0\n", &["config.toml", "attempts", "0"]),
+    ] {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::create_dir(dir.path().join("pyile")).unwrap();
+        std::fs::write(dir.path().join("pyile/config.toml"), text).unwrap();
+        let mut host = Starting::host("host").in_dir(&dir).start();
+        let message = host.event("error")["message"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(message.contains(word), "{text:?}: no {word:?} in {message}");
+        }
+        assert_eq!(host.exit_code(), 2, "{text}");
+    }
+}
+
+/// False when this system has no `faketime`: the test then proves nothing.
+fn can_lie_about_the_time() -> bool {
+    let there = Command::new("faketime").arg("--version").output().is_ok();
+    if !there {
+        eprintln!("SKIPPED: a wrong clock needs the program faketime");
+    }
+    there
+}
+
+#[test]
+fn clocks_a_day_fast_and_a_day_slow() {
+    if !can_lie_about_the_time() {
+        return;
+    }
+    let mut host = Starting::host("host").start();
+    let mut fast = joined(Starting::join(&host, "fast").clock("+1d"));
+    let mut slow = joined(Starting::join(&host, "slow").clock("-1d"));
+    for peer in [&mut fast, &mut slow] {
+        peer.wait_for("three", |event| {
+            event["event"] == "roster" && event["peers"].as_array().unwrap().len() == 3
+        });
+    }
+    for (number, from) in [0, 1, 2, 0, 1, 2].into_iter().enumerate() {
+        let mut peers = [&mut host, &mut fast, &mut slow];
+        let text = format!("number {number}");
+        peers[from].say(json!({"cmd": "send", "to": "everyone", "text": text}));
+        for (_, peer) in peers.iter_mut().enumerate().filter(|(other, _)| *other != from) {
+            peer.wait_for(&text, |event| event["text"] == text && event["own"] == false);
+        }
+    }
+    // Everybody is told whose clock is wrong, and by how much.
+    let is_told = |event: &Value| event["event"] == "clock" && event["peer"]["alias"] == "fast";
+    host.rewind();
+    let clock = host.wait_for("a word on the clock", is_told);
+    assert!((86_000_000..87_000_000).contains(&clock["ahead_ms"].as_i64().unwrap()), "{clock}");
+    for peer in [&mut host, &mut fast, &mut slow] {
+        assert!(!peer.seen(|event| event["event"] == "peer_down"));
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_a_day_while_people_talk() {
+    if !can_lie_about_the_time() {
+        return;
+    }
+    let mut host = Starting::host("host").start();
+    let dir = tempfile::tempdir().unwrap();
+    let wrong_by = dir.path().join("wrong_by");
+    std::fs::write(&wrong_by, "+0\n").unwrap();
+    let mut ann = joined(Starting::join(&host, "ann").changing_clock(&wrong_by));
+    let mut bob = joined(Starting::join(&host, "bob"));
+    said(&mut ann, &mut bob, "before");
+    for (jump, text) in [("+1d\n", "a day later"), ("-1d\n", "two days earlier")] {
+        std::fs::write(&wrong_by, jump).unwrap();
+        said(&mut ann, &mut bob, text);
+        said(&mut bob, &mut ann, text);
+    }
+    host.say(json!({"cmd": "send", "to": "everyone", "text": "all there?"}));
+    host.wait_for("both have it", |event| event["summary"] == "2/2");
+    for peer in [&mut host, &mut bob] {
+        assert!(!peer.seen(is_down("ann")), "nobody was removed");
+    }
+    assert_eq!(ann.leave(), 0);
+}
+
+#[test]
+fn panics_and_secrets_stay_out_of_what_is_printed() {
+    // The usage of the program, wrong in every way, on the plain terminal: no type names, no backtrace.
+    let mut host = Starting::host("host").start();
+    for args in [&["join"][..], &["join", "::::"], &["host", "--listen", "nonsense"], &["fly"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_pyile")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let mut text = String::new();
+        output.stderr.as_slice().read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty() && !text.contains("panicked") && !text.contains("::Error"), "{text}");
+    }
+    assert_eq!(host.leave(), 0);
+}
