@@ -112,12 +112,6 @@ fn a_ban_cuts_off_everywhere_until_it_is_lifted() {
 #[test]
 fn exit_codes_and_refusals() {
     let mut host = Starting::host("host").start();
-    let taken = host.join_addr();
-    let mut second = Starting::host("second").listen(&taken).start();
-    let error = second.event("error");
-    assert!(error["message"].as_str().unwrap().contains("in use by another program"), "{error}");
-    assert_eq!(second.exit_code(), 7);
-
     let mut nobody = Starting::new("ann", &["join", &format!("127.0.0.1:{}", free_port())]).start();
     assert_eq!(nobody.event("error")["kind"], "connection");
     let left = nobody.event("left");
@@ -127,15 +121,6 @@ fn exit_codes_and_refusals() {
 
     let mut ann = Starting::join(&host, "ann").start();
     ann.event("authenticated");
-    for (alias, words) in
-        [("ann", "belongs to another member"), ("аnn", "looks like"), ("Host", "looks like")]
-    {
-        let mut refused = Starting::join(&host, alias).start();
-        let error = refused.event("error");
-        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
-        assert_eq!(refused.exit_code(), 9);
-    }
-
     let mut usage = Starting::new("ann", &["join"]).start();
     assert_eq!(usage.event("left")["reason"], "usage");
     assert_eq!(usage.exit_code(), 2);
@@ -143,11 +128,6 @@ fn exit_codes_and_refusals() {
     assert_eq!(usage.exit_code(), 2);
     let mut no_password = Starting::new("x", &["host", "--listen", "127.0.0.1:0"]).no_password().start();
     assert_eq!(no_password.exit_code(), 2);
-    let mut same_profile = Starting::join(&host, "eve").profile_of(&ann).start();
-    let error = same_profile.event("error");
-    assert!(error["message"].as_str().unwrap().contains("in use by another pyile"), "{error}");
-    assert_eq!(same_profile.exit_code(), 2);
-
     host.kill();
     ann.wait_for("lost", |event| event["event"] == "link" && event["state"] == "waiting");
     let mut strict_host = Starting::host("strict").start();

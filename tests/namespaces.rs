@@ -159,6 +159,34 @@ fn partition_between_two_members_that_both_see_the_host() {
     bob.wait_for("what ann said", says("directly"));
 }
 
+#[test]
+fn ipv6_only() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    for (number, machine) in ["host", "ann", "bob"].iter().enumerate() {
+        lan.on(machine, &["ip", "-4", "addr", "flush", "dev", "eth0"]);
+        lan.on(machine, &["ip", "-4", "addr", "flush", "dev", "lo"]);
+        let addr = format!("fd77::{}/64", number + 1);
+        lan.on(machine, &["ip", "-6", "addr", "add", &addr, "dev", "eth0", "nodad"]);
+    }
+    // On all addresses, as one hosts who knows nothing of this.
+    let mut host = Starting::host("host").listen("[::]:4702").in_namespace(&lan.namespace("host")).start();
+    let join = |machine: &str, target: &str| {
+        let starting = Starting::new(machine, &["join", target]);
+        let mut peer = starting.in_namespace(&lan.namespace(machine)).start();
+        peer.event("authenticated");
+        peer
+    };
+    // With a port and without.
+    let (mut ann, mut bob) = (join("ann", "[fd77::1]:4702"), join("bob", "fd77::1"));
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "to all six"}));
+    bob.wait_for("what ann said", says("to all six"));
+    host.wait_for("the same", says("to all six"));
+    assert!(!ann.seen(|event| event["event"] == "route"), "nobody carries it");
+    let (findings, code) = examine_on(Some(&lan.namespace("ann")), "fd77::1", &[], None);
+    assert!(found(&findings, "port").0 == "good" && code != 3, "{findings:#?}");
+}
+
 /// How a check stands, and its words.
 fn found(findings: &[Value], check: &str) -> (String, String) {
     let finding = findings.iter().find(|finding| finding["check"] == check);

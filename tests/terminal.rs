@@ -278,6 +278,33 @@ fn what_goes_wrong_is_said_beside_the_field_and_nothing_typed_is_lost() {
 }
 
 #[test]
+fn resize_to_1x1_and_back() {
+    let (mut ann, addr) = host();
+    let mut bob = join(&addr, "bob");
+    ann.see("to everyone (1)");
+    ann.keys("half a");
+    ann.see("half a");
+    for size in [(1, 1), (1, 120), (35, 1), (2, 2)] {
+        ann.resize(size);
+        bob.keys(&format!("at {} x {}\r", size.0, size.1));
+        bob.see("✓");
+        ann.keys(&format!(" {}x{}", size.0, size.1));
+    }
+    ann.resize((35, 120));
+    // Nothing that was typed or said meanwhile is lost.
+    ann.see("half a 1x1 1x120 35x1 2x2");
+    for size in ["1 x 1", "1 x 120", "35 x 1", "2 x 2"] {
+        ann.see(&format!("at {size}"));
+    }
+    ann.keys("ld\r");
+    bob.see("half a 1x1 1x120 35x1 2x2ld");
+    bob.keys("\x03");
+    bob.see("Leave lab?");
+    bob.keys("y");
+    assert_eq!(bob.ended().0, 0);
+}
+
+#[test]
 fn the_demo_is_alive_and_a_signal_ends_it_in_order() {
     let mut term = Term::pyile(&["demo"]);
     term.see("I repeat what I am told");
