@@ -76,6 +76,21 @@ fn ssh_and_web_servers() {
 }
 
 #[test]
+fn a_server_that_never_stops_talking() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || while stream.write_all(&[b'A'; 4096]).is_ok() {});
+        }
+    });
+    let (verdict, words, code) = found(&addr.to_string(), "host", &[], None);
+    assert_eq!((verdict.as_str(), code), ("bad", 3), "{words}");
+    assert!(words.len() < 2048, "{} bytes", words.len());
+}
+
+#[test]
 fn another_version() {
     // A later pyile knows only its own ALPN: TLS answers with the alert no_application_protocol (120).
     let addr = server(false, &[21, 3, 3, 0, 2, 2, 120]);

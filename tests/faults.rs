@@ -19,20 +19,13 @@ use pyile::{
     security::PasswordCost,
 };
 use serde_json::json;
-use support::{DEADLINE, Peer, Starting};
+use support::{DEADLINE, Starting, resident};
 
 /// One at a time: what is measured here must not measure the test beside it.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Resident memory of a process in KiB.
-fn resident(peer: &Peer) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Connections of strangers: silent ones, garbage, HTTP, and lengths that claim gigabytes.

@@ -1,12 +1,16 @@
 //! What a program with a right key, or even the right password, may say over TLS, and what must come of it: it is cut
 //! off with a reason, and nobody else notices.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 mod support;
 
-use std::net::SocketAddr;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
 use pyile::{
     model::{CloseReason, Held, PeerId, Recipient, Role},
@@ -14,7 +18,7 @@ use pyile::{
 };
 use serde_json::{Value, json};
 use support::{
-    Peer, Starting,
+    DEADLINE, Peer, Starting, resident,
     wire::{FalseHost, Insider, Link, Stranger, entry, framed, framed_bytes},
 };
 
@@ -232,6 +236,46 @@ fn a_password_is_proven_over_one_link_and_not_by_what_was_said_on_another() {
     assert!(matches!(last, Some(Frame::Goodbye(_) | Frame::Refused(_))), "{last:?}");
     host.say(json!({"cmd": "peers"}));
     assert_eq!(host.event("roster")["peers"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn who_does_not_finish_the_handshake_or_the_admission_is_let_go() {
+    let mut host = Starting::host("host").start();
+    let addr = host.join_addr();
+    // One says nothing at all, one stops in the middle of its first words, one after the handshake.
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(&addr).unwrap();
+    let mut half = TcpStream::connect(&addr).unwrap();
+    half.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).unwrap();
+    let stranger = Stranger::new();
+    let secured = stranger.join_link(&addr);
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut rest = Vec::new();
+        // Closed, by a word of TLS or without one.
+        let _ = stream.read_to_end(&mut rest);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(goodbye(secured.closed()), CloseReason::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(!host.seen(|event| event["event"] == "attempt"), "nobody guessed a password");
+}
+
+#[test]
+fn who_asks_without_end_and_never_reads_is_dropped_and_costs_no_memory() {
+    let (mut host, mut ann, addr, mallory) = network();
+    let link = mallory.peer_link(addr);
+    link.stop_reading();
+    let before = resident(&ann);
+    let beats: Vec<u8> = (0..10_000).flat_map(|_| framed(&Frame::Beat(7))).collect();
+    let mut sent = 0;
+    while link.send_and_wait(beats.clone()) {
+        sent += beats.len();
+        assert!(sent < 1 << 30, "it still answers somebody who reads nothing");
+    }
+    println!("dropped after {} KiB of beats", sent / 1024);
+    assert!(resident(&ann) < before + 20 * 1024, "{} KiB before, {} after", before, resident(&ann));
+    still_well(&mut host, &mut ann);
 }
 
 /// What stands in a terminal's way of showing only text.

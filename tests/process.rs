@@ -115,6 +115,7 @@ fn bad_configuration() {
         ("attempts = \"three\"\n", &["config.toml", "attempts"]),
         ("attempts = [\n", &["config.toml", "line"]),
         ("attempts = 0\n", &["config.toml", "attempts", "0"]),
+        ("members = 1001\n", &["config.toml", "members", "1001", "1000"]),
     ] {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         std::fs::create_dir(dir.path().join("pyile")).unwrap();
@@ -125,6 +126,27 @@ fn bad_configuration() {
             assert!(message.contains(word), "{text:?}: no {word:?} in {message}");
         }
         assert_eq!(host.exit_code(), 2, "{text}");
+    }
+}
+
+#[test]
+fn values_that_are_too_long() {
+    let long_name = "n".repeat(65);
+    let long_alias = "a".repeat(33);
+    for (starting, words) in [
+        (Starting::host("host").password(&"p".repeat(1025)), &["1025 bytes", "1024"][..]),
+        (
+            Starting::new("host", &["host", "--listen", "127.0.0.1:0", "--network", &long_name]),
+            &["network", "64"],
+        ),
+        (Starting::host(&long_alias), &["33", "32"]),
+    ] {
+        let mut host = starting.start();
+        let message = host.event("error")["message"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(message.contains(word), "no {word:?} in {message}");
+        }
+        assert_eq!(host.exit_code(), 2, "{message}");
     }
 }
 

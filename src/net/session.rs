@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf},
     sync::{mpsc, oneshot},
     time,
 };
@@ -244,8 +244,8 @@ async fn read(
 }
 
 /// Writes what is there in one go: a flush for each batch, not for each frame.
-async fn write(
-    writer: &mut FramedWrite<WriteHalf<Tls>, FrameCodec>,
+async fn write<W: AsyncWrite + Unpin>(
+    writer: &mut FramedWrite<W, FrameCodec>,
     outbound: &mut mpsc::Receiver<Outbound>,
 ) -> Closed {
     while let Some(first) = outbound.recv().await {
@@ -297,5 +297,31 @@ pub(super) fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
             CloseReason::Internal.into()
         }
         Err(_) => CloseReason::ConnectionLost.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_stalls_ends_the_link_and_one_that_goes_on_slowly_does_not() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut writer = FramedWrite::new(near, FrameCodec::new(FrameLimit::after()));
+        writer.set_backpressure_boundary(limits::FRAME_AFTER);
+        let (tx, mut outbound) = mpsc::channel(8);
+        let writing = tokio::spawn(async move { write(&mut writer, &mut outbound).await });
+        let frame = || Outbound::Frame(Bytes::from(vec![0; 2 * 1024]));
+        // Two pieces, the second one late but in time.
+        tx.send(frame()).await.unwrap();
+        let mut piece = [0; 1026];
+        for _ in 0..2 {
+            time::sleep(limits::WRITE_TIMEOUT / 3).await;
+            far.read_exact(&mut piece).await.unwrap();
+        }
+        let begun = time::Instant::now();
+        tx.send(frame()).await.unwrap();
+        assert_eq!(writing.await.unwrap().reason, CloseReason::SlowConsumer);
+        assert_eq!(begun.elapsed(), limits::WRITE_TIMEOUT);
     }
 }

@@ -63,6 +63,8 @@ struct MemberLink {
     roster_wanted: bool,
     /// It has asked who reaches whom.
     ways_wanted: bool,
+    /// Whom it has asked for a link lately, and when.
+    called: BTreeMap<PeerId, Instant>,
 }
 
 /// A removed peer that members are asked to cut off.
@@ -246,15 +248,17 @@ impl Host {
                 }
             }
             Frame::RosterRequest => {
-                // Answered with the next beat at the latest, however often it is asked for.
-                link.roster_wanted = true;
-                core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                // However often it is asked for.
+                if !std::mem::replace(&mut link.roster_wanted, true) {
+                    core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                }
             }
-            Frame::Call(to) => Self::call(core, mesh, peer, *to, now),
+            Frame::Call(to) => self.call(core, mesh, peer, *to, now),
             Frame::Tried(tried) => Self::tried(core, peer, tried, now),
             Frame::WaysRequest => {
-                link.ways_wanted = true;
-                core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                if !std::mem::replace(&mut link.ways_wanted, true) {
+                    core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                }
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddrV4},
 };
 
+mod bounds;
 mod classic;
 mod handover;
 mod history;

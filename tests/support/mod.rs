@@ -236,6 +236,13 @@ pub fn examine_on(
     (findings, output.status.code().unwrap_or(-1))
 }
 
+/// Resident memory of a process in KiB.
+pub fn resident(peer: &Peer) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// A running process.
 pub struct Peer {
     child: Child,

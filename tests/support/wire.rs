@@ -62,6 +62,9 @@ pub struct Link {
     binding: [u8; 32],
     out: UnboundedSender<Vec<u8>>,
     frames: Receiver<Frame>,
+    reading: tokio::task::AbortHandle,
+    /// Writes that are done.
+    written: Receiver<()>,
 }
 
 impl Link {
@@ -74,9 +77,10 @@ impl Link {
         let (reader, writer) = split(stream);
         let (out, to_write) = unbounded_channel();
         let (to_test, frames) = channel();
-        handle.spawn(write(writer, to_write));
-        handle.spawn(read(reader, out.clone(), to_test));
-        Self { peer: secured.peer, binding: secured.binding, out, frames }
+        let (done, written) = channel();
+        handle.spawn(write(writer, to_write, done));
+        let reading = handle.spawn(read(reader, out.clone(), to_test)).abort_handle();
+        Self { peer: secured.peer, binding: secured.binding, out, frames, reading, written }
     }
 
     pub fn send(&self, frame: &Frame) {
@@ -86,6 +90,18 @@ impl Link {
     /// One write, and one record of TLS.
     pub fn send_bytes(&self, bytes: Vec<u8>) {
         let _ = self.out.send(bytes);
+    }
+
+    /// Reads nothing any more.
+    pub fn stop_reading(&self) {
+        self.reading.abort();
+    }
+
+    /// Sends and waits until the system has taken it. False when the link is gone.
+    pub fn send_and_wait(&self, bytes: Vec<u8>) -> bool {
+        while self.written.try_recv().is_ok() {}
+        self.send_bytes(bytes);
+        self.written.recv_timeout(DEADLINE).is_ok()
     }
 
     /// The next frame that is no heartbeat; none when the link is closed.
@@ -119,12 +135,17 @@ impl Link {
     }
 }
 
-async fn write(mut writer: WriteHalf<Tls>, mut to_write: UnboundedReceiver<Vec<u8>>) {
+async fn write(
+    mut writer: WriteHalf<Tls>,
+    mut to_write: UnboundedReceiver<Vec<u8>>,
+    done: std::sync::mpsc::Sender<()>,
+) {
     while let Some(bytes) = to_write.recv().await {
         // An empty write is the end.
         if bytes.is_empty() || writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
             break;
         }
+        let _ = done.send(());
     }
     let _ = writer.shutdown().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! It must never say more to a banned joiner than that, or work for one that was not charged.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Core, Host, Joiner, MemberLink, Mesh, Step, candidates};
 use crate::{
@@ -219,6 +219,7 @@ impl Host {
             is_new: true,
             roster_wanted: false,
             ways_wanted: false,
+            called: BTreeMap::new(),
         };
         self.members.insert(peer, link);
         self.try_soon(core, peer, now);

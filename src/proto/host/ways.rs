@@ -1,5 +1,7 @@
 //! Who reaches whom: the host has newcomers tried, collects what members find out, and tells it.
 
+use std::time::Instant;
+
 use rand_core::RngCore as _;
 
 use super::{Core, Host, Mesh};
@@ -56,8 +58,16 @@ impl Host {
         }
     }
 
-    /// A member asks another one to open a link to it.
-    pub(super) fn call(core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
+    /// A member asks another one to open a link to it. Its questions are passed on no faster than it should ask, or it
+    /// could fill the other one's join link until that is cut.
+    pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
+        let Some(link) = self.members.get_mut(&from) else { return };
+        let is_recent = |at: &Instant| now.instant.saturating_duration_since(*at) < limits::CALL_EVERY / 2;
+        if !core.is_member(&to) || link.called.get(&to).is_some_and(is_recent) {
+            return;
+        }
+        link.called.retain(|_, at| is_recent(at));
+        link.called.insert(to, now.instant);
         if to == core.me() {
             mesh.reach(core, from, now);
         } else if let Some(conn) = core.join_links.get(&to).copied() {
