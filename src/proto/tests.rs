@@ -395,6 +395,20 @@ impl Sim {
         self.run();
     }
 
+    /// Another link of a member to its host, which nobody answers.
+    fn knocks(&mut self, member: usize, link: LinkKind) -> ConnId {
+        let conn = self.conn();
+        let remote = SocketAddr::new(Self::ip(member), 2);
+        let secured = Secured { peer: self.ids[member], binding: [0; 32] };
+        let connected = Connected { link, secured, remote, local: remote, listening: Vec::new(), via: None };
+        self.nodes[0].handle(self.now, Input::Connected(conn, connected));
+        conn
+    }
+
+    fn outputs(&mut self, index: usize) -> Vec<Output> {
+        std::iter::from_fn(|| self.nodes[index].poll_output()).collect()
+    }
+
     fn command(&mut self, index: usize, command: NodeCommand) {
         self.nodes[index].handle(self.now, Input::Command(command));
         self.run();
@@ -899,26 +913,13 @@ fn the_newer_of_two_sessions_with_one_key_wins() {
 fn a_late_word_of_an_older_session_does_not_end_the_newer() {
     let mut sim = Sim::host();
     let bob = sim.join("bob");
-    let (older, newer) = (sim.conn(), sim.conn());
-    let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
-    let remote = SocketAddr::new(Sim::ip(bob), 2);
-    for conn in [older, newer] {
-        let connected = Connected {
-            link: LinkKind::JoinIn,
-            secured,
-            remote,
-            local: remote,
-            listening: Vec::new(),
-            via: None,
-        };
-        sim.nodes[0].handle(sim.now, Input::Connected(conn, connected));
-    }
+    let (older, newer) = (sim.knocks(bob, LinkKind::JoinIn), sim.knocks(bob, LinkKind::JoinIn));
     // Both are known by their key; the newer one says so first.
     for conn in [newer, older] {
         let hello = Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() };
         sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Hello(hello)));
     }
-    let outputs: Vec<Output> = std::iter::from_fn(|| sim.nodes[0].poll_output()).collect();
+    let outputs = sim.outputs(0);
     let is_closed = |conn: ConnId| {
         outputs
             .iter()
@@ -1013,27 +1014,20 @@ fn a_lost_delta_is_asked_for_again() {
 }
 
 #[test]
-fn a_kick_reaches_a_join_link_that_was_opened_before_it() {
-    let mut sim = Sim::host();
-    let bob = sim.join("bob");
-    let far = (0, sim.conn());
-    let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
-    let remote = SocketAddr::new(Sim::ip(bob), 2);
-    let connected = Connected {
-        link: LinkKind::JoinIn,
-        secured,
-        remote,
-        local: remote,
-        listening: Vec::new(),
-        via: None,
-    };
-    sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
-    let kick = serde_json::json!({"cmd": "kick", "peer": "bob"});
-    sim.command(0, serde_json::from_value(kick).unwrap());
-    let hello = Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() };
-    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Hello(hello)));
-    sim.wait(0.2);
-    assert_eq!(sim.roster(0), ["host"]);
+fn a_kick_and_a_ban_reach_a_join_link_that_was_opened_before() {
+    for (cmd, reason) in [("kick", CloseReason::Kicked), ("ban", CloseReason::Banned)] {
+        let mut sim = Sim::host();
+        let bob = sim.join("bob");
+        let conn = sim.knocks(bob, LinkKind::JoinIn);
+        let line = serde_json::json!({"cmd": cmd, "peer": "bob"});
+        sim.command(0, serde_json::from_value(line).unwrap());
+        let hello = Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() };
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Hello(hello)));
+        let told = |output: &Output| matches!(output, Output::Close(closed, why) if (*closed, *why) == (conn, reason));
+        assert!(sim.outputs(0).iter().any(told), "{cmd}: it is told why");
+        sim.wait(0.2);
+        assert_eq!(sim.roster(0), ["host"]);
+    }
 }
 
 #[test]

@@ -57,11 +57,16 @@ impl Host {
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         match (frame, &joiner.step) {
-            // A kick in the meantime has made the key unknown.
-            (Frame::Hello(hello), Step::Status { known: true })
-                if self.admission.is_admitted(&joiner.peer) =>
-            {
-                self.admit(core, mesh, conn, &hello, now);
+            (Frame::Hello(hello), Step::Status { known: true }) => {
+                let peer = joiner.peer;
+                if self.admission.is_admitted(&peer)
+                    || self.admission.ban_of(&peer, joiner.remote.ip()).is_some()
+                {
+                    return self.admit(core, mesh, conn, &hello, now);
+                }
+                // A kick in the meantime has made the key unknown.
+                core.goodbye(conn, CloseReason::Kicked, "");
+                self.joiner_gone(core, conn, now);
             }
             (Frame::Hello(hello), Step::Status { known: false }) => {
                 let ip = joiner.remote.ip();

@@ -24,10 +24,6 @@ impl Sim {
         self.outputs(index)
     }
 
-    fn outputs(&mut self, index: usize) -> Vec<Output> {
-        std::iter::from_fn(|| self.nodes[index].poll_output()).collect()
-    }
-
     /// What a node says and does while time passes.
     fn outputs_within(&mut self, index: usize, seconds: f64) -> Vec<Output> {
         let until = self.now.plus(Duration::from_secs_f64(seconds));
@@ -39,16 +35,6 @@ impl Sim {
         }
         self.now = until;
         outputs
-    }
-
-    /// Another join link of a member at its host.
-    fn knocks(&mut self, member: usize, link: LinkKind) -> ConnId {
-        let conn = self.conn();
-        let remote = SocketAddr::new(Sim::ip(member), 2);
-        let secured = Secured { peer: self.ids[member], binding: [0; 32] };
-        let connected = Connected { link, secured, remote, local: remote, listening: Vec::new(), via: None };
-        self.nodes[0].handle(self.now, Input::Connected(conn, connected));
-        conn
     }
 }
 

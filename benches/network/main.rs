@@ -1,0 +1,221 @@
+//! What the network costs, end to end between processes, each figure beside the raw limit of the same run.
+//!
+//! `cargo bench --bench network` measures all; `cargo bench --bench network -- broadcast` what is named so. Only the
+//! ratios can be compared between machines.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "this is a benchmark"
+)]
+
+mod peers;
+mod process;
+mod raw;
+
+use std::time::{Duration, Instant};
+
+use process::{Child, Used, used};
+use pyile::Network;
+use tokio::runtime::Runtime;
+
+/// Bytes of a text.
+const TEXT: usize = 200;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn row(work: &str, ours: &str, raw: &str, ratio: f64, aim: &str) {
+    println!("| {work} | {raw} | {ours} | {ratio:.2} | {aim} |");
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Half of the way there and back, the median.
+fn latency() {
+    const TIMES: usize = 5_000;
+    let runtime = runtime();
+    let raw = runtime.block_on(raw::ping_pong(TIMES));
+    let mut ours = Vec::new();
+    for disk in [false, true] {
+        let mut host = peers::host(&runtime, disk);
+        let mut echo = Child::start(&["echo", &peers::target(&host), if disk { "disk" } else { "memory" }]);
+        echo.wait("joined");
+        ours.push(runtime.block_on(peers::ping_pong(&mut host, TIMES)));
+        echo.end();
+        runtime.block_on(host.leave());
+    }
+    let us = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
+    let ratio = |time: Duration| time.as_secs_f64() / raw.as_secs_f64();
+    row(
+        "one message to one peer, one way, p50, history in memory",
+        &us(ours[0]),
+        &us(raw),
+        ratio(ours[0]),
+        "≤ 1.6",
+    );
+    row("the same, history on disk", &us(ours[1]), &us(raw), ratio(ours[1]), "");
+}
+
+/// Deliveries a second of a broadcast, each acknowledged, and processor seconds for a million of them.
+fn broadcast(members: usize, messages: usize, disk: bool, aim: &str) {
+    let runtime = runtime();
+    let deliveries = (members * messages) as f64;
+    let [count, expect] = [members, messages].map(|number| number.to_string());
+    let raw = runtime.block_on(async {
+        let listener = raw::Listener::open().await;
+        let mut crowd = Child::start(&["raw-members", &count, &listener.addr(), &expect]);
+        let links = listener.accept(members).await;
+        let (begun, before) = (Instant::now(), used(std::process::id()) + crowd.used());
+        raw::broadcast(links, messages).await;
+        let (took, cpu) = (begun.elapsed(), used(std::process::id()) + crowd.used() - before);
+        crowd.end();
+        (deliveries / took.as_secs_f64(), cpu.seconds / deliveries * 1e6)
+    });
+    let mut host = peers::host(&runtime, disk);
+    let keeping = if disk { "disk" } else { "memory" };
+    let mut crowd = Child::start(&["members", &count, &peers::target(&host), keeping, &expect]);
+    crowd.wait("joined");
+    runtime.block_on(peers::warm(&mut host, members));
+    let (begun, before) = (Instant::now(), used(std::process::id()) + crowd.used());
+    runtime.block_on(peers::broadcast(&mut host, members, messages));
+    let (took, cpu) = (begun.elapsed(), used(std::process::id()) + crowd.used() - before);
+    crowd.wait("received");
+    crowd.end();
+    runtime.block_on(host.leave());
+    let ours = (deliveries / took.as_secs_f64(), cpu.seconds / deliveries * 1e6);
+    let words = |(rate, cpu): (f64, f64)| format!("{:.0} k/s, {cpu:.2} s a million", rate / 1e3);
+    row(
+        &format!("broadcast to {members}, history {}", if disk { "on disk" } else { "in memory" }),
+        &words(ours),
+        &words(raw),
+        raw.0 / ours.0,
+        aim,
+    );
+}
+
+/// Processor time of the host for one join, beside a TLS handshake with raw keys.
+fn join() {
+    const JOINS: usize = 200;
+    let runtime = runtime();
+    let each = |used: Used| format!("{:.2} ms", used.seconds / JOINS as f64 * 1e3);
+    let raw = runtime.block_on(async {
+        let listener = raw::Listener::open().await;
+        let mut crowd = Child::start(&["raw-members", &JOINS.to_string(), &listener.addr(), "1"]);
+        let before = used(std::process::id());
+        let links = listener.accept(JOINS).await;
+        let cpu = used(std::process::id()) - before;
+        drop(links);
+        crowd.end();
+        cpu
+    });
+    let mut host = Child::start(&["host"]);
+    let target = host.wait("listening");
+    let before = host.used();
+    let mut crowd = Child::start(&["one-by-one", &JOINS.to_string(), &target]);
+    crowd.wait("done");
+    let cpu = host.used() - before;
+    crowd.end();
+    host.end();
+    row(
+        "one join, processor time of the host",
+        &each(cpu),
+        &each(raw),
+        cpu.seconds / raw.seconds,
+        "≤ 0.5 ms",
+    );
+}
+
+/// 250 at once until all know all; what they take of memory; an idle host.
+fn crowd() {
+    const MEMBERS: usize = 249;
+    let runtime = runtime();
+    let count = MEMBERS.to_string();
+    let (raw, raw_memory) = runtime.block_on(async {
+        let listener = raw::Listener::open().await;
+        let before = used(std::process::id());
+        let begun = Instant::now();
+        let mut crowd = Child::start(&["raw-members", &count, &listener.addr(), "1"]);
+        let links = listener.accept(MEMBERS).await;
+        let took = begun.elapsed();
+        let grown = (used(std::process::id()) - before).kib;
+        drop(links);
+        crowd.end();
+        (took, grown)
+    });
+    let mut host = Child::start(&["host"]);
+    let target = host.wait("listening");
+    let before = host.used();
+    let begun = Instant::now();
+    let mut crowd = Child::start(&["members", &count, &target, "memory", "1"]);
+    crowd.wait("joined");
+    let took = begun.elapsed();
+    row(
+        "250 joins at once until all know all",
+        &format!("{} ms", took.as_millis()),
+        &format!("{} ms", raw.as_millis()),
+        took.as_secs_f64() / raw.as_secs_f64(),
+        "≤ 3",
+    );
+    // A link for every member, and one message over it.
+    host.say("say");
+    crowd.wait("received");
+    let grown = (host.used() - before).kib / (2 * MEMBERS as i64);
+    let raw_each = raw_memory / MEMBERS as i64;
+    row(
+        "memory per link end, all of it",
+        &format!("{grown} KiB"),
+        &format!("{raw_each} KiB"),
+        grown as f64 / raw_each as f64,
+        "≤ 24 KiB",
+    );
+    // What was opened for the message is closed after a minute; an idle network has join links only.
+    std::thread::sleep(Duration::from_secs(5));
+    let (before, begun) = (host.used(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (host.used() - before).seconds / begun.elapsed().as_secs_f64() * 100.0;
+    println!("| idle host with 250 members, of one core | | {share:.2} % | | < 0.5 % |");
+    crowd.end();
+    host.end();
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let Some(("child", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return runtime().block_on(peers::child(rest));
+    }
+    let named = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    println!("| work | raw TLS | pyile | ratio | aim |");
+    println!("|---|---|---|---|---|");
+    if named("latency") {
+        latency();
+    }
+    if named("broadcast") {
+        broadcast(64, 20_000, false, "≥ 2500 k/s, ≤ 0.6 s");
+        broadcast(249, 5_000, false, "≥ 2000 k/s");
+        broadcast(64, 2_000, true, "say it");
+    }
+    if named("join") {
+        join();
+    }
+    if named("crowd") {
+        crowd();
+    }
+}
+
+/// Waits for the next event that gives something.
+async fn next<T>(network: &mut Network, mut found: impl FnMut(pyile::api::NodeEvent) -> Option<T>) -> T {
+    loop {
+        let event = network.next_event().await.expect("the network goes on");
+        if let Some(found) = found(event) {
+            return found;
+        }
+    }
+}
