@@ -198,8 +198,8 @@ fn main() {
         latency();
     }
     if named("broadcast") {
-        broadcast(64, 20_000, false, "≥ 2500 k/s, ≤ 0.6 s");
-        broadcast(249, 5_000, false, "≥ 2000 k/s");
+        broadcast(64, 50_000, false, "≥ 2500 k/s, ≤ 0.6 s");
+        broadcast(249, 10_000, false, "≥ 2000 k/s");
         broadcast(64, 2_000, true, "say it");
     }
     if named("join") {

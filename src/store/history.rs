@@ -6,11 +6,11 @@
 mod export;
 mod read;
 mod schema;
+mod waiting;
 mod words;
 mod write;
 
 use std::{
-    collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -19,6 +19,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 pub use self::export::{Exported, Filter, export};
+use self::waiting::Waiting;
 pub(super) use self::write::Write;
 use crate::{
     api::{Hit, Part},
@@ -60,8 +61,8 @@ pub(super) struct History {
     continues: bool,
     /// This is not the database that the session began with: what its numberings are is not all here.
     is_anew: bool,
-    /// What waits for room on the disk.
-    unsaved: VecDeque<Write>,
+    /// What waits for room on the disk; in memory, for the first question.
+    unsaved: Waiting,
     state: HistoryState,
     /// What is to be said about it, once.
     message: String,
@@ -133,7 +134,7 @@ impl History {
             looked_for_old: None,
             continues: false,
             is_anew: false,
-            unsaved: VecDeque::new(),
+            unsaved: Waiting::default(),
             state,
             message,
             tried: Instant::now(),
@@ -163,15 +164,18 @@ impl History {
     /// How long until what waits is to be tried again.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let due = self.tried + limits::DISK_RETRY;
-        let waits = !self.unsaved.is_empty() || self.state == HistoryState::Unsaved;
+        let waits = !self.unsaved.is_empty() && self.path.is_some() || self.state == HistoryState::Unsaved;
         waits.then(|| due.saturating_duration_since(Instant::now()))
     }
 
     /// Makes changes, after those that wait already.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Committed {
         self.unsaved.extend(writes);
+        if self.path.is_none() && self.may_wait() {
+            return Committed::ForGood;
+        }
         if self.state == HistoryState::Unsaved && self.tried.elapsed() < limits::DISK_RETRY {
-            self.bound();
+            self.unsaved.bound();
             return Committed::NotYet;
         }
         self.write_waiting()
@@ -180,7 +184,10 @@ impl History {
     /// Deletes a conversation, from the file as well.
     pub(super) fn forget(&mut self, network: NetworkId, conversation: Recipient) -> Committed {
         let _ = self.db.pragma_update(None, "secure_delete", "ON");
-        let outcome = self.commit(vec![Write::Forget { network, conversation }]);
+        let mut outcome = self.commit(vec![Write::Forget { network, conversation }]);
+        if self.path.is_none() {
+            outcome = self.write_waiting();
+        }
         let _ = self.db.pragma_update(None, "secure_delete", "FAST");
         // Nor does the log that is written ahead keep it.
         let _ = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -192,16 +199,15 @@ impl History {
         self.tried = Instant::now();
         if self.state == HistoryState::Unsaved {
             // What changes nothing proves nothing.
-            if !matches!(self.unsaved.back(), Some(Write::Probe)) {
-                self.unsaved.push_back(Write::Probe);
+            if !matches!(self.unsaved.last(), Some(Write::Probe)) {
+                self.unsaved.extend([Write::Probe]);
             }
         }
-        let writes = self.unsaved.make_contiguous();
-        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes);
+        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.all());
         if let Err(error) = &outcome {
             self.ids = write::Ids::default();
             if is_damage(error) && self.begin_anew(&format!("the history is damaged ({error})")) {
-                outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.make_contiguous());
+                outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.all());
             }
         }
         match outcome {
@@ -220,18 +226,26 @@ impl History {
                     self.state = HistoryState::Unsaved;
                     self.message = not_saved(&words_for(&error));
                 }
-                self.bound();
+                self.unsaved.bound();
                 Committed::NotYet
             }
         }
     }
 
-    /// Messages that wait are never dropped: the node sees to it that they do not become too many. What became of
-    /// own ones may be: they are delivered again, and dropped there as duplicates.
-    fn bound(&mut self) {
-        if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
-            self.unsaved.retain(|write| !matches!(write, Write::Settle(_) | Write::Probe));
+    /// A history in memory is put in order when somebody asks; no crash leaves anything of it. Until then the oldest
+    /// go first, as they would there.
+    fn may_wait(&mut self) -> bool {
+        let most = usize::try_from(self.retention.bytes).unwrap_or(usize::MAX);
+        if self.unsaved.bytes() > most && self.is_empty() {
+            self.unsaved.drop_oldest(most / 2);
         }
+        self.unsaved.len() < limits::UNSAVED_MESSAGES || self.is_empty()
+    }
+
+    /// No message is in the database.
+    fn is_empty(&self) -> bool {
+        let query = "SELECT NOT EXISTS (SELECT 1 FROM message)";
+        self.db.query_row(query, [], |row| row.get(0)).unwrap_or(false)
     }
 
     /// Sets a damaged database aside and begins a new one; false when that is not possible either.
@@ -303,6 +317,9 @@ impl History {
 
     /// Answers a question; a damaged database is set aside, and the answer is that there is nothing.
     fn answer<T: Default>(&mut self, ask: impl FnOnce(&Connection, &PeerId) -> rusqlite::Result<T>) -> T {
+        if self.path.is_none() && !self.unsaved.is_empty() {
+            self.write_waiting();
+        }
         match ask(&self.db, &self.me) {
             Ok(answer) => answer,
             Err(error) => {
@@ -367,6 +384,9 @@ impl History {
 
     /// Writes what waits, and that nothing is missing.
     pub(super) fn close(&mut self) {
+        if self.path.is_none() {
+            return;
+        }
         if self.unsaved.is_empty() || self.write_waiting() == Committed::ForGood {
             let closed = self.set("whole", !self.is_anew);
             if let Err(error) = closed {

@@ -23,7 +23,7 @@ mod world;
 
 use std::{
     process::Command,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -56,15 +56,12 @@ fn run(seed: u64, size: Size) {
 
 /// Many seeds, each in a process of its own, since the runtime numbers its tasks by process; as many at once as there
 /// are cores.
-fn run_all(test: &str, seeds: std::ops::Range<u64>) {
-    let next = AtomicU64::new(seeds.start);
+fn run_all(test: &str, seeds: &[u64]) {
+    let next = AtomicUsize::new(0);
     let work = || {
         let mut failed = Vec::new();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return failed;
-            }
+            let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else { return failed };
             let mut one = Command::new(std::env::current_exe().unwrap());
             let output = one
                 .args(["--exact", test, "--ignored", "--nocapture"])
@@ -74,7 +71,7 @@ fn run_all(test: &str, seeds: std::ops::Range<u64>) {
             print!("{}", String::from_utf8_lossy(&output.stdout));
             if !output.status.success() {
                 print!("{}", String::from_utf8_lossy(&output.stderr));
-                failed.push(seed);
+                failed.push(*seed);
             }
         }
     };
@@ -89,18 +86,29 @@ fn run_all(test: &str, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn fifty_members_through_twenty_seeds_of_trouble() {
-    run_all("one_seed", 0..20);
+    run_all("one_seed", &(0..20).collect::<Vec<_>>());
+}
+
+/// Seeds beyond the twenty that broke a law once: links that died in silence and were not given up, acknowledgements
+/// lost with another link than their message's, carriers that were never asked again, circuits that waited for good; and
+/// in 216 a ban, just when its peer came back, that was called a breach of the protocol. Each of these has a test of its
+/// own by now; here the same troubles come together again.
+const FOUND: [u64; 8] = [27, 43, 44, 72, 73, 76, 216, 232];
+
+#[test]
+fn seeds_that_found_something() {
+    run_all("one_seed", &FOUND);
 }
 
 #[test]
 #[ignore = "an hour; for a machine that has nothing else to do"]
 fn fifty_members_through_a_thousand_seeds_of_trouble() {
-    run_all("one_seed", 0..1000);
+    run_all("one_seed", &(0..1000).collect::<Vec<_>>());
 }
 
 #[test]
 fn five_hundred_members() {
-    run_all("one_seed_of_five_hundred", 0..1);
+    run_all("one_seed_of_five_hundred", &[0]);
 }
 
 /// The seed that is to be seen.

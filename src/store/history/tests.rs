@@ -230,6 +230,34 @@ fn old_messages_go_when_they_are_not_to_be_kept() {
 }
 
 #[test]
+fn a_history_in_memory_that_nobody_reads_drops_the_oldest_and_still_counts_them() {
+    let mut history = in_memory();
+    history.commit(vec![Write::Name(Network { id: LAB, name: "lab".into() })]);
+    history.retention.bytes = 100_000;
+    let text = "y".repeat(1000);
+    // One who spoke only at the beginning, and one who goes on.
+    history.commit(vec![keep(ME, EVERYONE, 1, "first of all")]);
+    for number in 1..=2000 {
+        history.commit(vec![keep(BOB, EVERYONE, number, &text)]);
+        history.commit(vec![settle(number, number, DeliveryStatus::Delivered, None)]);
+        assert!(history.unsaved.bytes() <= 102_000, "{}", history.unsaved.bytes());
+    }
+    assert!(history.unsaved.len() < 300, "{} wait", history.unsaved.len());
+    let page = history.page(&LAB, &EVERYONE, Part::Newest);
+    let numbers: Vec<u64> = page.messages.iter().map(|message| message.id.sequence).collect();
+    let first = numbers[0];
+    assert!(first > 1900 && numbers == (first..=2000).collect::<Vec<_>>(), "{numbers:?}");
+    let mut streams = history.recall(&LAB).streams;
+    streams.sort_by_key(|stream| stream.author);
+    let counted: Vec<(PeerId, u64)> =
+        streams.iter().map(|stream| (stream.author, stream.spans.last().unwrap().to)).collect();
+    assert_eq!(counted, [(ME, 1), (BOB, 2000)]);
+    // Once it was read, what comes goes into the database like everything before it.
+    history.commit(vec![keep(BOB, EVERYONE, 2001, "after the question")]);
+    assert_eq!(newest(&mut history, EVERYONE).last().unwrap(), "after the question");
+}
+
+#[test]
 fn what_cannot_be_used_is_set_aside_and_said() {
     for (content, why) in [(Content::Garbage, "is damaged"), (Content::Newer, "newer pyile (form 99,")] {
         let dir = tempfile::tempdir().unwrap();
@@ -308,6 +336,7 @@ fn a_name_is_never_forgotten_for_a_key() {
 fn a_network_has_its_name() {
     let mut history = in_memory();
     history.commit(vec![Write::Name(Network { id: LAB, name: "lab".into() })]);
+    history.recall(&LAB);
     let name: String = history.db.query_row("SELECT name FROM network", [], |row| row.get(0)).unwrap();
     assert_eq!(name, "lab");
 }

@@ -7,10 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 use super::words;
 use crate::{
     api::Outcome,
-    model::{
-        Alias, DeliveryStatus, Network, NetworkId, PeerId, Recipient, SafeText, Span, StoredMessage,
-        Timestamp, limits,
-    },
+    model::{Alias, Network, NetworkId, PeerId, Recipient, SafeText, Span, StoredMessage, Timestamp, limits},
 };
 
 /// One change.
@@ -18,6 +15,8 @@ use crate::{
 pub(in crate::store) enum Write {
     /// A message, and what is here of its numbering.
     Keep { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
+    /// How far a numbering has come with a message that is not kept.
+    Count { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
     /// What became of own messages.
     Settle(Box<Outcome>),
     /// A conversation is to go.
@@ -46,7 +45,11 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
     for write in writes {
         match write {
             Write::Keep { network, message, spans } => {
-                keep(&change, ids, me, network, message, spans, &mut streams)?;
+                let (conversation, author) = count(&change, ids, me, network, message, spans, &mut streams)?;
+                keep(&change, ids, message, conversation, author)?;
+            }
+            Write::Count { network, message, spans } => {
+                count(&change, ids, me, network, message, spans, &mut streams)?;
             }
             Write::Settle(outcome) => settle(&change, ids, me, outcome)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
@@ -70,7 +73,8 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
     change.commit()
 }
 
-fn keep<'a>(
+/// Notes how far a numbering has come. Gives the rows of its conversation and its author.
+fn count<'a>(
     db: &Transaction<'_>,
     ids: &mut Ids,
     me: &PeerId,
@@ -78,7 +82,7 @@ fn keep<'a>(
     message: &StoredMessage,
     spans: &'a [Span],
     streams: &mut Streams<'a>,
-) -> Result<()> {
+) -> Result<(i64, i64)> {
     let id = &message.id;
     let author = person(db, ids, &id.author, Some(&message.alias))?;
     let with = match message.conversation(me) {
@@ -87,8 +91,18 @@ fn keep<'a>(
     };
     let network = network_row(db, ids, network)?;
     let conversation = conversation(db, ids, network, with)?;
-    let (epoch, sequence) = (id.epoch.cast_signed(), id.sequence.cast_signed());
-    streams.insert((conversation, author, epoch), spans);
+    streams.insert((conversation, author, id.epoch.cast_signed()), spans);
+    Ok((conversation, author))
+}
+
+fn keep(
+    db: &Transaction<'_>,
+    ids: &mut Ids,
+    message: &StoredMessage,
+    conversation: i64,
+    author: i64,
+) -> Result<()> {
+    let (epoch, sequence) = (message.id.epoch.cast_signed(), message.id.sequence.cast_signed());
     let is_new = db
         .prepare_cached(
             "INSERT OR IGNORE INTO message
@@ -137,9 +151,10 @@ fn settle(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, outcome: &Outcome) -
         Recipient::Peer(_) => recipient,
     };
     let conversation = conversation(db, ids, network, with)?;
+    // 0 is what is queued. Bound to a name it would have the statement made anew each time, for the index has it too.
     db.prepare_cached(
         "UPDATE delivery SET status = ?, reason = ?, at = ?
-         WHERE person = ? AND status = ? AND message IN
+         WHERE person = ? AND status = 0 AND message IN
             (SELECT id FROM message
              WHERE conversation = ? AND author = ? AND epoch = ? AND sequence BETWEEN ? AND ?)",
     )?
@@ -148,7 +163,6 @@ fn settle(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, outcome: &Outcome) -
         outcome.reason.map(|reason| reason as u8),
         outcome.at.0,
         recipient,
-        DeliveryStatus::Queued as u8,
         conversation,
         author,
         outcome.epoch.cast_signed(),
