@@ -240,12 +240,18 @@ pub const LINKS_PER_PEER: usize = 4;
 /// Time that a peer link from an unknown key may wait for the roster to name it.
 pub const ROSTER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Frames that a session hands to the node together.
+pub const FRAMES_TOGETHER: usize = 16;
 /// Frames that sessions hand to the node before TCP pushes back.
 pub const FRAMES_TO_NODE: usize = 1024;
 /// Frames that the node takes before it looks at its timers again.
 pub const FRAMES_AT_ONCE: usize = 256;
+/// Messages of the front end that the node takes before it sends them: they go together.
+pub const SENDS_AT_ONCE: usize = 32;
 /// Commands that a front end may have waiting.
 pub const COMMANDS_WAITING: usize = 256;
+/// Events that a front end is given together.
+pub const EVENTS_TOGETHER: usize = 256;
 /// Events that a front end may have waiting.
 pub const EVENTS_WAITING: usize = 4096;
 /// Connections that listeners may hand over at once.

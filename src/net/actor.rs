@@ -79,6 +79,8 @@ pub fn spawn(
         stored,
         to_store: Vec::new(),
         events,
+        to_send: Vec::new(),
+        to_tell: Vec::new(),
         abandoned: false,
         finished: None,
     };
@@ -148,6 +150,9 @@ struct Actor {
     /// What the store is to be given, as one bundle. The windows of the links bound it.
     to_store: Vec<StoreCommand>,
     events: mpsc::Sender<NodeEvent>,
+    /// What the sessions and the front end are to be given once the node has said everything.
+    to_send: Vec<(ConnId, Outbound)>,
+    to_tell: Vec<NodeEvent>,
     /// The front end is gone.
     abandoned: bool,
     /// Why the session is over.
@@ -255,10 +260,12 @@ impl Actor {
             self.command(command);
             self.perform().await;
         }
-        while self.finished.is_none() && self.node.wants_commands(self.now()) {
-            let Ok(send) = self.sends.try_recv() else { break };
+        for _ in 0..limits::SENDS_AT_ONCE {
+            if self.finished.is_some() || !self.node.wants_commands(self.now()) {
+                return;
+            }
+            let Ok(send) = self.sends.try_recv() else { return };
             self.command(send);
-            self.perform().await;
         }
     }
 
@@ -324,8 +331,38 @@ impl Actor {
         self.node.handle(self.now(), Input::Closed(conn, closed));
     }
 
-    /// Does what the node says, until it has nothing more to say.
+    /// Does what the node says, until it has nothing more to say. What it tells and sends goes out together: whoever it
+    /// is for wakes up once. Nothing is acknowledged before it was told.
     async fn perform(&mut self) {
+        loop {
+            self.carry_out();
+            // Otherwise what is sent had better go first: others wait for it.
+            if self.to_tell.iter().any(|event| matches!(event, NodeEvent::Message { own: false, .. })) {
+                self.tell_all().await;
+            }
+            let is_taken = self.send_all();
+            self.tell_all().await;
+            if is_taken {
+                break;
+            }
+        }
+        self.bundle();
+    }
+
+    async fn tell_all(&mut self) {
+        while !self.to_tell.is_empty() {
+            let most = self.to_tell.len().min(limits::EVENTS_TOGETHER);
+            let Ok(places) = self.events.reserve_many(most).await else {
+                // A front end that is gone has closed the commands too, and the node leaves.
+                return self.to_tell.clear();
+            };
+            for (place, event) in places.zip(self.to_tell.drain(..most)) {
+                place.send(event);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Proceed(conn) => {
@@ -340,8 +377,8 @@ impl Actor {
                         session.limit.authenticated();
                     }
                 }
-                Output::Send(conn, frame) => self.send(conn, frame),
-                Output::Close(conn, _) => self.close(conn),
+                Output::Send(conn, frame) => self.to_send.push((conn, Outbound::Frame(frame))),
+                Output::Close(conn, _) => self.to_send.push((conn, Outbound::Close)),
                 Output::Join(target, addrs) if addrs.is_empty() => {
                     let joining = dialer::join(self.machine.clone(), target);
                     self.joins.spawn(async { (LinkKind::JoinOut, joining.await) });
@@ -391,13 +428,11 @@ impl Actor {
                 Output::Store(command) => self.to_store.push(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
-                    // A front end that is gone has closed the commands too, and the node leaves.
-                    let _ = self.events.send(event).await;
+                    self.to_tell.push(event);
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
         }
-        self.bundle();
     }
 
     /// Opens a link to the host, at the first of these addresses that answers.
@@ -426,14 +461,34 @@ impl Actor {
         });
     }
 
-    fn send(&mut self, conn: ConnId, frame: bytes::Bytes) {
-        let Some(session) = self.handles.get(&conn) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = session.outbound.try_send(Outbound::Frame(frame)) {
+    /// Gives each session all that is for it. False when one does not take it, which the node is told.
+    fn send_all(&mut self) -> bool {
+        let mut to_send = std::mem::take(&mut self.to_send);
+        to_send.sort_by_key(|(conn, _)| *conn);
+        let mut is_taken = true;
+        for (conn, item) in to_send.drain(..) {
+            match item {
+                Outbound::Frame(frame) => is_taken &= self.send(conn, frame),
+                Outbound::Close => self.close(conn),
+            }
+        }
+        self.to_send = to_send;
+        is_taken
+    }
+
+    fn send(&mut self, conn: ConnId, frame: bytes::Bytes) -> bool {
+        let Some(session) = self.handles.get(&conn) else { return true };
+        let is_full = matches!(
+            session.outbound.try_send(Outbound::Frame(frame)),
+            Err(mpsc::error::TrySendError::Full(_))
+        );
+        if is_full {
             tracing::warn!(conn = conn.0, "does not take what it is sent; closed");
             self.handles.remove(&conn);
             self.sessions.abort(&conn);
             self.node.handle(self.now(), Input::Closed(conn, CloseReason::SlowConsumer.into()));
         }
+        !is_full
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -6,7 +6,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt, StreamExt as _};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf},
@@ -223,22 +223,41 @@ async fn read(
     conn: ConnId,
     to_node: &mpsc::Sender<Input>,
 ) -> Closed {
+    let mut frames = Vec::with_capacity(limits::FRAMES_TOGETHER);
     loop {
-        match reader.next().await {
-            Some(Ok(frame)) => {
-                if to_node.send(Input::Frame(conn, frame)).await.is_err() {
-                    return CloseReason::Internal.into();
-                }
+        let mut next = reader.next().await;
+        let closed = loop {
+            match next {
+                Some(Ok(frame)) => frames.push(frame),
+                Some(Err(error)) => break Some(unreadable(conn, error)),
+                None => break Some(CloseReason::ConnectionLost.into()),
             }
-            Some(Err(DecodeError::Frame(error))) => {
-                return Closed::new(CloseReason::ProtocolError, error.to_string());
+            // What has come already goes to the node together.
+            if frames.len() == limits::FRAMES_TOGETHER {
+                break None;
             }
-            Some(Err(DecodeError::Io(error))) => {
-                // A peer that ends without a goodbye ends without TLS's too; that is no news to anybody.
-                tracing::debug!(conn = conn.0, %error, "read");
-                return CloseReason::ConnectionLost.into();
-            }
-            None => return CloseReason::ConnectionLost.into(),
+            let Some(another) = reader.next().now_or_never() else { break None };
+            next = another;
+        };
+        let Ok(places) = to_node.reserve_many(frames.len()).await else {
+            return CloseReason::Internal.into();
+        };
+        for (place, frame) in places.zip(frames.drain(..)) {
+            place.send(Input::Frame(conn, frame));
+        }
+        if let Some(closed) = closed {
+            return closed;
+        }
+    }
+}
+
+fn unreadable(conn: ConnId, error: DecodeError) -> Closed {
+    match error {
+        DecodeError::Frame(error) => Closed::new(CloseReason::ProtocolError, error.to_string()),
+        DecodeError::Io(error) => {
+            // A peer that ends without a goodbye ends without TLS's too; that is no news to anybody.
+            tracing::debug!(conn = conn.0, %error, "read");
+            CloseReason::ConnectionLost.into()
         }
     }
 }
