@@ -135,7 +135,7 @@ fn join() {
 
 /// 250 at once until all know all; what they take of memory; an idle host.
 fn crowd() {
-    const MEMBERS: usize = 249;
+    const MEMBERS: u16 = 249;
     let runtime = runtime();
     let count = MEMBERS.to_string();
     let (raw, raw_memory) = runtime.block_on(async {
@@ -143,7 +143,7 @@ fn crowd() {
         let before = used(std::process::id());
         let begun = Instant::now();
         let mut crowd = Child::start(&["raw-members", &count, &listener.addr(), "1"]);
-        let links = listener.accept(MEMBERS).await;
+        let links = listener.accept(MEMBERS.into()).await;
         let took = begun.elapsed();
         let grown = (used(std::process::id()) - before).kib;
         drop(links);
@@ -167,8 +167,8 @@ fn crowd() {
     // A link for every member, and one message over it.
     host.say("say");
     crowd.wait("received");
-    let grown = (host.used() - before).kib / (2 * MEMBERS as i64);
-    let raw_each = raw_memory / MEMBERS as i64;
+    let grown = (host.used() - before).kib / (2 * i64::from(MEMBERS));
+    let raw_each = raw_memory / i64::from(MEMBERS);
     row(
         "memory per link end, all of it",
         &format!("{grown} KiB"),
@@ -225,7 +225,7 @@ fn measure(name: &str) {
 /// Waits for the next event that gives something.
 async fn next<T>(network: &mut Network, mut found: impl FnMut(pyile::api::NodeEvent) -> Option<T>) -> T {
     loop {
-        let event = network.next_event().await.expect("the network goes on");
+        let event = network.next_event().await.unwrap();
         if let Some(found) = found(event) {
             return found;
         }

@@ -160,7 +160,7 @@ async fn one_by_one(count: usize, target: &str) {
         member.leave().await;
     }
     println!("done");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A host that says one thing to everybody when it is told to.
@@ -196,7 +196,7 @@ pub(super) async fn child(args: &[String]) {
         ["raw-members", count, target, messages] => {
             let members = (0..number(count)).map(|_| raw::member(target.to_owned(), number(messages)));
             members.collect::<JoinSet<()>>().join_all().await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         ["echo", target, keeping] => echo(target, keeping == "disk").await,
         ["members", count, target, keeping, messages] => {
