@@ -215,7 +215,7 @@ fn a_stranger_on_a_members_port_is_told_nothing() {
 }
 
 #[test]
-fn a_password_is_proven_over_one_link_and_not_by_what_was_said_on_another() {
+fn frames_out_of_turn_lead_nowhere_before_admission() {
     let mut host = Starting::host("host").start();
     let addr = host.join_addr();
     let stranger = Stranger::new();

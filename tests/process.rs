@@ -216,11 +216,14 @@ fn a_clock_that_jumps_a_day_while_people_talk() {
 }
 
 #[test]
-fn panics_and_secrets_stay_out_of_what_is_printed() {
+fn wrong_usage_is_said_in_words() {
     // The usage of the program, wrong in every way, on the plain terminal: no type names, no backtrace.
     let mut host = Starting::host("host").start();
     for args in [&["join"][..], &["join", "::::"], &["host", "--listen", "nonsense"], &["fly"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_pyile")).args(args).output().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pyile"));
+        command.args(args).env("PYILE_DATA_DIR", dir.path()).env("XDG_CONFIG_HOME", dir.path());
+        let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         let mut text = String::new();
         output.stderr.as_slice().read_to_string(&mut text).unwrap();

@@ -20,10 +20,10 @@ fn password() -> Password {
     Password::new("open sesame".into())
 }
 
-/// The directories stay until the process is gone; they are in the system's temporary directory.
+/// The directories stay until the build's are deleted: a temporary one may be no disk at all.
 fn profile(disk: bool) -> Profile {
     if disk {
-        let dir = tempfile::tempdir().unwrap().keep().join("profile");
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep().join("profile");
         Profile::open(&dir, Keeping::OnDisk(Retention::default())).unwrap()
     } else {
         Profile::ephemeral().unwrap()

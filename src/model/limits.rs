@@ -275,6 +275,8 @@ pub const UNSAVED_MESSAGES: usize = 20_000;
 pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of the memory that a history without a disk may take; the oldest messages go first.
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
+/// Rows of a history in memory that are written together, unless somebody asks before.
+pub const ROWS_TOGETHER: usize = 2000;
 /// How often old messages are looked for, when they are not to be kept for good.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
 /// Messages that are deleted at once: others wait that long for the history.

@@ -526,6 +526,8 @@ impl Actor {
         self.says.abort_all();
         self.dials.abort_all();
         self.inputs.close();
+        // Sessions that have nothing more to say end with this.
+        self.handles.clear();
         let drained = async { while self.sessions.join_next().await.is_some() {} };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
         self.sessions.abort_all();

@@ -240,7 +240,8 @@ async fn read(
             next = another;
         };
         let Ok(places) = to_node.reserve_many(frames.len()).await else {
-            return CloseReason::Internal.into();
+            // The node takes nothing more; its last words are still to be written.
+            return std::future::pending().await;
         };
         for (place, frame) in places.zip(frames.drain(..)) {
             place.send(Input::Frame(conn, frame));

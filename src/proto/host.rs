@@ -267,9 +267,12 @@ impl Host {
             }
             Frame::HandoverTaken => self.handover_taken(core, peer, now),
             Frame::HandoverRefused(refusal) => self.handover_refused(core, peer, refusal),
-            Frame::Goodbye(_) => {
-                core.close(conn, CloseReason::Left);
-                self.remove(core, mesh, peer, CloseReason::Left, now);
+            Frame::Goodbye(refusal) => {
+                // Whoever goes for another reason than its own wish may be back in a moment.
+                let has_left = refusal.reason == CloseReason::Left;
+                let reason = if has_left { CloseReason::Left } else { CloseReason::ConnectionLost };
+                core.close(conn, reason);
+                self.remove(core, mesh, peer, reason, now);
             }
             _ => {
                 core.blame(&peer, "a frame that has no place there");

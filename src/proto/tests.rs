@@ -395,6 +395,14 @@ impl Sim {
         self.run();
     }
 
+    /// The peer link of a node to another one.
+    fn peer_link(&self, near: usize, far: usize) -> ConnId {
+        let is_meant = |(here, there): &(&End, &End)| {
+            here.0 == near && there.0 == far && self.nodes[near].mesh.has(here.1)
+        };
+        self.links.iter().find(is_meant).map(|(here, _)| here.1).unwrap()
+    }
+
     /// Another link of a member to its host, which nobody answers.
     fn knocks(&mut self, member: usize, link: LinkKind) -> ConnId {
         let conn = self.conn();
@@ -926,6 +934,33 @@ fn a_late_word_of_an_older_session_does_not_end_the_newer() {
             .any(|output| matches!(output, Output::Close(closed, CloseReason::Superseded) if *closed == conn))
     };
     assert!(is_closed(older) && !is_closed(newer));
+}
+
+#[test]
+fn an_acknowledgement_goes_back_over_the_link_of_its_message() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.say(ann, "host", "over the first link");
+    let (_, second) = (sim.knocks(ann, LinkKind::PeerIn), sim.knocks(ann, LinkKind::PeerIn));
+    let hello = crate::wire::PeerHello { network: NetworkId([1; 16]), now: Timestamp(0) };
+    sim.nodes[0].handle(sim.now, Input::Frame(second, Frame::PeerHello(hello)));
+    sim.outputs(0);
+    for (sequence, over) in [(1, second), (2, sim.peer_link(0, ann)), (3, second)] {
+        let id = MessageId { author: sim.ids[ann], epoch: 99, to: Recipient::Peer(sim.ids[0]), sequence };
+        let said = Communication { id, sent_at: Timestamp(0), text: "hi".into(), signature: None };
+        sim.nodes[0].handle(sim.now, Input::Frame(over, Frame::Communication(said)));
+        let is_ack = |output: &&Output| matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::Ack(_))));
+        let outputs = sim.outputs(0);
+        let links: Vec<ConnId> = outputs
+            .iter()
+            .filter(is_ack)
+            .map(|output| match output {
+                Output::Send(conn, _) => *conn,
+                _ => unreachable!(),
+            })
+            .collect();
+        assert_eq!(links, [over]);
+    }
 }
 
 #[test]

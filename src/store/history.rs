@@ -6,11 +6,11 @@
 mod export;
 mod read;
 mod schema;
-mod waiting;
 mod words;
 mod write;
 
 use std::{
+    collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -19,7 +19,6 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 pub use self::export::{Exported, Filter, export};
-use self::waiting::Waiting;
 pub(super) use self::write::Write;
 use crate::{
     api::{Hit, Part},
@@ -39,6 +38,9 @@ pub struct Retention {
     /// Bytes of the database; the oldest messages go first.
     pub bytes: u64,
 }
+
+/// A history that ends with the process.
+const IN_MEMORY: Retention = Retention { time: Duration::ZERO, bytes: limits::MEMORY_HISTORY };
 
 /// Where the history of a profile is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,8 @@ pub(super) struct History {
     /// This is not the database that the session began with: what its numberings are is not all here.
     is_anew: bool,
     /// What waits for room on the disk; in memory, for the first question.
-    unsaved: Waiting,
+    unsaved: VecDeque<Write>,
+    rows_waiting: usize,
     state: HistoryState,
     /// What is to be said about it, once.
     message: String,
@@ -83,9 +86,8 @@ impl History {
     /// done without.
     pub(super) fn open(me: PeerId, dir: Option<&Path>, keeping: Keeping) -> rusqlite::Result<Self> {
         let in_memory = |message: String| {
-            let retention = Retention { bytes: limits::MEMORY_HISTORY, ..Retention::default() };
             let db = prepared(Connection::open_in_memory()?)?;
-            Ok(Self::with(me, None, db, retention, HistoryState::Memory, message))
+            Ok(Self::with(me, None, db, IN_MEMORY, HistoryState::Memory, message))
         };
         let (Some(dir), Keeping::OnDisk(retention)) = (dir, keeping) else { return in_memory(String::new()) };
         let path = dir.join(FILE);
@@ -134,7 +136,8 @@ impl History {
             looked_for_old: None,
             continues: false,
             is_anew: false,
-            unsaved: Waiting::default(),
+            unsaved: VecDeque::new(),
+            rows_waiting: 0,
             state,
             message,
             tried: Instant::now(),
@@ -164,18 +167,25 @@ impl History {
     /// How long until what waits is to be tried again.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let due = self.tried + limits::DISK_RETRY;
-        let waits = !self.unsaved.is_empty() && self.path.is_some() || self.state == HistoryState::Unsaved;
+        let waits = match self.state {
+            HistoryState::Memory => false,
+            HistoryState::Saved => !self.unsaved.is_empty(),
+            HistoryState::Unsaved => true,
+        };
         waits.then(|| due.saturating_duration_since(Instant::now()))
     }
 
     /// Makes changes, after those that wait already.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Committed {
+        self.rows_waiting += writes.iter().map(Write::rows).sum::<usize>();
         self.unsaved.extend(writes);
-        if self.path.is_none() && self.may_wait() {
+        // No crash leaves anything of a history in memory: it is put in order when enough has gathered, or when somebody
+        // asks.
+        if self.state == HistoryState::Memory && self.rows_waiting < limits::ROWS_TOGETHER {
             return Committed::ForGood;
         }
         if self.state == HistoryState::Unsaved && self.tried.elapsed() < limits::DISK_RETRY {
-            self.unsaved.bound();
+            self.bound();
             return Committed::NotYet;
         }
         self.write_waiting()
@@ -185,7 +195,7 @@ impl History {
     pub(super) fn forget(&mut self, network: NetworkId, conversation: Recipient) -> Committed {
         let _ = self.db.pragma_update(None, "secure_delete", "ON");
         let mut outcome = self.commit(vec![Write::Forget { network, conversation }]);
-        if self.path.is_none() {
+        if self.state == HistoryState::Memory {
             outcome = self.write_waiting();
         }
         let _ = self.db.pragma_update(None, "secure_delete", "FAST");
@@ -199,20 +209,22 @@ impl History {
         self.tried = Instant::now();
         if self.state == HistoryState::Unsaved {
             // What changes nothing proves nothing.
-            if !matches!(self.unsaved.last(), Some(Write::Probe)) {
-                self.unsaved.extend([Write::Probe]);
+            if !matches!(self.unsaved.back(), Some(Write::Probe)) {
+                self.unsaved.push_back(Write::Probe);
             }
         }
-        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.all());
+        let writes = self.unsaved.make_contiguous();
+        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes);
         if let Err(error) = &outcome {
             self.ids = write::Ids::default();
             if is_damage(error) && self.begin_anew(&format!("the history is damaged ({error})")) {
-                outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.all());
+                outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.make_contiguous());
             }
         }
         match outcome {
             Ok(()) => {
                 self.unsaved.clear();
+                self.rows_waiting = 0;
                 if self.state == HistoryState::Unsaved {
                     self.state = HistoryState::Saved;
                     "there is room again: the history is being saved, with all that waited"
@@ -226,26 +238,18 @@ impl History {
                     self.state = HistoryState::Unsaved;
                     self.message = not_saved(&words_for(&error));
                 }
-                self.unsaved.bound();
+                self.bound();
                 Committed::NotYet
             }
         }
     }
 
-    /// A history in memory is put in order when somebody asks; no crash leaves anything of it. Until then the oldest
-    /// go first, as they would there.
-    fn may_wait(&mut self) -> bool {
-        let most = usize::try_from(self.retention.bytes).unwrap_or(usize::MAX);
-        if self.unsaved.bytes() > most && self.is_empty() {
-            self.unsaved.drop_oldest(most / 2);
+    /// Messages that wait are never dropped: the node sees to it that they do not become too many. What became of
+    /// own ones may be: they are delivered again, and dropped there as duplicates.
+    fn bound(&mut self) {
+        if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
+            self.unsaved.retain(|write| !matches!(write, Write::Settle(_) | Write::Probe));
         }
-        self.unsaved.len() < limits::UNSAVED_MESSAGES || self.is_empty()
-    }
-
-    /// No message is in the database.
-    fn is_empty(&self) -> bool {
-        let query = "SELECT NOT EXISTS (SELECT 1 FROM message)";
-        self.db.query_row(query, [], |row| row.get(0)).unwrap_or(false)
     }
 
     /// Sets a damaged database aside and begins a new one; false when that is not possible either.
@@ -260,6 +264,7 @@ impl History {
             _ => {
                 self.path = None;
                 self.state = HistoryState::Memory;
+                self.retention = IN_MEMORY;
                 let Ok(db) = Connection::open_in_memory().and_then(prepared) else { return false };
                 (db, format!("{why} and cannot be replaced; this session's history is in memory only"))
             }
@@ -317,7 +322,7 @@ impl History {
 
     /// Answers a question; a damaged database is set aside, and the answer is that there is nothing.
     fn answer<T: Default>(&mut self, ask: impl FnOnce(&Connection, &PeerId) -> rusqlite::Result<T>) -> T {
-        if self.path.is_none() && !self.unsaved.is_empty() {
+        if self.state == HistoryState::Memory && !self.unsaved.is_empty() {
             self.write_waiting();
         }
         match ask(&self.db, &self.me) {
@@ -384,9 +389,6 @@ impl History {
 
     /// Writes what waits, and that nothing is missing.
     pub(super) fn close(&mut self) {
-        if self.path.is_none() {
-            return;
-        }
         if self.unsaved.is_empty() || self.write_waiting() == Committed::ForGood {
             let closed = self.set("whole", !self.is_anew);
             if let Err(error) = closed {

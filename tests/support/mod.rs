@@ -275,6 +275,12 @@ impl Peer {
         }
     }
 
+    /// Passes over everything that has come so far.
+    pub fn forget_past(&mut self) {
+        self.past.extend(self.events.try_iter());
+        self.read = self.past.len();
+    }
+
     /// Looks at everything again.
     pub fn rewind(&mut self) {
         self.read = 0;

@@ -101,7 +101,11 @@ impl Link {
     pub fn send_and_wait(&self, bytes: Vec<u8>) -> bool {
         while self.written.try_recv().is_ok() {}
         self.send_bytes(bytes);
-        self.written.recv_timeout(DEADLINE).is_ok()
+        match self.written.recv_timeout(DEADLINE) {
+            Ok(()) => true,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => false,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it is neither taken nor refused"),
+        }
     }
 
     /// The next frame that is no heartbeat; none when the link is closed.
@@ -132,6 +136,13 @@ impl Link {
             last = Some(frame);
         }
         last
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reading.abort();
+        let _ = self.out.send(Vec::new());
     }
 }
 

@@ -209,6 +209,10 @@ impl Host {
             core.timers.cancel(Timer::Beat(before.conn));
             core.goodbye(before.conn, CloseReason::Superseded, "");
         }
+        // It may be somewhere else now: whoever has called it in vain may call it again.
+        for member in self.members.values_mut() {
+            member.called.remove(&peer);
+        }
         core.roster.update(RosterEntry {
             peer_id: peer,
             alias,

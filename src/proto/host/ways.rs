@@ -63,16 +63,16 @@ impl Host {
     pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
         let Some(link) = self.members.get_mut(&from) else { return };
         let is_recent = |at: &Instant| now.instant.saturating_duration_since(*at) < limits::CALL_EVERY / 2;
-        if !core.is_member(&to) || link.called.get(&to).is_some_and(is_recent) {
+        if to == core.me() {
+            return mesh.reach(core, from, now);
+        }
+        let Some(conn) = core.join_links.get(&to).copied() else { return };
+        if link.called.get(&to).is_some_and(is_recent) {
             return;
         }
         link.called.retain(|_, at| is_recent(at));
         link.called.insert(to, now.instant);
-        if to == core.me() {
-            mesh.reach(core, from, now);
-        } else if let Some(conn) = core.join_links.get(&to).copied() {
-            core.send(conn, &Frame::Call(from));
-        }
+        core.send(conn, &Frame::Call(from));
     }
 
     /// Tells every member which ways do not exist.

@@ -7,10 +7,10 @@ use crate::{
 };
 
 impl Sim {
-    /// The link of a node to another one: the join link, or the peer link.
-    fn link(&self, near: usize, far: usize, is_peer_link: bool) -> ConnId {
+    /// The join link of a node to another one.
+    fn join_link(&self, near: usize, far: usize) -> ConnId {
         let is_meant = |(here, there): &(&End, &End)| {
-            here.0 == near && there.0 == far && self.nodes[near].mesh.has(here.1) == is_peer_link
+            here.0 == near && there.0 == far && !self.nodes[near].mesh.has(here.1)
         };
         self.links.iter().find(is_meant).map(|(here, _)| here.1).unwrap()
     }
@@ -101,7 +101,7 @@ fn words_of_a_ban() {
 fn questions_for_the_whole_roster_and_for_the_ways() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");
-    let conn = sim.link(0, ann, false);
+    let conn = sim.join_link(0, ann);
     let mut answers = [0, 0];
     for _ in 0..20 {
         let floods = (0..1000).flat_map(|_| [Frame::RosterRequest, Frame::WaysRequest]);
@@ -118,7 +118,7 @@ fn questions_for_the_whole_roster_and_for_the_ways() {
 fn calls_that_a_member_has_passed_on() {
     let mut sim = Sim::host();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
-    let (conn, to) = (sim.link(0, ann, false), sim.ids[bob]);
+    let (conn, to) = (sim.join_link(0, ann), sim.ids[bob]);
     let calls = |outputs: &[Output]| sent(outputs, |frame| matches!(frame, Frame::Call(_)));
     let stranger = Frame::Call(PeerId([9; 32]));
     let outputs = sim.flood(0, conn, (0..1000).flat_map(|_| [Frame::Call(to), stranger.clone()]));
@@ -142,7 +142,7 @@ fn questions_about_the_history() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");
     sim.say(ann, "host", "warm");
-    let conn = sim.link(0, ann, true);
+    let conn = sim.peer_link(0, ann);
     let question = Frame::CatchUp(Timestamp(0));
     let fits = sim.flood(0, conn, vec![question.clone(); limits::QUESTIONS]);
     assert!(!is_closed(&fits, conn));
@@ -156,7 +156,7 @@ fn members_to_be_tried_at_once() {
     let ann = sim.join("ann");
     let others: Vec<usize> = (0..40).map(|number| sim.join(&format!("member-{number}"))).collect();
     sim.wait(10.0);
-    let (conn, peers) = (sim.link(ann, 0, false), others.iter().map(|other| sim.ids[*other]).collect());
+    let (conn, peers) = (sim.join_link(ann, 0), others.iter().map(|other| sim.ids[*other]).collect());
     let outputs = sim.flood(ann, conn, [Frame::TryPeers(peers)]);
     let dials = outputs.iter().filter(|output| matches!(output, Output::Dial(..))).count();
     assert!((1..=limits::TRIED_AT_ONCE).contains(&dials), "{dials}");
@@ -169,7 +169,7 @@ fn ways_that_do_not_exist() {
     let others: Vec<usize> = (0..40).map(|number| sim.join(&format!("member-{number}"))).collect();
     // A member that says it reaches nobody, strangers included, and a host that says nobody reaches anybody.
     let none = |index: u8| Tried { peer: PeerId([index; 32]), why_not: Some(CloseReason::NoAnswer) };
-    let (at_host, at_ann) = (sim.link(0, ann, false), sim.link(ann, 0, false));
+    let (at_host, at_ann) = (sim.join_link(0, ann), sim.join_link(ann, 0));
     sim.flood(0, at_host, (0..100).map(|_| Frame::Tried((0..=255).map(none).collect())));
     assert!(sim.nodes[0].core.ways.no_ways().is_empty(), "strangers are in no book");
     let pairs = others.iter().flat_map(|from| others.iter().map(|to| (sim.ids[*from], sim.ids[*to])));
@@ -186,7 +186,7 @@ fn ways_that_do_not_exist() {
 fn what_a_host_hands_over() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");
-    let conn = sim.link(ann, 0, false);
+    let conn = sim.join_link(ann, 0);
     sim.frozen.insert(0);
     sim.flood(ann, conn, [Frame::HandoverOffer(4702)]);
     let opened = ("10.0.0.2:4702".parse().unwrap(), vec!["10.0.0.2:4702".parse().unwrap()]);

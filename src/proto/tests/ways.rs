@@ -298,9 +298,7 @@ fn circuits_that_wait_for_their_far_ends_are_bounded_together() {
     let ann = sim.join("ann");
     let others: Vec<usize> = (0..4).map(|number| sim.join(&format!("far-{number}"))).collect();
     sim.say(ann, "host", "warm");
-    let is_peer_link =
-        |(near, far): &(&End, &End)| near.0 == 0 && far.0 == ann && sim.nodes[0].mesh.has(near.1);
-    let conn = sim.links.iter().find(is_peer_link).map(|(near, _)| near.1).unwrap();
+    let conn = sim.peer_link(0, ann);
     // Nobody answers any more: neither the far ends nor whoever reads the refusals.
     sim.frozen.extend(others.iter().copied().chain([ann]));
     for number in 0..160 {

@@ -15,8 +15,6 @@ use crate::{
 pub(in crate::store) enum Write {
     /// A message, and what is here of its numbering.
     Keep { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
-    /// How far a numbering has come with a message that is not kept.
-    Count { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
     /// What became of own messages.
     Settle(Box<Outcome>),
     /// A conversation is to go.
@@ -25,6 +23,16 @@ pub(in crate::store) enum Write {
     Name(Network),
     /// Whatever changes the file: is there room?
     Probe,
+}
+
+impl Write {
+    /// Rows that it takes, about.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Self::Keep { message, .. } => 1 + message.deliveries.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// Rows that are known to be there; only as good as the transactions that made them.
@@ -47,9 +55,6 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
             Write::Keep { network, message, spans } => {
                 let (conversation, author) = count(&change, ids, me, network, message, spans, &mut streams)?;
                 keep(&change, ids, message, conversation, author)?;
-            }
-            Write::Count { network, message, spans } => {
-                count(&change, ids, me, network, message, spans, &mut streams)?;
             }
             Write::Settle(outcome) => settle(&change, ids, me, outcome)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,

@@ -1,0 +1,233 @@
+//! What the screen costs: from the start to the first screen, from a key to its letter, a frame, bytes to the terminal.
+//!
+//! `cargo bench --bench screen` prints each figure beside the limit of the same run: a program that only copies the same
+//! bytes to the same kind of terminal, and a frame that only copies cells.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_precision_loss, reason = "this is a benchmark")]
+
+#[path = "../tests/support/scene.rs"]
+mod scene;
+
+use std::{
+    cell::Cell,
+    io::{self, Read as _, Write},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::KeyCode;
+use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use pyile::{app::State, model::Recipient, ui};
+use ratatui::{
+    Terminal, TerminalOptions, Viewport,
+    backend::{CrosstermBackend, TestBackend},
+    layout::Rect,
+};
+
+const SIZE: (u16, u16) = (100, 30);
+
+/// A program in a terminal.
+struct Pty {
+    reader: Box<dyn io::Read + Send>,
+    writer: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+}
+
+impl Pty {
+    fn start(program: &str, args: &[&str]) -> Self {
+        let size = PtySize { rows: SIZE.1, cols: SIZE.0, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(program);
+        command.args(args);
+        command.env("TERM", "xterm-256color");
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let (reader, writer) = (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+        // The terminal stays open as long as the reader is.
+        Self { reader, writer, child }
+    }
+
+    /// Reads until these bytes have come. Gives how many came altogether.
+    fn until(&mut self, wanted: &[u8]) -> usize {
+        let (mut all, mut buffer) = (Vec::<u8>::new(), [0; 65536]);
+        while !all.windows(wanted.len()).any(|window| window == wanted) {
+            let count = self.reader.read(&mut buffer).unwrap();
+            assert!(count > 0, "it ended before {:?}", String::from_utf8_lossy(wanted));
+            all.extend(buffer.iter().take(count));
+        }
+        all.len()
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        self.writer.write_all(key).unwrap();
+        self.writer.flush().unwrap();
+    }
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap()
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+fn row(work: &str, raw: Duration, ours: Duration, aim: &str) {
+    let ratio = ours.as_secs_f64() / raw.as_secs_f64();
+    println!("| {work} | {} | {} | {ratio:.1} | {aim} |", ms(raw), ms(ours));
+}
+
+/// The last words of the launch screen.
+const LAST: &[u8] = b"help";
+
+fn pyile(dir: &str) -> Pty {
+    Pty::start(env!("CARGO_BIN_EXE_pyile"), &["--data-dir", dir, "--alias", "ann"])
+}
+
+fn start_to_screen(dir: &str) {
+    let mut bytes = 0;
+    let ours = (0..31).map(|_| {
+        let begun = Instant::now();
+        bytes = pyile(dir).until(LAST);
+        begun.elapsed()
+    });
+    let ours = median(ours.collect());
+    let print = format!("head -c {bytes} /dev/zero; printf help");
+    let raw = (0..31).map(|_| {
+        let begun = Instant::now();
+        Pty::start("sh", &["-c", &print]).until(LAST);
+        begun.elapsed()
+    });
+    row("start to the first screen", median(raw.collect()), ours, "≤ 5 ms");
+}
+
+fn key_to_screen(dir: &str) {
+    let letters = || (0..400).map(|number| b'a' + u8::try_from(number % 26).unwrap());
+    let mut echo = Pty::start("sh", &["-c", "stty raw -echo; printf ready; exec cat"]);
+    echo.until(b"ready");
+    let raw = letters().map(|letter| {
+        let begun = Instant::now();
+        echo.key(&[letter]);
+        echo.until(&[letter]);
+        begun.elapsed()
+    });
+    let raw = median(raw.collect());
+    let mut form = pyile(dir);
+    form.until(LAST);
+    // The form to host; the cursor stands in the password, whose letters are dots. Then its label.
+    form.key(b"\r");
+    form.until("Network".as_bytes());
+    std::thread::sleep(Duration::from_millis(300));
+    let ours = letters().map(|letter| {
+        let begun = Instant::now();
+        form.key(&[letter]);
+        form.until("•".as_bytes());
+        let took = begun.elapsed();
+        form.key(b"\x7f");
+        std::thread::sleep(Duration::from_millis(3));
+        took
+    });
+    row("key to its letter", raw, median(ours.collect()), "as irssi: 0.2 ms");
+}
+
+/// A room with enough said in it.
+fn room() -> State {
+    let mut state = scene::room(SIZE);
+    let bob = scene::peer(2, "bob");
+    for number in 1000..1200 {
+        let text = format!("message number {number} of an ordinary length, as people write them");
+        scene::node(&mut state, scene::NOW, scene::message(&bob, Recipient::Everyone, number, &text, false));
+    }
+    state
+}
+
+fn frame() {
+    let state = room();
+    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    let times = |mut draw: Box<dyn FnMut()>| {
+        median(
+            (0..2000)
+                .map(|_| {
+                    let begun = Instant::now();
+                    draw();
+                    begun.elapsed()
+                })
+                .collect(),
+        )
+    };
+    let ready = scene::draw(&state);
+    let ours = times(Box::new(move || {
+        terminal.draw(|frame| ui::draw(&state, ui::Theme::new(true), frame)).unwrap();
+    }));
+    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    let raw = times(Box::new(move || {
+        terminal.draw(|frame| frame.buffer_mut().clone_from(&ready)).unwrap();
+    }));
+    row("a frame of a room, 100 by 30", raw, ours, "");
+}
+
+/// Counts what goes to the terminal.
+#[derive(Clone, Default)]
+struct Counted(Rc<Cell<usize>>);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.set(self.0.get() + bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn bytes() {
+    let mut state = room();
+    let counted = Counted::default();
+    let viewport = Viewport::Fixed(Rect::new(0, 0, SIZE.0, SIZE.1));
+    let mut terminal =
+        Terminal::with_options(CrosstermBackend::new(counted.clone()), TerminalOptions { viewport }).unwrap();
+    let mut draw = |state: &State| {
+        let before = counted.0.get();
+        terminal.draw(|frame| ui::draw(state, ui::Theme::new(true), frame)).unwrap();
+        counted.0.get() - before
+    };
+    draw(&state);
+    let keys: usize = (0..26u8)
+        .map(|letter| {
+            scene::press(&mut state, KeyCode::Char(char::from(b'a' + letter)));
+            draw(&state)
+        })
+        .sum();
+    println!("| bytes for a typed key | 1 | {} | | ≤ 4 |", keys / 26);
+    let bob = scene::peer(2, "bob");
+    let messages: usize = (2000..2100)
+        .map(|number| {
+            let text = format!("message number {number} of an ordinary length, as people write them");
+            let event = scene::message(&bob, Recipient::Everyone, number, &text, false);
+            scene::node(&mut state, scene::NOW, event);
+            draw(&state)
+        })
+        .sum();
+    println!("| bytes for a message that comes | 64 | {} | | ≤ 700 |", messages / 100);
+}
+
+fn main() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("data").display().to_string();
+    println!("| work | raw | pyile | ratio | aim |");
+    println!("|---|---|---|---|---|");
+    start_to_screen(&dir);
+    key_to_screen(&dir);
+    frame();
+    bytes();
+}
