@@ -50,7 +50,7 @@ impl Pty {
 
     /// Reads until these bytes have come. Gives how many came altogether.
     fn until(&mut self, wanted: &[u8]) -> usize {
-        let (mut all, mut buffer) = (Vec::<u8>::new(), [0; 65536]);
+        let (mut all, mut buffer) = (Vec::<u8>::new(), [0; 8192]);
         while !all.windows(wanted.len()).any(|window| window == wanted) {
             let count = self.reader.read(&mut buffer).unwrap();
             assert!(count > 0, "it ended before {:?}", String::from_utf8_lossy(wanted));
