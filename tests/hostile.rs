@@ -7,9 +7,8 @@
 mod support;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
 };
 
 use pyile::{
@@ -243,7 +242,6 @@ fn who_does_not_finish_the_handshake_or_the_admission_is_let_go() {
     let mut host = Starting::host("host").start();
     let addr = host.join_addr();
     // One says nothing at all, one stops in the middle of its first words, one after the handshake.
-    let begun = Instant::now();
     let mut silent = TcpStream::connect(&addr).unwrap();
     let mut half = TcpStream::connect(&addr).unwrap();
     half.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).unwrap();
@@ -252,12 +250,11 @@ fn who_does_not_finish_the_handshake_or_the_admission_is_let_go() {
     for stream in [&mut silent, &mut half] {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut rest = Vec::new();
-        // Closed, by a word of TLS or without one.
-        let _ = stream.read_to_end(&mut rest);
+        // Closed, by a word of TLS or without one, and not only given up here.
+        let ended = stream.read_to_end(&mut rest).map_err(|error| error.kind());
+        assert!(!matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{ended:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(goodbye(secured.closed()), CloseReason::TimedOut);
-    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert!(!host.seen(|event| event["event"] == "attempt"), "nobody guessed a password");
 }
 
