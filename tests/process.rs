@@ -58,7 +58,8 @@ fn sigterm_sigint_and_sighup_leave_in_order() {
 #[test]
 fn a_closed_stdout_ends_the_session_in_order() {
     let mut host = Starting::host("host").start();
-    let mut child = Starting::join(&host, "ann").command().spawn().unwrap();
+    let ann = Starting::join(&host, "ann"); // Its directory lives as long as this.
+    let mut child = ann.command().spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("\"authenticated\"") {
