@@ -5,12 +5,14 @@
 #[path = "support/scene.rs"]
 mod scene;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use pyile::{
-    api::{HistoryCommand, HistoryEvent, Hit, NodeCommand, NodeEvent, Part, StoreCommand, Target},
+    api::{
+        Check, Finding, HistoryCommand, HistoryEvent, Hit, NodeCommand, NodeEvent, Part, StoreCommand, Target,
+    },
     app::{
         Effect, Event, Open, Screen, State,
         keymap::{self, Action, Context, TABLE},
@@ -19,8 +21,8 @@ use pyile::{
         update,
     },
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, NetworkId, Page, Peer,
-        Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, Liveness, MessageId, NetworkId, Page,
+        Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{
@@ -720,6 +722,57 @@ fn a_text_that_classic_peers_cannot_read_says_so_while_it_is_written() {
     assert!(shows(&state, "to everyone, maybe too long for 1 of 4"));
     node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: false });
     assert!(!shows(&state, "too long"), "they get nothing anyway");
+}
+
+#[test]
+fn what_the_screen_remembers_is_bounded() {
+    let mut state = room((80, 24));
+    let ann = cast()[1].clone();
+    for number in 0..3000 {
+        let at = Timestamp(NOW.0 + number * 1_000_000);
+        let (rtt, alive) = (Some(Duration::from_millis(1)), Liveness::Alive);
+        for event in [
+            NodeEvent::PeerDown { peer: ann.clone(), reason: CloseReason::Left },
+            NodeEvent::PeerUp { peer: ann.clone() },
+            NodeEvent::Heartbeat { peer: ann.clone(), state: alive, rtt, missed: 0 },
+        ] {
+            node(&mut state, at, event);
+        }
+    }
+    let room = state.room().unwrap();
+    assert_eq!(room.log.len(), 2000);
+    let log = &room.conversation().unwrap().log;
+    assert!(log.len() <= 2 * 1000, "{}", log.len());
+    for _ in 0..100 {
+        let (rtt, alive) = (Some(Duration::from_millis(1)), Liveness::Alive);
+        let beat = NodeEvent::Heartbeat { peer: ann.clone(), state: alive, rtt, missed: 0 };
+        node(&mut state, NOW, beat);
+    }
+    assert_eq!(state.room().unwrap().peers[&ann.peer_id].rtts.len(), 32);
+}
+
+#[test]
+fn a_host_that_is_examined_without_end_fills_no_screen() {
+    let mut state = launch((80, 24));
+    press(&mut state, KeyCode::Down);
+    press(&mut state, KeyCode::Enter);
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Enter);
+    }
+    type_text(&mut state, "10.0.0.1");
+    press(&mut state, KeyCode::Tab);
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "secret");
+    press(&mut state, KeyCode::Enter);
+    let closed = Closed::new(CloseReason::Unreachable, "no answer");
+    let effects = update(&mut state, NOW, Event::OpenFailed(closed));
+    assert_eq!(effects, [Effect::Examine("10.0.0.1".to_owned())]);
+    for number in 0..1000 {
+        let finding = Finding::good(Check::Route, &format!("found {number}"));
+        update(&mut state, NOW, Event::Found("10.0.0.1".to_owned(), finding));
+    }
+    let Screen::Launch(launch) = &state.screen else { panic!("no launch screen") };
+    assert_eq!(launch.form.as_ref().unwrap().findings.len(), 16);
 }
 
 #[test]

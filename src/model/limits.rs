@@ -277,7 +277,7 @@ pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// Rows of a history in memory that are written together, unless somebody asks before.
 pub const ROWS_TOGETHER: usize = 2000;
-/// How often old messages are looked for, when they are not to be kept for good.
+/// How often old messages are looked for, when they are not to be kept for good; sooner when much is said.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
 /// Messages that are deleted at once: others wait that long for the history.
 pub const DELETED_AT_ONCE: usize = 10_000;

@@ -179,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn beats_whose_answer_is_waited_for_are_bounded() {
+        let start = Instant::now();
+        let mut detector = Detector::new(start);
+        // It says much, and answers no beat.
+        for beat in 0..1000 {
+            let now = start + seconds(f64::from(beat) * 2.2);
+            detector.heard(now);
+            detector.poll(now, 0);
+        }
+        assert_eq!(detector.waiting.len(), 8);
+        assert_eq!(detector.answered(1, start + seconds(3000.0)), None, "it is not waited for any more");
+    }
+
+    #[test]
     fn a_word_makes_a_suspect_alive() {
         let start = Instant::now();
         let mut detector = Detector::new(start);

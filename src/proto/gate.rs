@@ -306,6 +306,58 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_speak_are_dropped_by_chance_from_512_on_and_all_of_them_at_2048() {
+        let now = Instant::now();
+        let (mut gate, mut rng) = (Gate::new(100_000), rng());
+        let mut taken_at = Vec::new();
+        for number in 0..20_000_u32 {
+            let conn = ConnId(u64::from(number));
+            if gate.incoming(conn, IpAddr::V4(number.into()), &mut rng) == Entry::Taken {
+                gate.spoke(conn, now);
+                taken_at.push(number);
+            }
+        }
+        assert_eq!(taken_at[511], 511, "below 512 nobody is turned away");
+        let next = taken_at.iter().filter(|at| (512..612).contains(*at)).count();
+        assert!((50..=85).contains(&next), "about 70 of the next hundred are taken: {next}");
+        assert!(gate.connections.len() <= 2048, "{}", gate.connections.len());
+        let (full, mut rng) = (gate.connections.len(), self::rng());
+        for number in 0..5000 {
+            let conn = ConnId(1_000_000 + number);
+            gate.incoming(conn, STRANGER, &mut rng);
+            gate.spoke(conn, now);
+        }
+        assert!(gate.connections.len() <= 2048 && full > 1500, "{full}");
+    }
+
+    #[test]
+    fn handshakes_that_wait_and_addresses_that_are_told_of_are_bounded() {
+        let now = Instant::now();
+        let (mut gate, mut random) = (Gate::new(100_000), rng());
+        for conn in (0..6000).map(ConnId) {
+            gate.incoming(conn, STRANGER, &mut random);
+            gate.spoke(conn, now);
+        }
+        assert!(gate.connections.len() > 1024 + 8);
+        assert_eq!(gate.addresses[&STRANGER].waiting.len(), 1024);
+        let mut gate = Gate::new(100_000);
+        for last in 0..100_u8 {
+            let ip = IpAddr::from([10, 1, 1, last]);
+            // The first 20 are wasted, the others wait: more of them the higher the address.
+            for number in 0..21 + u64::from(last) / 10 {
+                let conn = ConnId(1000 * u64::from(last) + number);
+                gate.incoming(conn, ip, &mut rng());
+                for conn in gate.spoke(conn, now) {
+                    gate.closed(conn, now);
+                }
+            }
+        }
+        let penalties = gate.penalties(now);
+        assert_eq!(penalties.len(), 32);
+        assert!(penalties.iter().all(|penalty| penalty.waiting >= 7), "{penalties:?}");
+    }
+
+    #[test]
     fn a_flood_of_addresses_is_forgotten() {
         let now = Instant::now();
         let mut gate = Gate::new(100_000);

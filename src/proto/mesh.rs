@@ -132,7 +132,7 @@ pub(super) struct Mesh {
     /// Acknowledgements to be sent: by link, for everyone or for this peer, for good or not.
     acks: BTreeMap<(ConnId, bool, bool), Ack>,
     keeping: Keeping,
-    catch_up: CatchUp,
+    pub(super) catch_up: CatchUp,
     circuits: Circuits,
 }
 

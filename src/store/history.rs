@@ -60,6 +60,8 @@ pub(super) struct History {
     ids: write::Ids,
     retention: Retention,
     looked_for_old: Option<Instant>,
+    /// Bytes of text that were kept since then.
+    kept_since: u64,
     continues: bool,
     /// This is not the database that the session began with: what its numberings are is not all here.
     is_anew: bool,
@@ -134,6 +136,7 @@ impl History {
             ids: write::Ids::default(),
             retention,
             looked_for_old: None,
+            kept_since: 0,
             continues: false,
             is_anew: false,
             unsaved: VecDeque::new(),
@@ -223,6 +226,7 @@ impl History {
         }
         match outcome {
             Ok(()) => {
+                self.kept_since += self.unsaved.iter().map(Write::bytes).sum::<u64>();
                 self.unsaved.clear();
                 self.rows_waiting = 0;
                 if self.state == HistoryState::Unsaved {
@@ -279,11 +283,13 @@ impl History {
 
     /// Deletes what is not to be kept any longer, from time to time.
     fn delete_old(&mut self) {
-        let is_due = self.looked_for_old.is_none_or(|at| at.elapsed() > limits::RETENTION_EVERY);
-        if !is_due || self.retention == Retention::default() {
+        let is_time = self.looked_for_old.is_none_or(|at| at.elapsed() > limits::RETENTION_EVERY);
+        // In a flood a part of the room may be taken in less time.
+        let is_much = self.retention.bytes > 0 && self.kept_since > self.retention.bytes / 16;
+        if self.retention == Retention::default() || !(is_time || is_much) {
             return;
         }
-        self.looked_for_old = Some(Instant::now());
+        (self.looked_for_old, self.kept_since) = (Some(Instant::now()), 0);
         if let Err(error) = self.try_delete_old() {
             tracing::warn!(%error, "old messages cannot be deleted");
         }

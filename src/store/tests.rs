@@ -92,6 +92,19 @@ fn reopen(profile: Profile, dir: &Path, check: impl FnOnce(&Profile)) {
 }
 
 #[test]
+fn the_newest_networks_are_remembered_and_no_more_than_32() {
+    let profile = Profile::ephemeral().unwrap();
+    let remember = |number| StoreCommand::RememberHost(Box::new(known(&format!("host-{number}:4702"))));
+    for number in 0..99 {
+        run(&profile, vec![remember(number), StoreCommand::Recents]);
+    }
+    let last = run(&profile, vec![remember(99), StoreCommand::Recents]);
+    let StoreEvent::Recents(recents) = last else { panic!("{last:?}") };
+    assert_eq!(recents.len(), 32);
+    assert_eq!((recents[0].target.as_str(), recents[31].target.as_str()), ("host-99:4702", "host-68:4702"));
+}
+
+#[test]
 fn a_second_process_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("profile");

@@ -34,7 +34,7 @@ pub(super) struct Question {
 
 /// Whom to ask what was missed, and who has asked this peer.
 #[derive(Debug, Default)]
-pub(super) struct CatchUp {
+pub(in crate::proto) struct CatchUp {
     /// What came since then may be missing here.
     since: Timestamp,
     /// Nobody has handed on yet all that it had.
@@ -45,7 +45,7 @@ pub(super) struct CatchUp {
     /// Who is being asked.
     current: Option<PeerId>,
     /// Messages that are wanted of a peer, beside the question that it has.
-    wanted: BTreeMap<PeerId, VecDeque<Wanted>>,
+    pub(in crate::proto) wanted: BTreeMap<PeerId, VecDeque<Wanted>>,
     /// Questions to this peer's history, by number: who asked, over which link, and what.
     answering: BTreeMap<u64, (PeerId, ConnId, Option<Wanted>)>,
     number: u64,

@@ -81,7 +81,7 @@ impl Mesh {
             bytes if bytes > limits::TEXT_BYTES => return Err(SendError::TooLong(bytes)),
             _ => {}
         }
-        if self.keeping.held > limits::UNSAVED_MESSAGES {
+        if !self.has_room() {
             return Err(SendError::NoRoom);
         }
         let me = core.me();

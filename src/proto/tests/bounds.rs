@@ -1,9 +1,9 @@
 //! More than the limits allow, of everything that a peer can send.
 
-use super::*;
+use super::{history::Disk, *};
 use crate::{
-    model::{NoWay, RosterEntry},
-    wire::{HandoverPart, Tried},
+    model::{Held, HistoryState, NoWay, RosterEntry},
+    wire::{Circuit, HandoverPart, Tried},
 };
 
 impl Sim {
@@ -199,4 +199,158 @@ fn what_a_host_hands_over() {
     assert_eq!(sent(&outputs, |frame| matches!(frame, Frame::HandoverRefused(_))), 0);
     let outputs = sim.flood(ann, conn, [part()]);
     assert_eq!(sent(&outputs, |frame| matches!(frame, Frame::HandoverRefused(_))), 1);
+}
+
+#[test]
+fn links_that_are_carried_altogether() {
+    let mut sim = Sim::host();
+    let mut pairs = Vec::new();
+    for number in 0..9 {
+        let (near, far) = (sim.join(&format!("near-{number}")), sim.join(&format!("far-{number}")));
+        sim.say(near, "host", "warm");
+        sim.say(far, "host", "warm");
+        pairs.push((near, far));
+    }
+    let (mut carried, mut busy) = (0, 0);
+    for (near, far) in pairs {
+        let (conn, peer) = (sim.peer_link(0, near), sim.ids[far]);
+        let outputs = sim.flood(0, conn, (0..64).map(|at| Frame::Carry(Circuit { number: 2 * at, peer })));
+        carried += sent(&outputs, |frame| matches!(frame, Frame::Carried(_)));
+        let is_busy =
+            |frame: &Frame| matches!(frame, Frame::CarryClosed(end) if end.reason == CloseReason::Busy);
+        busy += sent(&outputs, is_busy);
+    }
+    assert_eq!((carried, busy), (512, 64));
+}
+
+#[test]
+fn authors_that_an_answer_names() {
+    for (more, is_too_much) in [(0, false), (1, true)] {
+        let mut sim = Sim::host_on_disk();
+        let (keep, key) = super::history::identity();
+        let ann = sim.join("ann");
+        let bob = sim.join_as("bob", PASSWORD, key);
+        sim.say(ann, "everyone", "1");
+        sim.wait(0.1);
+        sim.crash(bob);
+        sim.wait(20.0);
+        // The host is asked first; it answers what it likes.
+        sim.stores[0].is_slow = true;
+        let bob = sim.begin_again(bob, "bob", keep);
+        let conn = sim.peer_link(bob, 0);
+        let of = |number: usize| {
+            let author = PeerId(std::array::from_fn(|at| number.to_be_bytes()[at % 8] | 8));
+            Held { author, epoch: 1, from: 1, to: u64::MAX / 4 }
+        };
+        let outputs = sim.flood(bob, conn, [Frame::Held((0..1000 + more).map(of).collect())]);
+        assert_eq!(is_closed(&outputs, conn), is_too_much);
+    }
+}
+
+#[test]
+fn peers_that_are_asked_what_was_missed() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = super::history::identity();
+    let others: Vec<usize> = (0..8).map(|number| sim.join(&format!("member-{number}"))).collect();
+    let bob = sim.join_as("bob", PASSWORD, key);
+    sim.wait(0.1);
+    sim.crash(bob);
+    sim.wait(20.0);
+    // Nobody answers.
+    for store in &mut sim.stores {
+        store.is_slow = true;
+    }
+    sim.begin_again(bob, "bob", keep);
+    sim.wait(300.0);
+    let asked = others.iter().chain([&0]).filter(|index| !sim.stores[**index].questions.is_empty()).count();
+    assert_eq!(asked, 3);
+}
+
+#[test]
+fn messages_that_are_wanted_of_one_peer() {
+    let mut sim = Sim::host_with(|config| {
+        config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+    });
+    sim.on_disk = true;
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.say(ann, "bob", "warm");
+    let conn = sim.peer_link(bob, ann);
+    // It leaves out every other message, and answers no question for them.
+    for number in 1..=10_000 {
+        let id = MessageId { author: sim.ids[ann], epoch: 9, to: Recipient::Everyone, sequence: 2 * number };
+        let frame = Communication { id, sent_at: sim.now.wall, text: "x".into(), signature: None };
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Communication(frame)));
+        sim.drain(bob);
+    }
+    assert!(sim.nodes[bob].mesh.catch_up.wanted[&sim.ids[ann]].len() <= 4000);
+    assert!(sim.heard(bob).len() > 4000, "{}", sim.heard(bob).len());
+}
+
+#[test]
+fn messages_that_wait_for_a_disk() {
+    let quick = |config: &mut HostConfig| {
+        config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+    };
+    for (text, most) in [("x".to_owned(), 20_000), ("x".repeat(limits::TEXT_BYTES), 4096)] {
+        let mut sim = Sim::host_with(quick);
+        sim.on_disk = true;
+        let bob = sim.join("bob");
+        sim.stores[bob].disk = Disk::Full;
+        let authors: Vec<usize> = (0..24).map(|number| sim.join(&format!("author-{number}"))).collect();
+        // Each has as much on its way as one may.
+        let each = limits::UNDELIVERED_MESSAGES.min(limits::UNDELIVERED_BYTES / (text.len() + 200));
+        for author in &authors {
+            for _ in 0..each {
+                sim.say(*author, "bob", &text);
+            }
+        }
+        // Beyond the limit a window of each is taken at most, and the rest waits with its author.
+        let (heard, all, windows) = (sim.heard(bob).len(), authors.len() * each, 5 * limits::WINDOW_MESSAGES);
+        assert!(all > most + windows && (most..=most + windows).contains(&heard), "{heard} of {all}");
+        // Of one's own no more is taken.
+        sim.say(bob, "everyone", "is there room?");
+        assert!(sim.errors(bob).last().unwrap().contains("disk"), "{:?}", sim.errors(bob).last());
+        sim.mend(bob);
+        sim.wait(1.0);
+        assert_eq!(sim.heard(bob).len(), all, "nothing is lost");
+        sim.say(bob, "everyone", "there is");
+        assert_eq!(sim.heard(0).last().unwrap(), "bob: there is");
+    }
+}
+
+#[test]
+fn own_messages_that_wait_to_be_kept() {
+    for (text, most) in [("x".to_owned(), 256), ("x".repeat(limits::TEXT_BYTES), 63)] {
+        let mut sim = Sim::host_on_disk();
+        let ann = sim.join("ann");
+        sim.stores[ann].disk = Disk::Hangs;
+        let mut taken = 0;
+        while sim.nodes[ann].wants_commands(sim.now) {
+            sim.say(ann, "everyone", &text);
+            taken += 1;
+        }
+        assert_eq!(taken, most + 1);
+        sim.mend(ann);
+        sim.wait(0.1);
+        assert!(sim.nodes[ann].wants_commands(sim.now));
+        assert_eq!(sim.heard(0).len(), taken);
+    }
+}
+
+#[test]
+fn tries_at_a_host_that_hangs_up() {
+    let mut sim = Sim::host();
+    sim.plain_joins = true;
+    let ann = sim.join_as("ann", PASSWORD, Identity::generate().unwrap().0);
+    for _ in 0..20 {
+        assert!(sim.finished[ann].is_none());
+        sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
+        sim.wait(1.0);
+    }
+    assert!(sim.finished[ann].is_none());
+    sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
+    sim.run();
+    assert_eq!(sim.end(ann), Some(CloseReason::NotPyile));
 }

@@ -28,8 +28,8 @@ pub(super) struct SimStore {
     /// What is kept of the network that was joined.
     pub(super) known: Option<crate::model::KnownHost>,
     /// Questions wait until [`Self::answer`].
-    is_slow: bool,
-    questions: Vec<StoreCommand>,
+    pub(super) is_slow: bool,
+    pub(super) questions: Vec<StoreCommand>,
 }
 
 impl SimStore {
@@ -185,7 +185,7 @@ fn with_summary(message: &StoredMessage) -> StoredMessage {
 }
 
 impl Sim {
-    fn host_on_disk() -> Self {
+    pub(super) fn host_on_disk() -> Self {
         let mut sim = Self::host_with(|config| {
             config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         });
@@ -251,7 +251,7 @@ impl Sim {
     }
 
     /// A member's machine loses power: nothing more comes of it. Its store stays.
-    fn crash(&mut self, index: usize) {
+    pub(super) fn crash(&mut self, index: usize) {
         self.finished[index] = Some(CloseReason::Internal.into());
         self.frozen.insert(index);
         let own: Vec<End> = self.links.keys().filter(|end| end.0 == index).copied().collect();
@@ -264,7 +264,7 @@ impl Sim {
     }
 
     /// A crashed member begins again with what its store has.
-    fn begin_again(&mut self, index: usize, alias: &str, identity: Identity) -> usize {
+    pub(super) fn begin_again(&mut self, index: usize, alias: &str, identity: Identity) -> usize {
         let store = SimStore {
             messages: std::mem::take(&mut self.stores[index].messages),
             streams: std::mem::take(&mut self.stores[index].streams),

@@ -197,6 +197,39 @@ fn others_are_given_what_they_may_read_in_parts() {
 }
 
 #[test]
+fn answers_have_an_end() {
+    let mut history = in_memory();
+    let text = format!("needle {}", "hay ".repeat(500));
+    history.commit((1..=1500).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
+    let hits = history.search(&LAB, "needle");
+    assert_eq!((hits.len(), hits[0].place), (200, 1_500_000), "the newest");
+    assert!(hits[0].excerpt.as_str().chars().count() <= 2 * 60 + 10, "{}", hits[0].excerpt.as_str());
+    history.commit((1501..=2500).map(|number| keep(BOB, EVERYONE, number, "short")).collect());
+    let all = Held { author: BOB, epoch: 5, from: 1501, to: 2500 };
+    let (messages, next) = history.range(&LAB, &EVERYONE, &all, Timestamp(0));
+    assert_eq!((messages.len(), next), (200, Some(1701)));
+    // As many authors as anybody cares to be.
+    let author = |number: u16| PeerId(std::array::from_fn(|at| number.to_be_bytes()[at % 2] | 4));
+    let authors: std::collections::BTreeSet<PeerId> = (0..5000).map(author).collect();
+    assert!(authors.len() > 1001);
+    history.commit(authors.into_iter().map(|author| keep(author, EVERYONE, 1, "hello")).collect());
+    assert_eq!(history.held(&LAB, Timestamp(0)).len(), 1000);
+}
+
+#[test]
+fn a_history_in_memory_takes_128_mib_and_lets_the_oldest_go() {
+    let mut history = in_memory();
+    let text = "z".repeat(limits::TEXT_BYTES);
+    for batch in 0..100 {
+        history.commit((1..=100).map(|one| keep(BOB, EVERYONE, 100 * batch + one, &text)).collect());
+    }
+    let newest = history.page(&LAB, &EVERYONE, Part::Newest).messages.last().unwrap().id.sequence;
+    assert_eq!(newest, 10_000, "160 MiB were said");
+    let most = 128 << 20;
+    assert!((most / 2..=most + most / 8).contains(&history.used().unwrap()), "{:?}", history.used());
+}
+
+#[test]
 fn a_forgotten_conversation_is_gone_and_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut history = open_in(dir.path());

@@ -33,6 +33,14 @@ impl Write {
             _ => 1,
         }
     }
+
+    /// Bytes of text in it.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Keep { message, .. } => message.text.as_str().len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Rows that are known to be there; only as good as the transactions that made them.
