@@ -159,6 +159,29 @@ fn silent_ones_do_not_keep_an_honest_joiner_waiting() {
     guest(&host).play("refused", |_| unreachable!());
 }
 
+#[test]
+fn an_object_without_an_end_is_cut_off_at_4_kib() {
+    let mut host = classic_host();
+    for (text, is_too_much) in [("x".repeat(4000), false), ("x".repeat(4100), true)] {
+        let mut link = join_link(&host);
+        link.set_read_timeout(Some(support::DEADLINE)).unwrap();
+        let mut status = [0; 64];
+        let count = link.read(&mut status).unwrap();
+        assert_eq!(&status[..count], br#"{"banned":false}"#);
+        write!(link, r#"{{"shadow": "{text}"#).unwrap();
+        if !is_too_much {
+            // With its end it is taken for what it is: a password that no host has.
+            write!(link, r#""}}"#).unwrap();
+            host.event("attempt");
+        }
+        let mut rest = Vec::new();
+        let _ = link.read_to_end(&mut rest);
+        let all = String::from_utf8_lossy(&rest);
+        assert_eq!(all.contains("authenticated"), !is_too_much, "{all}");
+    }
+    guest(&host).play("refused", |_| unreachable!());
+}
+
 fn down_to_clear(allowed: bool, asked: bool) -> impl Fn(&serde_json::Value) -> bool {
     move |event| {
         event["event"] == "cleartext" && event["allowed"] == allowed && event.get("asked").is_some() == asked

@@ -328,6 +328,16 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_that_nobody_could_fill_is_closed_as_it_is() {
+        let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+        assert_eq!(arrive(&mut inbox, 1, 1), Some(0));
+        assert_eq!(arrive(&mut inbox, 1, 100_002), Some(100_000));
+        assert_eq!(arrive(&mut inbox, 1, 200_004), Some(0), "100,001 are missing");
+        assert_eq!(arrive(&mut inbox, 1, 150_000), None, "nor is one of them waited for");
+        assert_eq!(arrive(&mut inbox, 1, 50_000), Some(49_998));
+    }
+
+    #[test]
     fn a_burst_passes_then_the_rate_holds_and_nothing_is_dropped() {
         let start = Instant::now();
         let policy = Policy { rate: 10, burst: 5, rate_bytes: 0, ..Policy::default() };

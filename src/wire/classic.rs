@@ -386,6 +386,7 @@ mod tests {
             assert!(!error.contains("12345"), "{error}");
         }
         assert!(!refused(b"\x1b[31m{", 1000).contains('\x1b'), "raw bytes of a peer");
+        assert!(refused(&[b'x'; 1000], 1000).len() < 100, "40 of them say enough");
         let deep = format!("{{\"a\":{}", "[".repeat(999));
         assert_eq!(refused(deep.as_bytes(), 1000), "an object of more than 1000 bytes");
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(400), "]".repeat(400));

@@ -261,9 +261,12 @@ fn peers_that_are_asked_what_was_missed() {
         store.is_slow = true;
     }
     sim.begin_again(bob, "bob", keep);
-    sim.wait(300.0);
-    let asked = others.iter().chain([&0]).filter(|index| !sim.stores[**index].questions.is_empty()).count();
-    assert_eq!(asked, 3);
+    // One after the other, each when the one before has had its time.
+    for (wait, expected) in [(8.0, 1), (2.0, 2), (8.0, 2), (2.0, 3), (300.0, 3)] {
+        sim.wait(wait);
+        let is_asked = |index: &&usize| !sim.stores[**index].questions.is_empty();
+        assert_eq!(others.iter().chain([&0]).filter(is_asked).count(), expected);
+    }
 }
 
 #[test]

@@ -183,3 +183,22 @@ fn a_handover_that_the_host_has_not_signed_is_not_followed() {
     assert_eq!(sim.host_of(ann), "host");
     assert!(sim.errors(ann)[0].contains("a handover that it has not signed"));
 }
+
+#[test]
+fn a_member_that_does_nothing_with_its_office_keeps_nobody_waiting() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    let conn =
+        sim.links.iter().find(|(near, far)| near.0 == 0 && far.0 == bob).map(|(near, _)| near.1).unwrap();
+    sim.frozen.insert(bob);
+    sim.hand_over(0, "bob");
+    for second in 1..=16 {
+        sim.wait(1.0);
+        // It is alive, and says everything but what it was asked.
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::WaysRequest));
+        assert_eq!(!sim.errors(0).is_empty(), second >= 15, "{second} s: {:?}", sim.errors(0));
+    }
+    sim.frozen.clear();
+    sim.wait(1.0);
+    assert_eq!((sim.host_of(0), sim.host_of(bob)), ("host".to_owned(), "host".to_owned()));
+}

@@ -173,6 +173,20 @@ fn newcomers_are_tried_by_the_host_and_two_members_and_all_are_told_who_is_out_o
 }
 
 #[test]
+fn who_is_called_and_does_not_come_in_six_seconds_is_reached_through_another() {
+    let mut sim = Sim::host();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.closed.insert((ann, bob));
+    sim.frozen.insert(bob);
+    sim.say(ann, "bob", "hi");
+    sim.wait(5.9);
+    let by_ann = |sim: &Sim| sim.circuits.carriers.keys().filter(|(index, _)| *index == ann).count();
+    assert_eq!(by_ann(&sim), 0);
+    sim.wait(0.2);
+    assert_eq!(by_ann(&sim), 1);
+}
+
+#[test]
 fn two_that_cannot_reach_each_other_talk_through_the_host_which_reads_nothing() {
     let mut sim = Sim::host();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
