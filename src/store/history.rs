@@ -68,6 +68,9 @@ pub(super) struct History {
     /// What waits for room on the disk; in memory, for the first question.
     unsaved: VecDeque<Write>,
     rows_waiting: usize,
+    /// Messages are indexed for the search as they are kept. In memory that begins with the first search: for most
+    /// there is none.
+    is_indexed: bool,
     state: HistoryState,
     /// What is to be said about it, once.
     message: String,
@@ -141,6 +144,7 @@ impl History {
             is_anew: false,
             unsaved: VecDeque::new(),
             rows_waiting: 0,
+            is_indexed: state != HistoryState::Memory,
             state,
             message,
             tried: Instant::now(),
@@ -217,11 +221,12 @@ impl History {
             }
         }
         let writes = self.unsaved.make_contiguous();
-        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes);
+        let mut outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes, self.is_indexed);
         if let Err(error) = &outcome {
             self.ids = write::Ids::default();
             if is_damage(error) && self.begin_anew(&format!("the history is damaged ({error})")) {
-                outcome = write::write(&mut self.db, &mut self.ids, &self.me, self.unsaved.make_contiguous());
+                let writes = self.unsaved.make_contiguous();
+                outcome = write::write(&mut self.db, &mut self.ids, &self.me, writes, self.is_indexed);
             }
         }
         match outcome {
@@ -386,6 +391,13 @@ impl History {
     }
 
     pub(super) fn search(&mut self, network: &NetworkId, typed: &str) -> Vec<Hit> {
+        if !self.is_indexed {
+            self.write_waiting();
+            match write::index_all(&mut self.db) {
+                Ok(()) => self.is_indexed = true,
+                Err(error) => tracing::error!(%error, "the history cannot be indexed"),
+            }
+        }
         self.answer(|db, me| read::search(db, me, network, typed))
     }
 

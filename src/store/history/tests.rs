@@ -281,6 +281,14 @@ fn a_history_in_memory_gathers_and_whoever_asks_sees_all_of_it() {
     }
     assert!((100..=limits::ROWS_TOGETHER).contains(&most), "{most}");
     assert_eq!(history.recall(&LAB).streams[0].spans[0].to, 5000);
+    // Before and after the first search, and what was forgotten before it.
+    history.commit(vec![keep(BOB, Recipient::Peer(ME), 1, "a secret word")]);
+    history.forget(LAB, Recipient::Peer(BOB));
+    history.commit(vec![keep(BOB, EVERYONE, 5001, "before the search")]);
+    assert_eq!(history.search(&LAB, "search").len(), 1);
+    history.commit(vec![keep(BOB, EVERYONE, 5002, "after the search")]);
+    assert_eq!(history.search(&LAB, "search").len(), 2);
+    assert!(history.search(&LAB, "secret").is_empty());
 }
 
 #[test]

@@ -54,15 +54,21 @@ pub(super) struct Ids {
 /// A stream's row, and what it is to say.
 type Streams<'a> = HashMap<(i64, i64, i64), &'a [Span]>;
 
-/// Makes all changes at once.
-pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[Write]) -> Result<()> {
+/// Makes all changes at once; messages can be searched at once when they are to be `indexed`.
+pub(super) fn write(
+    db: &mut Connection,
+    ids: &mut Ids,
+    me: &PeerId,
+    writes: &[Write],
+    indexed: bool,
+) -> Result<()> {
     let change = db.transaction()?;
     let mut streams = Streams::new();
     for write in writes {
         match write {
             Write::Keep { network, message, spans } => {
                 let (conversation, author) = count(&change, ids, me, network, message, spans, &mut streams)?;
-                keep(&change, ids, message, conversation, author)?;
+                keep(&change, ids, message, (conversation, author), indexed)?;
             }
             Write::Settle(outcome) => settle(&change, ids, me, outcome)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
@@ -112,8 +118,8 @@ fn keep(
     db: &Transaction<'_>,
     ids: &mut Ids,
     message: &StoredMessage,
-    conversation: i64,
-    author: i64,
+    (conversation, author): (i64, i64),
+    indexed: bool,
 ) -> Result<()> {
     let (epoch, sequence) = (message.id.epoch.cast_signed(), message.id.sequence.cast_signed());
     let is_new = db
@@ -139,8 +145,9 @@ fn keep(
         return Ok(());
     }
     let row = db.last_insert_rowid();
-    db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?
-        .execute(params![row, words::to_index(message.text.as_str())])?;
+    if indexed {
+        index(db, row, message.text.as_str())?;
+    }
     for delivery in &message.deliveries {
         let recipient = person(db, ids, &delivery.peer, Some(&delivery.alias))?;
         let reason = delivery.reason.map(|reason| reason as u8);
@@ -153,6 +160,25 @@ fn keep(
         ])?;
     }
     Ok(())
+}
+
+fn index(db: &Connection, row: i64, text: &str) -> Result<()> {
+    db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?
+        .execute(params![row, words::to_index(text)])
+        .map(|_| ())
+}
+
+/// Makes messages searchable, none of which are so far.
+pub(super) fn index_all(db: &mut Connection) -> Result<()> {
+    let change = db.transaction()?;
+    let mut messages = change.prepare("SELECT id, text FROM message")?;
+    let mut rows = messages.query([])?;
+    while let Some(row) = rows.next()? {
+        index(&change, row.get(0)?, row.get_ref(1)?.as_str()?)?;
+    }
+    drop(rows);
+    drop(messages);
+    change.commit()
 }
 
 fn settle(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, outcome: &Outcome) -> Result<()> {
