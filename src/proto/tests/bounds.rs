@@ -3,7 +3,7 @@
 use super::{history::Disk, *};
 use crate::{
     model::{Held, HistoryState, NoWay, RosterEntry},
-    wire::{Circuit, HandoverPart, Tried},
+    wire::{Circuit, HandoverPart, PeerHello, Tried},
 };
 
 impl Sim {
@@ -356,4 +356,18 @@ fn tries_at_a_host_that_hangs_up() {
     sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
     sim.run();
     assert_eq!(sim.end(ann), Some(CloseReason::NotPyile));
+}
+
+#[test]
+fn clocks_that_differ_too_much_are_told_of() {
+    for (seconds, is_told) in [(59, false), (61, true), (-59, false), (-61, true)] {
+        let mut sim = Sim::host();
+        let ann = sim.join("ann");
+        let conn = sim.knocks(ann, LinkKind::PeerIn);
+        let now = Timestamp(sim.now.wall.0 + seconds * 1_000_000);
+        let network = sim.nodes[0].core.network.as_ref().unwrap().id;
+        let outputs = sim.flood(0, conn, [Frame::PeerHello(PeerHello { network, now })]);
+        let tells = |output: &Output| matches!(output, Output::Event(NodeEvent::Clock { ahead_ms, .. }) if *ahead_ms == seconds * 1000);
+        assert_eq!(outputs.iter().any(tells), is_told, "{seconds} s");
+    }
 }
