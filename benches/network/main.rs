@@ -25,8 +25,13 @@ use tokio::runtime::Runtime;
 /// Bytes of a text.
 const TEXT: usize = 200;
 
+/// For one peer, as the program has it.
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    runtime_with(1)
+}
+
+fn runtime_with(threads: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
 }
 
 fn row(work: &str, ours: &str, raw: &str, ratio: f64, aim: &str) {
@@ -189,7 +194,9 @@ fn crowd() {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let Some(("child", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return runtime().block_on(peers::child(rest));
+        // In the program each peer of a crowd has threads of its own; all processors are theirs.
+        let threads = if matches!(rest, [name, ..] if name.ends_with("members")) { 2 } else { 1 };
+        return runtime_with(threads).block_on(peers::child(rest));
     }
     if args.is_empty() {
         println!("| work | raw TLS | pyile | ratio | aim |");

@@ -42,9 +42,11 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         let filter = Filter { peer, since, search, network };
         return Ok(history::print(&config.profile_dir, &filter, config.json));
     }
+    // The front end has this thread; the node and its links share one other, so that no message waits for a third to
+    // wake up, and a terminal that takes nothing stops nobody's talk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(2)
+        .worker_threads(1)
         .build()
         .wrap_err("cannot start the threads")?;
     let outcome = runtime.block_on(async {
