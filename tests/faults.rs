@@ -18,7 +18,7 @@ use pyile::{
     model::{Alias, CloseReason, Password, PeerId},
     security::PasswordCost,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{DEADLINE, Starting, resident};
 
 /// One at a time: what is measured here must not measure the test beside it.
@@ -157,21 +157,28 @@ fn a_member_that_stops_reading_holds_back_nobody() {
     let mut bob = Starting::join(&host, "bob").start();
     bob.event("authenticated");
     ann.event("peer_up");
-    // The link is up before bob stops.
+    // The link is up before bob stops, and nothing is open on it.
     ann.say(json!({"cmd": "send", "to": "everyone", "text": "warm"}));
-    bob.event("message");
+    ann.wait_for("word of both", |event| event["event"] == "delivery" && event["summary"] == "2/2");
     bob.signal("STOP");
-    for number in 0..900 {
-        ann.say(json!({"cmd": "send", "to": "everyone", "text": format!("{number} {}", "x".repeat(200))}));
+    for number in 0..1500 {
+        let text = format!("{number} {}", "x".repeat(200));
+        ann.say(json!({"cmd": "send", "to": "everyone", "text": text, "ref": number.to_string()}));
     }
-    host.wait_for("the last one", |event| {
-        event["event"] == "message" && event["text"].as_str().unwrap().starts_with("899 ")
-    });
+    let is_number = |number: u32| {
+        move |event: &Value| {
+            event["event"] == "message" && event["text"].as_str().unwrap().starts_with(&format!("{number} "))
+        }
+    };
+    host.wait_for("the last one", is_number(1499));
+    // A thousand wait for bob; of the others it is said at once that they do not.
+    let fails = |event: &Value| event["event"] == "delivery" && event["status"] == "failed";
+    let last = ann.wait_for("the last one's fate", |event| fails(event) && event["ref"] == "1499");
+    assert_eq!(last["reason"], "queue_full");
+    assert_eq!(ann.count(fails), 500);
     bob.signal("CONT");
-    bob.wait_for("the last one", |event| {
-        event["event"] == "message" && event["text"].as_str().unwrap().starts_with("899 ")
-    });
-    assert_eq!(bob.count(|event| event["event"] == "message" && event["own"] == false), 901, "each once");
+    bob.wait_for("the last that waited", is_number(999));
+    assert_eq!(bob.count(|event| event["event"] == "message" && event["own"] == false), 1001, "each once");
 }
 
 #[test]
