@@ -227,8 +227,8 @@ fn names_are_completed() {
     assert!(shows(&state, "carol: and @dave"));
 }
 
-#[test]
-fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
+/// The form to join with everything filled in; what is missing is told before.
+fn joining() -> State {
     let mut state = launch((80, 24));
     press(&mut state, KeyCode::Down);
     press(&mut state, KeyCode::Enter);
@@ -240,6 +240,12 @@ fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
     press(&mut state, KeyCode::Tab);
     press(&mut state, KeyCode::Tab);
     type_text(&mut state, "secret");
+    state
+}
+
+#[test]
+fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
+    let mut state = joining();
     assert!(shows(&state, "••••••") && !shows(&state, "secret"));
     ctrl(&mut state, 'r');
     assert!(shows(&state, "secret"));
@@ -753,16 +759,7 @@ fn what_the_screen_remembers_is_bounded() {
 
 #[test]
 fn a_host_that_is_examined_without_end_fills_no_screen() {
-    let mut state = launch((80, 24));
-    press(&mut state, KeyCode::Down);
-    press(&mut state, KeyCode::Enter);
-    for _ in 0..3 {
-        press(&mut state, KeyCode::Enter);
-    }
-    type_text(&mut state, "10.0.0.1");
-    press(&mut state, KeyCode::Tab);
-    press(&mut state, KeyCode::Tab);
-    type_text(&mut state, "secret");
+    let mut state = joining();
     press(&mut state, KeyCode::Enter);
     let closed = Closed::new(CloseReason::Unreachable, "no answer");
     let effects = update(&mut state, NOW, Event::OpenFailed(closed));
