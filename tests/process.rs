@@ -168,13 +168,15 @@ fn clocks_a_day_fast_and_a_day_slow() {
     let mut host = Starting::host("host").start();
     let mut fast = joined(Starting::join(&host, "fast").clock("+1d"));
     let mut slow = joined(Starting::join(&host, "slow").clock("-1d"));
-    for peer in [&mut fast, &mut slow] {
-        peer.wait_for("three", |event| {
-            event["event"] == "roster" && event["peers"].as_array().unwrap().len() == 3
+    // One that could be taken for somebody whose messages have waited.
+    let mut late = joined(Starting::join(&host, "late").clock("-1h"));
+    for peer in [&mut fast, &mut slow, &mut late] {
+        peer.wait_for("four", |event| {
+            event["event"] == "roster" && event["peers"].as_array().unwrap().len() == 4
         });
     }
-    for (number, from) in [0, 1, 2, 0, 1, 2].into_iter().enumerate() {
-        let mut peers = [&mut host, &mut fast, &mut slow];
+    for (number, from) in [0, 1, 2, 3, 0, 1, 2, 3].into_iter().enumerate() {
+        let mut peers = [&mut host, &mut fast, &mut slow, &mut late];
         let text = format!("number {number}");
         peers[from].say(json!({"cmd": "send", "to": "everyone", "text": text}));
         for (_, peer) in peers.iter_mut().enumerate().filter(|(other, _)| *other != from) {
@@ -186,8 +188,15 @@ fn clocks_a_day_fast_and_a_day_slow() {
     host.rewind();
     let clock = host.wait_for("a word on the clock", is_told);
     assert!((86_000_000..87_000_000).contains(&clock["ahead_ms"].as_i64().unwrap()), "{clock}");
-    for peer in [&mut host, &mut fast, &mut slow] {
+    for peer in [&mut host, &mut fast, &mut slow, &mut late] {
         assert!(!peer.seen(|event| event["event"] == "peer_down"));
+    }
+    // What was said stands in the order in which it was said, whatever the clocks say.
+    for mut peer in [late, slow, fast, host] {
+        assert_eq!(peer.leave(), 0);
+        let kept = support::history_of(&peer.dir(), &[]);
+        let texts: Vec<&str> = kept.iter().map(|message| message["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, (0..8).map(|number| format!("number {number}")).collect::<Vec<_>>());
     }
 }
 
