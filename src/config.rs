@@ -54,6 +54,8 @@ pub struct Config {
     pub json: bool,
     /// This peer's label.
     pub alias: Alias,
+    /// Somebody has chosen it; otherwise it is the login name, and what the host of before called itself is stronger.
+    pub alias_is_chosen: bool,
     /// Where joiners knock; nothing = where they did the last time, or [`default_listen`].
     pub listen: Option<SocketAddr>,
     /// Where other members reach this one; nothing = the address in use, any free port.
@@ -321,7 +323,7 @@ pub fn resolve(
         Some(Command::Host { listen, classic }) => (listen.as_deref(), classic.then_some("on")),
         _ => (None, None),
     };
-    let alias = alias(&sources, options, environment)?;
+    let (alias, alias_is_chosen) = alias(&sources, options, environment)?;
     let listen_allowed =
         "an address and port such as 0.0.0.0:4702, 192.168.1.66:4702 or [::]:4702 is allowed";
     let listen =
@@ -361,6 +363,7 @@ pub fn resolve(
         mode,
         json: options.json,
         alias,
+        alias_is_chosen,
         listen,
         peer_listen,
         password: password(&sources, options)?,
@@ -400,19 +403,21 @@ fn alias(
     sources: &Sources<'_>,
     options: &Options,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Alias, ConfigError> {
+) -> Result<(Alias, bool), ConfigError> {
     if let Some(Found { place, key, value }) = sources.find("alias", options.alias.as_deref()) {
-        return Alias::new(&value).map_err(|error| ConfigError::Value {
+        let alias = Alias::new(&value).map_err(|error| ConfigError::Value {
             place,
             key,
             found: format!("{value:?}"),
             allowed: error.to_string(),
-        });
+        })?;
+        return Ok((alias, true));
     }
     let mut login = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(environment);
     let usable = login.find_map(|name| Alias::new(&name).ok());
     let usable = usable.or_else(|| login_name().and_then(|name| Alias::new(&name).ok()));
-    usable.or_else(|| Alias::new("peer").ok()).ok_or(ConfigError::NoHome)
+    let alias = usable.or_else(|| Alias::new("peer").ok()).ok_or(ConfigError::NoHome)?;
+    Ok((alias, false))
 }
 
 fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>, ConfigError> {

@@ -150,6 +150,7 @@ impl Network {
         machine: Arc<dyn Machine>,
     ) -> Result<Self, Closed> {
         refuse_second(&options, &profile)?;
+        refuse_alias_of_a_member(&options.alias, &profile)?;
         let join = net::bind_join(&*machine, options.listen)?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*machine, options.peer_listen, join_addr.ip())?;
@@ -332,6 +333,22 @@ fn refuse_second(options: &HostOptions, profile: &Profile) -> Result<(), Closed>
         retired.name
     );
     Err(Closed::new(CloseReason::Usage, message))
+}
+
+/// Members keep their aliases: a host that took one would put its owner out.
+fn refuse_alias_of_a_member(alias: &Alias, profile: &Profile) -> Result<(), Closed> {
+    let (kept, me) = (profile.host(), profile.identity().peer_id());
+    let admitted = kept.iter().flat_map(|kept| &kept.admitted).filter(|admitted| admitted.peer_id != me);
+    let Some(member) = admitted.map(|admitted| &admitted.alias).find(|member| member.looks_like(alias))
+    else {
+        return Ok(());
+    };
+    let message = if member == alias {
+        format!("the alias \"{alias}\" belongs to a member of your network; choose another")
+    } else {
+        format!("the alias \"{alias}\" looks like \"{member}\", a member of your network; choose another")
+    };
+    Err(Closed::new(CloseReason::AliasTaken, message))
 }
 
 /// What the history knows of a network that is about to be hosted.

@@ -11,7 +11,8 @@ use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use pyile::{
     api::{
-        Check, Finding, HistoryCommand, HistoryEvent, Hit, NodeCommand, NodeEvent, Part, StoreCommand, Target,
+        Check, Finding, HistoryCommand, HistoryEvent, Hit, LinkState, NodeCommand, NodeEvent, Part,
+        StoreCommand, Target,
     },
     app::{
         Effect, Event, Open, Screen, State,
@@ -485,7 +486,7 @@ fn what_is_wrong_and_stays_so_stands_above_the_room() {
     node(&mut state, NOW, saved);
     assert!(!shows(&state, "! the history is not being saved") && shows(&state, "there is room again"));
     let lost = |alone_until| NodeEvent::Link {
-        state: pyile::api::LinkState::Waiting,
+        state: LinkState::Waiting,
         message: SafeText::line("connection lost; trying again"),
         retry_in: None,
         alone_until,
@@ -728,6 +729,42 @@ fn a_text_that_classic_peers_cannot_read_says_so_while_it_is_written() {
     assert!(shows(&state, "to everyone, maybe too long for 1 of 4"));
     node(&mut state, NOW, NodeEvent::Cleartext { allowed: false, asked: false });
     assert!(!shows(&state, "too long"), "they get nothing anyway");
+}
+
+#[test]
+fn help_loses_no_letter_on_a_small_screen_and_names_a_key_once() {
+    for context in [Context::Form, Context::Room, Context::Admin] {
+        let mut state = state_in(context);
+        update(&mut state, NOW, Event::Terminal(TerminalEvent::Resize(40, 12)));
+        press(&mut state, KeyCode::F(1));
+        let mut shown = String::new();
+        for _ in 0..100 {
+            for row in text(&draw(&state)).iter().skip(1) {
+                assert!(!row.contains('…'), "{row}");
+                shown.push_str(row);
+            }
+            press(&mut state, KeyCode::Down);
+        }
+    }
+    let help = keymap::help(&state_in(Context::Admin).contexts());
+    assert_eq!(help.iter().filter(|(keys, _)| keys == "u").count(), 1, "{help:?}");
+}
+
+#[test]
+fn without_its_host_a_member_does_not_know_how_the_others_are() {
+    let mut state = room((120, 35));
+    let (host, join_addr) = (cast()[1].clone(), "192.168.1.2:4702".parse().unwrap());
+    node(&mut state, NOW, NodeEvent::Handover { host, join_addr });
+    press(&mut state, KeyCode::F(4));
+    assert!(shows(&state, "alive, says the host"), "{:#?}", text(&draw(&state)));
+    let lost = NodeEvent::Link {
+        state: LinkState::Waiting,
+        message: SafeText::line("connection lost; trying again"),
+        retry_in: None,
+        alone_until: Some(NOW),
+    };
+    node(&mut state, NOW, lost);
+    assert!(shows(&state, "unknown without the host") && !shows(&state, "says the host"));
 }
 
 #[test]

@@ -376,15 +376,21 @@ fn normal(event: &KeyEvent) -> Key {
 /// Every row that holds in these contexts, as keys and words.
 #[must_use]
 pub fn help(contexts: &[Context]) -> Vec<(String, &'static str)> {
-    let mut rows = Vec::new();
+    let (mut rows, mut taken) = (Vec::new(), Vec::new());
     for context in contexts {
         for binding in TABLE.iter().filter(|binding| binding.contexts.contains(context)) {
+            // A key does what the first context says.
+            let free: Vec<&Key> = binding.keys.iter().filter(|key| !taken.contains(key)).collect();
             let keys = match binding.action {
                 Action::Jump => "Alt-1..9".to_owned(),
-                _ => binding.keys.iter().map(Key::to_string).collect::<Vec<_>>().join(" "),
+                _ => free.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             };
-            rows.push((keys, binding.help));
+            if !free.is_empty() {
+                rows.push((keys, binding.help));
+            }
         }
+        let own = TABLE.iter().filter(|binding| binding.contexts.contains(context));
+        taken.extend(own.flat_map(|binding| binding.keys));
     }
     rows
 }

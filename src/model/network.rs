@@ -85,6 +85,9 @@ pub struct Admitted {
 pub struct HostState {
     /// The network.
     pub network: Network,
+    /// What the host called itself.
+    #[serde(default)]
+    pub alias: Option<Alias>,
     /// The OPAQUE server set-up and record, opaque to everything but `security`.
     #[serde(with = "base64_bytes")]
     pub record: Vec<u8>,

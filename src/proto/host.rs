@@ -418,6 +418,7 @@ impl Host {
         let me = core.me();
         HostState {
             network: self.network.clone(),
+            alias: Some(core.alias.clone()),
             record: self.record.to_bytes(),
             listen: Some(self.join_addr),
             admitted: self.admission.admitted().cloned().collect(),

@@ -1,7 +1,5 @@
 //! The composition root: puts the layers together for what was asked, and gives the exit code.
 
-use std::net::SocketAddr;
-
 use color_eyre::eyre::WrapErr as _;
 use tokio::sync::mpsc;
 
@@ -9,7 +7,7 @@ use crate::{
     cli::Cli,
     config::{self, Config, Mode},
     headless,
-    model::{CloseReason, Closed, Policy, Timestamp, Wire, limits},
+    model::{Alias, CloseReason, Closed, HostState, Policy, Timestamp, Wire, limits},
     net,
     network::{HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
@@ -120,8 +118,8 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
         }
         Mode::Join(target, wire) => Network::join(join_options(config, target, *wire), profile)?,
         Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
-            let kept = profile.host().and_then(|kept| kept.listen);
-            Network::host(host_options(config, kept), profile).await?
+            let kept = profile.host();
+            Network::host(host_options(config, kept.as_ref()), profile).await?
         }
     };
     Ok(OpenedNetwork { network, _bots: None })
@@ -143,14 +141,23 @@ fn keeping(config: &Config) -> Keeping {
     }
 }
 
-fn host_options(config: &Config, kept: Option<SocketAddr>) -> HostOptions {
+/// What a host is called: as somebody has chosen, or as the last time.
+fn host_alias(config: &Config, kept: Option<&HostState>) -> Alias {
+    let kept = kept.filter(|_| !config.alias_is_chosen).and_then(|kept| kept.alias.as_ref());
+    kept.unwrap_or(&config.alias).clone()
+}
+
+fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
     // Bytes follow messages: whoever lifts the one limit means both.
     let bytes = if config.rate == 0 { 0 } else { limits::RATE_BYTES };
     HostOptions {
         // Members come back to where the network was.
-        listen: config.listen.or(kept).unwrap_or_else(config::default_listen),
+        listen: config
+            .listen
+            .or_else(|| kept.and_then(|kept| kept.listen))
+            .unwrap_or_else(config::default_listen),
         peer_listen: config.peer_listen,
-        alias: config.alias.clone(),
+        alias: host_alias(config, kept),
         network: config.network.clone(),
         password: config.password.clone(),
         attempts: config.attempts,

@@ -77,7 +77,7 @@ impl Screen {
     fn new(config: Config, profile: Profile) -> color_eyre::Result<Self> {
         let kept = profile.host();
         let defaults = Defaults {
-            alias: config.alias.clone(),
+            alias: super::host_alias(&config, kept.as_ref()),
             // Members come back to where the network was; only what was asked for is stronger.
             listen: config
                 .listen

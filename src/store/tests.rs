@@ -10,6 +10,7 @@ fn mode(path: &Path) -> u32 {
 fn state(name: &str) -> HostState {
     HostState {
         network: Network { id: NetworkId([1; 16]), name: name.into() },
+        alias: Some(Alias::new("ann").unwrap()),
         record: vec![1, 2, 3],
         listen: None,
         admitted: Vec::new(),

@@ -37,7 +37,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         }
         if own.is_empty() {
             let words = match (kind, room.role) {
-                (_, Role::Member) if kind != AdminColumn::Members => "known to the host only",
+                (_, Role::Member) if kind != AdminColumn::Members => "only the host knows",
                 (AdminColumn::Members, _) => "nobody else is here",
                 (AdminColumn::Attempts, _) => "no wrong passwords",
                 (AdminColumn::Banned, _) => "nobody",
@@ -69,7 +69,7 @@ fn words(state: &State, room: &Room, row: &AdminRow, theme: Theme) -> String {
                 room.peers.get(&peer.peer_id).map(|view| heartbeat::liveness(state, room, view, theme));
             let (sign, words, _) = status.unwrap_or(("●", String::new(), Theme::plain()));
             let key = if peer.wire == Wire::Classic { "~classic".to_owned() } else { peer.peer_id.short() };
-            format!("{sign} {}  {}  {key}  {words}", peer.alias, peer.addr.ip())
+            format!("{sign} {}  {words}  {}  {key}", peer.alias, peer.addr.ip())
         }
         AdminRow::Attempt(attempt) => {
             format!("{}  {} wrong, {} left", attempt.addr, attempt.wrong, attempt.left)

@@ -24,7 +24,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     if room.bans.is_empty() {
         let words = match room.role {
             Role::Host => "nobody",
-            Role::Member => "known to the host only",
+            Role::Member => "only the host knows",
         };
         paint::put(buffer, inner, inner.x, inner.y, words, Theme::dim());
     }

@@ -7,7 +7,7 @@ use crate::{
     app::{
         State,
         layout::Areas,
-        room::{Pane, PeerView, Room},
+        room::{LinkView, Pane, PeerView, Room},
         wrap,
     },
     model::{CloseReason, Liveness, Role, limits},
@@ -48,9 +48,10 @@ pub(super) fn liveness(
         Liveness::Alive => match rtt(view) {
             Some(rtt) => ("●", rtt, theme.good()),
             // A member hears the heartbeat of its host only; the others' is the host's to judge.
-            None if room.role == Role::Member && view.peer.role == Role::Member => {
-                ("●", "alive, says the host".to_owned(), theme.good())
-            }
+            None if room.role == Role::Member && view.peer.role == Role::Member => match room.link {
+                LinkView::Joined => ("●", "alive, says the host".to_owned(), theme.good()),
+                LinkView::Lost { .. } => ("◌", "unknown without the host".to_owned(), Theme::dim()),
+            },
             None => ("●", "alive".to_owned(), theme.good()),
         },
     }
@@ -131,8 +132,13 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             paint::put_right(buffer, inner, end + 1, y, &spark, Theme::dim());
             y += 1;
         } else {
-            for range in wrap::rows(&words, width).into_iter().take(2) {
-                paint::put(buffer, inner, x, y, words.get(range).unwrap_or_default(), style);
+            let rows = wrap::rows(&words, width);
+            let space = usize::from(inner.bottom() - y).min(2);
+            for (at, range) in rows.iter().take(space).enumerate() {
+                let is_cut = at + 1 == space && rows.len() > space;
+                let end = if is_cut { words.len() } else { range.end };
+                let text = words.get(range.start..end).unwrap_or_default().trim_end();
+                paint::put(buffer, inner, x, y, &wrap::fit(text, width), style);
                 y += 1;
             }
         }
@@ -157,7 +163,9 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     let wide = inner.width >= 70;
     let state_x = inner.x + 2 + u16::try_from(name + 2).unwrap_or(0);
     let spark_x = state_x + 30;
-    let addr_x = spark_x + 34;
+    // An address and a port must have room beside it.
+    let spark_width = inner.right().saturating_sub(spark_x + 24).min(32);
+    let addr_x = spark_x + spark_width + 2;
     let heading = |buffer: &mut Buffer, x: u16, text: &str| {
         paint::put(buffer, inner, x, inner.y, text, Theme::dim());
     };
@@ -178,7 +186,7 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         paint::put(buffer, cell, state_x, y, &words, style);
         let way = way(room, view);
         if wide && view.present {
-            paint::put(buffer, inner, spark_x, y, &sparkline(view, 32), Theme::dim());
+            paint::put(buffer, inner, spark_x, y, &sparkline(view, spark_width.into()), Theme::dim());
             let end = paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), Theme::dim());
             if let Some(way) = &way {
                 let room_left = usize::from(inner.right().saturating_sub(end + 2));

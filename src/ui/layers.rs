@@ -46,7 +46,8 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
             wrap::rows(text, width)
                 .into_iter()
                 .filter_map(|range| text.get(range))
-                .map(str::to_owned)
+                // The blank after the last word may stand outside.
+                .map(|row| row.trim_end().to_owned())
                 .collect()
         };
         let (left, right) = (split(key, keys), split(words, width.saturating_sub(keys + 2)));

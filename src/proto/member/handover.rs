@@ -107,7 +107,8 @@ impl Member {
         if !is_this_network || HostRecord::from_bytes(&package.state.record).is_err() {
             return self.decline(core, "what the host sent is not of this network");
         }
-        let state = Box::new(crate::model::HostState { listen: office.join_addr, ..package.state.clone() });
+        let (listen, alias) = (office.join_addr, Some(core.alias.clone()));
+        let state = Box::new(crate::model::HostState { listen, alias, ..package.state.clone() });
         office.package = Some(Box::new(package));
         office.saving = true;
         core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token: TOKEN, state }));
