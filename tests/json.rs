@@ -210,9 +210,15 @@ fn a_restarted_host_knows_its_members_and_its_bans() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"open sesame"), "the password is on no disk");
     }
-    // Without a password: the record is kept.
-    let mut host =
-        Starting::new("host", &["host", "--listen", &addr]).no_password().profile_of(&host).start();
+    // It would put a member out by its name.
+    let again =
+        |alias: &str| Starting::new(alias, &["host", "--listen", &addr]).no_password().profile_of(&host);
+    let mut usurper = again("Ann").start();
+    let message = usurper.event("error")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("looks like \"ann\", a member of your network; choose another"), "{message}");
+    assert_eq!(usurper.exit_code(), 9);
+    // Without a password and a name: both are kept.
+    let mut host = again("host").unnamed().start();
     assert_eq!(host.event("admission")["bans"][0]["alias"], "bob");
     ann.wait_for("the host gone", |event| {
         event["event"] == "peer_down" && alias_of(&event["peer"]) == "host"

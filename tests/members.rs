@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use pyile::wire::{BannedStatus, Frame, Hello};
 use serde_json::{Value, json};
@@ -119,13 +119,17 @@ fn roster_change_during_a_broadcast() {
     ann.wait_for("carol", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "carol");
     let dave = Starting::join(&host, "dave");
     for number in 1..=600 {
-        say(&mut ann, "everyone", &format!("{number}"));
+        let text = number.to_string();
+        ann.say(json!({"cmd": "send", "to": "everyone", "text": text, "ref": text}));
         match number {
+            150 => bob.signal("STOP"),
             200 => _ = carol.leave(),
             300 => host.say(json!({"cmd": "kick", "peer": "bob"})),
             _ => {}
         }
     }
+    ann.wait_for("bob gone", |event| event["event"] == "peer_down" && event["peer"]["alias"] == "bob");
+    bob.signal("CONT");
     let mut dave = dave.start();
     dave.event("authenticated");
     ann.wait_for("dave", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "dave");
@@ -144,6 +148,17 @@ fn roster_change_during_a_broadcast() {
         assert_eq!(heard, (1..=u32::try_from(heard.len()).unwrap()).collect::<Vec<_>>());
     }
     ann.wait_for("word on the last", |event| event["ref"] == "last" && event["summary"] == "2/2");
+    // What became of every message is known for everyone to whom it went, once she who left has been back.
+    let _back = Starting::join(&host, "carol").profile_of(&carol).start();
+    let mut open: BTreeMap<String, i64> = BTreeMap::new();
+    ann.rewind();
+    while open.len() < 601 || open.values().any(|count| *count > 0) {
+        let is_final = |event: &Value| event["event"] == "delivery" && event["status"] != "queued";
+        let event = ann.wait_for("what became of the others", is_final);
+        let (_, total) = event["summary"].as_str().unwrap().split_once('/').unwrap();
+        let count = open.entry(event["ref"].to_string()).or_insert_with(|| total.parse().unwrap());
+        *count -= 1;
+    }
 }
 
 #[test]

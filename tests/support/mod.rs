@@ -74,6 +74,13 @@ impl Starting {
         self
     }
 
+    /// With no word on what it is called.
+    pub fn unnamed(mut self) -> Self {
+        let at = self.args.iter().position(|arg| arg == "--alias").unwrap();
+        self.args.drain(at..at + 2);
+        self
+    }
+
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.into());
         self
