@@ -108,7 +108,7 @@ impl Member {
             return self.decline(core, "what the host sent is not of this network");
         }
         let (listen, alias) = (office.join_addr, Some(core.alias.clone()));
-        let state = Box::new(crate::model::HostState { listen, alias, ..package.state.clone() });
+        let state = Box::new(crate::model::HostState { alias, listen, ..package.state.clone() });
         office.package = Some(Box::new(package));
         office.saving = true;
         core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token: TOKEN, state }));
