@@ -257,20 +257,24 @@ fn address_change() {
                 addrs.any(|addr| addr.starts_with("10.77.0.33:"))
             })
     };
-    host.wait_for("bob at its new address", is_moved);
+    let moved = host.wait_for("bob at its new address", is_moved);
     bob.wait_for("what ann said", says("wherever you are"));
     ann.wait_for("its acknowledgement", is_delivered("1"));
+    // And it listens there: nobody has to ask it to come.
+    let mut addrs = moved["peers"].as_array().unwrap().iter().filter_map(|peer| peer["addr"].as_str());
+    let port = addrs.find_map(|addr| addr.strip_prefix("10.77.0.33:")).unwrap();
+    lan.on("ann", &["bash", "-c", &format!("exec 3<>/dev/tcp/10.77.0.33/{port}")]);
 }
 
 #[test]
 fn several_addresses_for_one_name() {
     let Some(lan) = Lan::new(&["host", "ann"]) else { return };
     let _host = lan.host("host");
-    // The first one leads nowhere.
+    // The first one leads nowhere: it is the nearer one to ann's own, by which the system sorts them (RFC 6724).
     let namespace = lan.namespace("ann");
     let etc = format!("/etc/netns/{namespace}");
     std::fs::create_dir_all(&etc).unwrap();
-    std::fs::write(format!("{etc}/hosts"), "10.77.0.99 lab\n10.77.0.1 lab\n").unwrap();
+    std::fs::write(format!("{etc}/hosts"), "10.77.0.3 lab\n10.77.0.1 lab\n").unwrap();
     let mut ann = Starting::new("ann", &["join", "lab"]).in_namespace(&namespace).start();
     ann.event("authenticated");
     drop(ann);
