@@ -277,8 +277,11 @@ pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// Rows of a history in memory that are written together, unless somebody asks before.
 pub const ROWS_TOGETHER: usize = 2000;
-/// How often old messages are looked for, when they are not to be kept for good; sooner when much is said.
+/// How often old messages are looked for, when they are not to be kept for good; sooner when [`RETENTION_PART`] was said.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
+/// One in so many of the bytes that a history may take: after that much text old messages are looked for, so that it
+/// exceeds them by no more.
+pub const RETENTION_PART: u64 = 16;
 /// Messages that are deleted at once: others wait that long for the history.
 pub const DELETED_AT_ONCE: usize = 10_000;
 /// Messages of one page of a conversation.

@@ -290,7 +290,8 @@ impl History {
     fn delete_old(&mut self) {
         let is_time = self.looked_for_old.is_none_or(|at| at.elapsed() > limits::RETENTION_EVERY);
         // In a flood a part of the room may be taken in less time.
-        let is_much = self.retention.bytes > 0 && self.kept_since > self.retention.bytes / 16;
+        let is_much =
+            self.retention.bytes > 0 && self.kept_since > self.retention.bytes / limits::RETENTION_PART;
         if self.retention == Retention::default() || !(is_time || is_much) {
             return;
         }
