@@ -23,7 +23,7 @@ use crate::{
         limits,
     },
     net::{self, Machine, NodeHandle, Opened, PeerListen, ThisMachine},
-    proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig},
+    proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
     security::{HostRecord, PasswordCost},
     store::Profile,
 };
@@ -339,16 +339,8 @@ fn refuse_second(options: &HostOptions, profile: &Profile) -> Result<(), Closed>
 fn refuse_alias_of_a_member(alias: &Alias, profile: &Profile) -> Result<(), Closed> {
     let (kept, me) = (profile.host(), profile.identity().peer_id());
     let admitted = kept.iter().flat_map(|kept| &kept.admitted).filter(|admitted| admitted.peer_id != me);
-    let Some(member) = admitted.map(|admitted| &admitted.alias).find(|member| member.looks_like(alias))
-    else {
-        return Ok(());
-    };
-    let message = if member == alias {
-        format!("the alias \"{alias}\" belongs to a member of your network; choose another")
-    } else {
-        format!("the alias \"{alias}\" looks like \"{member}\", a member of your network; choose another")
-    };
-    Err(Closed::new(CloseReason::AliasTaken, message))
+    tell_apart(alias, admitted.map(|admitted| &admitted.alias))
+        .map_err(|error| Closed::new(CloseReason::AliasTaken, error.to_string()))
 }
 
 /// What the history knows of a network that is about to be hosted.

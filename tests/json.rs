@@ -215,7 +215,7 @@ fn a_restarted_host_knows_its_members_and_its_bans() {
         |alias: &str| Starting::new(alias, &["host", "--listen", &addr]).no_password().profile_of(&host);
     let mut usurper = again("Ann").start();
     let message = usurper.event("error")["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("looks like \"ann\", a member of your network; choose another"), "{message}");
+    assert!(message.contains("looks like \"ann\", who is a member already; choose another"), "{message}");
     assert_eq!(usurper.exit_code(), 9);
     // Without a password and a name: both are kept.
     let mut host = again("host").unnamed().start();

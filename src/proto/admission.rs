@@ -224,15 +224,7 @@ impl Admission {
         let alias = Alias::new(alias)?;
         let bound = self.admitted.values().map(|admitted| (&admitted.peer_id, &admitted.alias));
         let others = bound.chain(present).filter(|(other, _)| *other != peer).map(|(_, alias)| alias);
-        for other in std::iter::once(host).chain(others) {
-            if *other == alias {
-                return Err(AuthenticationError::AliasTaken(alias.to_string()));
-            }
-            if other.looks_like(&alias) {
-                let (alias, other) = (alias.to_string(), other.to_string());
-                return Err(AuthenticationError::AliasLooksLike { alias, other });
-            }
-        }
+        tell_apart(&alias, std::iter::once(host).chain(others))?;
         Ok(alias)
     }
 
@@ -339,6 +331,23 @@ impl Admission {
         });
         before != self.counts.len()
     }
+}
+
+/// Whether an alias is nobody else's, and cannot be mistaken for one of the `others`.
+pub fn tell_apart<'a>(
+    alias: &Alias,
+    others: impl IntoIterator<Item = &'a Alias>,
+) -> Result<(), AuthenticationError> {
+    for other in others {
+        if other == alias {
+            return Err(AuthenticationError::AliasTaken(alias.to_string()));
+        }
+        if other.looks_like(alias) {
+            let (alias, other) = (alias.to_string(), other.to_string());
+            return Err(AuthenticationError::AliasLooksLike { alias, other });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
