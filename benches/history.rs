@@ -8,6 +8,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,8 +16,8 @@ use pyile::{
     api::{HistoryCommand, HistoryEvent, NodeEvent, Part, StoreCommand, StoreEvent},
     app::{Defaults, Event, State, update},
     model::{
-        Alias, MessageId, Network, NetworkId, Page, PeerId, Recipient, Role, SafeText, Span, StoredMessage,
-        Summary, Timestamp,
+        Alias, Batch, Network, NetworkId, Page, PeerId, Recipient, Role, SafeText, Span, StoredBatch,
+        StreamId, Timestamp,
     },
     store::{Keeping, Profile, Retention},
     ui,
@@ -45,22 +46,19 @@ fn text(number: u64) -> String {
 fn message(number: u64) -> StoreCommand {
     let author = PeerId([2; 32]);
     let place = 1_700_000_000_000_000 + number.cast_signed() * 1_000_000;
-    let message = StoredMessage {
-        id: MessageId { author, epoch: 1, to: Recipient::Everyone, sequence: number },
+    let stream = StreamId { author, epoch: 1, to: Recipient::Everyone };
+    let texts = vec![SafeText::clean(&text(number))];
+    let (sent_at, signature) = (Timestamp(place), Some([3; 64]));
+    let batch = StoredBatch {
+        batch: Batch { stream, first: number, sent_at, texts, signature },
         alias: Alias::new("bob").unwrap(),
-        text: SafeText::clean(&text(number)),
-        sent_at: Timestamp(place),
         at: Timestamp(place),
         place,
-        signature: Some([3; 64]),
-        reference: None,
+        references: Vec::new(),
         claims: None,
-        missed: 0,
-        summary: Summary::default(),
-        deliveries: Vec::new(),
     };
     let spans = vec![Span { from: 1, to: number, first: 1_700_000_000_000_000, last: place }];
-    StoreCommand::Keep { token: number, network: LAB, message: Box::new(message), spans }
+    StoreCommand::Keep { token: number, network: LAB, batch: Arc::new(batch), spans }
 }
 
 /// Asks the store and waits for its answer.

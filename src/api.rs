@@ -12,16 +12,18 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub mod batch;
 pub mod finding;
 pub mod history;
 
+pub use batch::{Progress, Said};
 pub use finding::{Check, Finding, Verdict};
-pub use history::{HistoryCommand, HistoryEvent, Hit, Outcome, Part};
+pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, Part, Receipt};
 
 use crate::model::{
     Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
     Liveness, MessageId, NetworkId, NoWay, Password, Peer, PeerId, Penalty, Place, Recipient, Role, SafeText,
-    Span, StoredMessage, Summary, Timestamp, Ways,
+    Span, StoredBatch, Summary, Timestamp, Ways,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -232,6 +234,12 @@ pub enum NodeEvent {
         /// Why.
         reason: CloseReason,
     },
+    /// Messages of one batch were received, or taken for sending. [`Self::expand`] makes a [`Self::Message`] of each.
+    #[serde(skip)]
+    Batch(Box<Said>),
+    /// What became of own messages, for one recipient. [`Self::expand`] makes a [`Self::Delivery`] of each.
+    #[serde(skip)]
+    Progress(Box<Progress>),
     /// A message was received, or taken for sending.
     Message {
         /// Its identity.
@@ -247,7 +255,7 @@ pub enum NodeEvent {
         sent_at: Timestamp,
         /// Written here.
         own: bool,
-        /// Messages of this author to this recipient that were not received just before this one.
+        /// Messages of this stream that were not received just before this one.
         #[serde(skip_serializing_if = "is_zero")]
         missed: u64,
         /// Own messages: the program's own name for it.
@@ -482,20 +490,21 @@ pub enum StoreCommand {
     },
     /// Answers with [`StoreEvent::Recents`].
     Recents,
-    /// Keeps a message. Answered by [`HistoryEvent::Kept`].
+    /// Keeps a batch. Answered by [`HistoryEvent::Kept`].
     Keep {
         /// Counts upward; comes back in the answer.
         token: u64,
         /// In which network.
         network: NetworkId,
-        /// The message.
-        message: Box<StoredMessage>,
-        /// What is here of its numbering now.
+        /// The batch.
+        batch: Arc<StoredBatch>,
+        /// What is here of its stream now.
         spans: Vec<Span>,
     },
-    /// Notes what became of own messages. Not answered: should it be lost, they are delivered again, and dropped
-    /// there as duplicates.
-    Settle(Box<Outcome>),
+    /// Notes whom own messages are for. Not answered: it is kept no later than the batch after it.
+    Audience(Box<Audience>),
+    /// Notes who has own messages. Not answered: should it be lost, they go again, and are dropped there.
+    Receipt(Box<Receipt>),
     /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
     Forget {
         /// In which network.

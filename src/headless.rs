@@ -38,7 +38,7 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
     let mut leaving = false;
     loop {
         tokio::select! {
-            event = network.next_event() => match event {
+            event = network.next_whole() => match event {
                 Some(event) => {
                     let mut next = Some(event);
                     let mut written = Ok(());
@@ -46,8 +46,10 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
                         if let NodeEvent::Left { reason, message } = &event {
                             left = Closed::new(*reason, message.to_string());
                         }
-                        written = written.and_then(|()| write_event(&mut output, now(), &event));
-                        next = network.try_next_event();
+                        for line in event.expand() {
+                            written = written.and_then(|()| write_event(&mut output, now(), &line));
+                        }
+                        next = network.try_next_whole();
                     }
                     // Whoever listened is gone; nobody can tell us to leave.
                     if written.and_then(|()| output.flush()).is_err() && !std::mem::replace(&mut leaving, true) {

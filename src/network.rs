@@ -134,6 +134,8 @@ pub struct Network {
     handle: NodeHandle,
     /// Events that came while a command waited to be taken.
     waiting: VecDeque<NodeEvent>,
+    /// The rest of an event that is given out line by line.
+    lines: VecDeque<NodeEvent>,
     join_addr: Option<SocketAddr>,
 }
 
@@ -243,7 +245,7 @@ impl Network {
     ) -> Result<Self, Closed> {
         let handle = net::spawn(config, opened, profile, machine)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
-        Ok(Self { handle, waiting: VecDeque::new(), join_addr: None })
+        Ok(Self { handle, waiting: VecDeque::new(), lines: VecDeque::new(), join_addr: None })
     }
 
     /// Host: where joiners knock.
@@ -252,16 +254,28 @@ impl Network {
         self.join_addr
     }
 
-    /// The next event; nothing after the session has ended.
+    /// The next event, one for each message and each delivery; nothing after the session has ended.
     pub async fn next_event(&mut self) -> Option<NodeEvent> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(line);
+            }
+            let event = self.next_whole().await?;
+            self.lines.extend(event.expand());
+        }
+    }
+
+    /// The next event as the node tells it: one for a batch of messages, one for an acknowledgement of many. Nothing
+    /// after the session has ended.
+    pub async fn next_whole(&mut self) -> Option<NodeEvent> {
         match self.waiting.pop_front() {
             Some(event) => Some(event),
             None => self.handle.events.recv().await,
         }
     }
 
-    /// An event that is waiting already.
-    pub fn try_next_event(&mut self) -> Option<NodeEvent> {
+    /// As [`Self::next_whole`], if one is waiting already.
+    pub fn try_next_whole(&mut self) -> Option<NodeEvent> {
         self.waiting.pop_front().or_else(|| self.handle.events.try_recv().ok())
     }
 

@@ -326,7 +326,6 @@ fn stored(from: &Arc<Peer>, sequence: u64, said: &str) -> StoredMessage {
         sent_at: Timestamp(minute),
         at: Timestamp(minute),
         place: minute,
-        signature: None,
         reference: None,
         claims: None,
         missed: 0,

@@ -232,7 +232,7 @@ fn measure(name: &str) {
 /// Waits for the next event that gives something.
 async fn next<T>(network: &mut Network, mut found: impl FnMut(pyile::api::NodeEvent) -> Option<T>) -> T {
     loop {
-        let event = network.next_event().await.unwrap();
+        let event = network.next_whole().await.unwrap();
         if let Some(found) = found(event) {
             return found;
         }

@@ -70,13 +70,15 @@ pub(super) async fn broadcast(host: &mut Network, members: usize, messages: usiz
         while said < messages && host.try_command(to_all(text.clone())).is_ok() {
             said += 1;
         }
-        let mut event = host.next_event().await;
+        let mut event = host.next_whole().await;
         while let Some(now) = event {
-            if let NodeEvent::Delivery { status, reason, .. } = now {
-                assert_ne!(status, DeliveryStatus::Failed, "{reason:?}");
-                delivered += usize::from(status == DeliveryStatus::Delivered);
+            if let NodeEvent::Progress(progress) = now {
+                assert_ne!(progress.status, DeliveryStatus::Failed, "{:?}", progress.reason);
+                if progress.status == DeliveryStatus::Delivered {
+                    delivered += usize::try_from(progress.last - progress.first + 1).unwrap();
+                }
             }
-            event = host.try_next_event();
+            event = host.try_next_whole();
         }
     }
 }
@@ -93,7 +95,7 @@ pub(super) async fn ping_pong(host: &mut Network, times: usize) -> Duration {
         let begun = Instant::now();
         host.command(NodeCommand::Send { to: Target::Peer(to.into()), text: text.clone(), reference: None })
             .await;
-        next(host, |event| matches!(event, NodeEvent::Message { own: false, .. }).then_some(())).await;
+        next(host, |event| matches!(event, NodeEvent::Batch(said) if !said.own).then_some(())).await;
         took.push(begun.elapsed() / 2);
     }
     median(took)
@@ -105,7 +107,9 @@ async fn echo(target: &str, disk: bool) {
     println!("joined");
     loop {
         let (to, text) = next(&mut peer, |event| match event {
-            NodeEvent::Message { own: false, from, text, .. } => Some((from.peer_id, text)),
+            NodeEvent::Batch(said) if !said.own => {
+                Some((said.from.peer_id, said.batch.batch.texts[0].clone()))
+            }
             _ => None,
         })
         .await;
@@ -133,9 +137,11 @@ async fn members(count: usize, target: &str, disk: bool, messages: usize) {
     let mut hearing = JoinSet::new();
     for mut member in members {
         hearing.spawn(async move {
-            for _ in 0..messages {
-                next(&mut member, |event| {
-                    matches!(event, NodeEvent::Message { own: false, .. }).then_some(())
+            let mut heard = 0;
+            while heard < messages as u64 {
+                heard += next(&mut member, |event| match event {
+                    NodeEvent::Batch(said) if !said.own => Some(said.last - said.first + 1),
+                    _ => None,
                 })
                 .await;
             }

@@ -2,9 +2,11 @@
 //!
 //! Commands of one asker are carried out in their order.
 
+use std::sync::Arc;
+
 use crate::model::{
-    CloseReason, Delivery, DeliveryStatus, Held, HistoryState, Network, NetworkId, Page, PeerId, Place,
-    Recalled, Recipient, SafeText, StoredMessage, Timestamp,
+    Alias, Batch, Delivery, Held, HistoryState, Interval, Network, NetworkId, Page, PeerId, Place, Recalled,
+    Recipient, SafeText, StoredBatch, StreamId, Timestamp,
 };
 
 /// Which part of a conversation.
@@ -20,27 +22,41 @@ pub enum Part {
     Around(Place),
 }
 
-/// What became of some of this node's own messages for one recipient.
+/// Whom an own stream is for: intervals that are new, or say something else than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Audience {
     /// In which network.
     pub network: NetworkId,
-    /// For everyone or for one.
-    pub to: Recipient,
-    /// In which of this node's numberings.
-    pub epoch: u64,
-    /// The first message.
-    pub first: u64,
-    /// The last message.
-    pub last: u64,
-    /// The recipient.
+    /// Of which own stream.
+    pub stream: StreamId,
+    /// Who, and what is addressed to it.
+    pub intervals: Vec<(PeerId, Alias, Interval)>,
+}
+
+/// A recipient has everything of an own stream that is addressed to it, up to a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// In which network.
+    pub network: NetworkId,
+    /// Of which own stream.
+    pub stream: StreamId,
+    /// Who has it.
     pub peer: PeerId,
-    /// What became of them.
-    pub status: DeliveryStatus,
-    /// Why they failed.
-    pub reason: Option<CloseReason>,
-    /// When.
+    /// The last number.
+    pub up_to: u64,
+    /// Since when.
     pub at: Timestamp,
+}
+
+/// What a batch is beside what is kept under its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    /// All of it is kept, word for word.
+    Same,
+    /// These numbers are not kept, or not any more; the others are, word for word.
+    Lacks(Vec<u64>),
+    /// Something else is kept, and that is it, with its signature where there is one.
+    Differs(Option<Box<Batch>>),
 }
 
 /// What the history is asked, beside keeping what is said.
@@ -57,7 +73,16 @@ pub enum HistoryCommand {
         /// Neither sent nor received before.
         since: Timestamp,
     },
-    /// Answers with [`HistoryEvent::Range`]: as many messages as fit a frame.
+    /// Is this what is kept under its numbers? Answered by [`HistoryEvent::Compared`].
+    Compare {
+        /// Comes back in the answer.
+        token: u64,
+        /// In which network.
+        network: NetworkId,
+        /// What came.
+        batch: Arc<Batch>,
+    },
+    /// Answers with [`HistoryEvent::Range`]: as many batches as fit a frame.
     Range {
         /// Comes back in the answer.
         token: u64,
@@ -65,7 +90,7 @@ pub enum HistoryCommand {
         network: NetworkId,
         /// The conversation here.
         conversation: Recipient,
-        /// Whose messages, of which numbering, and which numbers.
+        /// Whose messages, of which epoch, and which numbers.
         wanted: Held,
         /// Neither sent nor received before.
         since: Timestamp,
@@ -122,7 +147,7 @@ pub struct Hit {
 /// What the history did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HistoryEvent {
-    /// Every message up to this token is kept.
+    /// Every batch up to this token is kept.
     Kept {
         /// The last token.
         token: u64,
@@ -142,17 +167,29 @@ pub enum HistoryEvent {
     Held {
         /// The question.
         token: u64,
-        /// By author and numbering.
+        /// By author and epoch.
         held: Vec<Held>,
     },
-    /// What was asked for, in order.
+    /// What came of comparing.
+    Compared {
+        /// The question.
+        token: u64,
+        /// What it is.
+        compared: Compared,
+    },
+    /// What was asked for, in order: whole batches, those at the ends too.
     Range {
         /// The question.
         token: u64,
-        /// The messages.
-        messages: Vec<StoredMessage>,
+        /// The batches.
+        batches: Vec<Arc<StoredBatch>>,
         /// The first number that was not looked for, for want of room.
         next: Option<u64>,
+    },
+    /// The history could not be read now.
+    NotRead {
+        /// The question.
+        token: u64,
     },
     /// The newest messages of every conversation.
     Opened(Vec<(Page, SafeText)>),

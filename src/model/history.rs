@@ -1,12 +1,12 @@
-//! What is kept of what was said: messages with their place in a conversation, and how far each author's numbering
-//! is known.
+//! What is kept of what was said: messages with their place in a conversation, how far each stream is known, and who
+//! has what of one's own.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    message::{DeliveryStatus, MessageId, Recipient, Summary},
+    message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary},
     peer::{Alias, PeerId},
     reason::CloseReason,
     text::SafeText,
@@ -19,7 +19,7 @@ use super::{
 /// further down even when the clock was set back, and that what was missed finds room where it belongs.
 pub type Place = i64;
 
-/// Numbers of one numbering that are here without a hole.
+/// Numbers of one stream that are here without a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The first number.
@@ -32,17 +32,54 @@ pub struct Span {
     pub last: Place,
 }
 
-/// One numbering of one author, and what of it is here.
+/// A stream, and what of it is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// Who counts.
-    pub author: PeerId,
-    /// For whom.
-    pub to: Recipient,
-    /// Which of its numberings.
-    pub epoch: u64,
+    /// Which.
+    pub id: StreamId,
     /// What is here, in order, with holes between.
     pub spans: Vec<Span>,
+}
+
+/// Messages of an own stream that are addressed to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// The first number.
+    pub first: u64,
+    /// The last number; nothing while it goes on.
+    pub last: Option<u64>,
+    /// The last word on them, when that is not the cursor's.
+    pub resolution: Option<Resolution>,
+    /// Since when that holds.
+    pub at: Timestamp,
+}
+
+/// Somebody whom an own stream is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    /// Who.
+    pub peer: PeerId,
+    /// Its label.
+    pub alias: Alias,
+    /// What is addressed to it, in order.
+    pub intervals: Vec<Interval>,
+    /// The last number that it has for good, and all that are addressed to it before.
+    pub kept: u64,
+}
+
+/// An own stream of which somebody may still need something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnStream {
+    /// Which.
+    pub id: StreamId,
+    /// Its last number.
+    pub last: u64,
+    /// Whom it is for.
+    pub addressees: Vec<Addressee>,
+    /// About when its messages were said: numbers, and when the last up to there was said, in order.
+    pub ages: Vec<(u64, Timestamp)>,
+    /// The sender's own names for messages that somebody has not got.
+    pub references: Vec<(u64, Arc<str>)>,
 }
 
 /// What became of an own message for one recipient.
@@ -75,13 +112,11 @@ pub struct StoredMessage {
     pub at: Timestamp,
     /// Where it stands.
     pub place: Place,
-    /// Its author's signature, when others may hand it on.
-    pub signature: Option<[u8; 64]>,
     /// The sender's own name for it.
     pub reference: Option<Arc<str>>,
     /// What a classic peer called itself in it, when that was not its label.
     pub claims: Option<SafeText>,
-    /// Messages of the same numbering that are missing just before it.
+    /// Messages of the same stream that are missing just before it.
     pub missed: u64,
     /// Own messages: how many have it.
     pub summary: Summary,
@@ -93,13 +128,13 @@ impl StoredMessage {
     /// The conversation that it belongs to, on the machine of `me`.
     #[must_use]
     pub fn conversation(&self, me: &PeerId) -> Recipient {
-        conversation_of(&self.id, me)
+        conversation_of(&self.id.stream(), me)
     }
 }
 
-/// The conversation that a message belongs to, on the machine of `me`.
+/// The conversation that a stream belongs to, on the machine of `me`.
 #[must_use]
-pub fn conversation_of(id: &MessageId, me: &PeerId) -> Recipient {
+pub fn conversation_of(id: &StreamId, me: &PeerId) -> Recipient {
     match id.to {
         Recipient::Everyone => Recipient::Everyone,
         Recipient::Peer(_) if id.author != *me => Recipient::Peer(id.author),
@@ -126,12 +161,10 @@ pub struct Recalled {
     pub state: HistoryState,
     /// Why it is not on disk, or what became of the one before; empty when there is nothing to say.
     pub message: String,
-    /// This node's own numberings can go on: nothing ever left that was not kept.
-    pub continues: bool,
     /// What is here.
     pub streams: Vec<Stream>,
-    /// Own messages that somebody has not got yet, in order.
-    pub outbox: Vec<StoredMessage>,
+    /// Own streams of which somebody has not got everything yet.
+    pub own: Vec<OwnStream>,
     /// Everybody who ever said something there, or with whom there are conversations.
     pub people: Vec<(PeerId, Alias)>,
 }
@@ -143,9 +176,8 @@ impl Recalled {
         Self {
             state: HistoryState::Memory,
             message: String::new(),
-            continues: false,
             streams: Vec::new(),
-            outbox: Vec::new(),
+            own: Vec::new(),
             people: Vec::new(),
         }
     }
@@ -169,7 +201,7 @@ pub struct Page {
 pub struct Held {
     /// Who wrote them.
     pub author: PeerId,
-    /// In which of its numberings.
+    /// In which epoch.
     pub epoch: u64,
     /// The first number.
     pub from: u64,

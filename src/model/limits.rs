@@ -56,6 +56,8 @@ pub const CLASSIC_ROSTER: usize = 10 * CLASSIC_OBJECT;
 pub const CLASSIC_BEFORE: usize = 4 * 1024;
 /// Bytes of a classic object of a peer: a text of [`TEXT_BYTES`] in which every letter is escaped.
 pub const CLASSIC_AFTER: usize = 6 * TEXT_BYTES + 1024;
+/// Messages of a classic peer that may wait for their turn, each with a connection of its own.
+pub const CLASSIC_WAITING: usize = 384;
 /// Time for a classic message to be sent, and for its reply to come.
 pub const CLASSIC_REPLY: Duration = Duration::from_secs(4);
 /// A classic peer sleeps for [`BEAT_EVERY`] after each heartbeat; it is spoken to when it is awake again.
@@ -143,9 +145,30 @@ pub const GRACE: u32 = 600;
 /// How often a first join that was dropped for load is tried again.
 pub const BUSY_RETRIES: u32 = 20;
 
-/// Messages of a link that wait for their acknowledgement, at most.
-pub const WINDOW_MESSAGES: usize = 192;
-/// Bytes of a link that wait for their acknowledgement, at most.
+/// Bytes of text at which a batch is closed: two fit a frame with all that is beside them.
+pub const BATCH_BYTES: usize = 32 * 1024;
+/// Bytes that a batch takes beside what it says, about.
+pub const BATCH_BESIDE: usize = 256;
+/// Bytes that a message takes beside its text in a history in memory, about.
+pub const MESSAGE_BESIDE: usize = 48;
+/// Messages of a batch.
+pub const BATCH_MESSAGES: usize = 512;
+/// Bytes of an own stream's newest batches that stay in memory while somebody lacks them; the rest is read from the
+/// history. What the history does not have for good stays beyond that, up to [`UNSAVED_BYTES`].
+pub const LOG_BYTES: usize = 8 * 1024 * 1024;
+/// Messages said within this time wait equally long.
+pub const AGE_STEP: Duration = Duration::from_secs(10);
+/// Bytes of a program's own names for messages that somebody has not got: of more the oldest are not told any more.
+pub const REFERENCES_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that such a name takes beside its letters.
+pub const REFERENCE_BYTES: usize = 64;
+/// How often a peer may have something else under the numbers of what was said to it alone, in one session.
+pub const CONFLICTS: u32 = 8;
+/// Epochs between an old and a new one, for what is said again.
+pub const EPOCH_ROOM: u64 = 1_000_000;
+/// Messages on their way to one peer, at most.
+pub const WINDOW_MESSAGES: usize = 1024;
+/// Bytes on their way to one peer, at most.
 pub const WINDOW_BYTES: usize = 192 * 1024;
 /// Messages, or bytes, by which a peer may exceed the window before its link is cut: acknowledgements cross.
 pub const WINDOW_SLACK: usize = 2;
@@ -153,13 +176,10 @@ pub const WINDOW_SLACK: usize = 2;
 pub const OUTBOUND_FRAMES: usize = 1024;
 /// Time that a write may stall before the link is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(12);
-/// Messages kept for one recipient that cannot be reached.
-pub const UNDELIVERED_MESSAGES: usize = 1000;
-/// Bytes kept for one recipient that cannot be reached.
-pub const UNDELIVERED_BYTES: usize = 4 * 1024 * 1024;
-/// How long they are kept.
+/// How long messages wait for a recipient.
 pub const UNDELIVERED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// A recipient that acknowledged within this time is busy, not stalled: its sender waits instead of failing.
+/// A recipient that acknowledged within this time is busy, not stalled: where only the memory keeps what waits, its
+/// sender had better wait too.
 pub const PROGRESS: Duration = Duration::from_secs(1);
 /// Messages a second that a member takes from another, by default.
 pub const RATE: u32 = 100;
@@ -167,9 +187,9 @@ pub const RATE: u32 = 100;
 pub const RATE_BURST: u32 = 1000;
 /// Bytes of text a second that a member takes from another, by default.
 pub const RATE_BYTES: u32 = 1024 * 1024;
-/// Holes in an author's numbering that are remembered, so that a late message still finds its place.
+/// Holes in a stream that are remembered, so that a late message still finds its place.
 pub const GAPS: usize = 64;
-/// Numberings of one author that are remembered: one for each time that it lost count.
+/// Epochs of one author that are remembered: one for each of its sessions.
 pub const EPOCHS: usize = 64;
 /// A clock that differs by more is told of.
 pub const CLOCK_OFF: Duration = Duration::from_secs(60);
@@ -183,7 +203,7 @@ pub const GAP_MOST: u64 = 100_000;
 pub const CATCH_UP_PEERS: usize = 3;
 /// How much further back it asks than it remembers: clocks differ.
 pub const CATCH_UP_SLACK: Duration = Duration::from_secs(600);
-/// Authors and numberings that one answer to it names.
+/// Authors and epochs that one answer to it names.
 pub const HELD: usize = 1000;
 /// Ranges of messages that are wanted of one peer at a time.
 pub const WANTED: usize = HELD * 4;
@@ -262,11 +282,10 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub const STORE_COMMANDS: usize = 64;
 /// Answers of the store that may wait for whoever asked.
 pub const STORE_EVENTS: usize = 1024;
-/// Own messages that may wait to be kept before the next is taken: with those that a busy recipient has waiting
-/// they stay below [`UNDELIVERED_MESSAGES`].
-pub const UNKEPT: usize = 256;
-/// Bytes of own messages that may wait to be kept, likewise.
+/// Bytes of own messages that may wait to be kept before the next is taken.
 pub const UNKEPT_BYTES: usize = 1024 * 1024;
+/// Batches that may wait to be kept before others are asked for more.
+pub const UNKEPT_BATCHES: u64 = 64;
 /// How often what could not be written is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(2);
 /// Messages that are held for a disk that takes nothing; beyond them no more are taken.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::peer::PeerId;
+use super::{peer::PeerId, reason::CloseReason};
 
 /// Whom a message is for. Its text form is `everyone` or a `peer_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,19 +49,45 @@ impl<'de> Deserialize<'de> for Recipient {
     }
 }
 
-/// The identity of a message, unique for its author: messages of one author, epoch and recipient are numbered
-/// from 1 without holes.
+/// The identity of a message, unique for its author: a stream and a number in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId {
     /// Who wrote it.
     pub author: PeerId,
-    /// When its author began this numbering, in microseconds since 1970: an author that forgot how far it had
-    /// counted (another machine, a lost disk) begins a new epoch instead of reusing numbers.
+    /// The epoch of its stream.
     pub epoch: u64,
     /// Whom it is for.
     pub to: Recipient,
     /// Its number, from 1.
     pub sequence: u64,
+}
+
+impl MessageId {
+    /// The stream that it is a message of.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        StreamId { author: self.author, epoch: self.epoch, to: self.to }
+    }
+}
+
+/// What one author says to one audience: its messages are numbered from 1 without holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamId {
+    /// Who says it.
+    pub author: PeerId,
+    /// When its author began to count, in microseconds since 1970. An author begins anew with every session, and
+    /// whenever it finds that others have something else under its numbers.
+    pub epoch: u64,
+    /// To whom.
+    pub to: Recipient,
+}
+
+impl StreamId {
+    /// The identity of its message with this number.
+    #[must_use]
+    pub fn message(&self, sequence: u64) -> MessageId {
+        MessageId { author: self.author, epoch: self.epoch, to: self.to, sequence }
+    }
 }
 
 impl fmt::Display for MessageId {
@@ -95,6 +121,15 @@ impl DeliveryStatus {
             _ => Self::Failed,
         }
     }
+}
+
+/// The last word on a message for one recipient, other than that it has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resolution {
+    /// It will never arrive, and why.
+    Failed(CloseReason),
+    /// It went to a classic peer, which has not said whether it has it.
+    Sent,
 }
 
 /// How many of a message's recipients have it. Its text form is `3/4`.

@@ -4,6 +4,7 @@
 //! travels, is stored or is drawn.
 
 pub mod ban;
+pub mod batch;
 pub mod error;
 pub mod history;
 pub mod limits;
@@ -18,10 +19,14 @@ pub mod time;
 pub mod ways;
 
 pub use ban::{Attempt, Ban, Penalty};
+pub use batch::{Batch, StoredBatch};
 pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
-pub use history::{Delivery, Held, HistoryState, Page, Place, Recalled, Span, StoredMessage, Stream};
+pub use history::{
+    Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,
+    Stream,
+};
 pub use liveness::Liveness;
-pub use message::{DeliveryStatus, MessageId, Recipient, Summary};
+pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
 pub use peer::{Alias, AliasError, Peer, PeerId, Role, RosterEntry, Wire};
 pub use reason::{CloseReason, Closed};

@@ -86,8 +86,8 @@ reasons! {
     HostLost = 24 "host_lost" "the host was lost",
     /// The message waited longer than messages are kept.
     Expired = 25 "expired" "waited too long",
-    /// Too much waits for this recipient already.
-    QueueFull = 26 "queue_full" "too much is waiting for it already",
+    /// More waited for this recipient than a history in memory holds.
+    QueueFull = 26 "queue_full" "more waited for it than the memory holds",
     /// The program was called in a way that makes no sense.
     Usage = 27 "usage" "wrong usage",
     /// The message is longer than a classic peer can read.
@@ -100,6 +100,8 @@ reasons! {
     NoAnswer = 31 "no_answer" "no answer from its address",
     /// The system knows no way to that address.
     NoRoute = 32 "no_route" "there is no way to its address",
+    /// The recipient has something else under this number; what it lacks is said again under another one.
+    Conflict = 33 "conflict" "said again: it has something else under this number",
 }
 
 impl CloseReason {

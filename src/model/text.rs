@@ -7,7 +7,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::limits::CLUSTER_SCALARS;
@@ -66,6 +66,25 @@ impl AsRef<str> for SafeText {
 impl Serialize for SafeText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SafeText {
+    /// Whatever is read is cleaned.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Raw;
+        impl Visitor<'_> for Raw {
+            type Value = SafeText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, raw: &str) -> Result<SafeText, E> {
+                Ok(SafeText::clean(raw))
+            }
+        }
+        deserializer.deserialize_str(Raw)
     }
 }
 

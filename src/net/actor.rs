@@ -337,7 +337,7 @@ impl Actor {
         loop {
             self.carry_out();
             // Otherwise what is sent had better go first: others wait for it.
-            if self.to_tell.iter().any(|event| matches!(event, NodeEvent::Message { own: false, .. })) {
+            if self.to_tell.iter().any(|event| matches!(event, NodeEvent::Batch(said) if !said.own)) {
                 self.tell_all().await;
             }
             let is_taken = self.send_all();

@@ -67,6 +67,8 @@ pub(super) enum Timer {
     Answer(PeerId),
     /// Ask this peer the next question.
     Ask(PeerId),
+    /// Read again what this peer lacks.
+    Read(PeerId),
     /// A handover takes too long.
     Handover,
     /// Members of the old host that have not come to the new one.
@@ -368,10 +370,16 @@ impl Core {
         self.last_place = self.last_place.max(place);
     }
 
-    /// Takes the next place for an own message.
-    pub(super) fn next_place(&mut self, now: Moment) -> Place {
-        self.last_place = self.place_for(now);
-        self.last_place
+    /// Takes the next places for so many own messages. Gives the first.
+    pub(super) fn next_places(&mut self, count: u64, now: Moment) -> Place {
+        let place = self.place_for(now);
+        self.last_place = place.saturating_add(count.cast_signed() - 1);
+        place
+    }
+
+    /// The label of a peer, or what stands for it.
+    pub(super) fn alias_of(&self, peer: &PeerId) -> Alias {
+        self.people.get(peer).map_or_else(|| Alias::of_key(peer), |peer| peer.alias.clone())
     }
 
     /// True when messages of an earlier run are here.

@@ -1,4 +1,4 @@
-//! What one author has sent: duplicates dropped, holes noticed, and no faster than the network's policy allows.
+//! What one author has sent: what is known dropped, holes noticed, and no faster than the network's policy allows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,44 +6,47 @@ use std::{
 };
 
 use super::{ConnId, rate::TokenBucket};
-use crate::{
-    model::{MessageId, Place, Policy, Recipient, Span, limits},
-    wire::Communication,
-};
+use crate::model::{Batch, Place, Policy, Recipient, Span, StreamId, limits};
 
-/// What a message is, given those that are here.
+/// What a batch is, given what is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// New.
+    /// All of it is new.
     New(Arrived),
-    /// Received before.
-    Duplicate,
+    /// Something came under some of its numbers before, or was given up.
+    Known,
 }
 
-/// Where a new message stands.
+/// Where a new batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
-    /// Its place in the conversation.
+    /// The place of its first message in the conversation; the others stand just after it.
     pub place: Place,
-    /// How many of the same numbering are missing just before it.
+    /// How many of the same stream are missing just before it.
     pub missed: u64,
-    /// Others of the same numbering that were sent later were here already: the next of them, and how many are
-    /// missing just before that one now.
+    /// Others of the same stream that were sent later were here already: the next of them, and how many are missing
+    /// just before that one now.
     pub next: Option<(u64, u64)>,
 }
 
-/// What is here of each numbering of one author, for everyone and for this receiver.
+/// What is here of each stream of one author, for everyone and for this receiver, by epoch.
 #[derive(Debug, Default)]
 struct Streams(BTreeMap<(bool, u64), Vec<Span>>);
 
 impl Streams {
-    /// Places a message. `now` is where one that comes now would stand; one that was handed on later stands about
-    /// where it was sent.
-    fn arrive(&mut self, key: (bool, u64), sequence: u64, now: Place, handed_on: Option<Place>) -> Arrival {
+    /// Places messages `first..=last`. `now` is where one that comes now would stand; what was handed on later stands
+    /// about where it was sent.
+    fn arrive(
+        &mut self,
+        key: (bool, u64),
+        (first, last): (u64, u64),
+        now: Place,
+        handed_on: Option<Place>,
+    ) -> Arrival {
         let (everyone, epoch) = key;
         let earlier = self.0.range((everyone, 0)..key).next_back().and_then(|(_, spans)| spans.last());
         let mut lower = earlier.map(|span| span.last.saturating_add(1));
-        // An earlier numbering stands before the later ones, however late it comes.
+        // An earlier epoch stands before the later ones, however late it comes.
         let later = epoch.checked_add(1).and_then(|from| {
             self.0.range((everyone, from)..=(everyone, u64::MAX)).next().and_then(|(_, spans)| spans.first())
         });
@@ -52,34 +55,35 @@ impl Streams {
         let count = self.0.range((everyone, 0)..=(everyone, u64::MAX)).count();
         if count >= limits::EPOCHS && !self.0.contains_key(&key) {
             match oldest {
-                // Nobody who loses count so often is followed that far back.
-                Some(oldest) if key < oldest => return Arrival::Duplicate,
+                // Nobody who begins anew so often is followed that far back.
+                Some(oldest) if key < oldest => return Arrival::Known,
                 Some(oldest) => _ = self.0.remove(&oldest),
                 None => {}
             }
         }
 
         let spans = self.0.entry(key).or_default();
-        let at = spans.partition_point(|span| span.from <= sequence);
+        let at = spans.partition_point(|span| span.from <= last);
         let before = at.checked_sub(1).and_then(|before| spans.get(before)).copied();
         let after = spans.get(at).copied();
         let mut missed = 0;
         if let Some(before) = before {
-            if sequence <= before.to {
-                return Arrival::Duplicate;
+            if first <= before.to {
+                return Arrival::Known;
             }
-            missed = sequence - before.to - 1;
+            missed = first - before.to - 1;
             if missed > limits::GAP_MOST && after.is_none() {
                 // Too much to be handed on: the hole is closed as it is.
                 if let Some(before) = at.checked_sub(1).and_then(|before| spans.get_mut(before)) {
-                    before.to = sequence - 1;
+                    before.to = first - 1;
                 }
                 missed = 0;
             }
             lower = Some(before.last.saturating_add(room(missed) + 1));
         }
+        let others = (last - first).min(limits::BATCH_MESSAGES as u64).cast_signed();
         if let Some(after) = after {
-            upper = Some(after.first.saturating_sub(room(after.from - sequence)));
+            upper = Some(after.first.saturating_sub(room(after.from - last)).saturating_sub(others));
         }
         let wished = match (handed_on, upper) {
             (Some(sent), _) => sent.min(now),
@@ -87,8 +91,9 @@ impl Streams {
             (None, None) => now,
         };
         let place = wished.max(lower.unwrap_or(Place::MIN)).min(upper.unwrap_or(Place::MAX));
-        insert(spans, at, sequence, place);
-        let next = after.map(|after| (after.from, after.from - sequence - 1));
+        let new = Span { from: first, to: last, first: place, last: place.saturating_add(others) };
+        insert(spans, at, new);
+        let next = after.map(|after| (after.from, after.from - last - 1));
         Arrival::New(Arrived { place, missed, next })
     }
 }
@@ -98,18 +103,18 @@ fn room(messages: u64) -> Place {
     messages.min(limits::GAP_ROOM).cast_signed()
 }
 
-/// Adds a number to the spans before index `at`, joining what touches it.
-fn insert(spans: &mut Vec<Span>, at: usize, sequence: u64, place: Place) {
+/// Adds a span before index `at`, joining what touches it.
+fn insert(spans: &mut Vec<Span>, at: usize, new: Span) {
     let touches_before = at
         .checked_sub(1)
-        .filter(|before| spans.get(*before).is_some_and(|span| span.to.saturating_add(1) == sequence));
-    let touches_after = spans.get(at).filter(|span| sequence.saturating_add(1) == span.from).copied();
+        .filter(|before| spans.get(*before).is_some_and(|span| span.to.saturating_add(1) == new.from));
+    let touches_after = spans.get(at).filter(|span| new.to.saturating_add(1) == span.from).copied();
     let start = touches_before.and_then(|before| spans.get(before)).copied();
     let whole = Span {
-        from: start.map_or(sequence, |span| span.from),
-        first: start.map_or(place, |span| span.first),
-        to: touches_after.map_or(sequence, |span| span.to),
-        last: touches_after.map_or(place, |span| span.last),
+        from: start.map_or(new.from, |span| span.from),
+        first: start.map_or(new.first, |span| span.first),
+        to: touches_after.map_or(new.to, |span| span.to),
+        last: touches_after.map_or(new.last, |span| span.last),
     };
     let from = touches_before.unwrap_or(at);
     let to = if touches_after.is_some() { at + 1 } else { at };
@@ -135,7 +140,8 @@ pub struct Inbox {
     streams: Streams,
     messages: TokenBucket,
     bytes: TokenBucket,
-    held: VecDeque<(ConnId, Communication)>,
+    held: VecDeque<(ConnId, Batch)>,
+    held_messages: u64,
     held_bytes: usize,
 }
 
@@ -148,55 +154,68 @@ impl Inbox {
             messages: TokenBucket::new(policy.rate, policy.burst, now),
             bytes: TokenBucket::new(policy.rate_bytes, policy.rate_bytes, now),
             held: VecDeque::new(),
+            held_messages: 0,
             held_bytes: 0,
         }
     }
 
-    /// Takes a message in that came over a link; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
+    /// Takes a batch in that came over a link; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
     /// never floods.
-    pub fn take_in(&mut self, conn: ConnId, message: Communication) -> Result<(), Flooded> {
-        let bytes = self.held_bytes + message.text.len();
-        let too_many = self.held.len() >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
-        if too_many || bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES {
+    pub fn take_in(&mut self, conn: ConnId, batch: Batch) -> Result<(), Flooded> {
+        let bytes = self.held_bytes + batch.bytes();
+        let messages = self.held_messages + batch.count();
+        let most = limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
+        if messages > most as u64 || bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES {
             return Err(Flooded);
         }
-        self.held_bytes = bytes;
-        self.held.push_back((conn, message));
+        (self.held_messages, self.held_bytes) = (messages, bytes);
+        self.held.push_back((conn, batch));
         Ok(())
     }
 
-    /// A link is gone: drops what came over it and waits for its turn. It was not acknowledged, and comes again.
-    pub fn forget_held(&mut self, conn: ConnId) {
-        self.held.retain(|(over, _)| *over != conn);
-        self.held_bytes = self.held.iter().map(|(_, message)| message.text.len()).sum();
+    /// Drops what waits for its turn and is not `wanted`. It was not acknowledged, and may come again.
+    pub fn retain_held(&mut self, wanted: impl Fn(ConnId, &StreamId) -> bool) {
+        self.held.retain(|(over, batch)| wanted(*over, &batch.stream));
+        self.held_messages = self.held.iter().map(|(_, batch)| batch.count()).sum();
+        self.held_bytes = self.held.iter().map(|(_, batch)| batch.bytes()).sum();
     }
 
-    /// Drops everything that waits for its turn.
-    pub fn forget_all_held(&mut self) {
-        self.held.clear();
-        self.held_bytes = 0;
-    }
-
-    /// The next message whose turn has come and the link over which it came, or how long the next one has to wait.
-    pub fn release(&mut self, now: Instant) -> Result<Option<(ConnId, Communication)>, Duration> {
+    /// The next batch whose turn has come and the link over which it came, or how long the next one has to wait.
+    pub fn release(&mut self, now: Instant) -> Result<Option<(ConnId, Batch)>, Duration> {
         let Some((_, next)) = self.held.front() else { return Ok(None) };
-        let size = u32::try_from(next.text.len()).unwrap_or(u32::MAX);
-        self.messages.take(1, now)?;
-        if let Err(wait) = self.bytes.take(size, now) {
-            self.messages.give_back(1);
+        let (count, size) = (u32::try_from(next.count()).unwrap_or(u32::MAX), next.bytes());
+        self.messages.take(count, now)?;
+        if let Err(wait) = self.bytes.take(u32::try_from(size).unwrap_or(u32::MAX), now) {
+            self.messages.give_back(count);
             return Err(wait);
         }
-        self.held_bytes -= next.text.len();
+        self.held_messages -= u64::from(count);
+        self.held_bytes -= size;
         Ok(self.held.pop_front())
     }
 
-    /// Places a message in its numbering. `now` is where one that comes now would stand, `handed_on` where one was
-    /// sent that comes later than it should.
-    pub fn arrive(&mut self, id: &MessageId, now: Place, handed_on: Option<Place>) -> Arrival {
-        self.streams.arrive(key(id), id.sequence, now, handed_on)
+    /// Places a batch in its stream. `now` is where what comes now would stand, `handed_on` where something was sent
+    /// that comes later than it should.
+    pub fn arrive(&mut self, batch: &Batch, now: Place, handed_on: Option<Place>) -> Arrival {
+        self.streams.arrive(key(&batch.stream), (batch.first, batch.last()), now, handed_on)
     }
 
-    /// What is here of a numbering.
+    /// Messages that are known are not here any more, or were given up: they stand at `place` now.
+    pub fn arrive_again(&mut self, batch: &Batch, place: Place) {
+        let spans = self.streams.0.entry(key(&batch.stream)).or_default();
+        let (mut from, mut to) = (batch.first, batch.last());
+        let (mut first, mut last) = (place, place);
+        let apart = |span: &Span| span.to < batch.first || span.from > batch.last();
+        for span in spans.iter().filter(|span| !apart(span)) {
+            (from, to) = (from.min(span.from), to.max(span.to));
+            (first, last) = (first.min(span.first), last.max(span.last));
+        }
+        spans.retain(apart);
+        let at = spans.partition_point(|span| span.from <= to);
+        insert(spans, at, Span { from, to, first, last });
+    }
+
+    /// What is here of a stream.
     #[must_use]
     pub fn spans(&self, everyone: bool, epoch: u64) -> &[Span] {
         self.streams.0.get(&(everyone, epoch)).map(Vec::as_slice).unwrap_or_default()
@@ -234,30 +253,36 @@ impl Inbox {
     }
 }
 
-fn key(id: &MessageId) -> (bool, u64) {
-    (id.to == Recipient::Everyone, id.epoch)
+fn key(stream: &StreamId) -> (bool, u64) {
+    (stream.to == Recipient::Everyone, stream.epoch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PeerId, Timestamp};
+    use crate::model::{PeerId, SafeText, Timestamp};
 
     const LINK: ConnId = ConnId(1);
 
-    fn id(epoch: u64, sequence: u64) -> MessageId {
-        MessageId { author: PeerId([1; 32]), epoch, to: Recipient::Everyone, sequence }
+    fn range(epoch: u64, first: u64, count: usize) -> Batch {
+        let stream = StreamId { author: PeerId([1; 32]), epoch, to: Recipient::Everyone };
+        let texts = vec![SafeText::clean("x"); count];
+        Batch { stream, first, sent_at: Timestamp(0), texts, signature: None }
     }
 
-    fn message(sequence: u64, size: usize) -> Communication {
-        Communication { id: id(1, sequence), sent_at: Timestamp(0), text: "x".repeat(size), signature: None }
+    fn one(epoch: u64, sequence: u64) -> Batch {
+        range(epoch, sequence, 1)
     }
 
-    /// What arrives, and how much is missing before it; nothing for a duplicate.
+    fn message(sequence: u64, size: usize) -> Batch {
+        Batch { texts: vec![SafeText::clean(&"x".repeat(size))], ..one(1, sequence) }
+    }
+
+    /// What arrives, and how much is missing before it; nothing for what is known.
     fn arrive(inbox: &mut Inbox, epoch: u64, sequence: u64) -> Option<u64> {
-        match inbox.arrive(&id(epoch, sequence), 1000 * sequence.min(1 << 40).cast_signed(), None) {
+        match inbox.arrive(&one(epoch, sequence), 1000 * sequence.min(1 << 40).cast_signed(), None) {
             Arrival::New(arrived) => Some(arrived.missed),
-            Arrival::Duplicate => None,
+            Arrival::Known => None,
         }
     }
 
@@ -288,16 +313,17 @@ mod tests {
         assert_eq!(inbox.missing(true, 1, 40, 60), [(40, 48), (57, 60)]);
         assert_eq!(inbox.missing(true, 3, 1, 2), [(1, 2)]);
         assert_eq!(inbox.missing(true, 1, 50, 56), []);
-        let direct = MessageId { to: Recipient::Peer(PeerId([2; 32])), ..id(2, 1) };
+        let mut direct = one(2, 1);
+        direct.stream.to = Recipient::Peer(PeerId([2; 32]));
         assert!(matches!(inbox.arrive(&direct, 0, None), Arrival::New(_)), "numbered apart");
     }
 
     #[test]
     fn what_was_missed_finds_its_place_between_its_neighbours() {
         let mut inbox = Inbox::new(&Policy::default(), Instant::now());
-        let mut place = |epoch, sequence, now, sent| match inbox.arrive(&id(epoch, sequence), now, sent) {
+        let mut place = |epoch, sequence, now, sent| match inbox.arrive(&one(epoch, sequence), now, sent) {
             Arrival::New(arrived) => (arrived.place, arrived.next),
-            Arrival::Duplicate => panic!("{sequence} is new"),
+            Arrival::Known => panic!("{sequence} is new"),
         };
         assert_eq!(place(5, 1, 1000, None), (1000, None));
         assert_eq!(place(5, 6, 2000, None), (2000, None));
@@ -311,6 +337,29 @@ mod tests {
         // Two that come at the same time leave room for those between them.
         assert_eq!(place(6, 4, 100, None).0, 3004);
         assert_eq!((place(6, 3, 9000, Some(0)).0, place(6, 2, 9000, Some(9000)).0), (3003, 3002));
+    }
+
+    #[test]
+    fn a_batch_is_placed_as_a_whole_and_known_when_any_part_of_it_is() {
+        let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+        let mut arrive = |first, count, now| match inbox.arrive(&range(1, first, count), now, None) {
+            Arrival::New(Arrived { place, missed, next }) => Some((place, missed, next)),
+            Arrival::Known => None,
+        };
+        assert_eq!(arrive(1, 10, 1000), Some((1000, 0, None)));
+        assert_eq!(arrive(21, 10, 2000), Some((2000, 10, None)));
+        assert_eq!(arrive(5, 1, 3000), None);
+        assert_eq!(arrive(9, 4, 3000), None);
+        assert_eq!(arrive(15, 10, 3000), None);
+        assert_eq!(arrive(1, 40, 3000), None);
+        assert_eq!(
+            arrive(13, 4, 3000),
+            Some((1992, 2, Some((21, 4)))),
+            "just before the next, with room for four"
+        );
+        assert_eq!(arrive(11, 2, 3000), Some((1990, 0, Some((13, 0)))));
+        inbox.arrive_again(&range(1, 8, 13), 4000);
+        assert_eq!(inbox.spans(true, 1).iter().map(|s| (s.from, s.to)).collect::<Vec<_>>(), [(1, 30)]);
     }
 
     #[test]
@@ -350,7 +399,7 @@ mod tests {
         loop {
             match inbox.release(now) {
                 Ok(Some((_, message))) => {
-                    assert_eq!(message.id.sequence, released);
+                    assert_eq!(message.first, released);
                     released += 1;
                 }
                 Ok(None) => break,
@@ -370,13 +419,13 @@ mod tests {
             for sequence in 0..limits::WINDOW_MESSAGES as u64 {
                 inbox.take_in(link, message(sequence, 1)).unwrap();
             }
-            inbox.forget_held(link);
+            inbox.retain_held(|over, _| over != link);
         }
         inbox.take_in(LINK, message(0, 1)).unwrap();
         inbox.take_in(ConnId(77), message(1, 1)).unwrap();
-        inbox.forget_held(LINK);
+        inbox.retain_held(|over, _| over != LINK);
         let (link, next) = inbox.release(Instant::now()).unwrap().unwrap();
-        assert_eq!((link, next.id.sequence), (ConnId(77), 1));
+        assert_eq!((link, next.first), (ConnId(77), 1));
     }
 
     #[test]

@@ -5,13 +5,15 @@
 
 mod carry;
 mod catch_up;
+mod conflict;
+mod journal;
 mod receiving;
 mod sending;
 mod silence;
 mod ways;
 
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::SocketAddr,
     time::Instant,
 };
@@ -19,7 +21,9 @@ use std::{
 use self::{
     carry::{Circuits, Waiting},
     catch_up::{CatchUp, Question},
-    sending::{Own, Tally},
+    conflict::{Comparing, Renewing},
+    journal::Journal,
+    sending::{Growing, Lacking},
     ways::Ways,
 };
 use super::{
@@ -28,22 +32,35 @@ use super::{
     classic::Talk,
     core::{Core, Timer},
     inbox::Inbox,
-    outbox::Outbox,
+    log::{Log, Range},
     roster::Changes,
+    window::Window,
 };
 use crate::{
     api::{HistoryEvent, NodeEvent},
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, MessageId, Moment, NetworkId, PeerId,
-        Policy, Recalled, Recipient, SafeText, Span, Wire, limits,
+        CloseReason, Closed, ErrorKind, HistoryState, Moment, NetworkId, PeerId, Policy, Recalled, Recipient,
+        SafeText, StreamId, Timestamp, Wire, limits,
     },
-    wire::{Ack, Frame, PeerHello},
+    wire::{Frame, PeerHello},
 };
+
+/// One own stream among those of this node: whom it is for, and its epoch.
+pub(super) type LogKey = (Recipient, u64);
 
 #[derive(Debug)]
 pub(super) struct PeerState {
-    pub(super) outbox: Outbox,
+    /// What is on its way to it.
+    window: Window,
+    /// What it lacks and the log has no more in memory.
+    lacking: Lacking,
+    /// When it last said to have something.
+    progressed: Option<Instant>,
     pub(super) inbox: Inbox,
+    /// The history is looking up whether it said something else before under the same numbers.
+    comparing: Option<u64>,
+    /// How often it had something else under numbers of what was said to it alone.
+    conflicts: u32,
     question: Option<Question>,
     /// Links that are up; the first is the one that is used.
     links: Vec<ConnId>,
@@ -63,13 +80,6 @@ pub(super) struct PeerState {
     waiting: Vec<Waiting>,
 }
 
-impl PeerState {
-    /// Something is to go over a link.
-    fn needs_link(&self) -> bool {
-        !self.outbox.is_empty() || self.question.is_some() || !self.waiting.is_empty()
-    }
-}
-
 #[derive(Debug)]
 struct PeerLink {
     peer: PeerId,
@@ -85,69 +95,58 @@ struct PeerLink {
     heard: Instant,
     /// It was asked whether anybody is there.
     is_asked: bool,
+    /// Streams of which the other end was told that something else is here under their numbers.
+    refused: BTreeSet<StreamId>,
 }
 
-/// What is done once a message is kept.
-#[derive(Debug)]
-enum Pending {
-    /// It may leave.
-    Own(Box<Own>),
-    /// Its sender is told.
-    Theirs(ConnId, MessageId),
-}
+/// When this node began: by that its time only goes forward, whatever is done to the clock.
+#[derive(Debug, Clone, Copy)]
+struct Begun(Moment);
 
-/// What the history has, and what waits for it.
-#[derive(Debug, Default)]
-struct Keeping {
-    /// Nothing leaves or is acknowledged before it is kept.
-    waits: bool,
-    /// The last message that the history was given.
-    token: u64,
-    /// The last that it has for good.
-    kept: u64,
-    /// The last that it has at all.
-    tried: u64,
-    pending: VecDeque<(u64, Pending)>,
-    /// Own messages among them.
-    own: usize,
-    /// Bytes of these.
-    own_bytes: usize,
-    /// Received, but not kept for good for want of room on the disk.
-    unsaved: VecDeque<(u64, ConnId, MessageId)>,
-    /// Messages that wait for room, own ones included, and their bytes.
-    held: usize,
-    held_bytes: usize,
+impl Begun {
+    fn steady(self, now: Moment) -> Timestamp {
+        self.0.wall.plus(now.instant.saturating_duration_since(self.0.instant))
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Mesh {
+    begun: Begun,
+    /// Of own streams that begin now.
     epoch: u64,
-    /// Own messages so far, by recipient.
-    numbering: BTreeMap<Recipient, Span>,
+    /// Own streams in which something may be said, or of which somebody lacks something.
+    logs: BTreeMap<(Recipient, u64), Log>,
+    /// What is said in this turn.
+    growing: BTreeMap<Recipient, Growing>,
+    journal: Journal,
+    /// Questions to the history: who lacks what of which own stream.
+    reading: BTreeMap<u64, (PeerId, (Recipient, u64), Range)>,
+    comparing: BTreeMap<u64, Comparing>,
+    renewing: BTreeMap<u64, Renewing>,
     pub(super) peers: BTreeMap<PeerId, PeerState>,
     pub(super) talk: Talk,
     links: BTreeMap<ConnId, PeerLink>,
-    tallies: BTreeMap<u64, Tally>,
-    next_tally: u64,
-    /// Acknowledgements to be sent: by link, for everyone or for this peer, for good or not.
-    acks: BTreeMap<(ConnId, bool, bool), Ack>,
-    keeping: Keeping,
+    /// Acknowledgements of this turn, by link and stream.
+    acks: BTreeMap<(ConnId, bool, u64), crate::wire::Ack>,
     pub(super) catch_up: CatchUp,
     circuits: Circuits,
 }
 
 impl Mesh {
-    pub(super) fn new(epoch: u64) -> Self {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
-            epoch,
-            numbering: BTreeMap::new(),
+            begun: Begun(now),
+            epoch: u64::try_from(now.wall.0).unwrap_or(0).max(1),
+            logs: BTreeMap::new(),
+            growing: BTreeMap::new(),
+            journal: Journal::default(),
+            reading: BTreeMap::new(),
+            comparing: BTreeMap::new(),
+            renewing: BTreeMap::new(),
             peers: BTreeMap::new(),
             talk: Talk::default(),
             links: BTreeMap::new(),
-            tallies: BTreeMap::new(),
-            next_tally: 0,
             acks: BTreeMap::new(),
-            keeping: Keeping::default(),
             catch_up: CatchUp::default(),
             circuits: Circuits::default(),
         }
@@ -156,19 +155,11 @@ impl Mesh {
     /// Takes up what the history knows of this network. Comes before anything is said in it.
     pub(super) fn recall(&mut self, core: &mut Core, recalled: Recalled, now: Moment) {
         let me = core.me();
-        self.keeping.waits = recalled.state != HistoryState::Memory;
-        let own = recalled.streams.iter().filter(|stream| stream.author == me);
-        let newest = own.clone().map(|stream| stream.epoch).max();
-        // A numbering goes on only when it is certain that nothing left that was not kept.
-        self.epoch = match newest {
-            Some(newest) if recalled.continues => newest,
-            Some(newest) => self.epoch.max(newest.saturating_add(1)),
-            None => self.epoch,
-        };
-        for stream in own.filter(|stream| stream.epoch == self.epoch) {
-            if let Some(span) = stream.spans.last() {
-                self.numbering.insert(stream.to, *span);
-            }
+        self.journal.waits = recalled.state != HistoryState::Memory;
+        // Every session counts anew: a profile that was put back from a copy never says two things under one number.
+        let own = recalled.streams.iter().filter(|stream| stream.id.author == me);
+        if let Some(newest) = own.map(|stream| stream.id.epoch).max() {
+            self.epoch = self.epoch.max(newest.saturating_add(1));
         }
         let day_ago =
             now.wall.0.saturating_sub(i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(0));
@@ -176,32 +167,45 @@ impl Mesh {
             if let Some(span) = stream.spans.last() {
                 core.recall_place(span.last);
             }
-            if stream.author == me {
+            let StreamId { author, epoch, to } = stream.id;
+            if author == me {
                 continue;
             }
-            let everyone = stream.to == Recipient::Everyone;
+            let everyone = to == Recipient::Everyone;
             // Holes of the last day may still be closed.
             let holes = stream.spans.iter().rev().skip(1).map(|span| span.last).filter(|at| *at > day_ago);
             if let (true, Some(hole)) = (everyone, holes.min()) {
-                core.away_since(crate::model::Timestamp(hole));
+                core.away_since(Timestamp(hole));
             }
-            let state = self.peer(stream.author, &core.policy, now.instant);
-            state.inbox.recall(everyone, stream.epoch, stream.spans);
+            let state = self.peer(author, &core.policy, now.instant);
+            state.inbox.recall(everyone, epoch, stream.spans);
         }
         for (peer, alias) in recalled.people {
             core.remember(peer, alias);
         }
-        for message in recalled.outbox {
-            for delivery in &message.deliveries {
-                core.remember(delivery.peer, delivery.alias.clone());
+        for stream in &recalled.own {
+            for addressee in &stream.addressees {
+                core.remember(addressee.peer, addressee.alias.clone());
             }
-            self.recall_own(core, &message, now);
+            self.logs.insert((stream.id.to, stream.id.epoch), Log::recalled(stream));
         }
+        let waiting: BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
+        for peer in waiting {
+            self.tell_waiting(core, &peer);
+            self.pump(core, peer, now);
+        }
+        self.expire_later(core, now);
         let message = SafeText::line(&recalled.message);
         if !message.as_str().is_empty() {
             core.event(NodeEvent::error(ErrorKind::Storage, &message));
         }
         core.event(NodeEvent::History { state: recalled.state, message });
+    }
+
+    /// True when something is to go to a peer over a link.
+    fn needs_link(&self, peer: &PeerId) -> bool {
+        let wants = |state: &PeerState| state.question.is_some() || !state.waiting.is_empty();
+        self.peers.get(peer).is_some_and(wants) || self.is_pending(peer)
     }
 
     /// The history did something.
@@ -216,7 +220,21 @@ impl Mesh {
                 core.event(NodeEvent::History { state, message });
             }
             HistoryEvent::Held { token, held } => self.answer_held(core, token, held),
-            HistoryEvent::Range { token, messages, next } => self.answer_range(core, token, messages, next),
+            HistoryEvent::Range { token, batches, next } => {
+                if self.reading.contains_key(&token) {
+                    self.read(core, token, batches, next, now);
+                } else if !self.say_again(core, token, &batches, next, now) {
+                    self.answer_range(core, token, &batches, next);
+                }
+            }
+            HistoryEvent::Compared { token, compared } => self.compared(core, token, Some(compared), now),
+            HistoryEvent::NotRead { token } => {
+                if !self.not_read(core, token, now) && !self.say_again(core, token, &[], None, now) {
+                    self.compared(core, token, None, now);
+                    self.answer_range(core, token, &[], None);
+                    self.answer_held(core, token, Vec::new());
+                }
+            }
             _ => {}
         }
     }
@@ -229,8 +247,12 @@ impl Mesh {
         match self.peers.entry(peer) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(PeerState {
-                outbox: Outbox::default(),
+                window: Window::default(),
+                lacking: Lacking::default(),
+                progressed: None,
                 inbox: Inbox::new(policy, now),
+                comparing: None,
+                conflicts: 0,
                 question: None,
                 links: Vec::new(),
                 dialling: false,
@@ -264,6 +286,7 @@ impl Mesh {
             used: now.instant,
             heard: now.instant,
             is_asked: false,
+            refused: BTreeSet::new(),
         };
         self.links.insert(conn, link);
         // The other end may itself be waiting for the roster that names this one.
@@ -342,8 +365,9 @@ impl Mesh {
 
     /// There is no link to a peer: another one is opened after a while, if one is needed.
     fn link_wanted(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+        let needs_link = self.needs_link(&peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if !state.needs_link() || !state.links.is_empty() || !core.is_member(&peer) {
+        if !needs_link || !state.links.is_empty() || !core.is_member(&peer) {
             return;
         }
         let wait = state.backoff.next(&mut core.rng);
@@ -362,27 +386,16 @@ impl Mesh {
                 self.compare_clocks(core, peer, now.wall.0.saturating_sub(hello.now.0), now);
                 self.up(core, conn, now);
             }
-            Frame::Communication(message) if is_up => {
+            Frame::Batch(batch) if is_up => {
                 link.used = now.instant;
-                let to = message.id.to;
-                let for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
-                let is_lawful = message.id.author == peer && Self::is_lawful(&message, for_me);
-                let state = self.peer(peer, &core.policy, now.instant);
-                if !is_lawful || state.inbox.take_in(conn, message).is_err() {
-                    self.drop_link(core, conn, CloseReason::ProtocolError, now);
-                    return;
-                }
-                self.release(core, peer, now);
+                self.batch(core, conn, peer, batch, now);
             }
-            Frame::Ack(Ack { first, last, for_good }) if is_up => {
+            Frame::Ack(ack) if is_up => {
                 link.used = now.instant;
-                if first.author == core.me() && for_good {
-                    self.arrived(core, peer, &first, last, DeliveryStatus::Delivered, now);
-                } else if first.author == core.me() {
-                    self.received(core, peer, &first, last, now);
-                }
+                self.acknowledged(core, peer, &ack, now);
                 self.pump(core, peer, now);
             }
+            Frame::Conflict(conflict) if is_up => self.in_conflict(core, conn, peer, conflict, now),
             Frame::CatchUp(since) if is_up => self.asked(core, conn, peer, since, now),
             Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted, now),
             Frame::Held(held) if is_up => self.held(core, conn, peer, held, now),
@@ -418,6 +431,18 @@ impl Mesh {
 
     /// The roster changed: cuts links to those who went, and looks after those who came.
     pub(super) fn roster_changed(&mut self, core: &mut Core, changes: &Changes, now: Moment) {
+        self.close_batches(core);
+        let everyone = self.current(Recipient::Everyone);
+        if let Some(log) = self.logs.get_mut(&everyone) {
+            for (entry, _) in &changes.removed {
+                log.dismiss(&entry.peer_id);
+            }
+            let me = core.me();
+            for entry in changes.updated.iter().filter(|entry| entry.peer_id != me) {
+                log.address(entry.peer_id, now.wall);
+            }
+        }
+        self.keep_audience(core, everyone);
         for (entry, reason) in &changes.removed {
             self.cut(core, entry.peer_id, *reason, now);
         }
@@ -450,19 +475,15 @@ impl Mesh {
         core.timers.cancel(Timer::Throttle(peer));
         self.forget_ways(core, peer);
         self.refuse_waiting(core, peer, now);
-        let Some(state) = self.peers.get_mut(&peer) else { return };
         // What was on the way waits again, and says so.
-        let waiting: Vec<u64> = state.outbox.tallies().collect();
-        for tally in waiting {
-            self.tell(core, tally, peer, DeliveryStatus::Queued, None);
-        }
+        self.tell_waiting(core, &peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
         state.backoff.reset();
         let is_classic = peer.wire() == Wire::Classic;
         if is_classic {
             // It has no link that would be closed.
-            state.inbox.forget_all_held();
+            state.inbox.retain_held(|_, _| false);
             self.forget_talk(core, &peer);
         }
         // Whoever comes to a classic peer's address next may be somebody else.
@@ -493,13 +514,19 @@ impl Mesh {
         self.end_circuits(core, conn, now);
         self.acks.retain(|(over, ..), _| *over != conn);
         self.forget_questions(link.peer);
+        let keys = self.logs_for(&link.peer);
         let Some(state) = self.peers.get_mut(&link.peer) else { return };
         let was_used = state.links.first() == Some(&conn);
         let was_up = state.links.contains(&conn);
         state.links.retain(|other| *other != conn);
-        state.inbox.forget_held(conn);
+        state.inbox.retain_held(|over, _| over != conn);
         if was_used {
-            state.outbox.link_lost();
+            state.window.clear();
+            for key in keys {
+                if let Some(log) = self.logs.get_mut(&key) {
+                    log.link_lost(&link.peer);
+                }
+            }
         }
         if !state.links.is_empty() {
             return self.pump(core, link.peer, now);
@@ -516,8 +543,8 @@ impl Mesh {
     pub(super) fn idle(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
         let Some(link) = self.links.get(&conn) else { return };
         let until = link.used + limits::PEER_LINK_IDLE;
-        let is_waited_for = |state: &PeerState| !state.outbox.is_empty() || state.question.is_some();
-        let waiting = self.peers.get(&link.peer).is_some_and(is_waited_for);
+        let is_asked = |state: &PeerState| state.question.is_some();
+        let waiting = self.is_pending(&link.peer) || self.peers.get(&link.peer).is_some_and(is_asked);
         if until > now.instant {
             core.timers.set(Timer::Idle(conn), until);
         } else if waiting {

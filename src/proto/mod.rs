@@ -11,9 +11,10 @@ pub mod backoff;
 pub mod detector;
 pub mod gate;
 pub mod inbox;
-pub mod outbox;
+pub mod log;
 pub mod rate;
 pub mod roster;
+pub mod window;
 
 mod classic;
 mod core;
@@ -141,10 +142,9 @@ impl Node {
     /// A node that is about to begin: its first outputs are waiting.
     #[must_use]
     pub fn new(config: NodeConfig, now: Moment) -> Self {
-        let epoch = u64::try_from(now.wall.0).unwrap_or(0);
         let mut core = Core::new(config.alias, config.identity, config.seed, config.cost, config.descriptors);
         core.cleartext = config.cleartext;
-        let mut mesh = Mesh::new(epoch);
+        let mut mesh = Mesh::new(now);
         let role = match config.role {
             RoleConfig::Host(mut config) => {
                 let recalled = std::mem::replace(&mut config.recalled, Recalled::nothing());
@@ -237,7 +237,7 @@ impl Node {
         if let Some(output) = self.core.outputs.pop_front() {
             return Some(output);
         }
-        self.mesh.flush_acks(&mut self.core);
+        self.mesh.end_turn(&mut self.core);
         self.core.outputs.pop_front()
     }
 
@@ -442,7 +442,7 @@ impl Node {
             (Timer::Ask(peer), _) => self.mesh.next_question(&mut self.core, peer, now),
             (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer, now),
             (Timer::Pressed, _) => {}
-            (Timer::Dial(peer), _) => self.mesh.pump(&mut self.core, peer, now),
+            (Timer::Dial(peer) | Timer::Read(peer), _) => self.mesh.pump(&mut self.core, peer, now),
             (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
             (Timer::Call(peer), _) => self.mesh.call_now(&mut self.core, peer, now),
             (Timer::Direct(peer), _) => self.mesh.try_direct(&mut self.core, peer, now),

@@ -233,7 +233,7 @@ impl Screen {
             if !self.keys.is_empty() {
                 break;
             }
-            next = self.network.as_mut().and_then(|opened| opened.network.try_next_event());
+            next = self.network.as_mut().and_then(|opened| opened.network.try_next_whole());
         }
         Ok(())
     }
@@ -365,7 +365,7 @@ impl Screen {
 
 async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::NodeEvent> {
     match network {
-        Some(opened) => opened.network.next_event().await,
+        Some(opened) => opened.network.next_whole().await,
         None => pending().await,
     }
 }

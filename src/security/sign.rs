@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use sha2::{Digest as _, Sha256};
 
 use super::identity::{Identity, verify};
-use crate::model::{MessageId, NetworkId, PeerId, Recipient, RosterEntry, Timestamp};
+use crate::model::{Batch, NetworkId, PeerId, Recipient, RosterEntry};
 
 const ROSTER_LABEL: &[u8] = b"pyile/1 roster";
-const MESSAGE_LABEL: &[u8] = b"pyile/1 message";
+const BATCH_LABEL: &[u8] = b"pyile/1 message";
 const HANDOVER_LABEL: &[u8] = b"pyile/1 handover";
 
 /// Signs a roster as its host: `entries` in the order of their keys.
@@ -33,28 +33,17 @@ pub fn roster_holds<'a>(
     verify(host, &roster_bytes(network, version, entries), signature)
 }
 
-/// Signs a message to everyone as its author.
+/// Signs a batch to everyone as its author; what it has of a signature does not matter.
 #[must_use]
-pub fn message(
-    author: &Identity,
-    network: &NetworkId,
-    id: &MessageId,
-    sent_at: Timestamp,
-    text: &str,
-) -> [u8; 64] {
-    author.sign(&message_bytes(network, id, sent_at, text))
+pub fn batch(author: &Identity, network: &NetworkId, batch: &Batch) -> [u8; 64] {
+    author.sign(&batch_bytes(network, batch))
 }
 
-/// True when `signature` is the author's over this message.
+/// True when a batch has its author's signature over all that it says.
 #[must_use]
-pub fn message_holds(
-    network: &NetworkId,
-    id: &MessageId,
-    sent_at: Timestamp,
-    text: &str,
-    signature: &[u8; 64],
-) -> bool {
-    verify(&id.author, &message_bytes(network, id, sent_at, text), signature)
+pub fn batch_holds(network: &NetworkId, batch: &Batch) -> bool {
+    let holds = |signature| verify(&batch.stream.author, &batch_bytes(network, batch), signature);
+    batch.signature.as_ref().is_some_and(holds)
 }
 
 /// Signs who is the host from now on, as the host until now.
@@ -100,42 +89,69 @@ fn roster_bytes<'a>(
     bytes
 }
 
-fn message_bytes(network: &NetworkId, id: &MessageId, sent_at: Timestamp, text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128 + text.len());
-    bytes.extend(MESSAGE_LABEL);
+/// No text has this byte: it is none of UTF-8.
+const BETWEEN_TEXTS: u8 = 0xFF;
+
+fn batch_bytes(network: &NetworkId, batch: &Batch) -> Vec<u8> {
+    let Batch { stream, first, sent_at, texts, .. } = batch;
+    let mut bytes = Vec::with_capacity(160 + batch.bytes() + texts.len());
+    bytes.extend(BATCH_LABEL);
     bytes.extend(network.0);
-    bytes.extend(id.author.0);
-    bytes.extend(id.epoch.to_be_bytes());
-    match id.to {
+    bytes.extend(stream.author.0);
+    bytes.extend(stream.epoch.to_be_bytes());
+    match stream.to {
         Recipient::Everyone => bytes.push(0),
         Recipient::Peer(peer) => {
             bytes.push(1);
             bytes.extend(peer.0);
         }
     }
-    bytes.extend(id.sequence.to_be_bytes());
+    bytes.extend(first.to_be_bytes());
     bytes.extend(sent_at.0.to_be_bytes());
-    bytes.extend(text.as_bytes());
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            bytes.push(BETWEEN_TEXTS);
+        }
+        bytes.extend(text.as_str().as_bytes());
+    }
     bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{SafeText, StreamId, Timestamp};
 
     #[test]
-    fn a_signature_holds_for_its_message_only() {
+    fn a_signature_holds_for_its_batch_only() {
         let (ann, _) = Identity::generate().unwrap();
         let (bob, _) = Identity::generate().unwrap();
         let network = NetworkId([1; 16]);
-        let id = MessageId { author: ann.peer_id(), epoch: 1, to: Recipient::Everyone, sequence: 1 };
-        let at = Timestamp(5);
-        let signature = message(&ann, &network, &id, at, "hi");
-        assert!(message_holds(&network, &id, at, "hi", &signature));
-        assert!(!message_holds(&network, &id, at, "ho", &signature));
-        assert!(!message_holds(&NetworkId([2; 16]), &id, at, "hi", &signature));
-        assert!(!message_holds(&network, &MessageId { sequence: 2, ..id }, at, "hi", &signature));
-        assert!(!message_holds(&network, &MessageId { author: bob.peer_id(), ..id }, at, "hi", &signature));
-        assert!(!message_holds(&network, &id, Timestamp(6), "hi", &signature));
+        let stream = StreamId { author: ann.peer_id(), epoch: 1, to: Recipient::Everyone };
+        let texts = |texts: &[&str]| texts.iter().map(|text| SafeText::clean(text)).collect::<Vec<_>>();
+        let mut said =
+            Batch { stream, first: 1, sent_at: Timestamp(5), texts: texts(&["hi", "ho"]), signature: None };
+        said.signature = Some(batch(&ann, &network, &said));
+        let changed = |change: fn(&mut Batch)| {
+            let mut changed = said.clone();
+            change(&mut changed);
+            changed
+        };
+        assert!(batch_holds(&network, &said));
+        assert!(!batch_holds(&NetworkId([2; 16]), &said));
+        for change in [
+            (|batch| batch.texts.reverse()) as fn(&mut Batch),
+            |batch| batch.texts = vec![SafeText::clean("hiho")],
+            |batch| batch.texts.push(SafeText::clean("")),
+            |batch| batch.first = 2,
+            |batch| batch.sent_at = Timestamp(6),
+            |batch| batch.stream.epoch = 2,
+            |batch| batch.stream.to = Recipient::Peer(batch.stream.author),
+            |batch| batch.signature = None,
+        ] {
+            assert!(!batch_holds(&network, &changed(change)));
+        }
+        let other = Batch { stream: StreamId { author: bob.peer_id(), ..stream }, ..said.clone() };
+        assert!(!batch_holds(&network, &other));
     }
 }

@@ -82,9 +82,6 @@ pub enum StoreError {
         /// What is wrong.
         found: String,
     },
-    /// Not even a history in memory.
-    #[error("the history cannot be begun: {0}")]
-    History(rusqlite::Error),
     /// No key could be made.
     #[error("cannot make a key: {0}")]
     Identity(#[from] crate::security::IdentityError),
@@ -194,7 +191,7 @@ impl Profile {
         let retired = files.as_ref().and_then(|(files, _)| files.retired()).map(|state| state.network);
         let (kept, watched) = watch::channel(Kept { host, retired, recents });
         let dir = files.as_ref().map(|(_, dir)| *dir);
-        let history = History::open(identity.peer_id(), dir, keeping).map_err(StoreError::History)?;
+        let history = History::open(identity.peer_id(), dir, keeping);
         let worker = Worker::new(files.map(|(files, _)| files), history, kept);
         Ok(Self { identity: Arc::new(identity), kept: watched, store: store(worker)? })
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Bundle, Kept,
     files::Files,
-    history::{Committed, History, Write},
+    history::{Committed, History, Unread, Write},
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
@@ -96,16 +96,17 @@ impl Worker {
 
     fn command(&mut self, command: StoreCommand, reply: Reply) {
         match command {
-            StoreCommand::Keep { token, network, message, spans } => {
-                // Each asker is told of its own.
+            StoreCommand::Keep { token, network, batch, spans } => {
+                // Every asker is told of what it has given.
                 if self.keeping.as_ref().is_some_and(|(_, other)| !other.same_channel(&reply)) {
                     self.commit();
                 }
                 self.node = Some(reply.clone());
-                self.batch.push(Write::Keep { network, message, spans });
+                self.batch.push(Write::Keep { network, batch, spans });
                 self.keeping = Some((token, reply));
             }
-            StoreCommand::Settle(outcome) => self.batch.push(Write::Settle(outcome)),
+            StoreCommand::Audience(audience) => self.batch.push(Write::Audience(audience)),
+            StoreCommand::Receipt(receipt) => self.batch.push(Write::Receipt(receipt)),
             StoreCommand::Forget { network, conversation } => {
                 self.commit();
                 let outcome = self.history.forget(network, conversation);
@@ -244,13 +245,20 @@ impl Worker {
                 self.committed(outcome);
                 HistoryEvent::Recalled(Box::new(recalled))
             }
-            HistoryCommand::Held { token, network, since } => {
-                HistoryEvent::Held { token, held: history.held(&network, since) }
-            }
+            HistoryCommand::Held { token, network, since } => match history.held(&network, since) {
+                Ok(held) => HistoryEvent::Held { token, held },
+                Err(Unread) => HistoryEvent::NotRead { token },
+            },
             HistoryCommand::Range { token, network, conversation, wanted, since } => {
-                let (messages, next) = history.range(&network, &conversation, &wanted, since);
-                HistoryEvent::Range { token, messages, next }
+                match history.range(&network, &conversation, &wanted, since) {
+                    Ok((batches, next)) => HistoryEvent::Range { token, batches, next },
+                    Err(Unread) => HistoryEvent::NotRead { token },
+                }
             }
+            HistoryCommand::Compare { token, network, batch } => match history.compare(&network, &batch) {
+                Ok(compared) => HistoryEvent::Compared { token, compared },
+                Err(Unread) => HistoryEvent::NotRead { token },
+            },
             HistoryCommand::Open { network } => HistoryEvent::Opened(history.open_all(&network)),
             HistoryCommand::Page { network, conversation, part } => {
                 HistoryEvent::Page { part, page: history.page(&network, &conversation, part) }

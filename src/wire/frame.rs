@@ -9,8 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    CloseReason, Held, MessageId, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry,
-    Timestamp,
+    Batch, CloseReason, Held, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry, Timestamp,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -92,29 +91,29 @@ pub struct RosterDelta {
     pub signature: [u8; 64],
 }
 
-/// Payload of [`Frame::Communication`]: a message (seed, "Communication").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Communication {
-    /// Its identity; the author is the key of the link unless it is handed on.
-    pub id: MessageId,
-    /// When its author says it was sent.
-    pub sent_at: Timestamp,
-    /// What it says, at most [`crate::model::limits::TEXT_BYTES`] bytes.
-    pub text: String,
-    /// The author's signature; only on messages to everyone, which others may hand on.
-    #[serde(with = "optional_signature_field")]
-    pub signature: Option<[u8; 64]>,
-}
-
-/// Payload of [`Frame::Ack`]: the receiver has these.
+/// Payload of [`Frame::Ack`]: how far the receiver has come in a stream of the one who is told. It says so of all that
+/// is addressed to it up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
-    /// The first message; its author is the one who is told.
-    pub first: MessageId,
-    /// The sequence of the last message of the range.
-    pub last: u64,
-    /// For good. Otherwise only until its disk takes them: another acknowledgement follows.
-    pub for_good: bool,
+    /// The stream to everyone; otherwise the one to the receiver alone.
+    pub everyone: bool,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The last message that it has, at least until its program ends.
+    pub received: u64,
+    /// The last message that it has for good, word for word.
+    pub kept: u64,
+}
+
+/// Payload of [`Frame::Conflict`]: the receiver has something else under these numbers, and takes no more of the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The stream to everyone; otherwise the one to the receiver alone.
+    pub everyone: bool,
+    /// Its epoch.
+    pub epoch: u64,
+    /// What the receiver has. Of a stream to everyone its signature proves it.
+    pub proof: Option<Box<Batch>>,
 }
 
 /// Payload of [`Frame::Wanted`]: messages that the sender of this frame has missed.
@@ -122,7 +121,7 @@ pub struct Ack {
 pub struct Wanted {
     /// Those that its recipient wrote to the sender alone; otherwise those that somebody wrote to everyone.
     pub direct: bool,
-    /// Whose, of which numbering, which numbers.
+    /// Whose, of which epoch, which numbers.
     pub range: Held,
 }
 
@@ -133,8 +132,8 @@ pub struct HandedOn {
     pub wanted: Wanted,
     /// The author's label as it is known there; for those who never met it.
     pub label: String,
-    /// As many of the messages as are there and fit a frame, in order.
-    pub messages: Vec<Communication>,
+    /// As many of the batches as are there and fit a frame, in order.
+    pub batches: Vec<Batch>,
     /// Where the next part begins; nothing when this was all that is there.
     pub next: Option<u64>,
 }
@@ -323,9 +322,9 @@ frames! {
     16 RosterApplied(u64),
     /// First on a peer link, both ways: the network it belongs to, and what time it is.
     20 PeerHello(PeerHello),
-    /// A message.
-    21 Communication(Communication),
-    /// It arrived.
+    /// Messages (seed, "Communication").
+    21 Batch(Batch),
+    /// So far they have arrived.
     22 Ack(Ack),
     /// Which messages to everyone have you got that came since then and that I may read?
     23 CatchUp(Timestamp),
@@ -335,6 +334,8 @@ frames! {
     25 Wanted(Wanted),
     /// Here they are.
     26 HandedOn(HandedOn),
+    /// They are not what the receiver has under their numbers.
+    27 Conflict(Conflict),
     /// Last on any link: why the sender closes it, and the reason in words.
     30 Goodbye(Refusal),
     /// Host to member: please take over; the host's own join port is this one.
@@ -375,6 +376,17 @@ frames! {
     63 CarryTaken(CarryTaken),
     /// Both ways: the circuit is no more.
     64 CarryClosed(CarryClosed),
+}
+
+/// The tag of [`Frame::Batch`].
+const BATCH: u8 = 21;
+
+impl Frame {
+    /// A batch as it travels, as [`Self::encode`] has it.
+    #[must_use]
+    pub fn encode_batch(batch: &Batch) -> Bytes {
+        encode_payload(BATCH, batch)
+    }
 }
 
 /// A reason and its circumstances in words.
@@ -461,26 +473,6 @@ mod signature_field {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
         Halves::deserialize(deserializer).map(Into::into)
-    }
-}
-
-mod optional_signature_field {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::signature_field::Halves;
-
-    #[allow(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<[u8; 64]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(Halves::from).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<[u8; 64]>, D::Error> {
-        Ok(Option::<Halves>::deserialize(deserializer)?.map(Into::into))
     }
 }
 

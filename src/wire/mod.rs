@@ -63,9 +63,9 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Communication,
-    Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello,
-    Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
+    Ack, Authenticated, BannedStatus, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Conflict, Frame,
+    HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal,
+    Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
 };
 
 /// ALPN of the join link, version 1.

@@ -12,13 +12,13 @@ use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use pyile::{
     model::{
-        Alias, MessageId, Network, NetworkId, Password, PeerId, Policy, Recipient, Role, RosterEntry,
-        Timestamp, Wire,
+        Alias, Batch, Network, NetworkId, Password, PeerId, Policy, Recipient, Role, RosterEntry, SafeText,
+        StreamId, Timestamp, Wire,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, password::join_context, sign, tls},
     wire::{
-        Authenticated, BannedStatus, ByteBuf, Communication, Frame, FrameCodec, FrameLimit, Hello, JOIN_ALPN,
-        PEER_ALPN, PeerHello, RosterDelta, RosterPage,
+        Authenticated, BannedStatus, ByteBuf, Frame, FrameCodec, FrameLimit, Hello, JOIN_ALPN, PEER_ALPN,
+        PeerHello, RosterDelta, RosterPage,
     },
 };
 use rand_core::OsRng;
@@ -282,13 +282,28 @@ impl Insider {
     }
 
     /// A message, signed as it should be.
-    pub fn message(&self, to: Recipient, sequence: u64, text: &str) -> Communication {
+    pub fn message(&self, to: Recipient, sequence: u64, text: &str) -> Batch {
+        self.batch(to, sequence, &[text])
+    }
+
+    /// Messages of its own, signed where they are for everyone.
+    pub fn batch(&self, to: Recipient, first: u64, texts: &[&str]) -> Batch {
         let author = &self.stranger.identity;
-        let id = MessageId { author: author.peer_id(), epoch: 1, to, sequence };
-        let sent_at = now();
-        let signature =
-            (to == Recipient::Everyone).then(|| sign::message(author, &self.network.id, &id, sent_at, text));
-        Communication { id, sent_at, text: text.into(), signature }
+        let stream = StreamId { author: author.peer_id(), epoch: 1, to };
+        let texts = texts.iter().map(|text| SafeText::clean(text)).collect();
+        let mut batch = Batch { stream, first, sent_at: now(), texts, signature: None };
+        if to == Recipient::Everyone {
+            batch.signature = Some(sign::batch(author, &self.network.id, &batch));
+        }
+        batch
+    }
+
+    /// A message as no pyile writes it: whatever is in its text is sent as it is.
+    pub fn raw_message(&self, to: Recipient, sequence: u64, text: &str) -> Vec<u8> {
+        let author = self.stranger.identity.peer_id();
+        let stream = StreamId { author, epoch: 1, to };
+        let raw = (21_u8, (stream, sequence, now(), vec![text], None::<([u8; 32], [u8; 32])>));
+        framed_bytes(&postcard::to_stdvec(&raw).unwrap())
     }
 }
 

@@ -11,11 +11,11 @@ use super::{
     Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, names, reachable,
 };
 use crate::{
-    api::{LinkState, NodeEvent, PeerName, Target},
+    api::{LinkState, NodeEvent, PeerName, Progress, Target},
     app::log::Entry,
     model::{
-        ErrorKind, Liveness, MessageId, NoWay, Peer, PeerId, Place, Recipient, Role, SafeText, Summary,
-        Timestamp, history::conversation_of, limits,
+        CloseReason, DeliveryStatus, ErrorKind, Liveness, MessageId, NoWay, Peer, PeerId, Place, Recipient,
+        Role, SafeText, Summary, Timestamp, history::conversation_of, limits,
     },
 };
 
@@ -99,19 +99,19 @@ impl Room {
                 let text = format!("{} is gone: {}", peer.alias, reason.words());
                 self.announce(now, Grade::Warning, &text);
             }
+            event @ NodeEvent::Batch(_) => {
+                for message in event.expand() {
+                    followed.called |= self.apply(now, message).called;
+                }
+            }
+            NodeEvent::Progress(progress) => self.progress(now, &progress),
             NodeEvent::Message { id, from, text, own, missed, late, claims, came_at, place, .. } => {
                 let message = Said { id, from, text, own, missed, late, claims, at: came_at, place };
                 followed.called = self.message(message);
             }
             NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
-                let with = conversation_of(&id, &self.me);
-                if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
-                    conversation.log.delivery(&id, &peer, status, reason, summary);
-                }
-                if let Some(reason) = reason {
-                    let text = format!("a message will not reach {}: {}", peer.alias, reason.words());
-                    self.note(now, Grade::Error, &text);
-                }
+                self.delivery(&id, &peer, status, reason, summary);
+                self.will_not_reach(now, &peer, 1, reason);
             }
             NodeEvent::Heartbeat { peer, state, rtt, missed } => {
                 let rtt = rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
@@ -143,7 +143,7 @@ impl Room {
             NodeEvent::Handover { host, join_addr } => self.handed_over(now, &host, join_addr),
             NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
-                let with = conversation_of(&before, &self.me);
+                let with = conversation_of(&before.stream(), &self.me);
                 if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
                     conversation.log.gap(&before, missing);
                 }
@@ -159,6 +159,37 @@ impl Room {
             }
         }
         followed
+    }
+
+    /// One recipient has some more of what was said here, or will not have it.
+    fn progress(&mut self, now: Timestamp, progress: &Progress) {
+        let Progress { stream, peer, status, reason, first, last, .. } = progress;
+        for (sequence, summary) in progress.summaries() {
+            self.delivery(&stream.message(sequence), peer, *status, *reason, summary);
+        }
+        self.will_not_reach(now, peer, last - first + 1, *reason);
+    }
+
+    fn delivery(
+        &mut self,
+        id: &MessageId,
+        peer: &Arc<Peer>,
+        status: DeliveryStatus,
+        reason: Option<CloseReason>,
+        summary: Summary,
+    ) {
+        let with = conversation_of(&id.stream(), &self.me);
+        if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
+            conversation.log.delivery(id, peer, status, reason, summary);
+        }
+    }
+
+    fn will_not_reach(&mut self, now: Timestamp, peer: &Peer, count: u64, reason: Option<CloseReason>) {
+        if let Some(reason) = reason {
+            let what = if count == 1 { "a message".to_owned() } else { format!("{count} messages") };
+            let text = format!("{what} will not reach {}: {}", peer.alias, reason.words());
+            self.note(now, Grade::Error, &text);
+        }
     }
 
     /// Something went wrong, perhaps with what was typed here.
@@ -337,7 +368,7 @@ impl Room {
     /// Takes in a message. True when it calls this peer.
     fn message(&mut self, said: Said) -> bool {
         let Said { id, from, text, own, missed, late, claims, at, place } = said;
-        let with = conversation_of(&id, &self.me);
+        let with = conversation_of(&id.stream(), &self.me);
         let is_recipient = |view: &&PeerView| match id.to {
             Recipient::Peer(peer) => view.peer.peer_id == peer,
             Recipient::Everyone => view.present && view.peer.peer_id != self.me,

@@ -13,18 +13,15 @@ use bytes::Bytes;
 use crate::{
     api::NodeEvent,
     model::{
-        Alias, CloseReason, Closed, DeliveryStatus, ErrorKind, MessageId, Moment, PeerId, Recipient,
+        Alias, Batch, CloseReason, Closed, ErrorKind, MessageId, Moment, PeerId, Recipient, Resolution,
         RosterEntry, SafeText, SendError, Wire, limits,
     },
     proto::{
         ConnId, Output,
         core::{Core, Timer},
-        mesh::Mesh,
+        mesh::{LogKey, Mesh},
     },
-    wire::{
-        Communication,
-        classic::{Message, Object, Reply, To},
-    },
+    wire::classic::{Message, Object, Reply, To},
 };
 
 /// A message of a classic peer, until it is kept.
@@ -43,6 +40,8 @@ pub(in crate::proto) struct Talk {
     /// Connections that are to bring a message, and where they come from.
     talking: BTreeMap<ConnId, IpAddr>,
     heard: BTreeMap<MessageId, Heard>,
+    /// What is being said to whom.
+    saying: BTreeMap<PeerId, (LogKey, u64)>,
     /// Messages so far, by author, for everyone or for this peer.
     counts: BTreeMap<(PeerId, bool), u64>,
 }
@@ -128,8 +127,10 @@ impl Mesh {
         let Some(entry) = core.roster.get(&peer).cloned() else { return self.stop_talking(core, conn) };
         core.authenticated(conn, now);
         let id = self.number(core, &entry, message.to == To::Everyone, now);
-        let said = Communication { id, sent_at: now.wall, text: message.data.clone(), signature: None };
-        if !Self::is_lawful(&said, true) {
+        let texts = vec![SafeText::clean(&message.data)];
+        let said =
+            Batch { stream: id.stream(), first: id.sequence, sent_at: now.wall, texts, signature: None };
+        if !said.is_lawful() {
             let message = format!(
                 "{} sent a message of 0 or more than {} bytes; it was not taken",
                 entry.alias,
@@ -143,9 +144,7 @@ impl Mesh {
         }
         let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
         let state = self.peer(peer, &core.policy, now.instant);
-        if waiting >= limits::WINDOW_SLACK * limits::WINDOW_MESSAGES
-            || state.inbox.take_in(conn, said).is_err()
-        {
+        if waiting >= limits::CLASSIC_WAITING || state.inbox.take_in(conn, said).is_err() {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
             return self.stop_talking(core, conn);
@@ -245,24 +244,41 @@ impl Mesh {
         }
     }
 
-    /// Says the next message to a classic peer: one at a time. True when nothing waits any more.
-    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
+    /// Says the next message to a classic peer: one at a time.
+    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
         let is_talking = self.peers.get(&peer).is_some_and(|state| state.dialling);
         // What is on its way cannot be called back; what becomes of it is told when that is known.
         if !is_talking && (!core.policy.classic || !core.is_clear_allowed) {
-            self.fail_all(core, peer, CloseReason::NotInClear, now);
-            return true;
+            return self.fail_all(core, peer, CloseReason::NotInClear, now);
         }
         let from = core.own_address(&peer).map(|addr| *addr.ip());
-        let Some(state) = self.peers.get_mut(&peer) else { return true };
-        if state.dialling || core.timers.is_set(Timer::Dial(peer)) {
-            return state.outbox.is_all_sent();
+        if is_talking || core.timers.is_set(Timer::Dial(peer)) {
+            return;
         }
-        let Some(addr) = peer.address().filter(|_| core.is_member(&peer)) else { return false };
-        let Some(bytes) = state.outbox.next_frame() else { return state.outbox.is_empty() };
-        state.dialling = true;
-        core.outputs.push_back(Output::Say(peer, addr, from, bytes));
-        state.outbox.is_all_sent()
+        let Some(addr) = peer.address().filter(|_| core.is_member(&peer)) else { return };
+        while let Some((key, sequence, text)) = self.next_text(core, &peer) {
+            match Self::object_for(core, &peer, key.0, text.as_str()) {
+                Ok(bytes) => {
+                    let state = self.peer(peer, &core.policy, now.instant);
+                    state.dialling = true;
+                    self.talk.saying.insert(peer, (key, sequence));
+                    core.outputs.push_back(Output::Say(peer, addr, from, bytes));
+                    return;
+                }
+                Err(error) => {
+                    self.resolve(core, key, &peer, sequence, Resolution::Failed(error.reason()), now);
+                }
+            }
+        }
+    }
+
+    /// The next message for a classic peer, of the oldest stream that has one.
+    fn next_text(&mut self, core: &mut Core, peer: &PeerId) -> Option<(LogKey, u64, SafeText)> {
+        self.logs_for(peer).into_iter().find_map(|key| {
+            let entry = self.next_entry(core, key, peer)?;
+            let sequence = self.next_number(key, peer)?;
+            Some((key, sequence, entry.batch.batch.text(sequence)?.clone()))
+        })
     }
 
     /// What became of a message to a classic peer.
@@ -275,20 +291,15 @@ impl Mesh {
     ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
-        match result {
-            Ok(is_answered) => {
-                let status = if is_answered { DeliveryStatus::Delivered } else { DeliveryStatus::Sent };
-                if let Some((everyone, epoch, sequence)) = state.outbox.first_sent() {
-                    let to = if everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
-                    let first = MessageId { author: core.me(), epoch, to, sequence };
-                    self.arrived(core, peer, &first, sequence, status, now);
-                }
-                self.say(core, peer, now);
+        let said = self.talk.saying.remove(&peer);
+        match (result, said) {
+            (Ok(true), Some((key, sequence))) => self.has_heard(core, key, peer, sequence, now),
+            (Ok(false), Some((key, sequence))) => {
+                self.resolve(core, key, &peer, sequence, Resolution::Sent, now);
             }
-            Err(closed) => {
-                state.outbox.link_lost();
-                self.dial_failed(core, peer, &closed, now);
-            }
+            (Ok(_), None) => {}
+            (Err(closed), _) => return self.dial_failed(core, peer, &closed, now),
         }
+        self.say(core, peer, now);
     }
 }

@@ -155,7 +155,7 @@ impl Mesh {
                 self.refuse(core, waiting, CloseReason::Busy, now);
                 continue;
             }
-            let number = self.next_number(conn);
+            let number = self.next_circuit(conn);
             match waiting {
                 Waiting::Ours(far) => {
                     core.send(conn, &Frame::Carry(Circuit { number, peer: far }));
@@ -195,7 +195,7 @@ impl Mesh {
     }
 
     /// Both sides of a link count: who dialled it evenly, the other one oddly.
-    fn next_number(&mut self, conn: ConnId) -> u32 {
+    fn next_circuit(&mut self, conn: ConnId) -> u32 {
         let is_dialler = self.links.get(&conn).is_some_and(|link| link.kind == LinkKind::PeerOut);
         let first = u32::from(!is_dialler);
         let number = self.circuits.numbers.get(&conn).map_or(first, |last| last.wrapping_add(2));

@@ -1,4 +1,4 @@
-//! Catching up: whoever was away, or finds a hole in an author's numbering, asks for what it lacks, and whoever has
+//! Catching up: whoever was away, or finds a hole in a stream, asks for what it lacks, and whoever has
 //! it hands it on.
 //!
 //! It must never take on a message of somebody who is not at the other end without that author's signature, or hand
@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,14 +16,14 @@ use super::{Mesh, receiving::Way};
 use crate::{
     api::{HistoryCommand, StoreCommand},
     model::{
-        CloseReason, Held, MessageId, Moment, PeerId, Recipient, StoredMessage, Timestamp, Wire, limits,
+        Batch, CloseReason, Held, Moment, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
         ConnId, Output,
         core::{Core, Timer},
     },
     security::sign,
-    wire::{Communication, Frame, HandedOn, Wanted},
+    wire::{Frame, HandedOn, Wanted},
 };
 
 /// What a peer is asked; the next question waits for the answer.
@@ -49,6 +50,14 @@ pub(in crate::proto) struct CatchUp {
     /// Questions to this peer's history, by number: who asked, over which link, and what.
     answering: BTreeMap<u64, (PeerId, ConnId, Option<Wanted>)>,
     number: u64,
+}
+
+impl CatchUp {
+    /// A number for a question to the history.
+    pub(super) fn next_token(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
 }
 
 impl Mesh {
@@ -107,8 +116,7 @@ impl Mesh {
             return;
         }
         // What was handed on is kept before more is asked for.
-        let behind = self.keeping.token.saturating_sub(self.keeping.kept);
-        if self.keeping.waits && behind > limits::RANGE_MESSAGES as u64 {
+        if self.journal.behind() > limits::UNKEPT_BATCHES {
             core.timers.set(Timer::Ask(peer), now.instant + limits::ASK_EVERY);
             return;
         }
@@ -143,14 +151,14 @@ impl Mesh {
     pub(super) fn ask_for_gap(
         &mut self,
         core: &mut Core,
-        author: PeerId,
-        id: &MessageId,
+        stream: &StreamId,
+        first: u64,
         missed: u64,
         now: Moment,
     ) {
-        let range =
-            Held { author, epoch: id.epoch, from: id.sequence.saturating_sub(missed), to: id.sequence - 1 };
-        let direct = id.to != Recipient::Everyone;
+        let author = stream.author;
+        let range = Held { author, epoch: stream.epoch, from: first.saturating_sub(missed), to: first - 1 };
+        let direct = stream.to != Recipient::Everyone;
         self.want(author, [Wanted { direct, range }]);
         self.next_question(core, author, now);
     }
@@ -217,29 +225,26 @@ impl Mesh {
         handed: HandedOn,
         now: Moment,
     ) {
-        let HandedOn { wanted, label, messages, next } = handed;
+        let HandedOn { wanted, label, batches, next } = handed;
         let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
         let Some(network) = Self::network(core).filter(|_| is_asked) else { return };
-        let (me, count) = (core.me(), messages.len());
-        for message in messages {
-            let id = message.id;
-            let to = if wanted.direct { Recipient::Peer(me) } else { Recipient::Everyone };
-            let Held { author, epoch, from, to: last } = wanted.range;
-            let is_wanted =
-                (id.author, id.epoch, id.to) == (author, epoch, to) && (from..=last).contains(&id.sequence);
-            let holds = author == peer
-                || message.signature.is_some_and(|signature| {
-                    sign::message_holds(&network, &id, message.sent_at, &message.text, &signature)
-                });
-            if !is_wanted || !Self::is_lawful(&message, true) {
+        let count: u64 = batches.iter().map(Batch::count).sum();
+        let Held { author, epoch, from, to: until } = wanted.range;
+        let to = if wanted.direct { Recipient::Peer(core.me()) } else { Recipient::Everyone };
+        for batch in batches {
+            let is_wanted = batch.stream == StreamId { author, epoch, to }
+                && batch.first <= until
+                && batch.last() >= from;
+            if !is_wanted || !batch.is_lawful() {
                 return self.drop_link(core, conn, CloseReason::ProtocolError, now);
             }
             // Its author's fault, or that of whoever hands it on: nobody can tell.
-            if !holds {
+            if author != peer && !sign::batch_holds(&network, &batch) {
                 continue;
             }
             core.meet(&author, &label);
-            self.take_on(core, &message, Way::HandedOn, now);
+            // What is known is kept already.
+            let _ = self.take_on(core, &batch, Way::HandedOn, now);
         }
         // Whoever hands on nothing has no more.
         let goes_on = |next: &u64| count > 0 && *next > wanted.range.from && *next <= wanted.range.to;
@@ -250,7 +255,7 @@ impl Mesh {
         core.timers.cancel(Timer::Answer(peer));
         // Ten times as fast as somebody may talk, and no faster.
         let rate = 10 * u64::from(core.policy.rate);
-        let pace = (count as u64 * 1000).checked_div(rate).map_or(Duration::ZERO, Duration::from_millis);
+        let pace = (count * 1000).checked_div(rate).map_or(Duration::ZERO, Duration::from_millis);
         core.timers.set(Timer::Ask(peer), now.instant + pace.max(limits::ASK_EVERY));
     }
 
@@ -306,9 +311,9 @@ impl Mesh {
             return None;
         }
         let network = Self::network(core)?;
-        self.catch_up.number += 1;
-        self.catch_up.answering.insert(self.catch_up.number, (asker, conn, wanted));
-        Some((self.catch_up.number, network))
+        let token = self.catch_up.next_token();
+        self.catch_up.answering.insert(token, (asker, conn, wanted));
+        Some((token, network))
     }
 
     /// The history says what is here.
@@ -325,28 +330,18 @@ impl Mesh {
         &mut self,
         core: &mut Core,
         token: u64,
-        messages: Vec<StoredMessage>,
+        batches: &[Arc<StoredBatch>],
         next: Option<u64>,
     ) {
         let Some((_, conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
-        let label = messages.first().map(|message| message.alias.to_string()).unwrap_or_default();
+        let label = batches.first().map(|batch| batch.alias.to_string()).unwrap_or_default();
         let network = Self::network(core);
-        let is_signed = |message: &StoredMessage| {
-            let StoredMessage { id, sent_at, text, signature, .. } = message;
-            network.zip(*signature).is_some_and(|(network, signature)| {
-                sign::message_holds(&network, id, *sent_at, text.as_str(), &signature)
-            })
-        };
         // What came over its author's own link was not checked then.
-        let can_be_handed_on = |message: &StoredMessage| wanted.direct || is_signed(message);
-        let messages = messages.into_iter().filter(can_be_handed_on).map(|message| Communication {
-            id: message.id,
-            sent_at: message.sent_at,
-            text: message.text.as_str().to_owned(),
-            signature: message.signature,
-        });
-        let messages = messages.collect();
-        core.send(conn, &Frame::HandedOn(HandedOn { wanted, label, messages, next }));
+        let can_be_handed_on = |batch: &&Batch| {
+            wanted.direct || network.is_some_and(|network| sign::batch_holds(&network, batch))
+        };
+        let batches = batches.iter().map(|stored| &stored.batch).filter(can_be_handed_on).cloned().collect();
+        core.send(conn, &Frame::HandedOn(HandedOn { wanted, label, batches, next }));
     }
 
     /// A link is gone: what was asked over it is asked again over the next.

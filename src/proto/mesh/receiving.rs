@@ -1,21 +1,25 @@
 //! Receiving: what a peer has sent is taken on as fast as the policy allows, shown, kept, and only then acknowledged.
+//!
+//! It must never acknowledge what is not here word for word, whatever numbers it has.
 
-use super::{Mesh, Pending};
+use std::sync::Arc;
+
+use super::{Mesh, conflict::Comparing, journal::Due};
 use crate::{
-    api::NodeEvent,
+    api::{NodeEvent, Said, StoreCommand},
     model::{
-        MessageId, Moment, NetworkId, PeerId, Recipient, SafeText, StoredMessage, Summary, Timestamp, Wire,
+        Batch, CloseReason, Moment, NetworkId, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire,
         limits,
     },
     proto::{
-        ConnId,
+        ConnId, Output,
         core::{Core, Timer},
         inbox::{Arrival, Arrived},
     },
-    wire::{Ack, Communication, Frame},
+    wire::{Ack, Frame},
 };
 
-/// How a message came.
+/// How a batch came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// Over its author's own link, in its turn.
@@ -24,20 +28,45 @@ pub(super) enum Way {
     HandedOn,
 }
 
+/// What came of taking a batch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is new, and so many are missing just before it.
+    New(u64),
+    /// Something came under its numbers before.
+    Known,
+    /// It is not for this node now.
+    Refused,
+}
+
 impl Mesh {
+    /// A peer has sent a batch over a link.
+    pub(super) fn batch(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, batch: Batch, now: Moment) {
+        let StreamId { author, to, .. } = batch.stream;
+        let is_for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
+        if author != peer || !is_for_me || !batch.is_lawful() {
+            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+        }
+        if self.links.get(&conn).is_some_and(|link| link.refused.contains(&batch.stream)) {
+            return;
+        }
+        let state = self.peer(peer, &core.policy, now.instant);
+        if state.inbox.take_in(conn, batch).is_err() {
+            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+        }
+        self.release(core, peer, now);
+    }
+
     /// Takes on what a peer has sent, as fast as the policy allows.
     pub(in crate::proto) fn release(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
         loop {
             let Some(state) = self.peers.get_mut(&peer) else { return };
+            // What comes after it must not be taken for what it is not.
+            if state.comparing.is_some() {
+                return;
+            }
             match state.inbox.release(now.instant) {
-                Ok(Some((conn, message))) => {
-                    let id = message.id;
-                    let missed = self.take_on(core, &message, Way::Direct, now);
-                    self.acknowledge_when_kept(core, conn, id);
-                    if missed > 0 {
-                        self.ask_for_gap(core, peer, &id, missed, now);
-                    }
-                }
+                Ok(Some((conn, batch))) => self.arrived(core, conn, batch, now),
                 Ok(None) => return,
                 Err(wait) => {
                     core.timers.set(Timer::Throttle(peer), now.instant + wait);
@@ -47,167 +76,157 @@ impl Mesh {
         }
     }
 
-    /// Shows a message that is new, and has it kept. Gives how many are missing just before it.
-    pub(super) fn take_on(&mut self, core: &mut Core, message: &Communication, way: Way, now: Moment) -> u64 {
-        let id = message.id;
-        let (Some(network), Some(from)) =
-            (core.network.as_ref().map(|network| network.id), core.person(&id.author))
-        else {
-            return 0;
-        };
+    fn arrived(&mut self, core: &mut Core, conn: ConnId, batch: Batch, now: Moment) {
+        let (stream, first, last) = (batch.stream, batch.first, batch.last());
+        let batch = Arc::new(batch);
+        match self.take_on(core, &batch, Way::Direct, now) {
+            Taken::New(missed) => {
+                self.acknowledge_when_kept(core, conn, stream, last, now);
+                if missed > 0 {
+                    self.ask_for_gap(core, &stream, first, missed, now);
+                }
+            }
+            Taken::Known => self.compare(core, Comparing::Received { conn, batch }),
+            Taken::Refused => {}
+        }
+    }
+
+    /// Shows a batch that is new, and has it kept.
+    pub(super) fn take_on(&mut self, core: &mut Core, batch: &Batch, way: Way, now: Moment) -> Taken {
+        let author = batch.stream.author;
         let here = core.place_for(now);
-        let behind = self.peers.get(&id.author).map_or(0, |state| state.behind);
-        let sent_at = Timestamp(message.sent_at.0.saturating_add(behind));
+        let behind = self.peers.get(&author).map_or(0, |state| state.behind);
+        let sent_at = Timestamp(batch.sent_at.0.saturating_add(behind));
         let delay = now.wall.since(sent_at);
         let when = match way {
-            Way::HandedOn => Some(message.sent_at.0),
+            Way::HandedOn => Some(batch.sent_at.0),
             // What has waited stands where it was said, so that all see the same order.
             Way::Direct if (limits::DELAYED..limits::UNDELIVERED_FOR).contains(&delay) => Some(sent_at.0),
             Way::Direct => None,
         };
-        let state = self.peer(id.author, &core.policy, now.instant);
-        let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(&id, here, when) else {
-            return 0;
+        // Nobody has said anything here before it was admitted.
+        let when = when.map(|when| core.roster.get(&author).map_or(when, |entry| when.max(entry.since.0)));
+        let state = self.peer(author, &core.policy, now.instant);
+        let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
+            return Taken::Known;
         };
-        let everyone = id.to == Recipient::Everyone;
-        let spans = state.inbox.spans(everyone, id.epoch).to_vec();
-        core.stood_at(place, now);
         let late = way == Way::HandedOn || next.is_some();
         let at = if late || when.is_some() { Timestamp(place) } else { now.wall };
-        let text = SafeText::clean(&message.text);
-        // A signature over anything but the clean text is of no use to those whom it is handed on to.
-        let signature = message.signature.filter(|_| text.as_str() == message.text);
-        let stored = StoredMessage {
-            id,
-            alias: from.alias.clone(),
-            text: text.clone(),
-            sent_at: message.sent_at,
-            at,
-            place,
-            signature,
-            reference: None,
-            claims: self.talk.claimed_in(&id),
-            missed,
-            summary: Summary::default(),
-            deliveries: Vec::new(),
-        };
-        if self.keeping.tried > self.keeping.kept {
-            self.keeping.held_bytes += message.text.len();
-        }
-        self.keep(core, network, stored, spans);
-        core.event(NodeEvent::Message {
-            id,
-            from: from.clone(),
-            to: id.to,
-            text,
-            sent_at: message.sent_at,
-            own: false,
-            missed,
-            reference: None,
-            late,
-            claims: self.talk.claimed_in(&id),
-            came_at: at,
-            place,
-        });
-        if let Some((sequence, missing)) = next {
-            let before = MessageId { sequence, ..id };
+        self.show(core, batch, (batch.first, batch.last()), Shown { place, at, late, missed }, now);
+        if let (Some((sequence, missing)), Some(from)) = (next, core.person(&author)) {
+            let before = batch.stream.message(sequence);
             core.event(NodeEvent::Gap { before, from, missing });
         }
-        missed
+        Taken::New(missed)
     }
 
-    /// Acknowledges a message as soon as it, and all that came before it, is kept.
-    fn acknowledge_when_kept(&mut self, core: &mut Core, conn: ConnId, id: MessageId) {
-        let token = self.keeping.token;
-        if !self.keeping.waits || self.keeping.kept >= token {
-            self.acknowledge(core, conn, id, true);
-        } else if self.keeping.tried >= token {
-            self.keeping.unsaved.push_back((token, conn, id));
-            if self.has_room() {
-                self.acknowledge(core, conn, id, false);
-            }
-        } else {
-            self.keeping.pending.push_back((token, Pending::Theirs(conn, id)));
-        }
+    /// Tells the front end of messages, and has them kept.
+    pub(super) fn show(
+        &mut self,
+        core: &mut Core,
+        batch: &Batch,
+        (first, last): (u64, u64),
+        shown: Shown,
+        now: Moment,
+    ) {
+        let author = batch.stream.author;
+        let (Some(network), Some(from)) = (Self::network(core), core.person(&author)) else { return };
+        let Shown { place, at, late, missed } = shown;
+        let everyone = batch.stream.to == Recipient::Everyone;
+        let state = self.peer(author, &core.policy, now.instant);
+        let spans = state.inbox.spans(everyone, batch.stream.epoch).to_vec();
+        core.stood_at(place.saturating_add(batch.count().cast_signed() - 1), now);
+        let stored = Arc::new(StoredBatch {
+            batch: batch.clone(),
+            alias: from.alias.clone(),
+            at,
+            place,
+            references: Vec::new(),
+            claims: self.talk.claimed_in(&batch.stream.message(batch.first)),
+        });
+        let token = self.journal.give(batch.count(), batch.bytes());
+        let command = StoreCommand::Keep { token, network, batch: stored.clone(), spans };
+        core.outputs.push_back(Output::Store(command));
+        let said = Said { from, batch: stored, first, last, own: false, late, missed };
+        core.event(NodeEvent::Batch(Box::new(said)));
     }
 
-    /// An acknowledgement goes over the link over which the message came, or not at all: over another one it could be
-    /// lost while its sender sees no reason to send again.
-    fn acknowledge(&mut self, core: &mut Core, conn: ConnId, id: MessageId, for_good: bool) {
-        if id.author.wire() == Wire::Classic {
-            return self.reply(core, &id, for_good);
-        }
-        let key = (conn, id.to == Recipient::Everyone, for_good);
-        match self.acks.get_mut(&key) {
-            Some(ack) if ack.first.epoch == id.epoch && ack.last.checked_add(1) == Some(id.sequence) => {
-                ack.last = id.sequence;
-            }
-            _ => {
-                let ack = Ack { first: id, last: id.sequence, for_good };
-                if let Some(before) = self.acks.insert(key, ack) {
-                    core.send(conn, &Frame::Ack(before));
-                }
-            }
-        }
-    }
-
-    /// Acknowledges everything taken on since the last time: one frame for a whole range.
-    pub(in crate::proto) fn flush_acks(&mut self, core: &mut Core) {
-        for ((conn, ..), ack) in std::mem::take(&mut self.acks) {
-            core.send(conn, &Frame::Ack(ack));
+    /// Acknowledges everything of a stream up to `last` as soon as it, and all that came before it, is kept.
+    pub(super) fn acknowledge_when_kept(
+        &mut self,
+        core: &mut Core,
+        conn: ConnId,
+        stream: StreamId,
+        last: u64,
+        now: Moment,
+    ) {
+        let due = Due::Acknowledge { conn, stream, last };
+        if let Some(due) = self.journal.when_kept(due) {
+            self.is_due(core, due, true, now);
         }
     }
 
     /// The history has everything up to a token, for good or until there is room on the disk.
     pub(in crate::proto) fn kept(&mut self, core: &mut Core, token: u64, for_good: bool, now: Moment) {
-        self.keeping.tried = self.keeping.tried.max(token);
-        if for_good {
-            self.keeping.kept = self.keeping.kept.max(token);
-            (self.keeping.held, self.keeping.held_bytes) = (0, 0);
-            while self.keeping.unsaved.front().is_some_and(|(waiting, ..)| *waiting <= token) {
-                if let Some((_, conn, id)) = self.keeping.unsaved.pop_front() {
-                    self.acknowledge(core, conn, id, true);
-                }
-            }
+        for (due, for_good) in self.journal.has(token, for_good) {
+            self.is_due(core, due, for_good, now);
         }
-        while self.keeping.pending.front().is_some_and(|(waiting, _)| *waiting <= token) {
-            self.keeping.held += usize::from(!for_good);
-            match self.keeping.pending.pop_front() {
-                Some((_, Pending::Own(own))) => {
-                    self.keeping.own -= 1;
-                    self.keeping.own_bytes -= own.frame.len();
-                    self.keeping.held_bytes += if for_good { 0 } else { own.frame.len() };
-                    self.own_is_kept(core, *own, now);
-                }
-                Some((_, Pending::Theirs(conn, id))) if for_good => self.acknowledge(core, conn, id, true),
-                Some((waiting, Pending::Theirs(conn, id))) => {
-                    self.keeping.unsaved.push_back((waiting, conn, id));
-                    // Nobody sends more than a window of what is not acknowledged at all.
-                    if self.has_room() {
-                        self.acknowledge(core, conn, id, false);
-                    }
-                }
-                None => {}
+    }
+
+    /// A batch is in the history.
+    pub(super) fn is_due(&mut self, core: &mut Core, due: Due, for_good: bool, now: Moment) {
+        match due {
+            Due::Release { to, epoch, last, .. } => self.release_own(core, (to, epoch), last, for_good, now),
+            // Nobody sends more than a window of what is not acknowledged at all.
+            Due::Acknowledge { conn, stream, last } if for_good || self.journal.has_room() => {
+                self.acknowledge(core, conn, &stream, last, for_good);
             }
+            Due::Acknowledge { .. } => {}
+        }
+    }
+
+    /// An acknowledgement goes over the link over which the batch came, or not at all: over another one it could be
+    /// lost while its sender sees no reason to send again.
+    fn acknowledge(&mut self, core: &mut Core, conn: ConnId, stream: &StreamId, last: u64, for_good: bool) {
+        if stream.author.wire() == Wire::Classic {
+            return self.reply(core, &stream.message(last), for_good);
+        }
+        let everyone = stream.to == Recipient::Everyone;
+        let first = Ack { everyone, epoch: stream.epoch, received: 0, kept: 0 };
+        let ack = self.acks.entry((conn, everyone, stream.epoch)).or_insert(first);
+        ack.received = ack.received.max(last);
+        if for_good {
+            ack.kept = ack.kept.max(last);
+        }
+    }
+
+    /// The turn is over: what was said in it goes, and everything taken on in it is acknowledged, once for each stream
+    /// and link.
+    pub(in crate::proto) fn end_turn(&mut self, core: &mut Core) {
+        self.close_batches(core);
+        for ((conn, ..), ack) in std::mem::take(&mut self.acks) {
+            core.send(conn, &Frame::Ack(ack));
         }
     }
 
     /// False when what waits for room on the disk takes all the memory that it may.
     pub(in crate::proto) fn has_room(&self) -> bool {
-        self.keeping.held <= limits::UNSAVED_MESSAGES && self.keeping.held_bytes <= limits::UNSAVED_BYTES
-    }
-
-    /// A message that breaks no rule of the wire.
-    pub(in crate::proto) fn is_lawful(message: &Communication, for_me: bool) -> bool {
-        // Numbers beyond these cannot be kept, and nobody counts that far.
-        let countable = 1..i64::MAX.cast_unsigned();
-        for_me
-            && countable.contains(&message.id.sequence)
-            && countable.contains(&message.id.epoch)
-            && (1..=limits::TEXT_BYTES).contains(&message.text.len())
+        self.journal.has_room()
     }
 
     pub(super) fn network(core: &Core) -> Option<NetworkId> {
         core.network.as_ref().map(|network| network.id)
     }
+}
+
+/// How messages are shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// Where the first of the batch stands.
+    pub(super) place: i64,
+    /// When they came, or about when they would have come.
+    pub(super) at: Timestamp,
+    pub(super) late: bool,
+    /// How many are missing before.
+    pub(super) missed: u64,
 }

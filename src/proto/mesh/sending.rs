@@ -1,52 +1,42 @@
-//! Sending: a text becomes a message, the message is kept, and then goes to each recipient until it has it for good.
+//! Sending: the texts of a turn become one batch for each audience, the batch is kept, and then it goes to each
+//! recipient until it has it for good.
 //!
 //! Nothing leaves before the history has it: what a crash forgets has been sent to nobody.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{Mesh, Pending};
+use super::{LogKey, Mesh, journal::Due};
 use crate::{
-    api::{NodeEvent, Outcome, StoreCommand, Target},
+    api::{Audience, HistoryCommand, NodeEvent, Progress, Receipt, Said, StoreCommand, Target},
     model::{
-        CloseReason, Delivery, DeliveryStatus, ErrorKind, MessageId, Moment, NetworkId, Peer, PeerId,
-        Recipient, SafeText, SendError, Span, StoredMessage, Summary, Wire, limits,
+        Batch, CloseReason, DeliveryStatus, ErrorKind, Held, Moment, PeerId, Recipient, Resolution, SafeText,
+        SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
-        Output,
+        ConnId, Output,
         core::{Core, Timer},
-        outbox::Outgoing,
+        log::{Entry, Log, Next, Range},
     },
     security::sign,
-    wire::{Communication, Frame},
+    wire::{Ack, Frame},
 };
 
-/// What became of one of our messages so far.
+/// Texts of this turn for one audience.
 #[derive(Debug)]
-pub(super) struct Tally {
-    id: MessageId,
-    reference: Option<Arc<str>>,
-    summary: Summary,
-    open: u32,
+pub(super) struct Growing {
+    at: Moment,
+    texts: Vec<SafeText>,
+    references: Vec<Option<Arc<str>>>,
+    bytes: usize,
 }
 
-/// An own message that is being kept.
-#[derive(Debug)]
-pub(super) struct Own {
-    message: StoredMessage,
-    recipients: Vec<PeerId>,
-    pub(super) frame: Bytes,
-}
-
-/// A message on its way into the queues.
-struct Leaving<'a> {
-    message: &'a StoredMessage,
-    /// As it travels on native links.
-    frame: Bytes,
-    tally: u64,
-    /// How long it may wait.
-    left: Duration,
+/// What the history has of a stream that a recipient lacks, beyond what the log has in memory.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    /// The question that is open.
+    asked: Option<u64>,
+    /// Its answer: batches of one stream, in order.
+    entries: std::collections::VecDeque<Entry>,
 }
 
 impl Mesh {
@@ -76,197 +66,319 @@ impl Mesh {
         now: Moment,
     ) -> Result<(), SendError> {
         let text = SafeText::clean(text);
-        match text.as_str().len() {
+        let size = text.as_str().len();
+        match size {
             0 => return Err(SendError::Empty),
             bytes if bytes > limits::TEXT_BYTES => return Err(SendError::TooLong(bytes)),
             _ => {}
         }
-        if !self.has_room() {
+        if !self.journal.has_room() {
             return Err(SendError::NoRoom);
         }
-        let me = core.me();
-        let Some(network) = core.network.as_ref().map(|network| network.id) else {
+        if core.network.is_none() {
             return Err(SendError::NotConnected);
-        };
-        let (to, recipients): (_, Vec<PeerId>) = match to {
+        }
+        let to = match to {
             Target::Everyone if core.is_out => return Err(SendError::NotConnected),
-            Target::Everyone => {
-                let others = core.roster.entries().map(|entry| entry.peer_id).filter(|peer| *peer != me);
-                (Recipient::Everyone, others.collect())
-            }
+            Target::Everyone => Recipient::Everyone,
             Target::Peer(name) => match core.correspondent(name) {
-                Some(peer) if peer == me => return Err(SendError::Yourself),
-                Some(peer) => (Recipient::Peer(peer), vec![peer]),
+                Some(peer) if peer == core.me() => return Err(SendError::Yourself),
+                Some(peer) => Recipient::Peer(peer),
                 None => return Err(SendError::NoSuchMember(name.to_string())),
             },
         };
-        if let (Recipient::Peer(peer), Wire::Classic) =
-            (to, recipients.first().map_or(Wire::Native, PeerId::wire))
+        if let Recipient::Peer(peer) = to
+            && peer.wire() == Wire::Classic
         {
             Self::object_for(core, &peer, to, text.as_str())?;
         }
-        let place = core.next_place(now);
-        let span = self.numbering.entry(to).or_insert(Span { from: 1, to: 0, first: place, last: place });
-        (span.to, span.last) = (span.to + 1, place);
-        let span = *span;
-        let id = MessageId { author: me, epoch: self.epoch, to, sequence: span.to };
-        let signature = (to == Recipient::Everyone)
-            .then(|| sign::message(&core.identity, &network, &id, now.wall, text.as_str()));
-        let queued = |peer: Arc<Peer>| Delivery {
-            peer: peer.peer_id,
-            alias: peer.alias.clone(),
-            status: DeliveryStatus::Queued,
-            reason: None,
-            at: now.wall,
-        };
-        let deliveries: Vec<Delivery> =
-            recipients.iter().filter_map(|peer| core.person(peer)).map(queued).collect();
-        let total = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
-        let message = StoredMessage {
-            id,
-            alias: core.alias.clone(),
-            text,
-            sent_at: now.wall,
-            at: now.wall,
-            place,
-            signature,
-            reference,
-            claims: None,
-            missed: 0,
-            summary: Summary { delivered: 0, total },
-            deliveries,
-        };
-        let frame = frame_of(&message);
-        self.keep(core, network, message.clone(), vec![span]);
-        let own = Own { message, recipients, frame };
-        if self.keeping.waits {
-            self.keeping.own += 1;
-            self.keeping.own_bytes += own.frame.len();
-            self.keeping.pending.push_back((self.keeping.token, Pending::Own(Box::new(own))));
-        } else {
-            self.own_is_kept(core, own, now);
+        self.begin_stream(core, to, now);
+        let is_full = self.growing.get(&to).is_some_and(|growing| {
+            growing.bytes + size > limits::BATCH_BYTES || growing.texts.len() >= limits::BATCH_MESSAGES
+        });
+        if is_full {
+            self.close_batch(core, to);
         }
+        let growing = self.growing.entry(to).or_insert_with(|| Growing {
+            at: now,
+            texts: Vec::new(),
+            references: Vec::new(),
+            bytes: 0,
+        });
+        growing.bytes += size;
+        growing.texts.push(text);
+        growing.references.push(reference);
         Ok(())
     }
 
-    /// An own message is in the history: now it may leave.
-    pub(super) fn own_is_kept(&mut self, core: &mut Core, own: Own, now: Moment) {
-        let Own { message, recipients, frame } = own;
-        let StoredMessage { id, sent_at, at, place, summary, .. } = message;
-        let Some(from) = core.person(&id.author) else { return };
-        core.event(NodeEvent::Message {
-            id,
-            from,
-            to: id.to,
-            text: message.text.clone(),
-            sent_at,
-            own: true,
-            missed: 0,
-            reference: message.reference.clone(),
-            late: false,
-            claims: None,
-            came_at: at,
-            place,
-        });
-        let tally = self.tally(id, message.reference.clone(), summary, summary.total);
-        let leaving = Leaving { message: &message, frame, tally, left: limits::UNDELIVERED_FOR };
-        self.enqueue(core, &leaving, &recipients, now);
+    /// The stream in which the next message to this audience is said.
+    pub(super) fn current(&self, to: Recipient) -> LogKey {
+        let newest = self.logs.range((to, 0)..=(to, u64::MAX)).next_back().map(|((_, epoch), _)| *epoch);
+        (to, newest.map_or(self.epoch, |newest| newest.max(self.epoch)))
     }
 
-    /// Queues a message for its recipients.
-    fn enqueue(&mut self, core: &mut Core, leaving: &Leaving<'_>, recipients: &[PeerId], now: Moment) {
-        let Leaving { message, frame, tally, left } = leaving;
-        let (tally, left) = (*tally, *left);
-        let MessageId { epoch, sequence, to, .. } = message.id;
-        let (everyone, expires) = (to == Recipient::Everyone, now.instant + left);
-        for peer in recipients.iter().copied() {
-            let said = match peer.wire() {
-                Wire::Native => Ok(frame.clone()),
-                Wire::Classic => Self::object_for(core, &peer, to, message.text.as_str()),
-            };
-            let frame = match said {
-                Ok(frame) => frame,
-                Err(error) => {
-                    self.failed(core, tally, peer, error.reason(), now);
-                    continue;
+    /// Whom a stream is for is known from its beginning.
+    fn begin_stream(&mut self, core: &Core, to: Recipient, now: Moment) {
+        let key = self.current(to);
+        if self.logs.contains_key(&key) {
+            return;
+        }
+        let mut log = Log::new(StreamId { author: core.me(), epoch: key.1, to });
+        Self::address_all(core, &mut log, now.wall);
+        self.logs.insert(key, log);
+    }
+
+    /// What is said from now on is for everybody whom the stream is for now.
+    pub(super) fn address_all(core: &Core, log: &mut Log, at: Timestamp) {
+        match log.id().to {
+            Recipient::Peer(peer) => log.address(peer, at),
+            Recipient::Everyone => {
+                let me = core.me();
+                for entry in core.roster.entries().filter(|entry| entry.peer_id != me) {
+                    log.address(entry.peer_id, at);
                 }
-            };
-            let outgoing = Outgoing { tally, everyone, epoch, sequence, frame, expires };
-            let state = self.peer(peer, &core.policy, now.instant);
-            if left.is_zero() {
-                self.failed(core, tally, peer, CloseReason::Expired, now);
-            } else if state.outbox.push(outgoing).is_err() {
-                self.failed(core, tally, peer, CloseReason::QueueFull, now);
-            } else if let Some(reason) = core.shut_out(&peer) {
-                // Removed for good while the message was being kept.
-                self.fail_all(core, peer, reason, now);
-            } else if !self.pump_all(core, peer, now) {
-                self.tell(core, tally, peer, DeliveryStatus::Queued, None);
             }
         }
-        if !core.timers.is_set(Timer::Expire) {
-            core.timers.set(Timer::Expire, expires);
+    }
+
+    /// The turn ends, or whom the messages are for is about to change: what was said goes.
+    pub(in crate::proto) fn close_batches(&mut self, core: &mut Core) {
+        let open: Vec<Recipient> = self.growing.keys().copied().collect();
+        for to in open {
+            self.close_batch(core, to);
         }
     }
 
-    fn tally(&mut self, id: MessageId, reference: Option<Arc<str>>, summary: Summary, open: u32) -> u64 {
-        self.next_tally += 1;
-        if open > 0 {
-            self.tallies.insert(self.next_tally, Tally { id, reference, summary, open });
-        }
-        self.next_tally
+    fn close_batch(&mut self, core: &mut Core, to: Recipient) {
+        let Some(Growing { at, texts, references, .. }) = self.growing.remove(&to) else { return };
+        let key = self.current(to);
+        let references = if references.iter().any(Option::is_some) { references } else { Vec::new() };
+        self.say_batch(core, key, texts, references, (at, at.wall));
     }
 
-    /// Takes up an own message of an earlier run that somebody has not got yet.
-    pub(super) fn recall_own(&mut self, core: &mut Core, message: &StoredMessage, now: Moment) {
-        let open = message.deliveries.iter().filter(|delivery| delivery.status == DeliveryStatus::Queued);
-        let recipients: Vec<PeerId> = open.map(|delivery| delivery.peer).collect();
-        let frame = frame_of(message);
-        let StoredMessage { id, sent_at, summary, .. } = *message;
-        let open = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        let tally = self.tally(id, message.reference.clone(), summary, open);
-        let left = limits::UNDELIVERED_FOR.saturating_sub(now.wall.since(sent_at));
-        self.enqueue(core, &Leaving { message, frame, tally, left }, &recipients, now);
+    /// Makes the next batch of a stream, and has it kept.
+    pub(super) fn say_batch(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        texts: Vec<SafeText>,
+        references: Vec<Option<Arc<str>>>,
+        (now, sent_at): (Moment, Timestamp),
+    ) {
+        let (Some(network), Some(log)) =
+            (core.network.as_ref().map(|network| network.id), self.logs.get_mut(&key))
+        else {
+            return;
+        };
+        let mut batch = Batch { stream: log.id(), first: log.last() + 1, sent_at, texts, signature: None };
+        if key.0 == Recipient::Everyone {
+            batch.signature = Some(sign::batch(&core.identity, &network, &batch));
+        }
+        let (last, count) = (batch.last(), batch.count());
+        let place = core.next_places(count, now);
+        let frame = Frame::encode_batch(&batch);
+        let bytes = frame.len() + limits::BATCH_BESIDE;
+        let alias = core.alias.clone();
+        let batch = Arc::new(StoredBatch { batch, alias, at: now.wall, place, references, claims: None });
+        log.push(Entry { batch: batch.clone(), frame }, self.begun.steady(now));
+        let spans = vec![log.span()];
+        self.keep_audience(core, key);
+        let token = self.journal.give(count, bytes);
+        core.outputs.push_back(Output::Store(StoreCommand::Keep { token, network, batch, spans }));
+        let due = Due::Release { to: key.0, epoch: key.1, last, bytes };
+        if let Some(due) = self.journal.when_kept(due) {
+            self.is_due(core, due, true, now);
+        }
+    }
+
+    /// The history is told whom a stream is for, where that has changed.
+    pub(super) fn keep_audience(&mut self, core: &mut Core, key: LogKey) {
+        let (Some(network), Some(log)) =
+            (core.network.as_ref().map(|network| network.id), self.logs.get_mut(&key))
+        else {
+            return;
+        };
+        let intervals = log.take_unsaved(|peer| core.alias_of(peer));
+        if !intervals.is_empty() {
+            let audience = Audience { network, stream: log.id(), intervals };
+            core.outputs.push_back(Output::Store(StoreCommand::Audience(Box::new(audience))));
+        }
+    }
+
+    /// Own messages are in the history: now they may leave.
+    pub(super) fn release_own(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        last: u64,
+        for_good: bool,
+        now: Moment,
+    ) {
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let new = log.release(last, for_good);
+        let (Some(from), false) = (core.person(&core.me()), new.is_empty()) else { return };
+        for Entry { batch, .. } in &new {
+            let (first, last) = (batch.batch.first, batch.batch.last());
+            let (from, batch) = (from.clone(), batch.clone());
+            let said = Said { from, batch, first, last, own: true, late: false, missed: 0 };
+            core.event(NodeEvent::Batch(Box::new(said)));
+        }
+        let readers: Vec<PeerId> = log.readers().collect();
+        let first = new.first().map_or(last, |entry| entry.batch.batch.first);
+        for peer in readers {
+            self.pump(core, peer, now);
+            let Some(log) = self.logs.get(&key) else { return };
+            let sent = log.cursor(&peer).map_or(0, |cursor| cursor.sent);
+            for range in log.waiting(&peer, (first.max(sent + 1), last)) {
+                self.tell(core, key, &peer, range, DeliveryStatus::Queued, None);
+            }
+        }
+        self.expire_later(core, now);
+    }
+
+    /// Own streams that are, or were, for a peer, the oldest first.
+    pub(in crate::proto) fn logs_for(&self, peer: &PeerId) -> Vec<LogKey> {
+        let direct = Recipient::Peer(*peer);
+        let everyone = self.logs.range((Recipient::Everyone, 0)..=(Recipient::Everyone, u64::MAX));
+        let direct = self.logs.range((direct, 0)..=(direct, u64::MAX));
+        everyone.chain(direct).map(|(key, _)| *key).collect()
+    }
+
+    /// True when a peer has not got everything that was said to it.
+    pub(in crate::proto) fn is_pending(&self, peer: &PeerId) -> bool {
+        self.logs_for(peer).iter().any(|key| self.logs.get(key).is_some_and(|log| log.is_pending(peer)))
     }
 
     /// Sends what the peer's window has room for, or sees to a link.
     pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        self.pump_all(core, peer, now);
-    }
-
-    /// As [`Self::pump`]. True when everything that waited was sent.
-    fn pump_all(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
-        let Some(state) = self.peers.get_mut(&peer) else { return true };
-        if !state.needs_link() {
-            return true;
+        if peer == core.me() || !core.is_member(&peer) || !self.needs_link(&peer) {
+            return;
         }
-        if !core.is_member(&peer) {
-            return false;
-        }
+        let state = self.peer(peer, &core.policy, now.instant);
+        let link = state.links.first().copied();
         if peer.wire() == Wire::Classic {
             return self.say(core, peer, now);
         }
-        let Some(conn) = state.links.first().copied() else {
+        let Some(conn) = link else {
             if !core.timers.is_set(Timer::Dial(peer)) {
                 self.dial(core, peer, now);
             }
-            return false;
+            return;
         };
+        let state = self.peer(peer, &core.policy, now.instant);
         if let Some(question) = state.question.as_mut().filter(|question| !question.is_asked) {
             question.is_asked = true;
             core.send(conn, &question.frame);
         }
-        while let Some(frame) = state.outbox.next_frame() {
-            core.send_bytes(conn, frame);
-        }
+        self.feed(core, conn, peer);
         if let Some(link) = self.links.get_mut(&conn) {
             link.used = now.instant;
         }
-        let (is_all_sent, is_on_the_way) = (state.outbox.is_all_sent(), state.outbox.is_on_the_way());
-        if is_on_the_way || state.question.is_some() {
+        let is_due = |state: &super::PeerState| !state.window.is_empty() || state.question.is_some();
+        if self.peers.get(&peer).is_some_and(is_due) {
             self.expect_answer(core, conn, now);
         }
-        is_all_sent
+    }
+
+    /// Sends batches for as long as the peer's window has room.
+    fn feed(&mut self, core: &mut Core, conn: ConnId, peer: PeerId) {
+        for key in self.logs_for(&peer) {
+            while let Some(entry) = self.next_entry(core, key, &peer) {
+                let (Some(state), Some(log)) = (self.peers.get_mut(&peer), self.logs.get_mut(&key)) else {
+                    return;
+                };
+                let batch = &entry.batch.batch;
+                let (last, messages) = (batch.last(), batch.texts.len());
+                if !state.window.has_room(messages, entry.frame.len()) {
+                    return;
+                }
+                state.window.sent((key.0 == Recipient::Everyone, key.1), last, messages, entry.frame.len());
+                log.sent(&peer, last);
+                core.send_bytes(conn, entry.frame);
+            }
+        }
+    }
+
+    /// The next batch of a stream for a peer. What the log does not have any more is asked of the history.
+    pub(in crate::proto) fn next_entry(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        peer: &PeerId,
+    ) -> Option<Entry> {
+        let log = self.logs.get(&key)?;
+        let (first, last) = match log.next_for(peer) {
+            Next::Nothing => return None,
+            Next::Batch(entry) => return Some(entry),
+            Next::History(first, last) => (first, last),
+        };
+        let id = log.id();
+        let state = self.peers.get_mut(peer)?;
+        let lacking = &mut state.lacking;
+        // What was read ahead and is not needed any more.
+        while lacking
+            .entries
+            .front()
+            .is_some_and(|entry| entry.batch.batch.stream == id && entry.batch.batch.last() < first)
+        {
+            lacking.entries.pop_front();
+        }
+        let found = lacking
+            .entries
+            .front()
+            .filter(|entry| entry.batch.batch.stream == id && entry.batch.batch.first <= first);
+        if let Some(entry) = found {
+            return Some(entry.clone());
+        }
+        if lacking.asked.is_none() && !core.timers.is_set(Timer::Read(*peer)) {
+            lacking.entries.clear();
+            let token = self.catch_up.next_token();
+            lacking.asked = Some(token);
+            self.reading.insert(token, (*peer, key, (first, last)));
+            let network = core.network.as_ref()?.id;
+            let wanted = Held { author: id.author, epoch: id.epoch, from: first, to: last };
+            let (conversation, since) = (key.0, Timestamp(i64::MIN));
+            let command = HistoryCommand::Range { token, network, conversation, wanted, since };
+            core.outputs.push_back(Output::Store(StoreCommand::History(command)));
+        }
+        None
+    }
+
+    /// The history has given what a peer lacks. What it does not have any more will never arrive.
+    pub(super) fn read(
+        &mut self,
+        core: &mut Core,
+        token: u64,
+        batches: Vec<Arc<StoredBatch>>,
+        next: Option<u64>,
+        now: Moment,
+    ) {
+        let Some((peer, key, (first, last))) = self.reading.remove(&token) else { return };
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.lacking.asked == Some(token)) else {
+            return;
+        };
+        state.lacking.asked = None;
+        let found = batches.first().map_or_else(|| next.unwrap_or(last + 1), |batch| batch.batch.first);
+        let entry = |batch: Arc<StoredBatch>| {
+            let frame = Frame::encode_batch(&batch.batch);
+            Entry { batch, frame }
+        };
+        state.lacking.entries = batches.into_iter().map(entry).collect();
+        if found > first {
+            let reason = if self.journal.waits { CloseReason::Expired } else { CloseReason::QueueFull };
+            self.fail_up_to(core, key, &peer, found.min(last + 1) - 1, reason, now);
+        }
+        self.pump(core, peer, now);
+    }
+
+    /// The history could not be read: it is asked again after a while.
+    pub(super) fn not_read(&mut self, core: &mut Core, token: u64, now: Moment) -> bool {
+        let Some((peer, ..)) = self.reading.remove(&token) else { return false };
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.lacking = Lacking::default();
+        }
+        core.timers.set(Timer::Read(peer), now.instant + limits::DISK_RETRY);
+        true
     }
 
     /// Dials a peer, unless that is under way.
@@ -283,61 +395,120 @@ impl Mesh {
         core.outputs.push_back(Output::Dial(peer, addrs));
     }
 
-    /// A recipient has messages `first..=last` of a numbering for good, or at least they were sent and that is all that
-    /// will ever be known.
-    pub(in crate::proto) fn arrived(
+    /// A recipient says how far it has come.
+    pub(super) fn acknowledged(&mut self, core: &mut Core, peer: PeerId, ack: &Ack, now: Moment) {
+        let to = if ack.everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
+        let key = (to, ack.epoch);
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let (for_good, for_now) = log.acknowledged(&peer, ack.received, ack.kept);
+        let up_to = log.cursor(&peer).map_or(0, |cursor| cursor.kept);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.window.acknowledged((ack.everyone, ack.epoch), ack.received.max(ack.kept));
+            if !for_good.is_empty() {
+                // Only what arrives proves that a link is of use.
+                state.backoff.reset();
+                state.told = false;
+                state.progressed = Some(now.instant);
+            }
+        }
+        if !for_good.is_empty() {
+            self.keep_receipt(core, key, peer, up_to, now);
+        }
+        for range in for_good {
+            self.tell(core, key, &peer, range, DeliveryStatus::Delivered, None);
+        }
+        for range in for_now {
+            self.tell(core, key, &peer, range, DeliveryStatus::Queued, None);
+        }
+        self.settle_log(key);
+    }
+
+    /// A classic peer has said that it has a message.
+    pub(in crate::proto) fn has_heard(
         &mut self,
         core: &mut Core,
+        key: LogKey,
         peer: PeerId,
-        first: &MessageId,
-        last: u64,
-        status: DeliveryStatus,
+        sequence: u64,
         now: Moment,
     ) {
-        let everyone = first.to == Recipient::Everyone;
-        let state = self.peer(peer, &core.policy, now.instant);
-        let done = state.outbox.acknowledged(everyone, first.epoch, first.sequence, last, now.instant);
-        if done.is_empty() {
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        log.sent(&peer, sequence);
+        let (ranges, _) = log.acknowledged(&peer, sequence, sequence);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.backoff.reset();
+            state.told = false;
+        }
+        if !ranges.is_empty() {
+            self.keep_receipt(core, key, peer, sequence, now);
+        }
+        for range in ranges {
+            self.tell(core, key, &peer, range, DeliveryStatus::Delivered, None);
+        }
+        self.settle_log(key);
+    }
+
+    /// The first number of a stream that a peer was not sent.
+    pub(in crate::proto) fn next_number(&self, key: LogKey, peer: &PeerId) -> Option<u64> {
+        self.logs.get(&key)?.next_number(peer)
+    }
+
+    pub(super) fn keep_receipt(&self, core: &mut Core, key: LogKey, peer: PeerId, up_to: u64, now: Moment) {
+        let (Some(network), Some(log)) =
+            (core.network.as_ref().map(|network| network.id), self.logs.get(&key))
+        else {
             return;
-        }
-        // Only what arrives proves that a link is of use.
-        state.backoff.reset();
-        state.told = false;
-        note(core, first, last, peer, status, None, now);
-        for tally in done {
-            self.close(core, tally, peer, status, None);
+        };
+        let receipt = Receipt { network, stream: log.id(), peer, up_to, at: now.wall };
+        core.outputs.push_back(Output::Store(StoreCommand::Receipt(Box::new(receipt))));
+    }
+
+    /// A stream of which nobody needs anything is let go, unless something may still be said in it.
+    pub(super) fn settle_log(&mut self, key: LogKey) {
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        log.settle();
+        if log.is_settled() && self.current(key.0) != key {
+            self.logs.remove(&key);
         }
     }
 
-    /// A recipient has messages `first..=last` of a numbering, but cannot keep them yet.
-    pub(super) fn received(
+    /// Of everything up to a number it is said that a peer will not have it.
+    pub(super) fn fail_up_to(
         &mut self,
         core: &mut Core,
-        peer: PeerId,
-        first: &MessageId,
-        last: u64,
-        now: Moment,
-    ) {
-        let everyone = first.to == Recipient::Everyone;
-        let state = self.peer(peer, &core.policy, now.instant);
-        for tally in state.outbox.received(everyone, first.epoch, first.sequence, last, now.instant) {
-            self.tell(core, tally, peer, DeliveryStatus::Queued, None);
-        }
-    }
-
-    /// One recipient will not have the message.
-    pub(super) fn failed(
-        &mut self,
-        core: &mut Core,
-        tally: u64,
-        peer: PeerId,
+        key: LogKey,
+        peer: &PeerId,
+        up_to: u64,
         reason: CloseReason,
         now: Moment,
     ) {
-        if let Some(id) = self.tallies.get(&tally).map(|tally| tally.id) {
-            note(core, &id, id.sequence, peer, DeliveryStatus::Failed, Some(reason), now);
+        self.resolve(core, key, peer, up_to, Resolution::Failed(reason), now);
+    }
+
+    /// The last word on everything up to a number that a peer has not got.
+    pub(in crate::proto) fn resolve(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        peer: &PeerId,
+        up_to: u64,
+        resolution: Resolution,
+        now: Moment,
+    ) {
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let ranges = log.resolve(peer, up_to, resolution, now.wall);
+        if ranges.is_empty() {
+            return;
         }
-        self.close(core, tally, peer, DeliveryStatus::Failed, Some(reason));
+        let (status, reason) = match resolution {
+            Resolution::Failed(reason) => (DeliveryStatus::Failed, Some(reason)),
+            Resolution::Sent => (DeliveryStatus::Sent, None),
+        };
+        self.keep_audience(core, key);
+        for range in ranges {
+            self.tell(core, key, peer, range, status, reason);
+        }
+        self.settle_log(key);
     }
 
     /// Nothing that waits for a peer will arrive.
@@ -348,137 +519,125 @@ impl Mesh {
         reason: CloseReason,
         now: Moment,
     ) {
-        let waiting = self.peers.get_mut(&peer).map(|state| state.outbox.drain()).unwrap_or_default();
-        for tally in waiting {
-            self.failed(core, tally, peer, reason, now);
+        for key in self.logs_for(&peer) {
+            self.fail_up_to(core, key, &peer, u64::MAX, reason, now);
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.window.clear();
+            state.lacking = Lacking::default();
         }
     }
 
-    /// For one recipient the last word is spoken.
-    fn close(
-        &mut self,
-        core: &mut Core,
-        tally: u64,
-        peer: PeerId,
-        status: DeliveryStatus,
-        reason: Option<CloseReason>,
-    ) {
-        if let Some(record) = self.tallies.get_mut(&tally) {
-            record.open = record.open.saturating_sub(1);
-            if status == DeliveryStatus::Delivered {
-                record.summary.delivered += 1;
-            }
-        }
-        self.tell(core, tally, peer, status, reason);
-        if self.tallies.get(&tally).is_some_and(|record| record.open == 0) {
-            self.tallies.remove(&tally);
-        }
-    }
-
+    /// Tells what became of some messages, for one recipient.
     pub(super) fn tell(
         &self,
         core: &mut Core,
-        tally: u64,
-        peer: PeerId,
+        key: LogKey,
+        peer: &PeerId,
+        range: Range,
         status: DeliveryStatus,
         reason: Option<CloseReason>,
     ) {
-        let (Some(record), Some(peer)) = (self.tallies.get(&tally), core.person(&peer)) else { return };
-        let (id, reference, summary) = (record.id, record.reference.clone(), record.summary);
-        core.event(NodeEvent::Delivery { id, reference, peer, status, reason, summary });
+        let (Some(log), Some(peer)) = (self.logs.get(&key), core.person(peer)) else { return };
+        let (first, last) = range;
+        let (summaries, references) = (log.summaries(range), log.references(range));
+        let stream = log.id();
+        let progress = Progress { stream, first, last, peer, status, reason, summaries, references };
+        core.event(NodeEvent::Progress(Box::new(progress)));
     }
 
-    pub(in crate::proto) fn expire(&mut self, core: &mut Core, now: Moment) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        let mut next = None;
-        for peer in peers {
-            let Some(state) = self.peers.get_mut(&peer) else { continue };
-            let expired = state.outbox.expire(now.instant);
-            next = [next, state.outbox.expires_at()].into_iter().flatten().min();
-            for tally in expired {
-                self.failed(core, tally, peer, CloseReason::Expired, now);
+    /// Tells that everything that a peer has not got waits.
+    pub(super) fn tell_waiting(&self, core: &mut Core, peer: &PeerId) {
+        for key in self.logs_for(peer) {
+            let Some(log) = self.logs.get(&key) else { continue };
+            for range in log.pending(peer) {
+                self.tell(core, key, peer, range, DeliveryStatus::Queued, None);
             }
         }
-        if let Some(at) = next {
-            core.timers.set(Timer::Expire, at);
+    }
+
+    /// Nothing waits for longer than [`limits::UNDELIVERED_FOR`].
+    pub(in crate::proto) fn expire(&mut self, core: &mut Core, now: Moment) {
+        let oldest = Timestamp(self.begun.steady(now).0.saturating_sub(undelivered_for()));
+        for key in self.logs.keys().copied().collect::<Vec<_>>() {
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            let up_to = log.take_older(oldest);
+            if up_to == 0 {
+                continue;
+            }
+            for peer in log.readers().collect::<Vec<_>>() {
+                self.fail_up_to(core, key, &peer, up_to, CloseReason::Expired, now);
+            }
+        }
+        self.expire_later(core, now);
+    }
+
+    pub(super) fn expire_later(&self, core: &mut Core, now: Moment) {
+        let Some(oldest) = self.logs.values().filter_map(Log::oldest).min() else { return };
+        if !core.timers.is_set(Timer::Expire) {
+            let due = Timestamp(oldest.0.saturating_add(undelivered_for()));
+            core.timers.set(Timer::Expire, now.instant + due.since(self.begun.steady(now)));
         }
     }
 
-    pub(in crate::proto) fn is_pressed(&self, core: &mut Core, now: Moment) -> bool {
-        if self.keeping.own > limits::UNKEPT || self.keeping.own_bytes > limits::UNKEPT_BYTES {
+    /// True while whoever sends had better wait: for the disk; or, where the history is in memory and lets go of what
+    /// is too much, for the quickest of the recipients that take anything.
+    pub(in crate::proto) fn is_pressed(&mut self, core: &mut Core, now: Moment) -> bool {
+        let growing: usize = self.growing.values().map(|growing| growing.bytes).sum();
+        if self.journal.is_pressed() || growing > limits::UNKEPT_BYTES {
             return true;
         }
-        let pressing = self.peers.values().filter(|state| state.outbox.is_pressed(now.instant));
-        let until = pressing.filter_map(|state| state.outbox.pressed_until()).max();
+        if self.journal.waits {
+            return false;
+        }
+        let until = self.logs.values().filter_map(|log| self.pressed_by(log, now)).max();
         if let Some(until) = until {
             core.timers.set(Timer::Pressed, until);
         }
         until.is_some()
     }
 
+    /// Until when a stream presses if nobody makes progress.
+    fn pressed_by(&self, log: &Log, now: Moment) -> Option<std::time::Instant> {
+        if !log.is_long() {
+            return None;
+        }
+        let mut until = None;
+        for peer in log.readers() {
+            let Some(progressed) = self.peers.get(&peer).and_then(|state| state.progressed) else { continue };
+            let patience = progressed + limits::PROGRESS;
+            if patience < now.instant {
+                continue;
+            }
+            if !matches!(log.next_for(&peer), Next::History(..)) {
+                return None;
+            }
+            until = until.max(Some(patience + std::time::Duration::from_millis(1)));
+        }
+        until
+    }
+
     /// True while something could still reach a member.
     pub(in crate::proto) fn has_deliverable(&self, core: &Core) -> bool {
-        self.keeping.own > 0
-            || self.peers.iter().any(|(peer, state)| !state.outbox.is_empty() && core.is_member(peer))
+        let is_open = |log: &Log| log.readers().any(|peer| core.is_member(&peer) && log.is_pending(&peer));
+        self.journal.has_own() || !self.growing.is_empty() || self.logs.values().any(is_open)
     }
 
     /// The session ends. What is on disk waits for the next one; of everything else it is said that it will not
     /// arrive.
     pub(in crate::proto) fn give_up(&mut self, core: &mut Core, reason: CloseReason, now: Moment) {
-        self.flush_acks(core);
+        self.end_turn(core);
         let is_final = matches!(reason, CloseReason::Kicked | CloseReason::Banned);
-        if self.keeping.waits && !is_final {
+        if self.journal.waits && !is_final {
             return;
         }
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        let peers: std::collections::BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
         for peer in peers {
             self.fail_all(core, peer, reason, now);
         }
     }
-
-    /// Keeps a message, and what is here of its numbering.
-    pub(super) fn keep(
-        &mut self,
-        core: &mut Core,
-        network: NetworkId,
-        message: StoredMessage,
-        spans: Vec<Span>,
-    ) {
-        self.keeping.token += 1;
-        let token = self.keeping.token;
-        let command = StoreCommand::Keep { token, network, message: Box::new(message), spans };
-        core.outputs.push_back(Output::Store(command));
-    }
 }
 
-fn frame_of(message: &StoredMessage) -> Bytes {
-    let StoredMessage { id, sent_at, text, signature, .. } = message;
-    let communication =
-        Communication { id: *id, sent_at: *sent_at, text: text.as_str().to_owned(), signature: *signature };
-    Frame::Communication(communication).encode()
-}
-
-/// Has the history note what became of own messages.
-fn note(
-    core: &mut Core,
-    first: &MessageId,
-    last: u64,
-    peer: PeerId,
-    status: DeliveryStatus,
-    reason: Option<CloseReason>,
-    now: Moment,
-) {
-    let Some(network) = core.network.as_ref().map(|network| network.id) else { return };
-    let outcome = Outcome {
-        network,
-        to: first.to,
-        epoch: first.epoch,
-        first: first.sequence,
-        last,
-        peer,
-        status,
-        reason,
-        at: now.wall,
-    };
-    core.outputs.push_back(Output::Store(StoreCommand::Settle(Box::new(outcome))));
+fn undelivered_for() -> i64 {
+    i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(i64::MAX)
 }

@@ -30,8 +30,7 @@ impl Mesh {
         let Some(link) = self.links.get(&conn) else { return };
         let Some(state) = self.peers.get(&link.peer) else { return };
         let is_used = state.links.first() == Some(&conn);
-        let is_due =
-            state.outbox.is_on_the_way() || state.question.as_ref().is_some_and(|open| open.is_asked);
+        let is_due = !state.window.is_empty() || state.question.as_ref().is_some_and(|open| open.is_asked);
         if !(is_used && is_due || self.is_carrying(conn)) {
             return;
         }

@@ -83,7 +83,7 @@ impl Mesh {
 
     /// A peer that is being dialled takes its time to answer: it had better come here itself.
     pub(in crate::proto) fn call_now(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        if self.peers.get(&peer).is_some_and(|state| state.links.is_empty() && state.needs_link()) {
+        if self.peers.get(&peer).is_some_and(|state| state.links.is_empty()) && self.needs_link(&peer) {
             self.call(core, peer, now);
         }
     }
@@ -111,7 +111,7 @@ impl Mesh {
     /// A peer cannot be dialled now: other ways are tried, one after the other.
     pub(super) fn other_ways(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
         let Some(state) = self.peers.get(&peer) else { return };
-        if !state.links.is_empty() || !state.needs_link() || !core.is_member(&peer) {
+        if !state.links.is_empty() || !self.needs_link(&peer) || !core.is_member(&peer) {
             return;
         }
         self.call(core, peer, now);
@@ -123,17 +123,17 @@ impl Mesh {
         }
         // Nothing is carried over what is carried itself.
         self.refuse_waiting(core, peer, now);
-        let has_something =
-            self.peers.get(&peer).is_some_and(|state| !state.outbox.is_empty() || state.question.is_some());
-        if has_something && !self.carry_to(core, peer, now) {
+        let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
+        if (is_asked || self.is_pending(&peer)) && !self.carry_to(core, peer, now) {
             self.tell_unreachable(core, peer, closed);
         }
     }
 
     /// Says once that a peer is out of reach.
     fn tell_unreachable(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
+        let is_pending = self.is_pending(&peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if !state.outbox.is_empty()
+        if is_pending
             && !std::mem::replace(&mut state.told, true)
             && let Some(person) = core.person(&peer)
         {
@@ -149,7 +149,7 @@ impl Mesh {
         let waiting: Vec<(PeerId, CloseReason)> = self
             .peers
             .iter()
-            .filter(|(_, state)| state.links.is_empty() && state.needs_link())
+            .filter(|(peer, state)| state.links.is_empty() && self.needs_link(peer))
             .filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not()?)))
             .filter(|(peer, _)| core.ways.why_not(*peer, me).is_some())
             .collect();

@@ -281,9 +281,9 @@ fn messages_that_are_wanted_of_one_peer() {
     let conn = sim.peer_link(bob, ann);
     // It leaves out every other message, and answers no question for them.
     for number in 1..=10_000 {
-        let id = MessageId { author: sim.ids[ann], epoch: 9, to: Recipient::Everyone, sequence: 2 * number };
-        let frame = Communication { id, sent_at: sim.now.wall, text: "x".into(), signature: None };
-        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Communication(frame)));
+        let stream = StreamId { author: sim.ids[ann], epoch: 9, to: Recipient::Everyone };
+        let batch = sim.batch_of(stream, 2 * number, "x");
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
         sim.drain(bob);
     }
     assert!(sim.nodes[bob].mesh.catch_up.wanted[&sim.ids[ann]].len() <= 4000);
@@ -301,17 +301,17 @@ fn messages_that_wait_for_a_disk() {
         sim.on_disk = true;
         let bob = sim.join("bob");
         sim.stores[bob].disk = Disk::Full;
-        let authors: Vec<usize> = (0..24).map(|number| sim.join(&format!("author-{number}"))).collect();
-        // Each has as much on its way as one may.
-        let each = limits::UNDELIVERED_MESSAGES.min(limits::UNDELIVERED_BYTES / (text.len() + 200));
+        let authors: Vec<usize> = (0..12).map(|number| sim.join(&format!("author-{number}"))).collect();
+        let each = 2 * most / authors.len();
         for author in &authors {
             for _ in 0..each {
                 sim.say(*author, "bob", &text);
             }
         }
         // Beyond the limit a window of each is taken at most, and the rest waits with its author.
-        let (heard, all, windows) = (sim.heard(bob).len(), authors.len() * each, 5 * limits::WINDOW_MESSAGES);
-        assert!(all > most + windows && (most..=most + windows).contains(&heard), "{heard} of {all}");
+        let (heard, all) = (sim.heard(bob).len(), authors.len() * each);
+        let windows = authors.len() * limits::WINDOW_MESSAGES.min(limits::WINDOW_BYTES / text.len() + 1);
+        assert!(most + windows < all && (most..=most + windows).contains(&heard), "{heard} of {all}");
         // Of one's own no more is taken.
         sim.say(bob, "everyone", "is there room?");
         assert!(sim.errors(bob).last().unwrap().contains("disk"), "{:?}", sim.errors(bob).last());
@@ -325,8 +325,13 @@ fn messages_that_wait_for_a_disk() {
 
 #[test]
 fn own_messages_that_wait_to_be_kept() {
-    for (text, most) in [("x".to_owned(), 256), ("x".repeat(limits::TEXT_BYTES), 63)] {
-        let mut sim = Sim::host_on_disk();
+    for (text, most) in [("x".to_owned(), 4096), ("x".repeat(limits::TEXT_BYTES), 64)] {
+        let mut sim = Sim::host_with(|config| {
+            config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        });
+        sim.on_disk = true;
+        sim.stores[0] = super::history::SimStore::new(sim.ids[0], true);
         let ann = sim.join("ann");
         sim.stores[ann].disk = Disk::Hangs;
         let mut taken = 0;
@@ -334,7 +339,7 @@ fn own_messages_that_wait_to_be_kept() {
             sim.say(ann, "everyone", &text);
             taken += 1;
         }
-        assert_eq!(taken, most + 1);
+        assert!((most / 2..=most + 1).contains(&taken), "{taken}");
         sim.mend(ann);
         sim.wait(0.1);
         assert!(sim.nodes[ann].wants_commands(sim.now));

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    api::{HistoryCommand, HistoryEvent},
-    model::{Held, HistoryState, Span, StoredMessage, Stream},
+    api::{Compared, HistoryCommand, HistoryEvent},
+    model::{Addressee, Batch, Held, HistoryState, Interval, OwnStream, Span, StoredBatch, Stream, StreamId},
+    proto::roster::{Changes, Roster},
     wire::Wanted,
 };
 
@@ -16,13 +17,29 @@ pub(super) enum Disk {
     Hangs,
 }
 
+/// Whom an own stream is for: intervals by their beginning, and receipts.
+#[derive(Debug, Clone)]
+struct Reader {
+    alias: Alias,
+    intervals: BTreeMap<u64, Interval>,
+    kept: u64,
+}
+
+/// What a store has on its disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) batches: Vec<Arc<StoredBatch>>,
+    firsts: BTreeSet<(StreamId, u64)>,
+    streams: BTreeMap<StreamId, Vec<Span>>,
+    readers: BTreeMap<StreamId, BTreeMap<PeerId, Reader>>,
+}
+
 /// The store of one node, as simple as possible.
 pub(super) struct SimStore {
     me: PeerId,
     on_disk: bool,
     pub(super) disk: Disk,
-    pub(super) messages: Vec<StoredMessage>,
-    streams: BTreeMap<(PeerId, Recipient, u64), Vec<Span>>,
+    pub(super) kept: Kept,
     waiting: Vec<StoreCommand>,
     pub(super) retired: usize,
     /// What is kept of the network that was joined.
@@ -32,22 +49,40 @@ pub(super) struct SimStore {
     pub(super) questions: Vec<StoreCommand>,
 }
 
+/// A message that is kept.
+pub(super) struct KeptMessage {
+    pub(super) id: MessageId,
+    pub(super) alias: Alias,
+    pub(super) text: String,
+    place: i64,
+}
+
 impl SimStore {
     pub(super) fn new(me: PeerId, on_disk: bool) -> Self {
-        let (messages, streams, waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let (retired, known, is_slow, questions) = (0, None, false, Vec::new());
         Self {
             me,
             on_disk,
             disk: Disk::Works,
-            messages,
-            streams,
-            waiting,
-            retired,
-            known,
-            is_slow,
-            questions,
+            kept: Kept::default(),
+            waiting: Vec::new(),
+            retired: 0,
+            known: None,
+            is_slow: false,
+            questions: Vec::new(),
         }
+    }
+
+    pub(super) fn messages(&self) -> Vec<KeptMessage> {
+        let of_batch = |stored: &Arc<StoredBatch>| {
+            let message = |(id, text): (MessageId, &crate::model::SafeText)| KeptMessage {
+                id,
+                alias: stored.alias.clone(),
+                text: text.to_string(),
+                place: stored.place_of(id.sequence),
+            };
+            stored.batch.messages().map(message).collect::<Vec<_>>()
+        };
+        self.kept.batches.iter().flat_map(of_batch).collect()
     }
 
     pub(super) fn command(&mut self, command: StoreCommand) -> Vec<HistoryEvent> {
@@ -57,11 +92,14 @@ impl SimStore {
                 let kept = HistoryEvent::Kept { token, for_good: false };
                 if self.disk == Disk::Full { vec![kept] } else { Vec::new() }
             }
-            StoreCommand::Keep { token, message, spans, .. } => {
-                let id = message.id;
-                self.streams.insert((id.author, id.to, id.epoch), spans);
-                if self.messages.iter().all(|other| other.id != id) {
-                    self.messages.push(*message);
+            StoreCommand::Audience(_) | StoreCommand::Receipt(_) if self.disk != Disk::Works => {
+                self.waiting.push(command);
+                Vec::new()
+            }
+            StoreCommand::Keep { token, batch, spans, .. } => {
+                self.kept.streams.insert(batch.batch.stream, spans);
+                if self.kept.firsts.insert((batch.batch.stream, batch.batch.first)) {
+                    self.kept.batches.push(batch);
                 }
                 vec![HistoryEvent::Kept { token, for_good: true }]
             }
@@ -69,51 +107,80 @@ impl SimStore {
                 self.known = Some(*known);
                 Vec::new()
             }
-            StoreCommand::Settle(outcome) => {
-                for message in &mut self.messages {
-                    let id = message.id;
-                    let is_meant = (id.author, id.to, id.epoch) == (self.me, outcome.to, outcome.epoch)
-                        && (outcome.first..=outcome.last).contains(&id.sequence);
-                    for delivery in message.deliveries.iter_mut().filter(|_| is_meant) {
-                        if delivery.peer == outcome.peer {
-                            (delivery.status, delivery.reason) = (outcome.status, outcome.reason);
-                        }
-                    }
+            StoreCommand::Audience(audience) => {
+                let readers = self.kept.readers.entry(audience.stream).or_default();
+                for (peer, alias, interval) in audience.intervals {
+                    let reader =
+                        readers.entry(peer).or_insert(Reader { alias, intervals: BTreeMap::new(), kept: 0 });
+                    reader.intervals.insert(interval.first, interval);
+                }
+                Vec::new()
+            }
+            StoreCommand::Receipt(receipt) => {
+                let readers = self.kept.readers.entry(receipt.stream).or_default();
+                if let Some(reader) = readers.get_mut(&receipt.peer) {
+                    reader.kept = reader.kept.max(receipt.up_to);
                 }
                 Vec::new()
             }
             StoreCommand::History(HistoryCommand::Recall(_)) => {
                 vec![HistoryEvent::Recalled(Box::new(self.recall()))]
             }
-            StoreCommand::History(HistoryCommand::Held { .. } | HistoryCommand::Range { .. })
-                if self.is_slow =>
-            {
+            StoreCommand::History(
+                HistoryCommand::Held { .. } | HistoryCommand::Range { .. } | HistoryCommand::Compare { .. },
+            ) if self.is_slow => {
                 self.questions.push(command);
                 Vec::new()
             }
-            StoreCommand::History(HistoryCommand::Held { .. } | HistoryCommand::Range { .. })
-                if self.disk == Disk::Hangs =>
-            {
+            StoreCommand::History(
+                HistoryCommand::Held { .. } | HistoryCommand::Range { .. } | HistoryCommand::Compare { .. },
+            ) if self.disk == Disk::Hangs => {
+                self.waiting.push(command);
                 Vec::new()
             }
             StoreCommand::History(HistoryCommand::Held { token, since, .. }) => {
                 vec![HistoryEvent::Held { token, held: self.held(since) }]
             }
+            StoreCommand::History(HistoryCommand::Compare { token, batch, .. }) => {
+                vec![HistoryEvent::Compared { token, compared: self.compare(&batch) }]
+            }
             StoreCommand::History(HistoryCommand::Range { token, conversation, wanted, since, .. }) => {
-                let is_wanted = |message: &&StoredMessage| {
-                    message.conversation(&self.me) == conversation
-                        && (message.id.author, message.id.epoch) == (wanted.author, wanted.epoch)
-                        && (wanted.from..=wanted.to).contains(&message.id.sequence)
-                        && message.at.min(message.sent_at) >= since
+                let is_wanted = |stored: &&Arc<StoredBatch>| {
+                    let batch = &stored.batch;
+                    crate::model::history::conversation_of(&batch.stream, &self.me) == conversation
+                        && (batch.stream.author, batch.stream.epoch) == (wanted.author, wanted.epoch)
+                        && batch.first <= wanted.to
+                        && batch.last() >= wanted.from
+                        && stored.at.min(batch.sent_at) >= since
                 };
-                let mut all: Vec<StoredMessage> = self.messages.iter().filter(is_wanted).cloned().collect();
-                all.sort_by_key(|message| message.id.sequence);
+                let mut all: Vec<Arc<StoredBatch>> =
+                    self.kept.batches.iter().filter(is_wanted).cloned().collect();
+                all.sort_by_key(|stored| stored.batch.first);
                 // Small parts, so that more than one is needed.
-                let next = all.get(2).map(|message| message.id.sequence);
+                let next = all.get(2).map(|stored| stored.batch.first);
                 all.truncate(2);
-                vec![HistoryEvent::Range { token, messages: all, next }]
+                vec![HistoryEvent::Range { token, batches: all, next }]
             }
             _ => Vec::new(),
+        }
+    }
+
+    fn compare(&self, batch: &Batch) -> Compared {
+        let waiting = self.waiting.iter().filter_map(|command| match command {
+            StoreCommand::Keep { batch, .. } => Some(batch),
+            _ => None,
+        });
+        let here = self.kept.batches.iter().chain(waiting).find(|stored| {
+            stored.batch.stream == batch.stream
+                && stored.batch.first <= batch.last()
+                && stored.batch.last() >= batch.first
+        });
+        match here {
+            Some(stored) if stored.batch.first == batch.first && stored.batch.texts == batch.texts => {
+                Compared::Same
+            }
+            Some(stored) => Compared::Differs(Some(Box::new(stored.batch.clone()))),
+            None => Compared::Lacks((batch.first..=batch.last()).collect()),
         }
     }
 
@@ -133,55 +200,55 @@ impl SimStore {
         if !self.on_disk {
             return Recalled::nothing();
         }
-        let streams = self.streams.iter().map(|((author, to, epoch), spans)| Stream {
-            author: *author,
-            to: *to,
-            epoch: *epoch,
-            spans: spans.clone(),
+        let streams = self.kept.streams.iter().map(|(id, spans)| Stream { id: *id, spans: spans.clone() });
+        let own = self.kept.readers.iter().map(|(id, readers)| {
+            let of_stream = || self.kept.batches.iter().filter(|stored| stored.batch.stream == *id);
+            let addressee = |(peer, reader): (&PeerId, &Reader)| Addressee {
+                peer: *peer,
+                alias: reader.alias.clone(),
+                intervals: reader.intervals.values().copied().collect(),
+                kept: reader.kept,
+            };
+            let mut references = Vec::new();
+            for stored in of_stream() {
+                for (sequence, reference) in (stored.batch.first..).zip(&stored.references) {
+                    references.extend(reference.clone().map(|reference| (sequence, reference)));
+                }
+            }
+            OwnStream {
+                id: *id,
+                last: of_stream().map(|stored| stored.batch.last()).max().unwrap_or(0),
+                addressees: readers.iter().map(addressee).collect(),
+                ages: of_stream().map(|stored| (stored.batch.last(), stored.batch.sent_at)).collect(),
+                references,
+            }
         });
-        let is_open = |message: &&StoredMessage| {
-            message.deliveries.iter().any(|delivery| delivery.status == DeliveryStatus::Queued)
-        };
-        Recalled {
-            state: HistoryState::Saved,
-            message: String::new(),
-            continues: false,
-            streams: streams.collect(),
-            outbox: self.messages.iter().filter(is_open).map(with_summary).collect(),
-            people: Vec::new(),
-        }
+        let (streams, own) = (streams.collect(), own.collect());
+        Recalled { state: HistoryState::Saved, message: String::new(), streams, own, people: Vec::new() }
     }
 
     fn held(&self, since: Timestamp) -> Vec<Held> {
         let mut held: BTreeMap<(PeerId, u64), Held> = BTreeMap::new();
-        for message in &self.messages {
-            let id = message.id;
-            if id.to != Recipient::Everyone || message.at.min(message.sent_at) < since {
+        for stored in &self.kept.batches {
+            let batch = &stored.batch;
+            if batch.stream.to != Recipient::Everyone || stored.at.min(batch.sent_at) < since {
                 continue;
             }
-            let (author, epoch, sequence) = (id.author, id.epoch, id.sequence);
-            let one = Held { author, epoch, from: sequence, to: sequence };
+            let (author, epoch) = (batch.stream.author, batch.stream.epoch);
+            let one = Held { author, epoch, from: batch.first, to: batch.last() };
             let range = held.entry((author, epoch)).or_insert(one);
-            (range.from, range.to) = (range.from.min(sequence), range.to.max(sequence));
+            (range.from, range.to) = (range.from.min(batch.first), range.to.max(batch.last()));
         }
         held.into_values().collect()
     }
 
     /// What was said to everyone, in the order of the screen.
     fn log(&self) -> Vec<String> {
-        let mut all: Vec<&StoredMessage> =
-            self.messages.iter().filter(|message| message.id.to == Recipient::Everyone).collect();
+        let mut all = self.messages();
+        all.retain(|message| message.id.to == Recipient::Everyone);
         all.sort_by_key(|message| message.place);
         all.into_iter().map(|message| format!("{}: {}", message.alias, message.text)).collect()
     }
-}
-
-fn with_summary(message: &StoredMessage) -> StoredMessage {
-    let mut message = message.clone();
-    let is_delivered = |delivery: &&crate::model::Delivery| delivery.status == DeliveryStatus::Delivered;
-    let delivered = message.deliveries.iter().filter(is_delivered).count();
-    message.summary.delivered = u32::try_from(delivered).unwrap();
-    message
 }
 
 impl Sim {
@@ -213,6 +280,29 @@ impl Sim {
                 self.nodes[index].handle(self.now, Input::Closed(conn, closed));
             }
         }
+        self.run();
+    }
+
+    /// A node takes all others for gone.
+    fn leave_alone(&mut self, index: usize) -> Roster {
+        let (now, me) = (self.now, self.ids[index]);
+        let node = &mut self.nodes[index];
+        let whole = node.core.roster.clone();
+        node.core.roster = whole.alone(&me);
+        let others = whole.entries().filter(|entry| entry.peer_id != me);
+        let removed = others.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
+        node.mesh.roster_changed(&mut node.core, &Changes { removed, updated: Vec::new() }, now);
+        self.run();
+        whole
+    }
+
+    /// They are back.
+    fn bring_back(&mut self, index: usize, whole: Roster) {
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        let updated = whole.entries().cloned().collect();
+        node.core.roster = whole;
+        node.mesh.roster_changed(&mut node.core, &Changes { removed: Vec::new(), updated }, now);
         self.run();
     }
 
@@ -265,11 +355,13 @@ impl Sim {
 
     /// A crashed member begins again with what its store has.
     pub(super) fn begin_again(&mut self, index: usize, alias: &str, identity: Identity) -> usize {
-        let store = SimStore {
-            messages: std::mem::take(&mut self.stores[index].messages),
-            streams: std::mem::take(&mut self.stores[index].streams),
-            ..SimStore::new(self.ids[index], true)
-        };
+        let kept = std::mem::take(&mut self.stores[index].kept);
+        self.begin_with(kept, index, alias, identity)
+    }
+
+    /// A member begins again with what a disk had.
+    pub(super) fn begin_with(&mut self, kept: Kept, index: usize, alias: &str, identity: Identity) -> usize {
+        let store = SimStore { kept, ..SimStore::new(self.ids[index], true) };
         let next = self.nodes.len();
         let before = std::mem::replace(&mut self.on_disk, true);
         self.restored = Some(store);
@@ -302,7 +394,7 @@ fn nothing_is_acknowledged_before_it_is_kept() {
     assert!(!sim.deliveries(ann).iter().any(|line| line.contains("Delivered")));
     sim.mend(bob);
     assert_eq!(sim.deliveries(ann).last().unwrap(), "one bob Delivered 1/1");
-    assert_eq!(sim.stores[bob].messages.len(), 1);
+    assert_eq!(sim.stores[bob].messages().len(), 1);
 }
 
 #[test]
@@ -340,7 +432,7 @@ fn with_a_full_disk_talk_goes_on_and_nothing_is_called_delivered() {
     assert_eq!(sim.heard(ann), ["bob: my disk is full"]);
     sim.mend(bob);
     let delivered = sim.deliveries(ann).iter().filter(|line| line.contains("Delivered")).count();
-    assert_eq!((delivered, sim.stores[bob].messages.len()), (800, 801));
+    assert_eq!((delivered, sim.stores[bob].messages().len()), (800, 801));
 }
 
 #[test]
@@ -357,10 +449,10 @@ fn what_waits_for_somebody_survives_the_sender() {
     sim.crash(ann);
     sim.frozen.remove(&bob);
     let again = sim.begin_again(ann, "ann", keep);
-    assert_eq!(sim.deliveries(again)[..2], ["one bob Queued 0/1", "two bob Queued 1/2"]);
-    assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+    assert_eq!(sim.deliveries(again)[..2], ["two bob Queued 1/2", "one bob Queued 0/1"]);
+    assert_eq!(sim.heard(bob), ["ann: two", "ann: one"]);
     let mut last = sim.deliveries(again);
-    assert_eq!(last.split_off(last.len() - 2), ["one bob Delivered 1/1", "two bob Delivered 2/2"]);
+    assert_eq!(last.split_off(last.len() - 2), ["two bob Delivered 2/2", "one bob Delivered 1/1"]);
     // What is said now is not taken for what was said before.
     sim.say(again, "bob", "three");
     sim.wait(0.1);
@@ -469,14 +561,13 @@ fn a_gap_closes_when_the_author_hands_on_what_is_missing() {
     sim.say(ann, "everyone", "1");
     sim.wait(0.1);
     // For a while ann is told of nobody: what she says then is addressed to nobody.
-    let whole = sim.nodes[ann].core.roster.clone();
-    sim.nodes[ann].core.roster = whole.alone(&sim.ids[ann]);
+    let others = sim.leave_alone(ann);
     for text in ["2", "3", "4", "5"] {
         sim.say(ann, "everyone", text);
     }
     sim.wait(0.1);
     assert_eq!(sim.heard(bob), ["ann: 1"]);
-    sim.nodes[ann].core.roster = whole;
+    sim.bring_back(ann, others);
     sim.say(ann, "everyone", "6");
     sim.wait(1.0);
     assert_eq!(sim.heard(bob), ["ann: 1", "ann: 6 (4 missed)", "ann: 2", "ann: 3", "ann: 4", "ann: 5"]);
@@ -514,10 +605,10 @@ fn newcomers_read_back_as_far_as_the_host_lets_them() {
         };
         let handed = sim.ask(bob, ann, Frame::Wanted(wanted));
         let Some(Frame::HandedOn(handed)) = handed else { panic!("{handed:?}") };
-        assert!(handed.messages.len() <= expected, "{read_back} s back");
+        assert!(handed.batches.len() <= expected, "{read_back} s back");
         let handed = sim.ask(bob, ann, Frame::Wanted(Wanted { direct: true, ..wanted }));
         let Some(Frame::HandedOn(handed)) = handed else { panic!("{handed:?}") };
-        assert!(handed.messages.is_empty(), "nothing that was said to everyone by the way");
+        assert!(handed.batches.is_empty(), "nothing that was said to everyone by the way");
         sim.wait(6.0);
         let held = sim.ask(bob, ann, Frame::CatchUp(Timestamp(0)));
         let Some(Frame::Held(held)) = held else { panic!("{held:?}") };
@@ -539,7 +630,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_passed_over() {
     let conn = conn.unwrap();
     let range = Held { author: sim.ids[ann], epoch: 1, from: 1, to: 2 };
     let wanted = Wanted { direct: false, range };
-    let handed = crate::wire::HandedOn { wanted, label: String::new(), messages: Vec::new(), next: Some(2) };
+    let handed = crate::wire::HandedOn { wanted, label: String::new(), batches: Vec::new(), next: Some(2) };
     for frame in [Frame::Held(vec![range]), Frame::HandedOn(handed)] {
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
     }
@@ -554,10 +645,9 @@ fn a_question_that_is_overtaken_is_asked_again() {
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.say(ann, "everyone", "1");
     sim.wait(0.1);
-    let whole = sim.nodes[ann].core.roster.clone();
-    sim.nodes[ann].core.roster = whole.alone(&sim.ids[ann]);
+    let others = sim.leave_alone(ann);
     sim.say(ann, "everyone", "2");
-    sim.nodes[ann].core.roster = whole;
+    sim.bring_back(ann, others);
     // Ann's history takes its time: bob has asked her for the gap, and asks what else it missed.
     sim.stores[ann].is_slow = true;
     sim.say(ann, "everyone", "3");
@@ -589,8 +679,8 @@ fn only_what_its_author_signed_is_taken_from_others() {
     sim.wait(20.0);
     sim.say(ann, "everyone", "pay bob");
     sim.wait(0.1);
-    let original =
-        sim.stores[0].messages.iter().find(|message| message.text.as_str() == "pay bob").unwrap().clone();
+    let is_original = |stored: &&Arc<StoredBatch>| stored.batch.texts[0].as_str() == "pay bob";
+    let original = sim.stores[0].kept.batches.iter().find(is_original).unwrap().batch.clone();
     // The host is asked first, and answers what it likes.
     sim.stores[0].disk = Disk::Hangs;
     let bob = sim.begin_again(bob, "bob", keep);
@@ -598,18 +688,13 @@ fn only_what_its_author_signed_is_taken_from_others() {
         (end.0 == bob && other.0 == 0 && sim.nodes[bob].mesh.has(end.1)).then_some(end.1)
     });
     let conn = conn.unwrap();
-    let id = original.id;
-    let range = Held { author: id.author, epoch: id.epoch, from: id.sequence, to: id.sequence };
+    let StreamId { author, epoch, .. } = original.stream;
+    let range = Held { author, epoch, from: original.first, to: original.first };
     let puppet = Held { author: PeerId([9; 32]), ..range };
     sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![range])));
-    let forged = Communication {
-        id,
-        sent_at: original.sent_at,
-        text: "pay mallory".into(),
-        signature: original.signature,
-    };
+    let forged = Batch { texts: vec![crate::model::SafeText::clean("pay mallory")], ..original };
     let wanted = Wanted { direct: false, range };
-    let handed = crate::wire::HandedOn { wanted, label: "ann".into(), messages: vec![forged], next: None };
+    let handed = crate::wire::HandedOn { wanted, label: "ann".into(), batches: vec![forged], next: None };
     sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::HandedOn(handed)));
     assert_eq!(sim.heard(bob), Vec::<String>::new());
     // The others are asked as well, and have the right one.

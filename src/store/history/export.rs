@@ -4,7 +4,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::{FILE, read, words, words_for};
+use super::{
+    database::{FILE, words_for},
+    read, tokenizer,
+};
 use crate::{
     model::{PeerId, Recipient, SafeText, StoredMessage, Timestamp, limits},
     store::{StoreError, files},
@@ -68,7 +71,7 @@ fn run(
         None => None,
     };
     let by_key = by_key.map(|peer| peer.0);
-    let words = filter.search.as_deref().map(|typed| words::to_query(typed).unwrap_or_default());
+    let words = filter.search.as_deref().map(|typed| tokenizer::to_query(typed).unwrap_or_default());
     if words.as_deref() == Some("") {
         return Ok(());
     }
@@ -113,15 +116,15 @@ fn key_that_begins(db: &Connection, typed: &str) -> rusqlite::Result<Option<Peer
 }
 
 fn exported(db: &Connection, me: &PeerId, row: &Row<'_>) -> rusqlite::Result<Exported> {
-    let (mut message, [number, ..]) = read::message(me)(row)?;
+    let (mut message, [conversation, _]) = read::message(me)(row)?;
     let own = message.id.author == *me;
     if own {
-        (message.summary, _) = read::outcome(db, number)?;
-        message.deliveries = read::deliveries(db, number, "")?;
+        message.deliveries = read::deliveries(db, conversation, &message)?;
+        message.summary = read::summary_of(&message.deliveries);
     }
-    let network: [u8; 16] = row.get(15)?;
-    let name: String = row.get(16)?;
-    let with: Option<String> = row.get(17)?;
+    let network: [u8; 16] = row.get(14)?;
+    let name: String = row.get(15)?;
+    let with: Option<String> = row.get(16)?;
     let to = match message.id.to {
         Recipient::Everyone => SafeText::line("everyone"),
         Recipient::Peer(_) if own => SafeText::line(&with.unwrap_or_default()),

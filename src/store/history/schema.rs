@@ -69,6 +69,68 @@ const STEPS: &[&str] = &[
     "
     ALTER TABLE message ADD COLUMN claims TEXT;
 ",
+    // Batches, audiences and receipts in place of a row for each message and recipient. What was one message each is a
+    // batch of one each; what was delivered beyond something that was not goes again, and is dropped there.
+    "
+    -- What it takes to rebuild what an author has signed. The texts are the messages'.
+    CREATE TABLE batch (
+        conversation INTEGER NOT NULL,
+        author INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (conversation, author, epoch, first)
+    ) WITHOUT ROWID;
+    INSERT INTO batch SELECT conversation, author, epoch, sequence, sequence, signature
+        FROM message WHERE signature IS NOT NULL;
+    -- Whom own messages are for. Resolution 1: they failed; 2: they were sent, and that is all that will be known.
+    CREATE TABLE audience (
+        conversation INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        person INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER,
+        resolution INTEGER,
+        reason INTEGER,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (conversation, epoch, person, first)
+    ) WITHOUT ROWID;
+    INSERT INTO audience
+        SELECT conversation, epoch, person, min(sequence), max(sequence), resolution, reason, max(at) FROM (
+            SELECT m.conversation, m.epoch, d.person, m.sequence, d.at, d.reason,
+                CASE d.status WHEN 2 THEN 1 WHEN 3 THEN 2 END AS resolution,
+                max(d.status, 1) AS kind,
+                m.sequence - row_number() OVER (
+                    PARTITION BY m.conversation, m.epoch, d.person, max(d.status, 1), d.reason
+                    ORDER BY m.sequence
+                ) AS island
+            FROM delivery d JOIN message m ON m.id = d.message
+        ) GROUP BY conversation, epoch, person, kind, reason, island;
+    -- Who has own messages: everything that is addressed to it up to a number, since then.
+    CREATE TABLE receipt (
+        conversation INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        person INTEGER NOT NULL,
+        up_to INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (conversation, epoch, person, up_to)
+    ) WITHOUT ROWID;
+    INSERT INTO receipt
+        SELECT m.conversation, m.epoch, d.person, max(m.sequence), d.at
+        FROM delivery d JOIN message m ON m.id = d.message
+        LEFT JOIN (
+            SELECT n.conversation, n.epoch, o.person, min(n.sequence) AS sequence
+            FROM delivery o JOIN message n ON n.id = o.message WHERE o.status = 0
+            GROUP BY n.conversation, n.epoch, o.person
+        ) open ON open.conversation = m.conversation AND open.epoch = m.epoch AND open.person = d.person
+        WHERE d.status = 1 AND (open.sequence IS NULL OR m.sequence < open.sequence)
+        GROUP BY m.conversation, m.epoch, d.person, d.at;
+    DROP TABLE delivery;
+    ALTER TABLE message DROP COLUMN signature;
+    -- Every session counts anew: whether the last one ended in order does not matter.
+    DELETE FROM setting WHERE name = 'whole';
+",
 ];
 
 /// The newest version.

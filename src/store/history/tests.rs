@@ -1,9 +1,14 @@
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
-use super::*;
+use rusqlite::Connection;
+
+use super::{database::FILE, *};
 use crate::{
-    api::Outcome,
-    model::{Alias, CloseReason, Delivery, DeliveryStatus, MessageId, Network, Span, Summary},
+    api::{Audience, Receipt},
+    model::{
+        Addressee, Alias, CloseReason, DeliveryStatus, Interval, Network, Resolution, Span, StoredBatch,
+        StoredMessage, StreamId,
+    },
 };
 
 const ME: PeerId = PeerId([1; 32]);
@@ -16,47 +21,58 @@ fn alias(name: &str) -> Alias {
 }
 
 fn open_in(dir: &Path) -> History {
-    History::open(ME, Some(dir), Keeping::OnDisk(Retention::default())).unwrap()
+    History::open(ME, Some(dir), Keeping::OnDisk(Retention::default()))
 }
 
 fn in_memory() -> History {
-    History::open(ME, None, Keeping::InMemory).unwrap()
+    History::open(ME, None, Keeping::InMemory)
+}
+
+/// One of each; the directory stays as long as it is needed.
+fn both() -> [(History, Option<tempfile::TempDir>); 2] {
+    let dir = tempfile::tempdir().unwrap();
+    [(open_in(dir.path()), Some(dir)), (in_memory(), None)]
+}
+
+fn on_disk(history: &History) -> &Database {
+    match history {
+        History::OnDisk(database) => database,
+        History::InMemory(_) => panic!("in memory"),
+    }
+}
+
+fn batch_of(author: PeerId, to: Recipient, first: u64, said: &[&str]) -> Write {
+    let place = 1000 * first.cast_signed();
+    let stream = StreamId { author, epoch: 5, to };
+    let texts: Vec<SafeText> = said.iter().map(|text| SafeText::clean(text)).collect();
+    let signature = (to == EVERYONE).then_some([7; 64]);
+    let references = if author == ME { vec![Some(Arc::from("r")); texts.len()] } else { Vec::new() };
+    let batch = Batch { stream, first, sent_at: Timestamp(place), texts, signature };
+    let spans = vec![Span { from: 1, to: batch.last(), first: 1000, last: place }];
+    let alias = alias(if author == ME { "ann" } else { "bob" });
+    let at = Timestamp(place);
+    let stored = StoredBatch { batch, alias, at, place, references, claims: None };
+    Write::Keep { network: LAB, batch: Arc::new(stored), spans }
 }
 
 fn keep(author: PeerId, to: Recipient, sequence: u64, text: &str) -> Write {
-    let place = 1000 * sequence.cast_signed();
-    let deliveries = if author == ME {
-        vec![Delivery {
-            peer: BOB,
-            alias: alias("bob"),
-            status: DeliveryStatus::Queued,
-            reason: None,
-            at: Timestamp(0),
-        }]
-    } else {
-        Vec::new()
-    };
-    let message = StoredMessage {
-        id: MessageId { author, epoch: 5, to, sequence },
-        alias: alias(if author == ME { "ann" } else { "bob" }),
-        text: SafeText::clean(text),
-        sent_at: Timestamp(place),
-        at: Timestamp(place),
-        place,
-        signature: (to == EVERYONE).then_some([7; 64]),
-        reference: (author == ME).then(|| Arc::from("r")),
-        claims: None,
-        missed: 0,
-        summary: Summary { delivered: 0, total: u32::from(author == ME) },
-        deliveries,
-    };
-    let spans = vec![Span { from: 1, to: sequence, first: 1000, last: place }];
-    Write::Keep { network: LAB, message: Box::new(message), spans }
+    batch_of(author, to, sequence, &[text])
 }
 
-fn settle(first: u64, last: u64, status: DeliveryStatus, reason: Option<CloseReason>) -> Write {
-    let (network, to, epoch, peer, at) = (LAB, EVERYONE, 5, BOB, Timestamp(77));
-    Write::Settle(Box::new(Outcome { network, to, epoch, first, last, peer, status, reason, at }))
+/// What is said in an own stream from a number on is for bob, up to another one.
+fn address(to: Recipient, first: u64, last: Option<u64>, resolution: Option<Resolution>) -> Write {
+    let stream = StreamId { author: ME, epoch: 5, to };
+    let interval = Interval { first, last, resolution, at: Timestamp(66) };
+    Write::Audience(Box::new(Audience {
+        network: LAB,
+        stream,
+        intervals: vec![(BOB, alias("bob"), interval)],
+    }))
+}
+
+fn receipt(to: Recipient, up_to: u64) -> Write {
+    let stream = StreamId { author: ME, epoch: 5, to };
+    Write::Receipt(Box::new(Receipt { network: LAB, stream, peer: BOB, up_to, at: Timestamp(77) }))
 }
 
 fn texts(messages: &[StoredMessage]) -> Vec<&str> {
@@ -73,35 +89,42 @@ fn what_is_kept_comes_back_after_a_crash_and_after_an_end_in_order() {
     let mut history = open_in(dir.path());
     assert_eq!(history.state(), (HistoryState::Saved, ""));
     let writes = vec![
+        address(EVERYONE, 1, None, None),
         keep(ME, EVERYONE, 1, "one"),
         keep(BOB, EVERYONE, 2, "two"),
         keep(BOB, Recipient::Peer(ME), 3, "for you"),
+        address(Recipient::Peer(BOB), 4, None, None),
         keep(ME, Recipient::Peer(BOB), 4, "for bob"),
-        keep(ME, EVERYONE, 5, "five"),
-        settle(1, 1, DeliveryStatus::Delivered, None),
+        batch_of(ME, EVERYONE, 5, &["five", "six"]),
+        receipt(EVERYONE, 1),
     ];
     assert_eq!(history.commit(writes), Committed::ForGood);
-    // No end in order: what it counted may have gone further than the disk knows.
     drop(history);
     let mut history = open_in(dir.path());
     let recalled = history.recall(&LAB);
-    assert!(!recalled.continues);
-    assert_eq!(texts(&recalled.outbox), ["for bob", "five"]);
-    assert_eq!(recalled.outbox[1].deliveries[0].status, DeliveryStatus::Queued);
-    assert_eq!(recalled.outbox[1].reference.as_deref(), Some("r"));
-    assert_eq!(recalled.people, [(ME, alias("ann")), (BOB, alias("bob"))]);
-    let mut streams: Vec<_> = recalled.streams.iter().map(|s| (s.author, s.to, s.spans[0].to)).collect();
+    let own: Vec<_> = recalled.own.iter().map(|own| (own.id.to, own.last, own.addressees[0].kept)).collect();
+    assert_eq!(own, [(EVERYONE, 6, 1), (Recipient::Peer(BOB), 4, 0)]);
+    let Addressee { peer, alias: label, intervals, .. } = &recalled.own[0].addressees[0];
+    assert_eq!((*peer, label.as_str(), intervals[0].first, intervals[0].last), (BOB, "bob", 1, None));
+    assert_eq!(recalled.own[0].references.len(), 3);
+    assert_eq!(recalled.own[0].ages, [(6, Timestamp(5000))]);
+    let mut people = recalled.people;
+    people.sort_unstable();
+    assert_eq!(people, [(ME, alias("ann")), (BOB, alias("bob"))]);
+    let mut streams: Vec<_> =
+        recalled.streams.iter().map(|s| (s.id.author, s.id.to, s.spans[0].to)).collect();
     streams.sort_unstable();
     assert_eq!(
         streams,
-        [(ME, EVERYONE, 5), (ME, Recipient::Peer(BOB), 4), (BOB, EVERYONE, 2), (BOB, Recipient::Peer(ME), 3)]
+        [(ME, EVERYONE, 6), (ME, Recipient::Peer(BOB), 4), (BOB, EVERYONE, 2), (BOB, Recipient::Peer(ME), 3)]
     );
-    assert_eq!(newest(&mut history, EVERYONE), ["one", "two", "five"]);
+    assert_eq!(newest(&mut history, EVERYONE), ["one", "two", "five", "six"]);
     assert_eq!(newest(&mut history, Recipient::Peer(BOB)), ["for you", "for bob"]);
+    history.commit(vec![receipt(EVERYONE, 6)]);
     history.close();
     drop(history);
     let mut history = open_in(dir.path());
-    assert!(history.recall(&LAB).continues);
+    assert_eq!(history.recall(&LAB).own.len(), 1, "everybody has all that was said to everyone");
     assert!(history.recall(&NetworkId([8; 16])).streams.is_empty(), "another network");
     let opened = history.open_all(&LAB);
     let labels: Vec<&str> = opened.iter().map(|(_, label)| label.as_str()).collect();
@@ -110,110 +133,150 @@ fn what_is_kept_comes_back_after_a_crash_and_after_an_end_in_order() {
 
 #[test]
 fn nothing_is_kept_twice_and_marks_tell_what_became_of_it() {
-    let mut history = in_memory();
-    history.commit((1..=4).map(|number| keep(ME, EVERYONE, number, "x")).collect());
-    history.commit(vec![keep(ME, EVERYONE, 2, "again")]);
-    history.commit(vec![settle(1, 2, DeliveryStatus::Delivered, None)]);
-    history.commit(vec![settle(1, 3, DeliveryStatus::Failed, Some(CloseReason::Expired))]);
-    let page = history.page(&LAB, &EVERYONE, Part::Newest);
-    assert_eq!(texts(&page.messages), ["x"; 4]);
-    let marks: Vec<_> = page
-        .messages
-        .iter()
-        .map(|m| (m.summary.delivered, m.deliveries.first().map(|d| (d.status, d.reason))))
-        .collect();
-    let failed = Some((DeliveryStatus::Failed, Some(CloseReason::Expired)));
-    assert_eq!(marks, [(1, None), (1, None), (0, failed), (0, Some((DeliveryStatus::Queued, None)))]);
-    let info = history.info(&LAB, &EVERYONE, 1000);
-    assert_eq!(
-        (info[0].alias.as_str(), info[0].status, info[0].at),
-        ("bob", DeliveryStatus::Delivered, Timestamp(77))
-    );
+    for (mut history, _dir) in both() {
+        history.commit(vec![address(EVERYONE, 1, None, None), batch_of(ME, EVERYONE, 1, &["x"; 4])]);
+        history.commit(vec![batch_of(ME, EVERYONE, 1, &["x"; 4])]);
+        history.commit(vec![receipt(EVERYONE, 2)]);
+        let failed = Resolution::Failed(CloseReason::Expired);
+        history.commit(vec![
+            address(EVERYONE, 1, Some(2), None),
+            address(EVERYONE, 3, Some(3), Some(failed)),
+            address(EVERYONE, 4, None, None),
+        ]);
+        let page = history.page(&LAB, &EVERYONE, Part::Newest);
+        assert_eq!(texts(&page.messages), ["x"; 4]);
+        let marks: Vec<_> = page
+            .messages
+            .iter()
+            .map(|m| (m.summary.delivered, m.deliveries.first().map(|d| (d.status, d.reason))))
+            .collect();
+        let failed = Some((DeliveryStatus::Failed, Some(CloseReason::Expired)));
+        assert_eq!(marks, [(1, None), (1, None), (0, failed), (0, Some((DeliveryStatus::Queued, None)))]);
+        let info = history.info(&LAB, &EVERYONE, 1001);
+        assert_eq!(
+            (info[0].alias.as_str(), info[0].status, info[0].at),
+            ("bob", DeliveryStatus::Delivered, Timestamp(77))
+        );
+    }
+}
+
+#[test]
+fn a_batch_that_comes_again_is_compared_word_for_word() {
+    for (mut history, _dir) in both() {
+        history.commit(vec![
+            batch_of(BOB, EVERYONE, 1, &["a", "b", "c"]),
+            keep(BOB, Recipient::Peer(ME), 1, "d"),
+        ]);
+        let mut compare = |write: Write| match write {
+            Write::Keep { network, batch, .. } => history.compare(&network, &batch.batch).unwrap(),
+            _ => unreachable!(),
+        };
+        assert_eq!(compare(batch_of(BOB, EVERYONE, 1, &["a", "b", "c"])), Compared::Same);
+        assert_eq!(compare(keep(BOB, Recipient::Peer(ME), 1, "d")), Compared::Same);
+        assert_eq!(compare(batch_of(BOB, EVERYONE, 3, &["c", "d"])), Compared::Lacks(vec![4]));
+        assert_eq!(compare(keep(BOB, EVERYONE, 9, "x")), Compared::Lacks(vec![9]));
+        let Compared::Differs(Some(proof)) = compare(keep(BOB, EVERYONE, 2, "x")) else { panic!("differs") };
+        assert_eq!((proof.first, proof.last(), proof.signature), (1, 3, Some([7; 64])));
+        assert!(matches!(compare(keep(BOB, Recipient::Peer(ME), 1, "x")), Compared::Differs(_)));
+    }
 }
 
 #[test]
 fn pages_of_a_long_conversation() {
-    let mut history = in_memory();
-    let count = 3 * limits::PAGE as u64;
-    history.commit((1..=count).map(|number| keep(BOB, EVERYONE, number, &number.to_string())).collect());
-    let page = history.page(&LAB, &EVERYONE, Part::Newest);
-    assert_eq!((page.messages.len(), page.is_first, page.is_last), (limits::PAGE, false, true));
-    let before = page.messages[0].place;
-    let older = history.page(&LAB, &EVERYONE, Part::Before(before));
-    assert_eq!(older.messages.last().unwrap().place, before, "the one that was named overlaps");
-    assert!(!older.is_first && !older.is_last);
-    let oldest = history.page(&LAB, &EVERYONE, Part::Before(5000));
-    assert_eq!((oldest.messages.len(), oldest.is_first), (5, true));
-    let newer = history.page(&LAB, &EVERYONE, Part::After(1000 * count.cast_signed()));
-    assert_eq!((newer.messages.len(), newer.is_last), (1, true));
-    let around = history.page(&LAB, &EVERYONE, Part::Around(300_000));
-    assert_eq!(around.messages.len(), limits::PAGE + 1);
-    assert!(around.messages.iter().any(|message| message.place == 300_000));
+    for (mut history, _dir) in both() {
+        let count = 3 * limits::PAGE as u64;
+        history.commit((1..=count).map(|number| keep(BOB, EVERYONE, number, &number.to_string())).collect());
+        let page = history.page(&LAB, &EVERYONE, Part::Newest);
+        assert_eq!((page.messages.len(), page.is_first, page.is_last), (limits::PAGE, false, true));
+        let before = page.messages[0].place;
+        let older = history.page(&LAB, &EVERYONE, Part::Before(before));
+        assert_eq!(older.messages.last().unwrap().place, before, "the one that was named overlaps");
+        assert!(!older.is_first && !older.is_last);
+        let oldest = history.page(&LAB, &EVERYONE, Part::Before(5000));
+        assert_eq!((oldest.messages.len(), oldest.is_first), (5, true));
+        let newer = history.page(&LAB, &EVERYONE, Part::After(1000 * count.cast_signed()));
+        assert_eq!((newer.messages.len(), newer.is_last), (1, true));
+        let around = history.page(&LAB, &EVERYONE, Part::Around(300_000));
+        assert_eq!(around.messages.len(), limits::PAGE + 1);
+        assert!(around.messages.iter().any(|message| message.place == 300_000));
+    }
 }
 
 #[test]
 fn holes_are_seen_in_pages() {
-    let mut history = in_memory();
-    history.commit([3, 4, 8].map(|number| keep(BOB, EVERYONE, number, "x")).to_vec());
-    let missed: Vec<u64> =
-        history.page(&LAB, &EVERYONE, Part::Newest).messages.iter().map(|message| message.missed).collect();
-    assert_eq!(missed, [0, 0, 3]);
+    for (mut history, _dir) in both() {
+        history.commit([3, 4, 8].map(|number| keep(BOB, EVERYONE, number, "x")).to_vec());
+        let missed: Vec<u64> = history
+            .page(&LAB, &EVERYONE, Part::Newest)
+            .messages
+            .iter()
+            .map(|message| message.missed)
+            .collect();
+        assert_eq!(missed, [0, 0, 3]);
+    }
 }
 
 #[test]
 fn searches_find_words_parts_of_words_accents_and_scripts_without_spaces() {
-    let mut history = in_memory();
-    let said = ["The Quick brown fox", "déjà vu", "来週の会議は火曜日です", "quick note", "nothing"];
-    history.commit((1..).zip(said).map(|(number, text)| keep(BOB, EVERYONE, number, text)).collect());
-    for (typed, expected) in [
-        ("quick", vec![4000, 1000]),
-        ("qui", vec![4000, 1000]),
-        ("brown the", vec![1000]),
-        ("deja", vec![2000]),
-        ("会議", vec![3000]),
-        ("\"", vec![]),
-        ("quick AND OR NEAR(", vec![]),
-    ] {
-        let places: Vec<Place> = history.search(&LAB, typed).iter().map(|hit| hit.place).collect();
-        assert_eq!(places, expected, "{typed}");
+    for (mut history, _dir) in both() {
+        let said = ["The Quick brown fox", "déjà vu", "来週の会議は火曜日です", "quick note", "nothing"];
+        history.commit((1..).zip(said).map(|(number, text)| keep(BOB, EVERYONE, number, text)).collect());
+        for (typed, expected) in [
+            ("quick", vec![4000, 1000]),
+            ("qui", vec![4000, 1000]),
+            ("brown the", vec![1000]),
+            ("deja", vec![2000]),
+            ("会議", vec![3000]),
+            ("\"", vec![]),
+            ("quick AND OR NEAR(", vec![]),
+        ] {
+            let places: Vec<Place> = history.search(&LAB, typed).iter().map(|hit| hit.place).collect();
+            assert_eq!(places, expected, "{typed}");
+        }
+        let hit = &history.search(&LAB, "brown")[0];
+        assert_eq!(
+            (hit.from.as_str(), hit.with.as_str(), hit.excerpt.as_str()),
+            ("bob", "everyone", said[0])
+        );
+        assert!(history.search(&NetworkId([8; 16]), "quick").is_empty(), "another network");
     }
-    let hit = &history.search(&LAB, "brown")[0];
-    assert_eq!((hit.from.as_str(), hit.with.as_str(), hit.excerpt.as_str()), ("bob", "everyone", said[0]));
-    assert!(history.search(&NetworkId([8; 16]), "quick").is_empty(), "another network");
 }
 
 #[test]
 fn others_are_given_what_they_may_read_in_parts() {
-    let mut history = in_memory();
-    let text = "x".repeat(limits::RANGE_BYTES / 4);
-    history.commit((1..=9).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
-    let all = Held { author: BOB, epoch: 5, from: 1, to: 9 };
-    assert_eq!(history.held(&LAB, Timestamp(0)), [all]);
-    assert_eq!(history.held(&LAB, Timestamp(3500)), [Held { from: 4, ..all }]);
-    let (messages, next) = history.range(&LAB, &EVERYONE, &all, Timestamp(0));
-    assert_eq!((messages.len(), next), (4, Some(5)));
-    let (messages, next) = history.range(&LAB, &EVERYONE, &Held { from: 7, ..all }, Timestamp(8000));
-    assert_eq!((messages.len(), next), (2, None));
+    for (mut history, _dir) in both() {
+        let text = "x".repeat(limits::RANGE_BYTES / 4);
+        history.commit((1..=9).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
+        let all = Held { author: BOB, epoch: 5, from: 1, to: 9 };
+        assert_eq!(history.held(&LAB, Timestamp(0)).unwrap(), [all]);
+        assert_eq!(history.held(&LAB, Timestamp(3500)).unwrap(), [Held { from: 4, ..all }]);
+        let (messages, next) = history.range(&LAB, &EVERYONE, &all, Timestamp(0)).unwrap();
+        assert_eq!((messages.len(), next), (5, Some(6)));
+        let (messages, next) =
+            history.range(&LAB, &EVERYONE, &Held { from: 7, ..all }, Timestamp(8000)).unwrap();
+        assert_eq!((messages.len(), next), (2, None));
+    }
 }
 
 #[test]
 fn answers_have_an_end() {
-    let mut history = in_memory();
-    let text = format!("needle {}", "hay ".repeat(500));
-    history.commit((1..=1500).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
-    let hits = history.search(&LAB, "needle");
-    assert_eq!((hits.len(), hits[0].place), (200, 1_500_000), "the newest");
-    assert!(hits[0].excerpt.as_str().chars().count() <= 2 * 60 + 10, "{}", hits[0].excerpt.as_str());
-    history.commit((1501..=2500).map(|number| keep(BOB, EVERYONE, number, "short")).collect());
-    let all = Held { author: BOB, epoch: 5, from: 1501, to: 2500 };
-    let (messages, next) = history.range(&LAB, &EVERYONE, &all, Timestamp(0));
-    assert_eq!((messages.len(), next), (200, Some(1701)));
-    // As many authors as anybody cares to be.
-    let author = |number: u16| PeerId(std::array::from_fn(|at| number.to_be_bytes()[at % 2] | 4));
-    let authors: std::collections::BTreeSet<PeerId> = (0..5000).map(author).collect();
-    assert!(authors.len() > 1001);
-    history.commit(authors.into_iter().map(|author| keep(author, EVERYONE, 1, "hello")).collect());
-    assert_eq!(history.held(&LAB, Timestamp(0)).len(), 1000);
+    for (mut history, _dir) in both() {
+        let text = format!("needle {}", "hay ".repeat(500));
+        history.commit((1..=1500).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
+        let hits = history.search(&LAB, "needle");
+        assert_eq!((hits.len(), hits[0].place), (200, 1_500_000), "the newest");
+        assert!(hits[0].excerpt.as_str().chars().count() <= 2 * 60 + 10, "{}", hits[0].excerpt.as_str());
+        history.commit((1501..=2500).map(|number| keep(BOB, EVERYONE, number, "short")).collect());
+        let all = Held { author: BOB, epoch: 5, from: 1501, to: 2500 };
+        let (batches, next) = history.range(&LAB, &EVERYONE, &all, Timestamp(0)).unwrap();
+        assert_eq!((batches.len(), next), (200, Some(1701)));
+        // As many authors as anybody cares to be.
+        let author = |number: u16| PeerId(std::array::from_fn(|at| number.to_be_bytes()[at % 2] | 4));
+        let authors: std::collections::BTreeSet<PeerId> = (0..5000).map(author).collect();
+        assert!(authors.len() > 1001);
+        history.commit(authors.into_iter().map(|author| keep(author, EVERYONE, 1, "hello")).collect());
+        assert_eq!(history.held(&LAB, Timestamp(0)).unwrap().len(), 1000);
+    }
 }
 
 #[test]
@@ -225,8 +288,11 @@ fn a_history_in_memory_takes_128_mib_and_lets_the_oldest_go() {
     }
     let newest = history.page(&LAB, &EVERYONE, Part::Newest).messages.last().unwrap().id.sequence;
     assert_eq!(newest, 10_000, "160 MiB were said");
+    let all = Held { author: BOB, epoch: 5, from: 1, to: 10_000 };
+    let (oldest, _) = history.range(&LAB, &EVERYONE, &all, Timestamp(0)).unwrap();
+    let kept = (10_001 - oldest[0].batch.first) * limits::TEXT_BYTES as u64;
     let most = 128 << 20;
-    assert!((most / 2..=most + most / 8).contains(&history.used().unwrap()), "{:?}", history.used());
+    assert!((most - most / 16..=most).contains(&kept), "{kept}");
 }
 
 #[test]
@@ -239,7 +305,7 @@ fn a_forgotten_conversation_is_gone_and_does_not_come_back() {
     assert!(history.search(&LAB, "secret").is_empty());
     assert_eq!(newest(&mut history, Recipient::Peer(BOB)), ["stays"]);
     let known = history.recall(&LAB).streams;
-    assert!(known.iter().any(|stream| stream.to == EVERYONE), "others need not hand it on again");
+    assert!(known.iter().any(|stream| stream.id.to == EVERYONE), "others need not hand it on again");
     history.close();
     drop(history);
     let bytes = fs::read(dir.path().join(FILE)).unwrap();
@@ -250,46 +316,80 @@ fn a_forgotten_conversation_is_gone_and_does_not_come_back() {
 fn old_messages_go_when_they_are_not_to_be_kept() {
     let dir = tempfile::tempdir().unwrap();
     let retention = Retention { time: Duration::from_secs(3600), bytes: 0 };
-    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention)).unwrap();
+    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention));
     history.commit(vec![keep(BOB, EVERYONE, 1, "of 1970")]);
     assert!(newest(&mut history, EVERYONE).is_empty());
     let dir = tempfile::tempdir().unwrap();
     let retention = Retention { time: Duration::ZERO, bytes: 300_000 };
-    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention)).unwrap();
+    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention));
     let text = "y".repeat(2000);
     history.commit((1..=500).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
-    assert!(history.used().unwrap() <= 300_000);
+    assert!(on_disk(&history).used() <= 300_000);
     assert_eq!(history.page(&LAB, &EVERYONE, Part::Newest).messages.last().unwrap().id.sequence, 500);
 }
 
 #[test]
-fn a_history_in_memory_gathers_and_whoever_asks_sees_all_of_it() {
-    let mut history = in_memory();
-    let mut most = 0;
-    for number in 1..=5000 {
-        let writes = vec![
-            keep(ME, EVERYONE, number, "one more"),
-            settle(number, number, DeliveryStatus::Delivered, None),
-        ];
-        assert_eq!(history.commit(writes), Committed::ForGood);
-        most = most.max(history.unsaved.len());
-        if number % 1300 == 0 {
-            let page = history.page(&LAB, &EVERYONE, Part::Newest);
-            let last = page.messages.last().unwrap();
-            assert_eq!((last.id.sequence, last.summary.delivered), (number, 1));
-        }
+fn old_batches_go_as_a_whole_and_what_somebody_lacks_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let retention = Retention { time: Duration::from_secs(3600), bytes: 0 };
+    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_micros()).unwrap();
+    let mut writes = vec![address(EVERYONE, 1, None, None)];
+    for (first, age) in [(1, 7200), (4, 7200), (7, 7200), (10, 60)] {
+        let Write::Keep { network, batch, spans } = batch_of(ME, EVERYONE, first, &["x"; 3]) else {
+            panic!()
+        };
+        let place = now - age * 1_000_000 + first.cast_signed();
+        let batch = Arc::new(StoredBatch { place, ..(*batch).clone() });
+        writes.push(Write::Keep { network, batch, spans });
     }
-    assert!((100..=limits::ROWS_TOGETHER).contains(&most), "{most}");
-    assert_eq!(history.recall(&LAB).streams[0].spans[0].to, 5000);
-    // Before and after the first search, and what was forgotten before it.
-    history.commit(vec![keep(BOB, Recipient::Peer(ME), 1, "a secret word")]);
-    history.forget(LAB, Recipient::Peer(BOB));
-    history.commit(vec![keep(BOB, EVERYONE, 5001, "before the search")]);
-    assert_eq!(history.search(&LAB, "search").len(), 1);
-    history.commit(vec![keep(BOB, EVERYONE, 5002, "after the search")]);
-    assert_eq!(history.search(&LAB, "search").len(), 2);
-    assert!(history.search(&LAB, "secret").is_empty());
+    writes.push(receipt(EVERYONE, 6));
+    history.commit(writes);
+    let left: Vec<u64> = history
+        .page(&LAB, &EVERYONE, Part::Newest)
+        .messages
+        .iter()
+        .map(|message| message.id.sequence)
+        .collect();
+    assert_eq!(left, [7, 8, 9, 10, 11, 12]);
+    assert_eq!(history.recall(&LAB).own[0].addressees[0].kept, 6, "and it is known who has what");
 }
+
+#[test]
+fn a_history_that_is_locked_gone_or_read_only_is_tried_again_and_meanwhile_nothing_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    drop(open_in(dir.path()));
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut history = open_in(dir.path());
+    assert_eq!(history.state().0, HistoryState::Unsaved);
+    assert!(history.state().1.contains("another program has locked the file"), "{}", history.state().1);
+    assert_eq!(history.commit(vec![keep(BOB, EVERYONE, 1, "meanwhile")]), Committed::NotYet);
+    let same = keep(BOB, EVERYONE, 1, "meanwhile");
+    let Write::Keep { batch, .. } = &same else { panic!() };
+    assert_eq!(history.compare(&LAB, &batch.batch), Ok(Compared::Same), "it is here, though not for good");
+    assert!(history.retry_in().is_some());
+    assert!(matches!(history.range(&LAB, &EVERYONE, &ALL_OF_BOB, Timestamp(0)), Err(Unread)));
+    drop(other);
+    assert_eq!(history.write_waiting(), Committed::ForGood);
+    assert_eq!(history.state().0, HistoryState::Saved);
+    assert_eq!(newest(&mut history, EVERYONE), ["meanwhile"]);
+    // Taken away under it.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(history.commit(vec![keep(BOB, EVERYONE, 2, "anew")]), Committed::ForGood);
+    assert!(history.state().1.contains("a new history begins"), "{}", history.state().1);
+    assert_eq!(newest(&mut open_in(dir.path()), EVERYONE), ["anew"], "in a file that others find");
+    fs::remove_dir_all(dir.path()).unwrap();
+    assert_eq!(history.commit(vec![keep(BOB, EVERYONE, 3, "nowhere")]), Committed::NotYet);
+    assert!(history.state().1.contains("directory is gone"), "{}", history.state().1);
+    fs::create_dir(dir.path()).unwrap();
+    assert_eq!(history.write_waiting(), Committed::ForGood);
+    assert_eq!(newest(&mut open_in(dir.path()), EVERYONE), ["nowhere"]);
+}
+
+const ALL_OF_BOB: Held = Held { author: BOB, epoch: 5, from: 1, to: 100 };
 
 #[test]
 fn what_cannot_be_used_is_set_aside_and_said() {
@@ -336,11 +436,11 @@ fn a_database_that_is_damaged_while_it_is_in_use_is_replaced_and_talk_goes_on() 
     let dir = tempfile::tempdir().unwrap();
     let mut history = open_in(dir.path());
     history.commit((1..=500).map(|number| keep(BOB, EVERYONE, number, &"z".repeat(500))).collect());
-    history.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    on_disk(&history).connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let path = dir.path().join(FILE);
     let size = fs::metadata(&path).unwrap().len();
     fs::write(&path, vec![0x5A; usize::try_from(size).unwrap()]).unwrap();
-    history.db.execute_batch("PRAGMA shrink_memory").unwrap();
+    on_disk(&history).connection().execute_batch("PRAGMA shrink_memory").unwrap();
     let mut outcomes = Vec::new();
     for number in 501..=520 {
         outcomes.push(history.commit(vec![keep(BOB, EVERYONE, number, "after")]));
@@ -354,13 +454,12 @@ fn a_database_that_is_damaged_while_it_is_in_use_is_replaced_and_talk_goes_on() 
 
 #[test]
 fn a_name_is_never_forgotten_for_a_key() {
-    let mut history = in_memory();
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open_in(dir.path());
     history.commit(vec![keep(BOB, EVERYONE, 1, "hello")]);
-    let Write::Keep { network, mut message, spans } = keep(BOB, EVERYONE, 2, "handed on") else {
-        unreachable!()
-    };
-    message.alias = Alias::of_key(&BOB);
-    history.commit(vec![Write::Keep { network, message, spans }]);
+    let Write::Keep { network, batch, spans } = keep(BOB, EVERYONE, 2, "handed on") else { unreachable!() };
+    let batch = Arc::new(StoredBatch { alias: Alias::of_key(&BOB), ..(*batch).clone() });
+    history.commit(vec![Write::Keep { network, batch, spans }]);
     let page = history.page(&LAB, &EVERYONE, Part::Newest);
     assert!(page.messages.iter().all(|message| message.alias.as_str() == "bob"));
     assert_eq!(history.recall(&LAB).people, [(BOB, alias("bob"))]);
@@ -368,9 +467,11 @@ fn a_name_is_never_forgotten_for_a_key() {
 
 #[test]
 fn a_network_has_its_name() {
-    let mut history = in_memory();
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open_in(dir.path());
     history.commit(vec![Write::Name(Network { id: LAB, name: "lab".into() })]);
     history.recall(&LAB);
-    let name: String = history.db.query_row("SELECT name FROM network", [], |row| row.get(0)).unwrap();
+    let db = on_disk(&history).connection();
+    let name: String = db.query_row("SELECT name FROM network", [], |row| row.get(0)).unwrap();
     assert_eq!(name, "lab");
 }

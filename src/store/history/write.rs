@@ -1,43 +1,40 @@
-//! Writing into the history: everything of one batch, or nothing.
+//! Writing into the history: everything that has gathered, or nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 
-use super::words;
+use super::tokenizer;
 use crate::{
-    api::Outcome,
-    model::{Alias, Network, NetworkId, PeerId, Recipient, SafeText, Span, StoredMessage, Timestamp, limits},
+    api::{Audience, Receipt},
+    model::{
+        Alias, Network, NetworkId, PeerId, Recipient, Resolution, SafeText, Span, StoredBatch, StreamId,
+        Timestamp, history::conversation_of, limits,
+    },
 };
 
 /// One change.
 #[derive(Debug, Clone)]
 pub(in crate::store) enum Write {
-    /// A message, and what is here of its numbering.
-    Keep { network: NetworkId, message: Box<StoredMessage>, spans: Vec<Span> },
-    /// What became of own messages.
-    Settle(Box<Outcome>),
+    /// A batch, and what is here of its stream.
+    Keep { network: NetworkId, batch: Arc<StoredBatch>, spans: Vec<Span> },
+    /// Whom own messages are for.
+    Audience(Box<Audience>),
+    /// Who has own messages.
+    Receipt(Box<Receipt>),
     /// A conversation is to go.
     Forget { network: NetworkId, conversation: Recipient },
     /// A network and its name.
     Name(Network),
-    /// Whatever changes the file: is there room?
+    /// Whatever changes the file: does the disk take it?
     Probe,
 }
 
 impl Write {
-    /// Rows that it takes, about.
-    pub(super) fn rows(&self) -> usize {
-        match self {
-            Self::Keep { message, .. } => 1 + message.deliveries.len(),
-            _ => 1,
-        }
-    }
-
     /// Bytes of text in it.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Keep { message, .. } => message.text.as_str().len() as u64,
+            Self::Keep { batch, .. } => batch.batch.bytes() as u64,
             _ => 0,
         }
     }
@@ -54,23 +51,21 @@ pub(super) struct Ids {
 /// A stream's row, and what it is to say.
 type Streams<'a> = HashMap<(i64, i64, i64), &'a [Span]>;
 
-/// Makes all changes at once; messages can be searched at once when they are to be `indexed`.
-pub(super) fn write(
-    db: &mut Connection,
-    ids: &mut Ids,
-    me: &PeerId,
-    writes: &[Write],
-    indexed: bool,
-) -> Result<()> {
+/// Makes all changes at once.
+pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[Write]) -> Result<()> {
     let change = db.transaction()?;
     let mut streams = Streams::new();
     for write in writes {
         match write {
-            Write::Keep { network, message, spans } => {
-                let (conversation, author) = count(&change, ids, me, network, message, spans, &mut streams)?;
-                keep(&change, ids, message, (conversation, author), indexed)?;
+            Write::Keep { network, batch, spans } => {
+                let author = person(&change, ids, &batch.batch.stream.author, Some(&batch.alias))?;
+                let conversation = conversation_row(&change, ids, me, network, &batch.batch.stream)?;
+                let epoch = batch.batch.stream.epoch.cast_signed();
+                streams.insert((conversation, author, epoch), spans);
+                keep(&change, batch, (conversation, author, epoch))?;
             }
-            Write::Settle(outcome) => settle(&change, ids, me, outcome)?,
+            Write::Audience(audience) => keep_audience(&change, ids, me, audience)?,
+            Write::Receipt(receipt) => keep_receipt(&change, ids, me, receipt)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
             Write::Name(network) => name(&change, ids, network)?,
             Write::Probe => probe(&change)?,
@@ -80,7 +75,7 @@ pub(super) fn write(
         let spans = postcard::to_stdvec(spans).unwrap_or_default();
         let values = params![conversation, author, epoch, spans];
         change.prepare_cached("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")?.execute(values)?;
-        // An author that loses count again and again costs no more than one that does not.
+        // An author that begins anew again and again costs no more than one that does not.
         change
             .prepare_cached(
                 "DELETE FROM stream WHERE conversation = ?1 AND author = ?2 AND epoch <
@@ -92,121 +87,97 @@ pub(super) fn write(
     change.commit()
 }
 
-/// Notes how far a numbering has come. Gives the rows of its conversation and its author.
-fn count<'a>(
+/// The row of the conversation that a stream belongs to.
+fn conversation_row(
     db: &Transaction<'_>,
     ids: &mut Ids,
     me: &PeerId,
     network: &NetworkId,
-    message: &StoredMessage,
-    spans: &'a [Span],
-    streams: &mut Streams<'a>,
-) -> Result<(i64, i64)> {
-    let id = &message.id;
-    let author = person(db, ids, &id.author, Some(&message.alias))?;
-    let with = match message.conversation(me) {
+    stream: &StreamId,
+) -> Result<i64> {
+    let with = match conversation_of(stream, me) {
         Recipient::Everyone => 0,
         Recipient::Peer(peer) => person(db, ids, &peer, None)?,
     };
     let network = network_row(db, ids, network)?;
-    let conversation = conversation(db, ids, network, with)?;
-    streams.insert((conversation, author, id.epoch.cast_signed()), spans);
-    Ok((conversation, author))
+    conversation(db, ids, network, with)
 }
 
 fn keep(
     db: &Transaction<'_>,
-    ids: &mut Ids,
-    message: &StoredMessage,
-    (conversation, author): (i64, i64),
-    indexed: bool,
+    stored: &StoredBatch,
+    (conversation, author, epoch): (i64, i64, i64),
 ) -> Result<()> {
-    let (epoch, sequence) = (message.id.epoch.cast_signed(), message.id.sequence.cast_signed());
-    let is_new = db
-        .prepare_cached(
-            "INSERT OR IGNORE INTO message
-             (conversation, author, epoch, sequence, place, sent_at, at, text, signature, reference,
-              claims) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
+    let batch = &stored.batch;
+    if let Some(signature) = &batch.signature {
+        db.prepare_cached("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
             conversation,
             author,
             epoch,
-            sequence,
-            message.place,
-            message.sent_at.0,
-            message.at.0,
-            message.text.as_str(),
-            message.signature.as_ref().map(<[u8; 64]>::as_slice),
-            message.reference.as_deref(),
-            message.claims.as_ref().map(SafeText::as_str),
+            batch.first.cast_signed(),
+            batch.last().cast_signed(),
+            signature.as_slice()
         ])?;
-    if is_new == 0 {
-        return Ok(());
     }
-    let row = db.last_insert_rowid();
-    if indexed {
-        index(db, row, message.text.as_str())?;
+    let mut insert = db.prepare_cached(
+        "INSERT OR IGNORE INTO message
+         (conversation, author, epoch, sequence, place, sent_at, at, text, reference, claims)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let mut index = db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?;
+    for (id, text) in batch.messages() {
+        let is_new = insert.execute(params![
+            conversation,
+            author,
+            epoch,
+            id.sequence.cast_signed(),
+            stored.place_of(id.sequence),
+            batch.sent_at.0,
+            stored.at.0,
+            text.as_str(),
+            stored.reference_of(id.sequence).map(AsRef::as_ref),
+            stored.claims.as_ref().map(SafeText::as_str),
+        ])?;
+        if is_new > 0 {
+            index.execute(params![db.last_insert_rowid(), tokenizer::to_index(text.as_str())])?;
+        }
     }
-    for delivery in &message.deliveries {
-        let recipient = person(db, ids, &delivery.peer, Some(&delivery.alias))?;
-        let reason = delivery.reason.map(|reason| reason as u8);
-        db.prepare_cached("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?, ?)")?.execute(params![
-            row,
+    Ok(())
+}
+
+fn keep_audience(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, audience: &Audience) -> Result<()> {
+    let conversation = conversation_row(db, ids, me, &audience.network, &audience.stream)?;
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO audience VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    for (peer, alias, interval) in &audience.intervals {
+        let recipient = person(db, ids, peer, Some(alias))?;
+        let (resolution, reason) = match interval.resolution {
+            None => (None, None),
+            Some(Resolution::Failed(reason)) => (Some(1), Some(reason as u8)),
+            Some(Resolution::Sent) => (Some(2), None),
+        };
+        insert.execute(params![
+            conversation,
+            audience.stream.epoch.cast_signed(),
             recipient,
-            delivery.status as u8,
+            interval.first.cast_signed(),
+            interval.last.map(u64::cast_signed),
+            resolution,
             reason,
-            delivery.at.0
+            interval.at.0
         ])?;
     }
     Ok(())
 }
 
-fn index(db: &Connection, row: i64, text: &str) -> Result<()> {
-    db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?
-        .execute(params![row, words::to_index(text)])
-        .map(|_| ())
-}
-
-/// Makes messages searchable, none of which are so far.
-pub(super) fn index_all(db: &mut Connection) -> Result<()> {
-    let change = db.transaction()?;
-    let mut messages = change.prepare("SELECT id, text FROM message")?;
-    let mut rows = messages.query([])?;
-    while let Some(row) = rows.next()? {
-        index(&change, row.get(0)?, row.get_ref(1)?.as_str()?)?;
-    }
-    drop(rows);
-    drop(messages);
-    change.commit()
-}
-
-fn settle(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, outcome: &Outcome) -> Result<()> {
-    let author = person(db, ids, me, None)?;
-    let recipient = person(db, ids, &outcome.peer, None)?;
-    let network = network_row(db, ids, &outcome.network)?;
-    let with = match outcome.to {
-        Recipient::Everyone => 0,
-        Recipient::Peer(_) => recipient,
-    };
-    let conversation = conversation(db, ids, network, with)?;
-    // 0 is what is queued. Bound to a name it would have the statement made anew each time, for the index has it too.
-    db.prepare_cached(
-        "UPDATE delivery SET status = ?, reason = ?, at = ?
-         WHERE person = ? AND status = 0 AND message IN
-            (SELECT id FROM message
-             WHERE conversation = ? AND author = ? AND epoch = ? AND sequence BETWEEN ? AND ?)",
-    )?
-    .execute(params![
-        outcome.status as u8,
-        outcome.reason.map(|reason| reason as u8),
-        outcome.at.0,
-        recipient,
+fn keep_receipt(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, receipt: &Receipt) -> Result<()> {
+    let conversation = conversation_row(db, ids, me, &receipt.network, &receipt.stream)?;
+    let recipient = person(db, ids, &receipt.peer, None)?;
+    db.prepare_cached("INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, ?)")?.execute(params![
         conversation,
-        author,
-        outcome.epoch.cast_signed(),
-        outcome.first.cast_signed(),
-        outcome.last.cast_signed(),
+        receipt.stream.epoch.cast_signed(),
+        recipient,
+        receipt.up_to.cast_signed(),
+        receipt.at.0
     ])?;
     Ok(())
 }
@@ -219,9 +190,10 @@ fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recip
     let network = network_row(db, ids, network)?;
     let conversation = conversation(db, ids, network, with)?;
     let which = "SELECT id FROM message WHERE conversation = ?";
-    db.execute(&format!("DELETE FROM delivery WHERE message IN ({which})"), [conversation])?;
     db.execute(&format!("DELETE FROM message_text WHERE rowid IN ({which})"), [conversation])?;
-    db.execute("DELETE FROM message WHERE conversation = ?", [conversation])?;
+    for table in ["message", "batch", "audience", "receipt"] {
+        db.execute(&format!("DELETE FROM {table} WHERE conversation = ?"), [conversation])?;
+    }
     // The index keeps deleted words until it is rewritten.
     db.execute("INSERT INTO message_text (message_text) VALUES ('optimize')", [])?;
     Ok(())
@@ -239,22 +211,72 @@ pub(super) fn delete_oldest(db: &mut Connection, most: usize) -> Result<usize> {
     delete(db, "id > ?1", 0, most)
 }
 
+/// The first own message of each stream that somebody has not got, so far as that is not given up.
+const NEEDED: &str = "
+    CREATE TEMP TABLE IF NOT EXISTS needed (conversation INTEGER, epoch INTEGER, first INTEGER,
+        PRIMARY KEY (conversation, epoch));
+    DELETE FROM needed;
+    INSERT INTO needed SELECT conversation, epoch, min(first) FROM (
+        SELECT a.conversation, a.epoch, a.last, max(a.first, 1 + coalesce((
+            SELECT max(r.up_to) FROM receipt r
+            WHERE r.conversation = a.conversation AND r.epoch = a.epoch AND r.person = a.person), 0)) AS first
+        FROM audience a WHERE a.resolution IS NULL
+    ) WHERE last IS NULL OR first <= last GROUP BY conversation, epoch";
+
 fn delete(db: &mut Connection, which: &str, number: i64, most: usize) -> Result<usize> {
     let change = db.transaction()?;
+    change.execute_batch(NEEDED)?;
     // What still waits for somebody stays.
     let query = format!(
-        "SELECT id FROM message WHERE {which} AND id NOT IN (SELECT message FROM delivery WHERE status = 0)
+        "SELECT id, conversation, author, epoch, sequence FROM message WHERE {which} AND NOT EXISTS (
+            SELECT 1 FROM needed n WHERE n.conversation = message.conversation AND n.epoch = message.epoch
+                AND message.sequence >= n.first)
          ORDER BY id LIMIT ?2"
     );
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows: Vec<i64> = change
-        .prepare_cached(&query)?
-        .query_map(params![number, most], |row| row.get(0))?
-        .collect::<Result<_>>()?;
+    let mut rows: Vec<i64> = Vec::new();
+    let mut ends: HashMap<(i64, i64, i64), i64> = HashMap::new();
+    let mut query = change.prepare_cached(&query)?;
+    let mut found = query.query(params![number, most])?;
+    while let Some(row) = found.next()? {
+        rows.push(row.get(0)?);
+        let (stream, sequence) = ((row.get(1)?, row.get(2)?, row.get(3)?), row.get(4)?);
+        let end = ends.entry(stream).or_insert(sequence);
+        *end = sequence.max(*end);
+    }
+    drop(found);
+    drop(query);
+    // A batch goes as a whole, with what is known of it.
+    for ((conversation, author, epoch), end) in ends {
+        let mut rest = change.prepare_cached(
+            "SELECT m.id FROM batch b JOIN message m ON m.conversation = b.conversation AND m.author = b.author
+                AND m.epoch = b.epoch AND m.sequence BETWEEN ?4 + 1 AND b.last
+             WHERE b.conversation = ?1 AND b.author = ?2 AND b.epoch = ?3 AND b.first <= ?4 AND b.last > ?4",
+        )?;
+        let values = params![conversation, author, epoch, end];
+        rows.extend(rest.query_map(values, |row| row.get(0))?.collect::<Result<Vec<i64>>>()?);
+    }
     for row in &rows {
-        change.prepare_cached("DELETE FROM delivery WHERE message = ?")?.execute([row])?;
         change.prepare_cached("DELETE FROM message_text WHERE rowid = ?")?.execute([row])?;
         change.prepare_cached("DELETE FROM message WHERE id = ?")?.execute([row])?;
+    }
+    if !rows.is_empty() {
+        change.execute_batch(
+            "DELETE FROM batch WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.conversation = batch.conversation
+                AND m.author = batch.author AND m.epoch = batch.epoch AND m.sequence = batch.last);
+             CREATE TEMP TABLE IF NOT EXISTS said (conversation INTEGER, epoch INTEGER, first INTEGER,
+                PRIMARY KEY (conversation, epoch));
+             DELETE FROM said;
+             INSERT INTO said SELECT conversation, epoch, min(sequence) FROM message GROUP BY conversation, epoch;
+             DELETE FROM audience WHERE last < coalesce((SELECT first FROM said WHERE
+                said.conversation = audience.conversation AND said.epoch = audience.epoch), 9223372036854775807);
+             DELETE FROM receipt WHERE up_to < coalesce((SELECT first FROM said WHERE
+                said.conversation = receipt.conversation AND said.epoch = receipt.epoch), 9223372036854775807)
+                AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.conversation = receipt.conversation
+                AND a.epoch = receipt.epoch AND a.person = receipt.person
+                AND receipt.up_to = (SELECT max(r.up_to) FROM receipt r WHERE r.conversation = a.conversation
+                    AND r.epoch = a.epoch AND r.person = a.person));",
+        )?;
     }
     change.commit()?;
     Ok(rows.len())

@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Alias, Recipient, Role, Wire};
+use crate::model::{Alias, Recipient, Role, SafeText, StreamId, Wire, limits};
 
 fn entry() -> RosterEntry {
     RosterEntry {
@@ -17,8 +17,10 @@ fn entry() -> RosterEntry {
     }
 }
 
-fn id(to: Recipient) -> MessageId {
-    MessageId { author: PeerId([1; 32]), epoch: 300, to, sequence: 7 }
+fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<[u8; 64]>) -> Batch {
+    let stream = StreamId { author: PeerId([1; 32]), epoch: 300, to };
+    let texts = texts.iter().map(|text| SafeText::clean(text)).collect();
+    Batch { stream, first: 7, sent_at: Timestamp(sent_at), texts, signature }
 }
 
 fn held() -> Held {
@@ -90,27 +92,17 @@ fn golden() -> Vec<(Frame, String)> {
             format!("14 {} 02", h("09", 16)),
         ),
         (
-            Frame::Communication(Communication {
-                id: id(Recipient::Everyone),
-                sent_at: Timestamp(1),
-                text: "hi".into(),
-                signature: Some([5; 64]),
-            }),
-            // author, epoch 300, everyone, sequence, time 1 in zigzag, text, signature
-            format!("15 {ann} ac02 00 07 02 026869 01 {}", h("05", 64)),
+            Frame::Batch(batch(Recipient::Everyone, 1, &["hi", "ho"], Some([5; 64]))),
+            // author, epoch 300, everyone, first number, time 1 in zigzag, count of texts, texts, signature
+            format!("15 {ann} ac02 00 07 02 02 026869 02686f 01 {}", h("05", 64)),
         ),
         (
-            Frame::Communication(Communication {
-                id: id(Recipient::Peer(PeerId([0xAA; 32]))),
-                sent_at: Timestamp(-1),
-                text: String::new(),
-                signature: None,
-            }),
-            format!("15 {ann} ac02 01 {bob} 07 01 00 00"),
+            Frame::Batch(batch(Recipient::Peer(PeerId([0xAA; 32])), -1, &["hi"], None)),
+            format!("15 {ann} ac02 01 {bob} 07 01 01 026869 00"),
         ),
         (
-            Frame::Ack(Ack { first: id(Recipient::Everyone), last: 9, for_good: true }),
-            format!("16 {ann} ac02 00 07 09 01"), // first message, last sequence, for good
+            Frame::Ack(Ack { everyone: true, epoch: 300, received: 9, kept: 8 }),
+            "16 01 ac02 09 08".into(), // to everyone, epoch, received up to, kept up to
         ),
         (Frame::CatchUp(Timestamp(1)), "17 02".into()),
         (Frame::Held(vec![held()]), format!("18 01 {ann} ac02 07 09")), // count, author, epoch, from, to
@@ -119,16 +111,23 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::HandedOn(HandedOn {
                 wanted: Wanted { direct: false, range: held() },
                 label: "ann".into(),
-                messages: vec![Communication {
-                    id: id(Recipient::Everyone),
-                    sent_at: Timestamp(1),
-                    text: "hi".into(),
-                    signature: Some([5; 64]),
-                }],
+                batches: vec![batch(Recipient::Everyone, 1, &["hi"], Some([5; 64]))],
                 next: Some(8),
             }),
-            // what was wanted, label, one message as above, where the next part begins
-            format!("1a 00 {ann} ac02 07 09 03616e6e 01 {ann} ac02 00 07 02 026869 01 {} 01 08", h("05", 64)),
+            // what was wanted, label, one batch as above, where the next part begins
+            format!(
+                "1a 00 {ann} ac02 07 09 03616e6e 01 {ann} ac02 00 07 02 01 026869 01 {} 01 08",
+                h("05", 64)
+            ),
+        ),
+        (
+            Frame::Conflict(Conflict {
+                everyone: true,
+                epoch: 300,
+                proof: Some(Box::new(batch(Recipient::Everyone, 1, &["hi"], Some([5; 64])))),
+            }),
+            // to everyone, epoch, what is kept there, as above
+            format!("1b 01 ac02 01 {ann} ac02 00 07 02 01 026869 01 {}", h("05", 64)),
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
         (Frame::HandoverOffer(4702), "28 de24".into()),
@@ -219,6 +218,20 @@ fn trailing_bytes_unknown_tags_and_nothing_are_refused() {
 }
 
 #[test]
+fn texts_are_clean_and_counted_as_soon_as_they_are_read() {
+    let texts = vec!["x"; limits::BATCH_MESSAGES];
+    let most = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None));
+    assert_eq!(Frame::decode(&most.encode()), Ok(most));
+    let texts = vec!["x"; limits::BATCH_MESSAGES + 1];
+    let more = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None));
+    assert_eq!(Frame::decode(&more.encode()), Err(RecvError::Malformed(BATCH)));
+    let bytes = Frame::Batch(batch(Recipient::Everyone, 1, &["o"], None)).encode();
+    let hostile: Vec<u8> = bytes.iter().map(|byte| if *byte == b'o' { 0x1B } else { *byte }).collect();
+    let Ok(Frame::Batch(read)) = Frame::decode(&hostile) else { panic!("{hostile:?}") };
+    assert_eq!(read.texts[0].as_str(), "\u{241B}");
+}
+
+#[test]
 fn an_alias_that_breaks_the_rules_is_no_roster_entry() {
     let frame = Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()] });
     let bytes = frame.encode();
@@ -242,10 +255,9 @@ proptest! {
     }
 
     #[test]
-    fn messages_round_trip(text in ".*", sequence in any::<u64>(), time in any::<i64>()) {
-        let mut id = id(Recipient::Everyone);
-        id.sequence = sequence;
-        let frame = Frame::Communication(Communication { id, sent_at: Timestamp(time), text, signature: None });
+    fn batches_round_trip(text in ".*", sequence in any::<u64>(), time in any::<i64>()) {
+        let said = Batch { first: sequence, ..batch(Recipient::Everyone, time, &[&text], None) };
+        let frame = Frame::Batch(said);
         prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Scripts without spaces are indexed character by character, so that a part of a sentence is found there too.
 
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+
 /// Text with every character of a script without spaces as a word of its own.
 pub(super) fn to_index(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
@@ -23,6 +25,28 @@ pub(super) fn to_query(typed: &str) -> Option<String> {
         .map(|term| format!("\"{}\"", to_index(term).replace('"', " ")))
         .collect();
     if terms.is_empty() { None } else { Some(format!("{} *", terms.join(" "))) }
+}
+
+/// The words of a query, in small letters, for [`has_all`].
+pub(super) fn words(typed: &str) -> Vec<String> {
+    let is_word = |term: &&str| term.chars().any(char::is_alphanumeric);
+    typed.split_whitespace().filter(is_word).map(plain).collect()
+}
+
+/// True when every word begins one of a text's, as the index on disk finds it; in scripts without spaces anywhere.
+pub(super) fn has_all(text: &str, words: &[String]) -> bool {
+    let text = plain(text);
+    let begins_word = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        before.is_none_or(|c| !c.is_alphanumeric() || is_without_spaces(c))
+    };
+    words.iter().all(|word| text.match_indices(word.as_str()).any(|(at, _)| begins_word(at)))
+}
+
+/// Small letters without their accents.
+fn plain(text: &str) -> String {
+    let lower = text.to_lowercase();
+    if lower.is_ascii() { lower } else { lower.nfd().filter(|c| !is_combining_mark(*c)).collect() }
 }
 
 /// Thai, Lao, Khmer, Burmese, Chinese and Japanese.
