@@ -274,6 +274,14 @@ pub enum NodeEvent {
         #[serde(skip)]
         place: Place,
     },
+    /// Events were not read in time, and these were left out before this one. The messages are in the history; of what
+    /// changes, the newest state follows.
+    Skipped {
+        /// Messages, received and sent.
+        messages: u64,
+        /// Deliveries.
+        deliveries: u64,
+    },
     /// Messages that were missing just before a message have come meanwhile.
     Gap {
         /// The message after them.

@@ -1,11 +1,19 @@
 //! The session without a screen, for programs: the node's events and commands as JSON, one a line.
 //!
-//! It must never write anything but events to standard output, or change anything for a line it does not understand.
+//! It must never write anything but events to standard output, change anything for a line it does not understand, or let
+//! one who does not read, or a message that waits, hold back anything else.
 
-use std::io::{self, Write};
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+};
 
 use serde::Serialize;
-use tokio::{io::AsyncBufReadExt as _, sync::mpsc};
+use tokio::{
+    io::AsyncBufReadExt as _,
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     api::{NodeCommand, NodeEvent},
@@ -27,49 +35,138 @@ enum Typed {
     Bad(String),
 }
 
+/// Messages to send that the network does not take yet: what else a program asks for is not behind them.
+#[derive(Default)]
+struct Waiting {
+    sends: VecDeque<NodeCommand>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, send: NodeCommand) {
+        self.bytes += size(&send);
+        self.sends.push_back(send);
+    }
+
+    /// Gives the first one as soon as it is taken; without one never.
+    async fn give(&mut self, sends: &mpsc::Sender<NodeCommand>) {
+        if self.sends.is_empty() {
+            return std::future::pending().await;
+        }
+        let most = self.sends.len().min(limits::COMMANDS_WAITING);
+        // The session is over when nobody takes them any more.
+        let Ok(place) = sends.reserve().await else { return self.sends.clear() };
+        let mut place = Some(place);
+        for _ in 0..most {
+            let Some(room) = place.take().or_else(|| sends.try_reserve().ok()) else { return };
+            let Some(send) = self.sends.pop_front() else { return };
+            self.bytes -= size(&send);
+            room.send(send);
+        }
+    }
+}
+
+fn size(command: &NodeCommand) -> usize {
+    match command {
+        NodeCommand::Send { text, .. } => text.len() + limits::EVENT_BYTES,
+        _ => limits::EVENT_BYTES,
+    }
+}
+
+/// Standard output, written by a thread of its own: whoever does not read it holds back nothing else.
+struct Output {
+    pieces: mpsc::Sender<Vec<u8>>,
+    /// Ends when everything is written, or when nobody reads any more.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Output {
+    fn start() -> io::Result<Self> {
+        let (pieces, mut waiting) = mpsc::channel::<Vec<u8>>(limits::OUTPUT_PIECES);
+        let (end, ended) = oneshot::channel();
+        let write = move || {
+            let mut output = io::stdout().lock();
+            while let Some(piece) = waiting.blocking_recv() {
+                if output.write_all(&piece).and_then(|()| output.flush()).is_err() {
+                    break;
+                }
+            }
+            let _ = end.send(());
+        };
+        std::thread::Builder::new().name("output".to_owned()).spawn(write)?;
+        Ok(Self { pieces, ended })
+    }
+
+    /// Waits until everything is written, but not for a reader that takes nothing.
+    async fn finish(self) {
+        drop(self.pieces);
+        let _ = tokio::time::timeout(limits::LEAVE_TIMEOUT, self.ended).await;
+    }
+}
+
 /// Runs the session until it ends. `stop` resolves when the system asks the process to end.
 pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::Receiver<()>) -> Closed {
+    let Ok(output) = Output::start() else { return CloseReason::Internal.into() };
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
+    let (sends, mut waiting) = (network.sends(), Waiting::default());
     let mut left = Closed::from(CloseReason::Internal);
-    let mut output = io::stdout().lock();
+    // What is to be written, when there is room.
+    let mut piece = Vec::new();
     // End of input does not end the session: a service manager gives none.
-    let mut has_input = true;
-    let mut leaving = false;
+    let (mut has_input, mut is_read) = (true, true);
+    // What was said before the goodbye comes before it, unless that takes too long.
+    let mut leaves_by: Option<Instant> = None;
     loop {
+        if waiting.sends.is_empty() && leaves_by.take().is_some() {
+            network.command(NodeCommand::Leave).await;
+        }
+        let has_room = output.pieces.capacity() > 0 || !is_read;
+        if has_room && !piece.is_empty() {
+            let _ = output.pieces.try_send(std::mem::take(&mut piece));
+            continue;
+        }
+        let takes_more = waiting.bytes < limits::COMMANDS_BYTES && piece.len() < limits::COMMANDS_BYTES;
         tokio::select! {
-            event = network.next_whole() => match event {
-                Some(event) => {
-                    let mut next = Some(event);
-                    let mut written = Ok(());
-                    while let Some(event) = next {
-                        if let NodeEvent::Left { reason, message } = &event {
-                            left = Closed::new(*reason, message.to_string());
-                        }
-                        for line in event.expand() {
-                            written = written.and_then(|()| write_event(&mut output, now(), &line));
-                        }
-                        next = network.try_next_whole();
-                    }
-                    // Whoever listened is gone; nobody can tell us to leave.
-                    if written.and_then(|()| output.flush()).is_err() && !std::mem::replace(&mut leaving, true) {
-                        network.command(NodeCommand::Leave).await;
-                    }
+            event = network.next_whole(), if has_room => {
+                let mut next = event;
+                if next.is_none() {
+                    break;
                 }
-                None => break,
-            },
-            line = typed.recv(), if has_input => match line {
+                while let Some(event) = next {
+                    if let NodeEvent::Left { reason, message } = &event {
+                        left = Closed::new(*reason, message.to_string());
+                    }
+                    for line in event.expand() {
+                        let _ = write_event(&mut piece, now(), &line);
+                    }
+                    next = if piece.len() < limits::COMMANDS_BYTES { network.try_next_whole() } else { None };
+                }
+            }
+            _ = output.pieces.reserve(), if !has_room => {}
+            // Whoever listened is gone; nobody can tell us to leave.
+            () = output.pieces.closed(), if is_read => {
+                is_read = false;
+                leaves_by = Some(Instant::now());
+            }
+            line = typed.recv(), if has_input && takes_more => match line {
+                Some(Typed::Command(send @ NodeCommand::Send { .. })) => waiting.push(send),
+                Some(Typed::Command(NodeCommand::Leave)) => leaves_by = Some(Instant::now() + limits::LEAVE_TIMEOUT),
                 Some(Typed::Command(command)) => network.command(command).await,
                 Some(Typed::Bad(message)) => {
-                    let _ = write_event(&mut output, now(), &NodeEvent::error(ErrorKind::Command, &message));
-                    let _ = output.flush();
+                    let _ = write_event(&mut piece, now(), &NodeEvent::error(ErrorKind::Command, &message));
                 }
                 None => has_input = false,
             },
-            Some(()) = stop.recv() => network.command(NodeCommand::Leave).await,
+            () = waiting.give(&sends) => {}
+            Some(()) = stop.recv() => leaves_by = Some(Instant::now() + limits::LEAVE_TIMEOUT),
+            () = sleep_until(leaves_by.unwrap_or_else(Instant::now)), if leaves_by.is_some() => {
+                waiting = Waiting::default();
+            }
         }
     }
     reader.abort();
+    output.finish().await;
     left
 }
 

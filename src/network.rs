@@ -308,6 +308,11 @@ impl Network {
         }
     }
 
+    /// The queue of messages to send, for whoever must not wait for it here.
+    pub(crate) fn sends(&self) -> mpsc::Sender<NodeCommand> {
+        self.handle.sends.clone()
+    }
+
     /// Sends a text to everyone.
     pub async fn broadcast(&mut self, text: &str) {
         let (to, text) = (Target::Everyone, text.to_owned());

@@ -129,7 +129,7 @@ fn a_disk_that_is_full_at_the_start_delivers_nothing_before_it_has_room() {
 }
 
 #[test]
-fn a_disk_that_can_only_be_read_means_memory_only_and_the_key_stays() {
+fn on_a_disk_that_can_only_be_read_talk_goes_on_and_nothing_is_delivered_until_it_can_be_written() {
     let Some(disk) = Disk::small("a_disk_that_can_only_be_read") else { return };
     let mut host = Starting::host("host").start();
     let mut first = Starting::join(&host, "ann").in_dir(&disk.dir).start();
@@ -139,17 +139,24 @@ fn a_disk_that_can_only_be_read_means_memory_only_and_the_key_stays() {
     let mut ann = Starting::join(&host, "ann").in_dir(&disk.dir).no_password().start();
     assert_eq!(ann.event("listening")["peer_id"], key);
     let history = ann.event("history");
-    assert_eq!(history["state"], "memory");
-    assert!(history["message"].as_str().unwrap().contains("in memory only"), "{history}");
+    assert_eq!(history["state"], "unsaved");
+    assert!(history["message"].as_str().unwrap().contains("is not being saved"), "{history}");
     ann.say(json!({"cmd": "send", "to": "everyone", "text": "hello"}));
     host.wait_for("the message", |event| event["text"] == "hello");
-    host.say(json!({"cmd": "send", "to": "ann", "text": "hi"}));
-    host.wait_for("delivered", |event| event["event"] == "delivery" && event["status"] == "delivered");
+    host.say(json!({"cmd": "send", "to": "ann", "text": "hi", "ref": "hi"}));
+    ann.wait_for("the message", |event| event["text"] == "hi");
+    host.wait_for("queued", |event| event["ref"] == "hi" && event["status"] == "queued");
     let about = |event: &Value| {
-        event["kind"] == "storage" && event["message"].as_str().unwrap().contains("in memory only")
+        event["kind"] == "storage" && event["message"].as_str().unwrap().contains("is not being saved")
     };
     assert_eq!(ann.count(about), 1, "said once");
+    assert_eq!(host.count(|event| event["ref"] == "hi" && event["status"] == "delivered"), 0);
+    disk.remount("rw");
+    host.wait_for("delivered", |event| event["ref"] == "hi" && event["status"] == "delivered");
+    ann.wait_for("it is saved", |event| event["event"] == "history" && event["state"] == "saved");
     assert_eq!(ann.leave(), 0);
+    let texts: Vec<Value> = history_of(&disk.dir, &[]).iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(texts, ["hello", "hi"]);
 }
 
 /// Fills a file with noise.

@@ -115,6 +115,8 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     };
     let changes_ways = matches!(event, NodeEvent::NoWays { .. } | NodeEvent::PeerUp { .. });
     let is_looked_at = room.shows_ways && room.view == View::Heartbeat;
+    // What was left out is looked up.
+    let skipped = matches!(event, NodeEvent::Skipped { .. }).then(|| Effect::Store(room.open_history()));
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.admin_at = room.admin_at.min(count.saturating_sub(1));
@@ -123,7 +125,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     }
     let bell = followed.called.then_some(Effect::Bell);
     let ask = (changes_ways && is_looked_at).then_some(Effect::Node(NodeCommand::Ways));
-    bell.into_iter().chain(ask).collect()
+    bell.into_iter().chain(ask).chain(skipped).collect()
 }
 
 /// While a network is being opened from the launch screen.

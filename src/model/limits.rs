@@ -266,14 +266,21 @@ pub const FRAMES_TOGETHER: usize = 16;
 pub const FRAMES_TO_NODE: usize = 1024;
 /// Frames that the node takes before it looks at its timers again.
 pub const FRAMES_AT_ONCE: usize = 256;
-/// Messages of the front end that the node takes before it sends them: they go together.
-pub const SENDS_AT_ONCE: usize = 32;
+/// Messages of the front end that the node takes in one turn: they go together.
+pub const SENDS_AT_ONCE: usize = BATCH_MESSAGES;
 /// Commands that a front end may have waiting.
-pub const COMMANDS_WAITING: usize = 256;
-/// Events that a front end is given together.
-pub const EVENTS_TOGETHER: usize = 256;
+pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
 /// Events that a front end may have waiting.
-pub const EVENTS_WAITING: usize = 4096;
+pub const EVENTS_WAITING: usize = 1024;
+/// Bytes of events beyond those that a front end has not read: of more it gets the newest state, and how many messages
+/// it has to look up.
+pub const UNREAD_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that an event takes beside its text, about.
+pub const EVENT_BYTES: usize = 256;
+/// Bytes of commands to send that a front end may have waiting before it reads no more of them.
+pub const COMMANDS_BYTES: usize = 1024 * 1024;
+/// Lines that wait for standard output, in pieces.
+pub const OUTPUT_PIECES: usize = 16;
 /// Connections that listeners may hand over at once.
 pub const CONNECTIONS_WAITING: usize = 64;
 /// Time that a closed link waits for the other end to close too, so that its last words arrive.

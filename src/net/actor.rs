@@ -3,6 +3,7 @@
 //! It must never decide what the node decides, wait for one peer, or let a failing session end another.
 
 mod links;
+mod telling;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -14,6 +15,7 @@ use tokio::{
 };
 use tokio_util::task::JoinMap;
 
+use self::telling::Telling;
 use super::{
     circuit::CircuitEnd,
     classic, clock, dialer,
@@ -47,11 +49,12 @@ pub fn spawn(
     let host_listens = opened.peer.as_ref().and_then(|listener| listener.local_addr().ok());
     let listening = host_listens.map(|addr| (addr.ip(), addr));
     let (identity, cost) = (config.identity.clone(), config.cost);
+    let machine_now = machine.now();
     let mut actor = Actor {
         join_config: tls::server_config(&identity, JOIN_ALPN)?,
         peer_config: tls::server_config(&identity, PEER_ALPN)?,
-        node: Node::new(config, machine.now()),
-        reported: machine.now().instant,
+        node: Node::new(config, machine_now),
+        reported: machine_now.instant,
         identity,
         cost,
         machine,
@@ -80,7 +83,8 @@ pub fn spawn(
         to_store: Vec::new(),
         events,
         to_send: Vec::new(),
-        to_tell: Vec::new(),
+        telling: Telling::default(),
+        turn: machine_now,
         abandoned: false,
         finished: None,
     };
@@ -152,7 +156,9 @@ struct Actor {
     events: mpsc::Sender<NodeEvent>,
     /// What the sessions and the front end are to be given once the node has said everything.
     to_send: Vec<(ConnId, Outbound)>,
-    to_tell: Vec<NodeEvent>,
+    telling: Telling,
+    /// The time of this turn: the clock is read once for all that came together.
+    turn: Moment,
     /// The front end is gone.
     abandoned: bool,
     /// Why the session is over.
@@ -170,22 +176,25 @@ enum Woken {
     Join(LinkKind, Result<Connection, Closed>),
     Said(PeerId, Result<Option<String>, Closed>),
     Dial(PeerId, Result<Connection, Closed>),
+    /// The front end has room for more, or is gone.
+    Told,
     Timer,
 }
 
 impl Actor {
     async fn run(mut self) -> Closed {
         let watch = tokio::spawn(clock::watch(self.machine.clone(), self.inputs_tx.clone()));
-        self.perform().await;
+        self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
+            self.turn = self.machine.now();
             // What peers have said comes before what their silence means.
-            self.take_in(woken).await;
+            self.take_in(woken);
             if self.node.poll_timeout().is_some_and(|at| at <= self.now().instant) {
                 self.node.handle_timeout(self.now());
             }
             self.report_dropped();
-            self.perform().await;
+            self.perform();
         }
         watch.abort();
         self.shut_down().await;
@@ -194,6 +203,7 @@ impl Actor {
 
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
+        let tells = !self.telling.is_empty();
         let deadline = self.node.poll_timeout();
         let timer = async {
             match deadline {
@@ -206,6 +216,7 @@ impl Actor {
             input = self.inputs.recv() => Woken::Input(input),
             Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, session::ended(result)),
             command = self.commands.recv(), if !self.abandoned => Woken::Command(command),
+            _ = self.events.reserve(), if tells => Woken::Told,
             Some(send) = self.sends.recv(), if takes_sends => Woken::Command(Some(send)),
             stored = self.stored.recv() => Woken::Stored(stored),
             Some((peer, result)) = self.dials.join_next() => {
@@ -224,7 +235,7 @@ impl Actor {
         }
     }
 
-    async fn take_in(&mut self, woken: Woken) {
+    fn take_in(&mut self, woken: Woken) {
         match woken {
             Woken::Input(Some(input)) => {
                 self.input(input);
@@ -252,13 +263,14 @@ impl Actor {
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
+            Woken::Told => {}
             // The actor holds a sender of each of these itself.
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
         }
         // What a person asks for must not wait behind a flood of frames.
         while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {
             self.command(command);
-            self.perform().await;
+            self.perform();
         }
         for _ in 0..limits::SENDS_AT_ONCE {
             if self.finished.is_some() || !self.node.wants_commands(self.now()) {
@@ -332,16 +344,16 @@ impl Actor {
     }
 
     /// Does what the node says, until it has nothing more to say. What it tells and sends goes out together: whoever it
-    /// is for wakes up once. Nothing is acknowledged before it was told.
-    async fn perform(&mut self) {
+    /// is for wakes up once. Nothing is acknowledged before the front end could read it.
+    fn perform(&mut self) {
         loop {
             self.carry_out();
             // Otherwise what is sent had better go first: others wait for it.
-            if self.to_tell.iter().any(|event| matches!(event, NodeEvent::Batch(said) if !said.own)) {
-                self.tell_all().await;
+            if self.telling.has_received() {
+                self.tell();
             }
             let is_taken = self.send_all();
-            self.tell_all().await;
+            self.tell();
             if is_taken {
                 break;
             }
@@ -349,15 +361,17 @@ impl Actor {
         self.bundle();
     }
 
-    async fn tell_all(&mut self) {
-        while !self.to_tell.is_empty() {
-            let most = self.to_tell.len().min(limits::EVENTS_TOGETHER);
-            let Ok(places) = self.events.reserve_many(most).await else {
+    /// Gives the front end as much as it has room for.
+    fn tell(&mut self) {
+        while !self.telling.is_empty() {
+            match self.events.try_reserve() {
+                Ok(place) => {
+                    let Some(event) = self.telling.pop() else { return };
+                    place.send(event);
+                }
+                Err(mpsc::error::TrySendError::Full(())) => return,
                 // A front end that is gone has closed the commands too, and the node leaves.
-                return self.to_tell.clear();
-            };
-            for (place, event) in places.zip(self.to_tell.drain(..most)) {
-                place.send(event);
+                Err(mpsc::error::TrySendError::Closed(())) => return self.telling.clear(),
             }
         }
     }
@@ -428,7 +442,7 @@ impl Actor {
                 Output::Store(command) => self.to_store.push(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
-                    self.to_tell.push(event);
+                    self.telling.push(event);
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
@@ -499,7 +513,7 @@ impl Actor {
     }
 
     fn now(&self) -> Moment {
-        self.machine.now()
+        self.turn
     }
 
     fn new_conn(&mut self) -> ConnId {
@@ -521,6 +535,13 @@ impl Actor {
 
     /// Stops accepting, lets the last words out, closes everything.
     async fn shut_down(&mut self) {
+        let told = async {
+            while !self.telling.is_empty() && self.events.reserve().await.is_ok() {
+                let Some(event) = self.telling.pop() else { return };
+                let _ = self.events.try_send(event);
+            }
+        };
+        let _ = time::timeout(limits::LEAVE_TIMEOUT, told).await;
         self.listeners.abort_all();
         self.joins.abort_all();
         self.says.abort_all();

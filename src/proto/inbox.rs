@@ -50,7 +50,8 @@ impl Streams {
         let later = epoch.checked_add(1).and_then(|from| {
             self.0.range((everyone, from)..=(everyone, u64::MAX)).next().and_then(|(_, spans)| spans.first())
         });
-        let mut upper = later.map(|span| span.first.saturating_sub(1));
+        let others = (last - first).min(limits::BATCH_MESSAGES as u64).cast_signed();
+        let mut upper = later.map(|span| span.first.saturating_sub(1).saturating_sub(others));
         let oldest = self.0.range((everyone, 0)..=(everyone, u64::MAX)).next().map(|(key, _)| *key);
         let count = self.0.range((everyone, 0)..=(everyone, u64::MAX)).count();
         if count >= limits::EPOCHS && !self.0.contains_key(&key) {
@@ -81,7 +82,6 @@ impl Streams {
             }
             lower = Some(before.last.saturating_add(room(missed) + 1));
         }
-        let others = (last - first).min(limits::BATCH_MESSAGES as u64).cast_signed();
         if let Some(after) = after {
             upper = Some(after.first.saturating_sub(room(after.from - last)).saturating_sub(others));
         }
@@ -358,6 +358,9 @@ mod tests {
             "just before the next, with room for four"
         );
         assert_eq!(arrive(11, 2, 3000), Some((1990, 0, Some((13, 0)))));
+        let earlier = Batch { stream: StreamId { epoch: 0, ..range(1, 1, 1).stream }, ..range(1, 1, 5) };
+        let Arrival::New(before) = inbox.arrive(&earlier, 9000, Some(8000)) else { panic!("new") };
+        assert_eq!(before.place, 995, "all of an earlier epoch stands before the later one");
         inbox.arrive_again(&range(1, 8, 13), 4000);
         assert_eq!(inbox.spans(true, 1).iter().map(|s| (s.from, s.to)).collect::<Vec<_>>(), [(1, 30)]);
     }

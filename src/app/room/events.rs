@@ -141,6 +141,10 @@ impl Room {
                 }
             }
             NodeEvent::Handover { host, join_addr } => self.handed_over(now, &host, join_addr),
+            NodeEvent::Skipped { messages, .. } => {
+                let text = format!("this screen was not served in time: {messages} messages are read again");
+                self.note(now, Grade::Warning, &text);
+            }
             NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
                 let with = conversation_of(&before.stream(), &self.me);
