@@ -178,6 +178,8 @@ impl Network {
         let id = kept.as_ref().map_or_else(|| new_network_id(&*machine), |kept| kept.network.id);
         let network = Identified { id, name };
         let recalled = recall(&profile, &network).await;
+        let (version, departed) =
+            kept.as_ref().map(|kept| (kept.version, kept.departed.clone())).unwrap_or_default();
         let (admitted, bans, kept_attempts, expected) =
             kept.map(|kept| (kept.admitted, kept.bans, kept.attempts, kept.roster)).unwrap_or_default();
         let role = RoleConfig::Host(Box::new(HostConfig {
@@ -189,6 +191,8 @@ impl Network {
             bans,
             kept_attempts,
             expected,
+            departed,
+            version,
             recalled,
             admitted,
             join_addr,

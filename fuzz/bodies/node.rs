@@ -14,9 +14,9 @@ use pyile::{
         Target,
     },
     model::{
-        Admitted, Alias, Ban, Batch, CloseReason, Closed, HistoryState, Moment, Network, NetworkId, NoWay,
-        Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, StreamId, Timestamp,
-        Wire, limits,
+        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, HistoryState, Moment, Network, NetworkId,
+        NoWay, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, StreamId,
+        Timestamp, Wire, limits,
     },
     proto::{
         CircuitId, ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
@@ -89,6 +89,8 @@ pub fn host(data: &[u8]) {
     let mut reader = Reader(data);
     let classic = reader.byte() % 2 == 1;
     let role = RoleConfig::Host(Box::new(HostConfig {
+        departed: Vec::new(),
+        version: 0,
         network: Network { id: NETWORK, name: "fuzz".to_owned() },
         policy: Policy { classic, ..Policy::default() },
         record: HostRecord::from_bytes(&world().record).unwrap(),
@@ -445,7 +447,8 @@ impl<'a> Driver<'a> {
     fn signature(&mut self) -> [u8; 64] {
         let entries = self.entries();
         let signer = if self.reader.byte() == 255 { 2 } else { 1 };
-        sign::roster(&world().people[signer], &NETWORK, self.version, entries.iter())
+        let nobody = std::iter::empty();
+        sign::roster(&world().people[signer], &NETWORK, self.version, entries.iter(), nobody)
     }
 
     fn authenticated(&mut self) -> Frame {
@@ -458,6 +461,7 @@ impl<'a> Driver<'a> {
             policy: Policy { classic: chosen > 127, ..Policy::default() },
             version: self.version,
             entries: u32::try_from(self.roster.len()).unwrap(),
+            departed: 0,
             signature,
         };
         let header = Box::new(header);
@@ -465,7 +469,7 @@ impl<'a> Driver<'a> {
     }
 
     fn page(&mut self) -> Frame {
-        Frame::RosterPage(RosterPage { version: self.version, entries: self.entries() })
+        Frame::RosterPage(RosterPage { version: self.version, entries: self.entries(), departed: Vec::new() })
     }
 
     fn delta(&mut self) -> Frame {
@@ -480,8 +484,15 @@ impl<'a> Driver<'a> {
         }
         let from = self.version;
         self.version += 1;
-        let signature = self.signature();
-        Frame::RosterDelta(RosterDelta { from, to: self.version, removed, updated, signature })
+        let departed: Vec<Departed> = removed
+            .iter()
+            .map(|removal| Departed { peer: removal.peer, at: self.now.wall, counts: vec![(1, 9)] })
+            .collect();
+        let mut delta =
+            RosterDelta { from, to: self.version, removed, updated, departed, signature: [0; 64] };
+        let signer = if self.reader.byte() == 255 { 2 } else { 1 };
+        delta.signature = sign::roster_delta(&world().people[signer], &NETWORK, &delta.signed_bytes());
+        Frame::RosterDelta(delta)
     }
 
     fn command(&mut self) -> Option<NodeCommand> {

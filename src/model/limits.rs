@@ -187,6 +187,12 @@ pub const RATE: u32 = 100;
 pub const RATE_BURST: u32 = 1000;
 /// Bytes of text a second that a member takes from another, by default.
 pub const RATE_BYTES: u32 = 1024 * 1024;
+/// Epochs of one author that count after it has gone.
+pub const DEPARTED_EPOCHS: usize = 16;
+/// Members of the past whose words still count, the newest of them.
+pub const DEPARTED: usize = 4096;
+/// How long they do.
+pub const DEPARTED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Holes in a stream that are remembered, so that a late message still finds its place.
 pub const GAPS: usize = 64;
 /// Epochs of one author that are remembered: one for each of its sessions.

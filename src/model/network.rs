@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ban::Ban,
     limits,
-    peer::{Alias, PeerId, RosterEntry},
+    peer::{Alias, Departed, PeerId, RosterEntry},
     time::Timestamp,
 };
 
@@ -104,6 +104,12 @@ pub struct HostState {
     /// The other members: after a crash they are expected back. Empty once the host has left.
     #[serde(default)]
     pub roster: Vec<RosterEntry>,
+    /// Members of the past, and how far their words count.
+    #[serde(default)]
+    pub departed: Vec<Departed>,
+    /// The version of the roster: it only grows.
+    #[serde(default)]
+    pub version: u64,
     /// Classic peers were let in: the person at the host knows what that means.
     #[serde(default)]
     pub classic: bool,

@@ -124,6 +124,26 @@ impl<'de> Deserialize<'de> for PeerId {
     }
 }
 
+/// Somebody who was a member, and how far its words to everyone count: what it signs beyond is nobody's word, whoever
+/// hands it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// Who.
+    pub peer: PeerId,
+    /// Since when.
+    pub at: Timestamp,
+    /// Of each of its epochs the last number that the host has, at most [`limits::DEPARTED_EPOCHS`], the newest last.
+    pub counts: Vec<(u64, u64)>,
+}
+
+impl Departed {
+    /// True when messages up to `last` of an epoch count.
+    #[must_use]
+    pub fn counts(&self, epoch: u64, last: u64) -> bool {
+        self.counts.iter().any(|(counted, up_to)| *counted == epoch && last <= *up_to)
+    }
+}
+
 /// The label of a peer: 1 to 32 visible characters without spaces, controls or look-alike tricks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Alias(String);

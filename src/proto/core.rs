@@ -126,6 +126,8 @@ pub(super) struct Core {
     pub(super) join_links: BTreeMap<PeerId, ConnId>,
     /// The address at which this member reached its host.
     pub(super) host_ip: Option<IpAddr>,
+    /// Packages of a host that were given to the store.
+    pub(super) packages: u64,
 }
 
 impl Core {
@@ -162,6 +164,7 @@ impl Core {
             to_report: BTreeMap::new(),
             join_links: BTreeMap::new(),
             host_ip: None,
+            packages: 0,
         }
     }
 

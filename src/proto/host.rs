@@ -16,12 +16,13 @@ use super::{
     core::{Core, Timer},
     detector::Detector,
     mesh::Mesh,
+    roster::Roster,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        CloseReason, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Penalty, Recalled, Role,
-        RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, Departed, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Penalty, Recalled,
+        Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Frame, HandoverProbed, HandoverStatement, Hello},
@@ -102,6 +103,11 @@ pub(super) struct Host {
     token: u64,
     /// Members of an earlier run that are not here yet.
     expected: Vec<RosterEntry>,
+    /// Members of the past, and the version of the roster, of an earlier run.
+    departed: Vec<Departed>,
+    version: u64,
+    /// Something is to be kept at the end of the turn.
+    is_unsaved: bool,
     /// It is over: nobody is expected back.
     has_left: bool,
     handover: Option<handover::Handover>,
@@ -134,6 +140,9 @@ impl Host {
             saving: BTreeMap::new(),
             token: 0,
             expected: config.expected,
+            departed: config.departed,
+            version: config.version,
+            is_unsaved: false,
             has_left: false,
             handover: None,
             penalties: Vec::new(),
@@ -146,6 +155,7 @@ impl Host {
     pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled, now: Moment) {
         core.network = Some(self.network.clone());
         core.policy = self.config_policy;
+        core.roster = Roster::begun(self.version, std::mem::take(&mut self.departed));
         core.roster.update(RosterEntry {
             peer_id: core.me(),
             alias: core.alias.clone(),
@@ -400,12 +410,23 @@ impl Host {
 
     // ---- What is kept ----
 
-    /// Keeps everything; `then` is told once it is on disk.
+    /// Keeps everything at the end of the turn; `then` is told once it is on disk. A network that is being set aside is
+    /// not kept again.
     fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
+        if self.is_retiring() {
+            return then.into_iter().for_each(|event| core.event(event));
+        }
         self.token += 1;
         self.saving.insert(self.token, then);
-        let state = Box::new(self.state(core));
-        core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
+        self.is_unsaved = true;
+    }
+
+    /// Has what has changed in this turn kept, once.
+    pub(super) fn end_turn(&mut self, core: &mut Core) {
+        if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
+            let state = Box::new(self.state(core));
+            core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
+        }
     }
 
     /// The host leaves: the next one that it opens begins without members.
@@ -430,6 +451,8 @@ impl Host {
                 .filter(|entry| entry.peer_id != me && entry.wire == Wire::Native && !self.has_left)
                 .cloned()
                 .collect(),
+            departed: core.roster.departed().cloned().collect(),
+            version: core.roster.version(),
             classic: core.policy.classic,
         }
     }

@@ -87,7 +87,9 @@ impl Streams {
         }
         let wished = match (handed_on, upper) {
             (Some(sent), _) => sent.min(now),
-            (None, Some(upper)) => upper,
+            // A hole is closed from its end; what else is missing of an earlier epoch comes after it.
+            (None, Some(upper)) if after.is_some() => upper,
+            (None, Some(upper)) => lower.unwrap_or(upper),
             (None, None) => now,
         };
         let place = wished.max(lower.unwrap_or(Place::MIN)).min(upper.unwrap_or(Place::MAX));
@@ -219,6 +221,17 @@ impl Inbox {
     #[must_use]
     pub fn spans(&self, everyone: bool, epoch: u64) -> &[Span] {
         self.streams.0.get(&(everyone, epoch)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Of the newest epochs of the stream to everyone, the last number that is here; the newest last.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(u64, u64)> {
+        let everyone = self.streams.0.range((true, 0)..=(true, u64::MAX));
+        let last = |((_, epoch), spans): (&(bool, u64), &Vec<Span>)| Some((*epoch, spans.last()?.to));
+        let mut counts: Vec<(u64, u64)> =
+            everyone.rev().take(limits::DEPARTED_EPOCHS).filter_map(last).collect();
+        counts.reverse();
+        counts
     }
 
     /// Takes up what was here before.

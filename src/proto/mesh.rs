@@ -56,6 +56,8 @@ pub(super) struct PeerState {
     lacking: Lacking,
     /// When it last said to have something.
     progressed: Option<Instant>,
+    /// When the last link to it was lost.
+    lost_at: Option<Timestamp>,
     pub(super) inbox: Inbox,
     /// The history is looking up whether it said something else before under the same numbers.
     comparing: Option<u64>,
@@ -250,6 +252,7 @@ impl Mesh {
                 window: Window::default(),
                 lacking: Lacking::default(),
                 progressed: None,
+                lost_at: None,
                 inbox: Inbox::new(policy, now),
                 comparing: None,
                 conflicts: 0,
@@ -530,6 +533,9 @@ impl Mesh {
         }
         if !state.links.is_empty() {
             return self.pump(core, link.peer, now);
+        }
+        if was_up {
+            state.lost_at = Some(now.wall);
         }
         let is_ours = link.kind == LinkKind::PeerOut && link.via.is_none();
         if is_ours {

@@ -41,8 +41,8 @@ use self::{
 use crate::{
     api::{HistoryEvent, NodeCommand, NodeEvent, StoreEvent},
     model::{
-        Admitted, Alias, Ban, CloseReason, Closed, ErrorKind, KeptAttempts, Moment, Network, Password,
-        PeerId, Policy, Recalled, RosterEntry, Wire, limits,
+        Admitted, Alias, Ban, CloseReason, Closed, Departed, ErrorKind, KeptAttempts, Moment, Network,
+        Password, PeerId, Policy, Recalled, RosterEntry, Wire, limits,
     },
     security::{HostRecord, Identity, PasswordCost},
     wire::{Frame, classic::Object},
@@ -95,6 +95,10 @@ pub struct HostConfig {
     pub kept_attempts: Vec<KeptAttempts>,
     /// Members that are expected back: they stay in the roster for a while.
     pub expected: Vec<RosterEntry>,
+    /// Members of the past, and how far their words count.
+    pub departed: Vec<Departed>,
+    /// The last version of the roster.
+    pub version: u64,
     /// What the history knows of the network.
     pub recalled: Recalled,
     /// Who needs no password.
@@ -238,6 +242,9 @@ impl Node {
             return Some(output);
         }
         self.mesh.end_turn(&mut self.core);
+        if let RoleState::Host(host) = &mut self.role {
+            host.end_turn(&mut self.core);
+        }
         self.core.outputs.pop_front()
     }
 
@@ -413,9 +420,11 @@ impl Node {
             (RoleState::Member(member), StoreEvent::History(HistoryEvent::Recalled(recalled))) => {
                 member.recalled(&mut self.core, &mut self.mesh, *recalled, now);
             }
-            (RoleState::Member(member), StoreEvent::Saved(_)) => member.package_saved(&mut self.core, Ok(())),
-            (RoleState::Member(member), StoreEvent::Failed { token: Some(_), message }) => {
-                member.package_saved(&mut self.core, Err(message));
+            (RoleState::Member(member), StoreEvent::Saved(token)) => {
+                member.package_saved(&mut self.core, token, Ok(()));
+            }
+            (RoleState::Member(member), StoreEvent::Failed { token: Some(token), message }) => {
+                member.package_saved(&mut self.core, token, Err(message));
             }
             (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event, now),
             (RoleState::Host(host), StoreEvent::Retired) => host.retired(&mut self.core),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{CloseReason, NetworkId, PeerId, RosterEntry, limits},
+    model::{Batch, CloseReason, Departed, NetworkId, PeerId, RosterEntry, Timestamp, Wire, limits},
     security::{Identity, sign},
     wire::{Authenticated, Removal, RosterDelta, RosterPage},
 };
@@ -39,6 +39,8 @@ pub enum RosterError {
 pub struct Roster {
     version: u64,
     entries: BTreeMap<PeerId, RosterEntry>,
+    /// Members of the past, and how far their words count.
+    departed: BTreeMap<PeerId, Departed>,
     pending_updates: BTreeMap<PeerId, RosterEntry>,
     pending_removals: BTreeMap<PeerId, CloseReason>,
 }
@@ -62,6 +64,29 @@ impl Roster {
         self.entries.get(peer)
     }
 
+    /// Host: begins where an earlier session ended.
+    #[must_use]
+    pub fn begun(version: u64, departed: Vec<Departed>) -> Self {
+        let departed = departed.into_iter().map(|departed| (departed.peer, departed)).collect();
+        Self { version, departed, ..Self::default() }
+    }
+
+    /// Members of the past, in the order of their keys.
+    pub fn departed(&self) -> impl ExactSizeIterator<Item = &Departed> {
+        self.departed.values()
+    }
+
+    /// True when a batch to everyone counts: its author is a member, or said it before it went, as the host knows.
+    #[must_use]
+    pub fn counts(&self, batch: &Batch) -> bool {
+        let author = &batch.stream.author;
+        self.entries.contains_key(author)
+            || self
+                .departed
+                .get(author)
+                .is_some_and(|departed| departed.counts(batch.stream.epoch, batch.last()))
+    }
+
     /// Member of a classic network: what its host says, which nobody signs.
     #[must_use]
     pub fn unsigned(version: u64, entries: Vec<RosterEntry>) -> Self {
@@ -82,7 +107,7 @@ impl Roster {
     #[must_use]
     pub fn alone(&self, me: &PeerId) -> Self {
         let entries = self.entries.get(me).map(|entry| (*me, entry.clone())).into_iter().collect();
-        Self { version: self.version, entries, ..Self::default() }
+        Self { version: self.version, entries, departed: self.departed.clone(), ..Self::default() }
     }
 
     /// How many members there will be once pending changes are made.
@@ -124,42 +149,59 @@ impl Roster {
         !self.pending_updates.is_empty() || !self.pending_removals.is_empty()
     }
 
-    /// Host: makes the next version of all pending changes, signed.
-    pub fn commit(&mut self, host: &Identity, network: &NetworkId) -> (RosterDelta, Changes) {
+    /// Host: makes the next version of all pending changes, signed. `counts` gives how far the words of somebody count
+    /// who goes `now`.
+    pub fn commit(
+        &mut self,
+        host: &Identity,
+        network: &NetworkId,
+        now: Timestamp,
+        counts: impl Fn(&PeerId) -> Vec<(u64, u64)>,
+    ) -> (RosterDelta, Changes) {
         let from = self.version;
         let updated: Vec<RosterEntry> = std::mem::take(&mut self.pending_updates).into_values().collect();
         let removed: Vec<Removal> = std::mem::take(&mut self.pending_removals)
             .into_iter()
             .map(|(peer, reason)| Removal { peer, reason })
             .collect();
-        let changes = self.change(&removed, &updated);
-        self.version += 1;
-        let signature = self.signature(host, network);
-        (RosterDelta { from, to: self.version, removed, updated, signature }, changes)
+        let departed = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
+        let departed = departed.map(|removal| {
+            let peer = removal.peer;
+            Departed { peer, at: now, counts: counts(&peer) }
+        });
+        let departed: Vec<Departed> = departed.collect();
+        let to = from + 1;
+        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: [0; 64] };
+        delta.signature = sign::roster_delta(host, network, &delta.signed_bytes());
+        let changes = self.change(&delta);
+        // Long after, nobody asks any more what they said.
+        let oldest =
+            now.0.saturating_sub(i64::try_from(limits::DEPARTED_FOR.as_micros()).unwrap_or(i64::MAX));
+        self.departed.retain(|_, departed| departed.at.0 >= oldest);
+        (delta, changes)
     }
 
     /// Host: the signature over this version.
     #[must_use]
     pub fn signature(&self, host: &Identity, network: &NetworkId) -> [u8; 64] {
-        sign::roster(host, network, self.version, self.entries.values())
+        sign::roster(host, network, self.version, self.entries.values(), self.departed.values())
     }
 
     /// Host: this version in pages that fit a frame.
     #[must_use]
     pub fn pages(&self) -> Vec<RosterPage> {
+        let empty = || RosterPage { version: self.version, entries: Vec::new(), departed: Vec::new() };
         let mut pages = Vec::new();
-        let mut entries = Vec::new();
-        let mut size = 0;
+        let (mut page, mut size) = (empty(), 0);
         for entry in self.entries.values() {
-            let bytes = postcard::experimental::serialized_size(entry).unwrap_or(limits::ROSTER_PAGE_BYTES);
-            if size + bytes > limits::ROSTER_PAGE_BYTES && !entries.is_empty() {
-                pages.push(RosterPage { version: self.version, entries: std::mem::take(&mut entries) });
-                size = 0;
-            }
-            size += bytes;
-            entries.push(entry.clone());
+            make_room(&mut pages, &mut page, &mut size, bytes_of(entry), empty);
+            page.entries.push(entry.clone());
         }
-        pages.push(RosterPage { version: self.version, entries });
+        for departed in self.departed.values() {
+            make_room(&mut pages, &mut page, &mut size, bytes_of(departed), empty);
+            page.departed.push(departed.clone());
+        }
+        pages.push(page);
         pages
     }
 
@@ -173,18 +215,13 @@ impl Roster {
         if delta.from != self.version {
             return Err(RosterError::Gap);
         }
-        let mut next = self.clone();
-        let changes = next.change(&delta.removed, &delta.updated);
-        next.version = delta.to;
-        if next.entries.len() > limits::MEMBERS_MAX {
+        if self.entries.len() + delta.updated.len() > limits::MEMBERS_MAX + delta.removed.len() {
             return Err(RosterError::TooLarge);
         }
-        let holds = sign::roster_holds(host, network, delta.to, next.entries.values(), &delta.signature);
-        if !holds {
+        if !sign::roster_delta_holds(host, network, &delta.signed_bytes(), &delta.signature) {
             return Err(RosterError::NotSigned);
         }
-        *self = next;
-        Ok(changes)
+        Ok(self.change(delta))
     }
 
     /// Member: takes on another roster as a whole. A peer that is no longer in it went while nobody looked.
@@ -205,19 +242,49 @@ impl Roster {
         Changes { updated, removed }
     }
 
-    fn change(&mut self, removed: &[Removal], updated: &[RosterEntry]) -> Changes {
+    fn change(&mut self, delta: &RosterDelta) -> Changes {
+        self.version = delta.to;
         let mut changes = Changes::default();
-        for removal in removed {
+        for removal in &delta.removed {
             if let Some(entry) = self.entries.remove(&removal.peer) {
                 changes.removed.push((entry, removal.reason));
             }
         }
-        for entry in updated {
+        for departed in &delta.departed {
+            self.departed.insert(departed.peer, departed.clone());
+        }
+        for entry in &delta.updated {
             self.entries.insert(entry.peer_id, entry.clone());
+            self.departed.remove(&entry.peer_id);
             changes.updated.push(entry.clone());
+        }
+        while self.departed.len() > limits::DEPARTED {
+            let oldest =
+                self.departed.values().min_by_key(|departed| departed.at).map(|departed| departed.peer);
+            let Some(oldest) = oldest else { break };
+            self.departed.remove(&oldest);
         }
         changes
     }
+}
+
+fn bytes_of(item: &impl serde::Serialize) -> usize {
+    postcard::experimental::serialized_size(item).unwrap_or(limits::ROSTER_PAGE_BYTES)
+}
+
+/// Begins another page where this one has no room for so many bytes.
+fn make_room(
+    pages: &mut Vec<RosterPage>,
+    page: &mut RosterPage,
+    size: &mut usize,
+    bytes: usize,
+    empty: impl Fn() -> RosterPage,
+) {
+    if *size > 0 && *size + bytes > limits::ROSTER_PAGE_BYTES {
+        pages.push(std::mem::replace(page, empty()));
+        *size = 0;
+    }
+    *size += bytes;
 }
 
 /// Member: a whole roster that is coming in, page by page.
@@ -225,13 +292,16 @@ impl Roster {
 pub struct Assembly {
     header: Authenticated,
     entries: BTreeMap<PeerId, RosterEntry>,
+    departed: BTreeMap<PeerId, Departed>,
 }
 
 impl Assembly {
     /// Expects what `header` announces.
     pub fn new(header: Authenticated) -> Result<Self, RosterError> {
-        match usize::try_from(header.entries) {
-            Ok(entries) if entries <= limits::MEMBERS_MAX => Ok(Self { header, entries: BTreeMap::new() }),
+        match (usize::try_from(header.entries), usize::try_from(header.departed)) {
+            (Ok(entries), Ok(departed)) if entries <= limits::MEMBERS_MAX && departed <= limits::DEPARTED => {
+                Ok(Self { header, entries: BTreeMap::new(), departed: BTreeMap::new() })
+            }
             _ => Err(RosterError::TooLarge),
         }
     }
@@ -242,19 +312,23 @@ impl Assembly {
             return Err(RosterError::Gap);
         }
         self.entries.extend(page.entries.into_iter().map(|entry| (entry.peer_id, entry)));
-        let announced = usize::try_from(self.header.entries).unwrap_or(0);
-        if self.entries.len() > announced {
+        self.departed.extend(page.departed.into_iter().map(|departed| (departed.peer, departed)));
+        let announced = (self.header.entries, self.header.departed);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let here = (number(self.entries.len()), number(self.departed.len()));
+        if here.0 > announced.0 || here.1 > announced.1 {
             return Err(RosterError::TooLarge);
         }
-        if self.entries.len() < announced {
+        if here != announced {
             return Ok(None);
         }
         let (version, network) = (self.header.version, &self.header.network.id);
-        if !sign::roster_holds(host, network, version, self.entries.values(), &self.header.signature) {
+        let (entries, departed) = (self.entries.values(), self.departed.values());
+        if !sign::roster_holds(host, network, version, entries, departed, &self.header.signature) {
             return Err(RosterError::NotSigned);
         }
-        let entries = std::mem::take(&mut self.entries);
-        Ok(Some(Roster { version, entries, ..Roster::default() }))
+        let (entries, departed) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.departed));
+        Ok(Some(Roster { version, entries, departed, ..Roster::default() }))
     }
 
     /// What was announced.

@@ -127,6 +127,8 @@ impl Sim {
             admitted: Vec::new(),
             kept_attempts: Vec::new(),
             expected: Vec::new(),
+            departed: Vec::new(),
+            version: 0,
             recalled: Recalled::nothing(),
             join_addr: "10.0.0.1:4702".parse().unwrap(),
             distribution: None,
@@ -1045,6 +1047,7 @@ fn a_lost_delta_is_asked_for_again() {
         to: 91,
         removed: Vec::new(),
         updated: Vec::new(),
+        departed: Vec::new(),
         signature: [0; 64],
     };
     sim.wait(1.0);

@@ -6,20 +6,22 @@ use std::net::SocketAddr;
 use sha2::{Digest as _, Sha256};
 
 use super::identity::{Identity, verify};
-use crate::model::{Batch, NetworkId, PeerId, Recipient, RosterEntry};
+use crate::model::{Batch, Departed, NetworkId, PeerId, Recipient, RosterEntry};
 
+const DELTA_LABEL: &[u8] = b"pyile/1 roster delta";
 const ROSTER_LABEL: &[u8] = b"pyile/1 roster";
 const BATCH_LABEL: &[u8] = b"pyile/1 message";
 const HANDOVER_LABEL: &[u8] = b"pyile/1 handover";
 
-/// Signs a roster as its host: `entries` in the order of their keys.
+/// Signs a roster as its host: `entries` and `departed` in the order of their keys.
 pub fn roster<'a>(
     host: &Identity,
     network: &NetworkId,
     version: u64,
     entries: impl Iterator<Item = &'a RosterEntry>,
+    departed: impl Iterator<Item = &'a Departed>,
 ) -> [u8; 64] {
-    host.sign(&roster_bytes(network, version, entries))
+    host.sign(&roster_bytes(network, version, entries, departed))
 }
 
 /// True when `signature` is the host's over this roster.
@@ -28,9 +30,26 @@ pub fn roster_holds<'a>(
     network: &NetworkId,
     version: u64,
     entries: impl Iterator<Item = &'a RosterEntry>,
+    departed: impl Iterator<Item = &'a Departed>,
     signature: &[u8; 64],
 ) -> bool {
-    verify(host, &roster_bytes(network, version, entries), signature)
+    verify(host, &roster_bytes(network, version, entries, departed), signature)
+}
+
+/// Signs what changed in a roster, as it travels, as its host.
+#[must_use]
+pub fn roster_delta(host: &Identity, network: &NetworkId, delta: &[u8]) -> [u8; 64] {
+    host.sign(&delta_bytes(network, delta))
+}
+
+/// True when `signature` is the host's over what changed in a roster.
+#[must_use]
+pub fn roster_delta_holds(host: &PeerId, network: &NetworkId, delta: &[u8], signature: &[u8; 64]) -> bool {
+    verify(host, &delta_bytes(network, delta), signature)
+}
+
+fn delta_bytes(network: &NetworkId, delta: &[u8]) -> Vec<u8> {
+    [DELTA_LABEL, &network.0, delta].concat()
 }
 
 /// Signs a batch to everyone as its author; what it has of a signature does not matter.
@@ -76,11 +95,17 @@ fn roster_bytes<'a>(
     network: &NetworkId,
     version: u64,
     entries: impl Iterator<Item = &'a RosterEntry>,
+    departed: impl Iterator<Item = &'a Departed>,
 ) -> Vec<u8> {
     let mut digest = Sha256::new();
+    // Self-delimiting, hence no two rosters have the same bytes.
     for entry in entries {
-        // Self-delimiting, hence no two rosters have the same bytes.
+        digest.update([0]);
         digest.update(postcard::to_stdvec(entry).unwrap_or_default());
+    }
+    for departed in departed {
+        digest.update([1]);
+        digest.update(postcard::to_stdvec(departed).unwrap_or_default());
     }
     let mut bytes = ROSTER_LABEL.to_vec();
     bytes.extend(network.0);

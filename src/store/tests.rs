@@ -23,6 +23,8 @@ fn state(name: &str) -> HostState {
         }],
         attempts: Vec::new(),
         roster: Vec::new(),
+        departed: Vec::new(),
+        version: 3,
         classic: false,
     }
 }

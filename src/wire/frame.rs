@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    Batch, CloseReason, Held, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry, Timestamp,
+    Batch, CloseReason, Departed, Held, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry,
+    Timestamp,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -52,6 +53,8 @@ pub struct Authenticated {
     pub version: u64,
     /// Entries in it.
     pub entries: u32,
+    /// Members of the past in it.
+    pub departed: u32,
     /// The host's signature over it.
     #[serde(with = "signature_field")]
     pub signature: [u8; 64],
@@ -64,6 +67,8 @@ pub struct RosterPage {
     pub version: u64,
     /// Its next entries, in the order of their keys.
     pub entries: Vec<RosterEntry>,
+    /// Its next members of the past, in the order of their keys.
+    pub departed: Vec<Departed>,
 }
 
 /// A peer that is no longer a member, and why.
@@ -84,11 +89,22 @@ pub struct RosterDelta {
     pub to: u64,
     /// Who is gone.
     pub removed: Vec<Removal>,
-    /// Who is new or changed.
+    /// Who is new or changed, and no member of the past any more.
     pub updated: Vec<RosterEntry>,
-    /// The host's signature over the roster that results.
+    /// How far the words of those count who are gone.
+    pub departed: Vec<Departed>,
+    /// The host's signature over all this.
     #[serde(with = "signature_field")]
     pub signature: [u8; 64],
+}
+
+impl RosterDelta {
+    /// What the host signs.
+    #[must_use]
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let Self { from, to, removed, updated, departed, .. } = self;
+        postcard::to_stdvec(&(from, to, removed, updated, departed)).unwrap_or_default()
+    }
 }
 
 /// Payload of [`Frame::Ack`]: how far the receiver has come in a stream of the one who is told. It says so of all that

@@ -351,11 +351,22 @@ impl FalseHost {
     pub fn header(&self) -> Authenticated {
         let (network, version) = (self.network.clone(), self.version);
         let entries = u32::try_from(self.roster.len()).unwrap();
-        Authenticated { network, policy: Policy::default(), version, entries, signature: self.signature() }
+        let signature = sign::roster(
+            &self.stranger.identity,
+            &self.network.id,
+            version,
+            self.roster.iter(),
+            std::iter::empty(),
+        );
+        Authenticated { network, policy: Policy::default(), version, entries, departed: 0, signature }
     }
 
     pub fn page(&self) -> Frame {
-        Frame::RosterPage(RosterPage { version: self.version, entries: self.roster.clone() })
+        Frame::RosterPage(RosterPage {
+            version: self.version,
+            entries: self.roster.clone(),
+            departed: Vec::new(),
+        })
     }
 
     /// Adds a member, or puts another entry in the place of its own.
@@ -370,15 +381,18 @@ impl FalseHost {
     pub fn delta(&self, added: PeerId) -> RosterDelta {
         let updated = self.roster.iter().filter(|entry| entry.peer_id == added).cloned().collect();
         let (from, to) = (self.version - 1, self.version);
-        RosterDelta { from, to, removed: Vec::new(), updated, signature: self.signature() }
+        let (removed, departed) = (Vec::new(), Vec::new());
+        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: [0; 64] };
+        delta.signature = self.sign(&delta);
+        delta
     }
 
-    fn signature(&self) -> [u8; 64] {
-        sign::roster(&self.stranger.identity, &self.network.id, self.version, self.roster.iter())
+    /// This host's signature over what changed.
+    pub fn sign(&self, delta: &RosterDelta) -> [u8; 64] {
+        sign::roster_delta(&self.stranger.identity, &self.network.id, &delta.signed_bytes())
     }
 }
 
-/// A member as rosters have it.
 pub fn entry(peer_id: PeerId, alias: &str, role: Role, addr: SocketAddr) -> RosterEntry {
     let alias = Alias::new(alias).unwrap();
     RosterEntry { peer_id, alias, role, wire: Wire::Native, addrs: vec![addr], since: now() }

@@ -175,6 +175,7 @@ impl Member {
         let own = listening(&asking.connected).map(SocketAddr::V4).into_iter().collect();
         let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own, now);
         let header = Authenticated {
+            departed: 0,
             network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
             policy: Policy { classic: true, grace: 0, ..Policy::default() },
             version: roster.version(),

@@ -177,6 +177,10 @@ impl Host {
     ) {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         core.timers.cancel(Timer::Admission(conn));
+        if self.is_retiring() {
+            // The next host is not told of whoever comes in now.
+            return core.goodbye(conn, CloseReason::Busy, "");
+        }
         let (peer, remote) = (joiner.peer, joiner.remote);
         // What an older session had still said may arrive after the newer one was let in.
         if self.members.get(&peer).is_some_and(|member| member.conn > conn) {

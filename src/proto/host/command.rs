@@ -12,6 +12,9 @@ use crate::{
 
 pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
     let outcome = match command {
+        _ if host.is_retiring() => {
+            Err("somebody else is becoming the host at this moment; ask again".to_owned())
+        }
         NodeCommand::Ban { peer, addr, reason } => {
             ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
         }

@@ -25,7 +25,8 @@ impl Host {
         core.timers.cancel(Timer::Roster);
         self.distributed = Some(now.instant);
         if core.roster.is_changed() {
-            let (delta, changes) = core.roster.commit(&core.identity, &self.network.id);
+            let (delta, changes) =
+                core.roster.commit(&core.identity, &self.network.id, now.wall, |peer| mesh.counts(peer));
             let version = delta.to;
             let mut frames = vec![Frame::RosterDelta(delta).encode()];
             if frames.iter().any(|frame| frame.len() > limits::FRAME_AFTER) {
@@ -66,6 +67,7 @@ impl Host {
             policy: core.policy,
             version: core.roster.version(),
             entries: u32::try_from(core.roster.entries().len()).unwrap_or(u32::MAX),
+            departed: u32::try_from(core.roster.departed().len()).unwrap_or(u32::MAX),
             signature: core.roster.signature(&core.identity, &self.network.id),
         };
         let pages = core.roster.pages().into_iter().map(|page| Frame::RosterPage(page).encode());

@@ -171,6 +171,12 @@ impl Host {
         }
     }
 
+    /// What this host kept is being set aside, or is: nothing that happens here now is the network's.
+    pub(in crate::proto) fn is_retiring(&self) -> bool {
+        let is_retiring = |handover: &Handover| matches!(handover.step, Step::Retiring { .. });
+        self.successor.is_some() || self.handover.as_ref().is_some_and(is_retiring)
+    }
+
     /// What this host kept is set aside: from now on the member is the host.
     pub(in crate::proto) fn retired(&mut self, core: &mut Core) {
         let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handover.take() else { return };

@@ -18,8 +18,8 @@ pub(super) struct Office {
     join_addr: Option<SocketAddr>,
     bytes: Vec<u8>,
     package: Option<Box<HostPackage>>,
-    /// The package is on its way to the disk.
-    saving: bool,
+    /// The package is on its way to the disk, under this token.
+    saving: Option<u64>,
     /// The host was told that it is there: only the host can call it off now.
     taken: bool,
 }
@@ -30,9 +30,6 @@ impl std::fmt::Debug for Office {
         f.debug_struct("Office").field("join_addr", &self.join_addr).finish_non_exhaustive()
     }
 }
-
-/// The save of a package; the host that this member may become counts on from it.
-const TOKEN: u64 = 0;
 
 impl Member {
     /// The host asks this member to take over.
@@ -110,8 +107,11 @@ impl Member {
         let (listen, alias) = (office.join_addr, Some(core.alias.clone()));
         let state = Box::new(crate::model::HostState { alias, listen, ..package.state.clone() });
         office.package = Some(Box::new(package));
-        office.saving = true;
-        core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token: TOKEN, state }));
+        // No token of a host's own saves, or of another package.
+        core.packages += 1;
+        let token = u64::MAX - core.packages;
+        office.saving = Some(token);
+        core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token, state }));
     }
 
     fn decline(&mut self, core: &mut Core, why: &str) {
@@ -121,8 +121,14 @@ impl Member {
     }
 
     /// What a host needs is on disk, or cannot be kept.
-    pub(in crate::proto) fn package_saved(&mut self, core: &mut Core, result: Result<(), String>) {
-        let Some(office) = self.office.as_mut().filter(|office| office.saving) else { return };
+    pub(in crate::proto) fn package_saved(
+        &mut self,
+        core: &mut Core,
+        token: u64,
+        result: Result<(), String>,
+    ) {
+        let is_meant = |office: &&mut Office| office.saving == Some(token);
+        let Some(office) = self.office.as_mut().filter(is_meant) else { return };
         match result {
             Ok(()) => {
                 office.taken = true;
@@ -136,7 +142,7 @@ impl Member {
     pub(in crate::proto) fn called_off(&mut self, core: &mut Core) {
         let Some(office) = self.office.take() else { return };
         core.timers.cancel(Timer::Handover);
-        if office.saving {
+        if office.saving.is_some() {
             core.outputs.push_back(Output::Store(StoreCommand::DropPackage));
         }
         core.outputs.push_back(Output::CloseJoin);
@@ -199,6 +205,8 @@ impl Member {
             admitted: state.admitted,
             kept_attempts: state.attempts,
             expected: Vec::new(),
+            departed: Vec::new(),
+            version: state.version,
             recalled: crate::model::Recalled::nothing(),
             join_addr,
             peer_addrs: own,

@@ -94,6 +94,9 @@ impl Mesh {
     /// Shows a batch that is new, and has it kept.
     pub(super) fn take_on(&mut self, core: &mut Core, batch: &Batch, way: Way, now: Moment) -> Taken {
         let author = batch.stream.author;
+        if batch.stream.to == Recipient::Everyone && !core.roster.counts(batch) {
+            return Taken::Refused;
+        }
         let here = core.place_for(now);
         let behind = self.peers.get(&author).map_or(0, |state| state.behind);
         let sent_at = Timestamp(batch.sent_at.0.saturating_add(behind));
@@ -110,7 +113,9 @@ impl Mesh {
         let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
             return Taken::Known;
         };
-        let late = way == Way::HandedOn || next.is_some();
+        // What was said before the last link was lost could have come over it.
+        let could_have_come = when.is_some_and(|when| state.lost_at.is_some_and(|lost| when < lost.0));
+        let late = way == Way::HandedOn || next.is_some() || could_have_come;
         let at = if late || when.is_some() { Timestamp(place) } else { now.wall };
         self.show(core, batch, (batch.first, batch.last()), Shown { place, at, late, missed }, now);
         if let (Some((sequence, missing)), Some(from)) = (next, core.person(&author)) {
@@ -207,6 +212,11 @@ impl Mesh {
         for ((conn, ..), ack) in std::mem::take(&mut self.acks) {
             core.send(conn, &Frame::Ack(ack));
         }
+    }
+
+    /// How far the words of an author to everyone count when it goes now: as far as this node has them.
+    pub(in crate::proto) fn counts(&self, author: &PeerId) -> Vec<(u64, u64)> {
+        self.peers.get(author).map(|state| state.inbox.counts()).unwrap_or_default()
     }
 
     /// False when what waits for room on the disk takes all the memory that it may.

@@ -282,7 +282,12 @@ impl Mesh {
 
     /// Sends batches for as long as the peer's window has room.
     fn feed(&mut self, core: &mut Core, conn: ConnId, peer: PeerId) {
+        let mut waits = None;
         for key in self.logs_for(&peer) {
+            // What was said earlier to the same audience goes first.
+            if waits == Some(key.0) {
+                continue;
+            }
             while let Some(entry) = self.next_entry(core, key, &peer) {
                 let (Some(state), Some(log)) = (self.peers.get_mut(&peer), self.logs.get_mut(&key)) else {
                     return;
@@ -295,6 +300,9 @@ impl Mesh {
                 state.window.sent((key.0 == Recipient::Everyone, key.1), last, messages, entry.frame.len());
                 log.sent(&peer, last);
                 core.send_bytes(conn, entry.frame);
+            }
+            if self.logs.get(&key).is_some_and(|log| log.is_unsent(&peer)) {
+                waits = Some(key.0);
             }
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{Alias, Network, Policy, Role, Wire};
 
+const AT: Timestamp = Timestamp(1_700_000_000_000_000);
 const NETWORK: NetworkId = NetworkId([1; 16]);
 
 fn entry(number: u8) -> RosterEntry {
@@ -24,6 +25,7 @@ fn whole(roster: &Roster, host: &Identity) -> Authenticated {
         policy: Policy::default(),
         version: roster.version(),
         entries: u32::try_from(roster.entries().len()).unwrap(),
+        departed: u32::try_from(roster.departed().len()).unwrap(),
         signature: roster.signature(host, &NETWORK),
     }
 }
@@ -43,11 +45,11 @@ fn a_member_follows_the_host_by_deltas() {
     let mut at_host = Roster::default();
     at_host.update(entry(1));
     at_host.update(entry(2));
-    at_host.commit(&host, &NETWORK);
+    at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     let mut at_member = assemble(&at_host, &host).unwrap().unwrap();
     at_host.remove(PeerId([2; 32]), CloseReason::Banned);
     at_host.update(entry(3));
-    let (delta, _) = at_host.commit(&host, &NETWORK);
+    let (delta, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     let changes = at_member.apply(&delta, &host.peer_id(), &NETWORK).unwrap();
     assert_eq!(changes.updated, [entry(3)]);
     assert_eq!(changes.removed, [(entry(2), CloseReason::Banned)]);
@@ -60,13 +62,13 @@ fn a_missing_version_and_a_false_signature_change_nothing() {
     let host = host();
     let mut at_host = Roster::default();
     at_host.update(entry(1));
-    at_host.commit(&host, &NETWORK);
+    at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     let mut at_member = assemble(&at_host, &host).unwrap().unwrap();
     let before = at_member.clone();
     at_host.update(entry(2));
-    let (mut second, _) = at_host.commit(&host, &NETWORK);
+    let (mut second, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     at_host.update(entry(3));
-    let (third, _) = at_host.commit(&host, &NETWORK);
+    let (third, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     assert_eq!(at_member.apply(&third, &host.peer_id(), &NETWORK), Err(RosterError::Gap));
     second.updated.push(entry(9));
     assert_eq!(at_member.apply(&second, &host.peer_id(), &NETWORK), Err(RosterError::NotSigned));
@@ -83,7 +85,7 @@ fn a_thousand_members_come_in_pages_that_fit_a_frame() {
         entry.peer_id.0[..4].copy_from_slice(&number.to_be_bytes());
         roster.update(entry);
     }
-    roster.commit(&host, &NETWORK);
+    roster.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     let pages = roster.pages();
     assert!(pages.len() > 1);
     for page in pages {
@@ -99,7 +101,7 @@ fn more_entries_than_announced_are_refused() {
     let mut roster = Roster::default();
     roster.update(entry(1));
     roster.update(entry(2));
-    roster.commit(&host, &NETWORK);
+    roster.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
     let mut assembly = Assembly::new(Authenticated { entries: 1, ..whole(&roster, &host) }).unwrap();
     let page = roster.pages().remove(0);
     assert_eq!(assembly.page(page, &host.peer_id()), Err(RosterError::TooLarge));

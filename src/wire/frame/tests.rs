@@ -23,6 +23,10 @@ fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<[u8; 64]
     Batch { stream, first: 7, sent_at: Timestamp(sent_at), texts, signature }
 }
 
+fn departed() -> Departed {
+    Departed { peer: PeerId([1; 32]), at: Timestamp(2), counts: vec![(300, 9)] }
+}
+
 fn held() -> Held {
     Held { author: PeerId([1; 32]), epoch: 300, from: 7, to: 9 }
 }
@@ -33,6 +37,7 @@ fn authenticated() -> Authenticated {
         policy: Policy { rate: 100, burst: 1000, rate_bytes: 0, grace: 600, read_back: 0, classic: true },
         version: 3,
         entries: 2,
+        departed: 1,
         signature: [5; 64],
     }
 }
@@ -48,7 +53,9 @@ fn golden() -> Vec<(Frame, String)> {
     let bob = h("aa", 32);
     // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
     let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
-    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 {}", h("09", 16), h("05", 64));
+    // key, time 2 in zigzag, count of epochs, epoch 300 and its last number
+    let departed_hex = format!("{ann} 04 01 ac02 09");
+    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 01 {}", h("09", 16), h("05", 64));
     vec![
         (
             Frame::BannedStatus(BannedStatus::Banned { reason: "no".into() }),
@@ -62,7 +69,7 @@ fn golden() -> Vec<(Frame, String)> {
         ),
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
-        // network id and name, rate, burst, bytes, grace, read back, version, entries, signature
+        // network id and name, rate, burst, bytes, grace, read back, version, entries, members of the past, signature
         (Frame::Authenticated(Box::new(authenticated())), format!("05 {roster_hex}")),
         (
             Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
@@ -71,8 +78,8 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Beat(300), "0a ac02".into()),
         (Frame::BeatReply(1), "0b 01".into()),
         (
-            Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()] }),
-            format!("0c 03 01 {entry_hex}"),
+            Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()], departed: vec![departed()] }),
+            format!("0c 03 01 {entry_hex} 01 {departed_hex}"),
         ),
         (
             Frame::RosterDelta(RosterDelta {
@@ -80,9 +87,10 @@ fn golden() -> Vec<(Frame, String)> {
                 to: 4,
                 removed: vec![Removal { peer: PeerId([1; 32]), reason: CloseReason::Banned }],
                 updated: vec![entry()],
+                departed: vec![departed()],
                 signature: [5; 64],
             }),
-            format!("0d 03 04 01 {ann} 04 01 {entry_hex} {}", h("05", 64)),
+            format!("0d 03 04 01 {ann} 04 01 {entry_hex} 01 {departed_hex} {}", h("05", 64)),
         ),
         (Frame::RosterRequest, "0e".into()),
         (Frame::RosterWhole(Box::new(authenticated())), format!("0f {roster_hex}")),
@@ -233,7 +241,7 @@ fn texts_are_clean_and_counted_as_soon_as_they_are_read() {
 
 #[test]
 fn an_alias_that_breaks_the_rules_is_no_roster_entry() {
-    let frame = Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()] });
+    let frame = Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()], departed: Vec::new() });
     let bytes = frame.encode();
     let hostile: Vec<u8> = bytes.iter().map(|byte| if *byte == b'o' { 0x1B } else { *byte }).collect();
     assert_eq!(Frame::decode(&hostile), Err(RecvError::Malformed(12)));
