@@ -9,6 +9,7 @@ mod bounds;
 mod classic;
 mod handover;
 mod history;
+mod streams;
 mod ways;
 
 use self::{history::SimStore, ways::SimCircuits};
@@ -54,6 +55,9 @@ struct Sim {
     on_disk: bool,
     /// Disks take their time to set a network aside.
     hold_retired: bool,
+    /// Disks take their time to keep a package.
+    hold_packages: bool,
+    held_packages: Vec<u64>,
     /// Who cannot reach whose join port.
     blocked: Option<(usize, usize)>,
     /// Who cannot reach whose peer listener.
@@ -101,6 +105,8 @@ impl Sim {
             stores: Vec::new(),
             on_disk: false,
             hold_retired: false,
+            hold_packages: false,
+            held_packages: Vec::new(),
             blocked: None,
             closed: BTreeSet::new(),
             circuits: SimCircuits::default(),
@@ -325,6 +331,9 @@ impl Sim {
                 Output::Store(StoreCommand::SaveHost { token, state }) => {
                     self.saved.push(*state);
                     self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));
+                }
+                Output::Store(StoreCommand::KeepPackage { token, .. }) if self.hold_packages => {
+                    self.held_packages.push(token);
                 }
                 Output::Store(StoreCommand::KeepPackage { token, .. }) => {
                     self.nodes[index].handle(self.now, Input::Store(StoreEvent::Saved(token)));

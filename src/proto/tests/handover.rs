@@ -202,3 +202,48 @@ fn a_member_that_does_nothing_with_its_office_keeps_nobody_waiting() {
     sim.wait(1.0);
     assert_eq!((sim.host_of(0), sim.host_of(bob)), ("host".to_owned(), "host".to_owned()));
 }
+
+#[test]
+fn a_network_that_is_being_handed_over_is_not_kept_again_by_the_old_host() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    sim.hold_retired = true;
+    sim.hand_over(0, "bob");
+    sim.wait(0.1);
+    assert_eq!(sim.stores_retired(0), 1, "what it kept goes aside at this moment");
+    let saved = sim.saved.len();
+    // Somebody comes in, and somebody is to go out, before the store has answered.
+    let carol = sim.join("carol");
+    sim.ban("bob");
+    assert_eq!(sim.saved.len(), saved, "nothing is kept again under the old host's name");
+    assert!(sim.errors(0).last().unwrap().contains("somebody else is becoming the host"));
+    sim.nodes[0].handle(sim.now, Input::Store(StoreEvent::Retired));
+    sim.wait(5.0);
+    assert_eq!(sim.host_of(bob), "bob");
+    assert_eq!(sim.roster(bob), ["bob", "carol", "host"], "who came meanwhile is let in by the new host");
+    assert_eq!(sim.end(carol), None);
+}
+
+#[test]
+fn only_the_save_of_the_package_itself_makes_a_member_ready_to_take_over() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    sim.hold_packages = true;
+    sim.hand_over(0, "bob");
+    sim.wait(0.1);
+    let taken = |sim: &mut Sim| {
+        let outputs = sim.outputs(bob);
+        outputs.iter().any(|output| match output {
+            Output::Send(_, bytes) => Frame::decode(bytes) == Ok(Frame::HandoverTaken),
+            _ => false,
+        })
+    };
+    // An old save of a host that this member was, one after the other.
+    for token in 0..5 {
+        sim.nodes[bob].handle(sim.now, Input::Store(StoreEvent::Saved(token)));
+    }
+    assert!(!taken(&mut sim), "the package is not on the disk");
+    let token = sim.held_packages.pop().unwrap();
+    sim.nodes[bob].handle(sim.now, Input::Store(StoreEvent::Saved(token)));
+    assert!(taken(&mut sim));
+}
