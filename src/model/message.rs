@@ -106,7 +106,8 @@ pub enum DeliveryStatus {
     Delivered,
     /// It will not arrive; the reason says why.
     Failed,
-    /// It went to a classic peer, which has not said whether it has it. Nothing more will be heard.
+    /// It went, and the recipient has not said whether it has it: it is a classic one, or is gone. Nothing more will be
+    /// heard.
     Sent,
 }
 
@@ -128,7 +129,7 @@ impl DeliveryStatus {
 pub enum Resolution {
     /// It will never arrive, and why.
     Failed(CloseReason),
-    /// It went to a classic peer, which has not said whether it has it.
+    /// It went, and the recipient has not said whether it has it: it is a classic one, or is gone.
     Sent,
 }
 

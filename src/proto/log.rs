@@ -24,6 +24,8 @@ use crate::model::{
 pub struct Cursor {
     /// The last number that was sent over the link that there is.
     pub sent: u64,
+    /// The last that was ever sent: nobody can say that it will never arrive.
+    pub tried: u64,
     /// The last that it has, at least until its program ends.
     pub received: u64,
     /// The last that it has for good.
@@ -122,7 +124,8 @@ impl Log {
         (log.last, log.released, log.kept) = (stream.last, stream.last, stream.last);
         for Addressee { peer, intervals, kept, .. } in &stream.addressees {
             let audience = Audience::recalled(intervals.clone(), stream.last);
-            let cursor = Cursor { sent: *kept, received: *kept, kept: *kept };
+            // What was sent before a crash is not known.
+            let cursor = Cursor { sent: *kept, tried: stream.last, received: *kept, kept: *kept };
             log.readers.insert(*peer, Reader { audience, cursor });
         }
         log.ages = stream.ages.iter().copied().collect();
@@ -265,6 +268,7 @@ impl Log {
     pub fn sent(&mut self, peer: &PeerId, last: u64) {
         if let Some(reader) = self.readers.get_mut(peer) {
             reader.cursor.sent = reader.cursor.sent.max(last);
+            reader.cursor.tried = reader.cursor.tried.max(last);
         }
     }
 
@@ -319,6 +323,20 @@ impl Log {
             cursor.sent = cursor.sent.max(cursor.kept);
         }
         pending
+    }
+
+    /// A peer will not be sent anything more, up to a number: of what it may have got already nothing more will be heard,
+    /// and the rest has failed. Gives the ranges of both.
+    pub fn give_up(
+        &mut self,
+        peer: &PeerId,
+        up_to: u64,
+        reason: CloseReason,
+        at: Timestamp,
+    ) -> (Vec<Range>, Vec<Range>) {
+        let tried = self.readers.get(peer).map_or(0, |reader| reader.cursor.tried).min(up_to);
+        let sent = self.resolve(peer, tried, Resolution::Sent, at);
+        (sent, self.resolve(peer, up_to, Resolution::Failed(reason), at))
     }
 
     /// Everything that a peer has not got.

@@ -241,6 +241,24 @@ impl Mesh {
         }
     }
 
+    /// All that decides how the streams go on, for tests that compare states.
+    #[cfg(test)]
+    pub(super) fn state_of_streams(&self) -> impl std::fmt::Debug {
+        let peers: Vec<_> = self
+            .peers
+            .iter()
+            .map(|(peer, state)| {
+                (
+                    *peer,
+                    format!("{:?}{:?}", state.window, state.links),
+                    state.comparing,
+                    format!("{:?}", state.inbox),
+                )
+            })
+            .collect();
+        (format!("{:?}{:?}{:?}", self.logs, self.journal, self.growing), peers)
+    }
+
     pub(super) fn has(&self, conn: ConnId) -> bool {
         self.links.contains_key(&conn)
     }

@@ -7,6 +7,7 @@ use std::{
 
 mod bounds;
 mod classic;
+mod explore;
 mod handover;
 mod history;
 mod streams;

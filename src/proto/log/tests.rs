@@ -185,3 +185,14 @@ fn a_stream_of_an_earlier_session_goes_on_where_it_was() {
     assert_eq!(log.status(&BOB, 6), Some((DeliveryStatus::Delivered, None)));
     assert_eq!(log.status(&BOB, 4), Some((DeliveryStatus::Failed, Some(CloseReason::Expired))));
 }
+
+#[test]
+fn nothing_is_called_failed_that_may_have_arrived() {
+    let mut log = log();
+    (0..3).for_each(|_| say(&mut log, 1));
+    log.sent(&BOB, 2);
+    log.link_lost(&BOB);
+    assert_eq!(log.give_up(&BOB, 3, CloseReason::Kicked, AT), (vec![(1, 2)], vec![(3, 3)]));
+    assert_eq!(log.status(&BOB, 2), Some((DeliveryStatus::Sent, None)));
+    assert_eq!(log.give_up(&CAROL, 3, CloseReason::Kicked, AT), (vec![], vec![(1, 3)]));
+}

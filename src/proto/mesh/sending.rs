@@ -480,7 +480,7 @@ impl Mesh {
         }
     }
 
-    /// Of everything up to a number it is said that a peer will not have it.
+    /// Nothing more up to a number goes to a peer: it is said that it will not arrive, where that is certain.
     pub(super) fn fail_up_to(
         &mut self,
         core: &mut Core,
@@ -490,7 +490,19 @@ impl Mesh {
         reason: CloseReason,
         now: Moment,
     ) {
-        self.resolve(core, key, peer, up_to, Resolution::Failed(reason), now);
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let (sent, failed) = log.give_up(peer, up_to, reason, now.wall);
+        if sent.is_empty() && failed.is_empty() {
+            return;
+        }
+        self.keep_audience(core, key);
+        for range in sent {
+            self.tell(core, key, peer, range, DeliveryStatus::Sent, None);
+        }
+        for range in failed {
+            self.tell(core, key, peer, range, DeliveryStatus::Failed, Some(reason));
+        }
+        self.settle_log(key);
     }
 
     /// The last word on everything up to a number that a peer has not got.

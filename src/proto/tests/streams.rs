@@ -217,7 +217,7 @@ fn what_is_acknowledged_is_here_word_for_word() {
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.say(ann, "bob", "warm");
     let stream = StreamId { author: sim.ids[ann], epoch: 9, to: Recipient::Peer(sim.ids[bob]) };
-    let mut answer = |sim: &mut Sim, sequence, text: &str| {
+    let answer = |sim: &mut Sim, sequence, text: &str| {
         let conn = sim.peer_link(bob, ann);
         let batch = sim.batch_of(stream, sequence, text);
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
