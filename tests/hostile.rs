@@ -13,7 +13,7 @@ use std::{
 
 use pyile::{
     model::{CloseReason, Held, PeerId, Recipient, Role},
-    wire::{BannedStatus, ByteBuf, Frame, HandedOn, Hello, Refusal, Wanted},
+    wire::{BannedStatus, Beat, ByteBuf, Frame, HandedOn, Hello, Refusal, Wanted},
 };
 use serde_json::{Value, json};
 use support::{
@@ -55,7 +55,7 @@ fn still_well(host: &mut Peer, ann: &mut Peer) {
 
 /// What is said on a link in place of a frame, each on a link of its own.
 fn no_frames() -> Vec<(&'static str, Vec<u8>)> {
-    let mut trailing = Frame::Beat(1).encode().to_vec();
+    let mut trailing = Frame::BeatReply(1).encode().to_vec();
     trailing.push(0);
     vec![
         ("giant length prefix", vec![0xff; 4]),
@@ -264,7 +264,7 @@ fn who_asks_without_end_and_never_reads_is_dropped_and_costs_no_memory() {
     let link = mallory.peer_link(addr);
     link.stop_reading();
     let before = resident(&ann);
-    let beats: Vec<u8> = (0..10_000).flat_map(|_| framed(&Frame::Beat(7))).collect();
+    let beats: Vec<u8> = (0..10_000).flat_map(|_| framed(&Frame::Beat(Beat::default()))).collect();
     let mut sent = 0;
     while link.send_and_wait(beats.clone()) {
         sent += beats.len();

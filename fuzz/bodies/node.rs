@@ -24,8 +24,8 @@ use pyile::{
     },
     security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
     wire::{
-        Ack, Authenticated, BannedStatus, CarryBytes, CarryTaken, Circuit, Frame, Hello, PeerHello, Refusal,
-        Removal, RosterDelta, RosterPage, Tried, classic::Object,
+        Ack, Authenticated, BannedStatus, Beat, CarryBytes, CarryTaken, Circuit, Frame, Hello, PeerHello,
+        Refusal, Removal, RosterDelta, RosterPage, Tried, classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -351,7 +351,7 @@ impl<'a> Driver<'a> {
         let (peer, kind) = (self.links[&conn].peer, self.links[&conn].kind);
         let number = self.reader.byte();
         Some(match (self.reader.below(14), kind) {
-            (0, _) => Frame::Beat(number.into()),
+            (0, _) => Frame::Beat(Beat { number: number.into(), rtt: (number % 2 == 0).then_some(300) }),
             (1, _) => Frame::BeatReply(number.into()),
             (2, _) => {
                 Frame::Goodbye(Refusal { reason: CloseReason::Kicked, detail: "\u{1b}[31m".to_owned() })

@@ -121,6 +121,8 @@ pub const PASSWORD_BYTES: usize = 1024;
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// Each beat comes up to this percentage earlier or later, so that members do not beat in step.
 pub const BEAT_JITTER_PERCENT: u32 = 10;
+/// Beats that are due within this time leave together.
+pub const BEAT_SLOT: Duration = Duration::from_millis(100);
 /// Silence after which a peer is suspect.
 pub const SUSPECT_AFTER: Duration = Duration::from_secs(5);
 /// Silence after which a peer is removed: simulated without false removals on LAN and WAN.

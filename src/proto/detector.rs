@@ -72,6 +72,24 @@ impl Detector {
         self.rtt
     }
 
+    /// When the next beat is due.
+    #[must_use]
+    pub fn next_beat(&self) -> Instant {
+        self.next_beat
+    }
+
+    /// The other end has measured a round trip.
+    pub fn measured(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+    }
+
+    /// Beats in a row that the other end should have sent and that did not come.
+    #[must_use]
+    pub fn missed_by(&self, now: Instant) -> u32 {
+        let silence = now.saturating_duration_since(self.heard).as_millis();
+        u32::try_from(silence / limits::BEAT_EVERY.as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// The next beat is due then: somebody else sets the pace.
     pub fn beat_at(&mut self, at: Instant) {
         self.next_beat = at;

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
         Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
-    wire::{Frame, HandoverProbed, HandoverStatement, Hello},
+    wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
 };
 
 mod admitting;
@@ -98,6 +98,8 @@ pub(super) struct Host {
     pub(super) by_conn: BTreeMap<ConnId, PeerId>,
     cuts: Vec<Cut>,
     distributed: Option<Instant>,
+    /// When it began.
+    begun: Instant,
     /// What to acknowledge once it is on disk.
     saving: BTreeMap<u64, Vec<NodeEvent>>,
     token: u64,
@@ -137,6 +139,7 @@ impl Host {
             by_conn: BTreeMap::new(),
             cuts: Vec::new(),
             distributed: None,
+            begun: now.instant,
             saving: BTreeMap::new(),
             token: 0,
             expected: config.expected,
@@ -250,7 +253,6 @@ impl Host {
             core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
         }
         match frame {
-            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(*number)),
             Frame::BeatReply(number) => {
                 if let Some(rtt) = link.detector.answered(*number, now.instant) {
                     let missed = link.detector.missed();
@@ -382,6 +384,13 @@ impl Host {
             return self.classic_beat(core, mesh, conn, now);
         };
         let step = link.detector.poll(now.instant, core.jitter());
+        if step.beat.is_some() {
+            // The beats of many leave together.
+            let slot = limits::BEAT_SLOT.as_nanos();
+            let after = (link.detector.next_beat() - self.begun).as_nanos();
+            let late = Duration::from_nanos(u64::try_from(slot - after % slot).unwrap_or(0));
+            link.detector.beat_at(link.detector.next_beat() + late);
+        }
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if std::mem::take(&mut link.roster_wanted) {
             for frame in self.whole(core, Frame::RosterWhole) {
@@ -394,7 +403,9 @@ impl Host {
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
         if let Some(number) = step.beat {
-            core.send(conn, &Frame::Beat(number));
+            let micros = |rtt: Duration| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+            let beat = Beat { number, rtt: link.detector.rtt().map(micros) };
+            core.send(conn, &Frame::Beat(beat));
         }
         match step.changed {
             Some(Liveness::Dead) => {

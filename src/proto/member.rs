@@ -193,12 +193,12 @@ impl Member {
             core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), link.detector.missed());
         }
         match frame {
-            Frame::Beat(number) => core.send(conn, &Frame::BeatReply(number)),
-            Frame::BeatReply(number) => {
-                if let Some(rtt) = link.detector.answered(number, now.instant) {
-                    let missed = link.detector.missed();
-                    core.emit_heartbeat(&host, Liveness::Alive, Some(rtt), missed);
+            Frame::Beat(beat) => {
+                core.send(conn, &Frame::BeatReply(beat.number));
+                if let Some(rtt) = beat.rtt {
+                    link.detector.measured(Duration::from_micros(rtt.into()));
                 }
+                core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
             }
             Frame::Call(peer) => mesh.reach(core, peer, now),
             Frame::TryPeers(peers) => {
@@ -454,12 +454,11 @@ impl Member {
         if link.conn != conn {
             return;
         }
-        let step = link.detector.poll(now.instant, core.jitter());
+        // The host beats; here only its silence counts.
+        link.detector.beat_at(now.instant + limits::DEAD_AFTER);
+        let step = link.detector.poll(now.instant, 0);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
-        if let Some(number) = step.beat {
-            core.send(conn, &Frame::Beat(number));
-        }
-        let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
+        let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(now.instant));
         match step.changed {
             Some(Liveness::Dead) => self.lost(core, &CloseReason::HeartbeatTimeout.into(), now),
             Some(Liveness::Suspect) => {

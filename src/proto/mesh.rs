@@ -430,7 +430,7 @@ impl Mesh {
             {
                 self.circuit_frame(core, conn, frame, now);
             }
-            Frame::Beat(number) if is_up => core.send(conn, &Frame::BeatReply(number)),
+            Frame::Beat(beat) if is_up => core.send(conn, &Frame::BeatReply(beat.number)),
             Frame::BeatReply(_) if is_up => {}
             Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
             _ => self.drop_link(core, conn, CloseReason::ProtocolError, now),

@@ -1195,7 +1195,7 @@ fn a_joiner_that_breaks_the_sequence_is_sent_away_and_charged_only_when_challeng
         via: None,
     };
     sim.nodes[0].handle(sim.now, Input::Connected(far.1, connected));
-    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Beat(1)));
+    sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Beat(crate::wire::Beat::default())));
     sim.queue.clear();
     while let Some(output) = sim.nodes[0].poll_output() {
         if let Output::Close(conn, reason) = output {

@@ -119,7 +119,7 @@ mod tests {
     fn one_byte_at_a_time() {
         let mut bytes = BytesMut::new();
         let mut codec = FrameCodec::new(FrameLimit::before());
-        codec.encode(Frame::Beat(300).encode(), &mut bytes).unwrap();
+        codec.encode(Frame::BeatReply(300).encode(), &mut bytes).unwrap();
         let mut buffer = BytesMut::new();
         let (last, first) = bytes.split_last().unwrap();
         for byte in first {
@@ -127,7 +127,7 @@ mod tests {
             assert!(codec.decode(&mut buffer).unwrap().is_none());
         }
         buffer.extend_from_slice(&[*last]);
-        assert_eq!(codec.decode(&mut buffer).unwrap(), Some(Frame::Beat(300)));
+        assert_eq!(codec.decode(&mut buffer).unwrap(), Some(Frame::BeatReply(300)));
     }
 
     #[test]

@@ -154,6 +154,15 @@ pub struct HandedOn {
     pub next: Option<u64>,
 }
 
+/// Payload of [`Frame::Beat`]: one exchange serves both ends, which both have heard each other by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Beat {
+    /// Its number, which comes back.
+    pub number: u32,
+    /// The last round trip in microseconds, as its sender has measured it.
+    pub rtt: Option<u32>,
+}
+
 /// Payload of [`Frame::PeerHello`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerHello {
@@ -322,9 +331,9 @@ frames! {
     5 Authenticated(Box<Authenticated>),
     /// Host to joiner: not admitted, and why.
     6 Refused(Refusal),
-    /// Both ways: are you there?
-    10 Beat(u32),
-    /// Both ways: yes, with the number of the beat.
+    /// Host to member, and on a peer link whoever waits for an answer: are you there (seed, "Heartbeat")?
+    10 Beat(Beat),
+    /// Yes, with the number of the beat.
     11 BeatReply(u32),
     /// Host to member: a part of the whole roster.
     12 RosterPage(RosterPage),

@@ -23,7 +23,8 @@
 //!    |-- Proof { Ke3 } ----------------------------------->|
 //!    |<- Authenticated { network, policy, … } or Refused --|
 //!    |<- RosterPage … -------------------------------------|
-//!    |<- Beat, BeatReply, both ways -> RosterDelta --------|
+//!    |<- Beat ------------------------------- BeatReply -->|  every 2 s
+//!    |<- RosterDelta --------------------------------------|
 //! ```
 //! # Handover
 //! The host offers (`HandoverOffer`), the member opens a join port (`HandoverReady`), all members try it
@@ -63,9 +64,9 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Conflict, Frame,
-    HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal,
-    Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
+    Ack, Authenticated, BannedStatus, Beat, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Conflict,
+    Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello,
+    Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
 };
 
 /// ALPN of the join link, version 1.

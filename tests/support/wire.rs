@@ -164,8 +164,8 @@ async fn write(
 async fn read(reader: ReadHalf<Tls>, out: UnboundedSender<Vec<u8>>, to_test: std::sync::mpsc::Sender<Frame>) {
     let mut reader = FramedRead::new(reader, FrameCodec::new(FrameLimit::after()));
     while let Some(Ok(frame)) = reader.next().await {
-        if let Frame::Beat(number) = frame {
-            let _ = out.send(framed(&Frame::BeatReply(number)));
+        if let Frame::Beat(beat) = frame {
+            let _ = out.send(framed(&Frame::BeatReply(beat.number)));
         } else if !matches!(frame, Frame::BeatReply(_)) && to_test.send(frame).is_err() {
             return;
         }

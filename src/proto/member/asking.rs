@@ -350,13 +350,10 @@ impl Member {
         core.network = Some(header.network);
         core.policy = header.policy;
         mesh.policy_changed(&header.policy, now.instant);
-        self.link = Some(HostLink {
-            conn: asking.conn,
-            detector: Detector::new(now.instant),
-            assembly: None,
-            asked: false,
-        });
-        core.timers.set(Timer::Beat(asking.conn), now.instant);
+        let mut detector = Detector::new(now.instant);
+        detector.beat_at(now.instant + limits::DEAD_AFTER);
+        core.timers.set(Timer::Beat(asking.conn), detector.deadline());
+        self.link = Some(HostLink { conn: asking.conn, detector, assembly: None, asked: false });
         if is_first && let Some(peer_addr) = peer_addr {
             core.event(NodeEvent::Listening {
                 role: Role::Member,

@@ -10,7 +10,7 @@ use crate::{
         ConnId,
         core::{Core, Timer},
     },
-    wire::Frame,
+    wire::{Beat, Frame},
 };
 
 impl Mesh {
@@ -44,7 +44,7 @@ impl Mesh {
             return self.drop_link(core, conn, CloseReason::HeartbeatTimeout, now);
         } else if due <= now.instant {
             link.is_asked = true;
-            core.send(conn, &Frame::Beat(0));
+            core.send(conn, &Frame::Beat(Beat::default()));
         }
         let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
         core.timers.set(Timer::Silence(conn), link.heard + limit);

@@ -75,7 +75,8 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
             "06 10 01 78".into(), // reason 16, words
         ),
-        (Frame::Beat(300), "0a ac02".into()),
+        (Frame::Beat(Beat { number: 300, rtt: None }), "0a ac02 00".into()),
+        (Frame::Beat(Beat { number: 1, rtt: Some(300) }), "0a 01 01 ac02".into()), // number, last round trip
         (Frame::BeatReply(1), "0b 01".into()),
         (
             Frame::RosterPage(RosterPage { version: 3, entries: vec![entry()], departed: vec![departed()] }),
