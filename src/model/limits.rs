@@ -295,6 +295,8 @@ pub const CONNECTIONS_WAITING: usize = 64;
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Bundles of commands that the store may have waiting; what comes meanwhile is bundled.
 pub const STORE_COMMANDS: usize = 64;
+/// Commands to a store that nobody waits for, which go to it together at the latest.
+pub const STORE_TOGETHER: usize = 64;
 /// Answers of the store that may wait for whoever asked.
 pub const STORE_EVENTS: usize = 1024;
 /// Bytes of own messages that may wait to be kept before the next is taken.

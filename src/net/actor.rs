@@ -81,6 +81,7 @@ pub fn spawn(
         stored_tx,
         stored,
         to_store: Vec::new(),
+        store_is_full: false,
         events,
         to_send: Vec::new(),
         telling: Telling::default(),
@@ -153,6 +154,8 @@ struct Actor {
     stored: mpsc::Receiver<StoreEvent>,
     /// What the store is to be given, as one bundle. The windows of the links bound it.
     to_store: Vec<StoreCommand>,
+    /// It could not take more: it answers something as soon as it can.
+    store_is_full: bool,
     events: mpsc::Sender<NodeEvent>,
     /// What the sessions and the front end are to be given once the node has said everything.
     to_send: Vec<(ConnId, Outbound)>,
@@ -178,6 +181,8 @@ enum Woken {
     Dial(PeerId, Result<Connection, Closed>),
     /// The front end has room for more, or is gone.
     Told,
+    /// Nothing else is to be done, and the store can be given what nobody waits for.
+    Idle,
     Timer,
 }
 
@@ -204,6 +209,7 @@ impl Actor {
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
         let tells = !self.telling.is_empty();
+        let has_leisure = !self.to_store.is_empty() && !self.node.waits_for_store() && !self.store_is_full;
         let deadline = self.node.poll_timeout();
         let timer = async {
             match deadline {
@@ -231,6 +237,7 @@ impl Actor {
                 Woken::Said(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             accepted = self.accepted.recv() => Woken::Accepted(accepted),
+            () = tokio::task::yield_now(), if has_leisure => Woken::Idle,
             () = timer => Woken::Timer,
         }
     }
@@ -255,7 +262,10 @@ impl Actor {
                 self.abandoned = true;
                 self.command(NodeCommand::Leave);
             }
-            Woken::Stored(Some(event)) => self.node.handle(self.now(), Input::Store(event)),
+            Woken::Stored(Some(event)) => {
+                self.store_is_full = false;
+                self.node.handle(self.now(), Input::Store(event));
+            }
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
             Woken::Said(peer, result) => self.node.handle(self.now(), Input::Said(peer, result)),
             Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
@@ -264,6 +274,7 @@ impl Actor {
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
             Woken::Told => {}
+            Woken::Idle => self.bundle(),
             // The actor holds a sender of each of these itself.
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
         }
@@ -358,7 +369,10 @@ impl Actor {
                 break;
             }
         }
-        self.bundle();
+        // What is in memory only is given to the store when the sessions have had their turn.
+        if self.node.waits_for_store() || self.to_store.len() >= limits::STORE_TOGETHER {
+            self.bundle();
+        }
     }
 
     /// Gives the front end as much as it has room for.
@@ -461,6 +475,7 @@ impl Actor {
             && let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx)
         {
             self.to_store = commands;
+            self.store_is_full = true;
         }
     }
 

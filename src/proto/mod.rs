@@ -286,6 +286,12 @@ impl Node {
         !self.mesh.is_pressed(&mut self.core, now)
     }
 
+    /// True when somebody waits until the store has what it is given: nothing leaves, or is acknowledged, before that.
+    #[must_use]
+    pub fn waits_for_store(&self) -> bool {
+        self.mesh.waits_for_store()
+    }
+
     /// Connections turned away at the door since this was last asked.
     pub fn take_dropped(&mut self) -> u64 {
         self.core.gate.take_dropped()

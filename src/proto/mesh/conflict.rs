@@ -10,7 +10,10 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Mesh, receiving::Shown};
 use crate::{
     api::{Compared, HistoryCommand, StoreCommand},
-    model::{Batch, CloseReason, Held, Moment, PeerId, Recipient, StoredBatch, StreamId, Timestamp, limits},
+    model::{
+        Batch, CloseReason, Held, Moment, PeerId, Recipient, Resolution, StoredBatch, StreamId, Timestamp,
+        limits,
+    },
     proto::{
         ConnId, Output,
         core::Core,
@@ -185,7 +188,9 @@ impl Mesh {
     fn read_to_renew(&mut self, core: &mut Core, renewing: Renewing, now: Moment) {
         let Renewing { to, epochs: (old, epoch), peer, ref lacking } = renewing;
         let Some(((from, until), network)) = lacking.front().copied().zip(Self::network(core)) else {
-            self.fail_up_to(core, (to, old), &peer, u64::MAX, CloseReason::Conflict, now);
+            // It has said that it takes nothing more of that epoch.
+            let conflict = Resolution::Failed(CloseReason::Conflict);
+            self.resolve(core, (to, old), &peer, u64::MAX, conflict, now);
             return self.settle_log((to, epoch));
         };
         let token = self.catch_up.next_token();

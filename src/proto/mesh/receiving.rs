@@ -219,6 +219,10 @@ impl Mesh {
         self.peers.get(author).map(|state| state.inbox.counts()).unwrap_or_default()
     }
 
+    pub(in crate::proto) fn waits_for_store(&self) -> bool {
+        self.journal.waits
+    }
+
     /// False when what waits for room on the disk takes all the memory that it may.
     pub(in crate::proto) fn has_room(&self) -> bool {
         self.journal.has_room()
