@@ -475,3 +475,68 @@ fn a_network_has_its_name() {
     let name: String = db.query_row("SELECT name FROM network", [], |row| row.get(0)).unwrap();
     assert_eq!(name, "lab");
 }
+
+/// Written by the profile of ann, with the second form of the database: one member was away, and one was banned
+/// before it read anything.
+const OLD: &[u8] = include_bytes!("../../../tests/history-2.db");
+
+#[test]
+fn nothing_of_a_history_of_the_form_before_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    fs::write(&path, OLD).unwrap();
+    let db = Connection::open(&path).unwrap();
+    let key = |alias: &str| {
+        let query = "SELECT key FROM person WHERE alias = ?";
+        PeerId(db.query_row(query, [alias], |row| row.get(0)).unwrap())
+    };
+    let (me, bob, carol) = (key("ann"), key("bob"), key("carol"));
+    let network = NetworkId(db.query_row("SELECT key FROM network", [], |row| row.get(0)).unwrap());
+    let before: i64 = db.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut history = History::open(me, Some(dir.path()), Keeping::OnDisk(Retention::default()));
+    assert_eq!(history.state(), (HistoryState::Saved, ""));
+    let page = |history: &mut History, with: Recipient| history.page(&network, &with, Part::Newest).messages;
+    let everyone = page(&mut history, EVERYONE);
+    assert_eq!(texts(&everyone), ["one for all", "two for the host", "grüße 日本", "three for two"]);
+    let summaries: Vec<String> = everyone
+        .iter()
+        .filter(|message| message.id.author == me)
+        .map(|message| message.summary.to_string())
+        .collect();
+    assert_eq!(summaries, ["2/2", "1/1", "2/2"]);
+    assert_eq!(everyone[0].reference.as_deref(), Some("r1"));
+    let with_bob = page(&mut history, Recipient::Peer(bob));
+    assert_eq!(texts(&with_bob), ["for you alone", "and for you", "bob is away", "still away"]);
+    let with_carol = page(&mut history, Recipient::Peer(carol));
+    let marks = |messages: &[StoredMessage]| {
+        messages
+            .iter()
+            .map(|message| message.deliveries.first().map(|one| (one.status, one.reason)))
+            .collect::<Vec<_>>()
+    };
+    let queued = Some((DeliveryStatus::Queued, None));
+    assert_eq!(marks(&with_bob), [None, None, queued, queued]);
+    assert_eq!(marks(&with_carol), [Some((DeliveryStatus::Failed, Some(CloseReason::Banned)))]);
+    let info = history.info(&network, &EVERYONE, everyone[0].place);
+    assert!(info.len() == 2 && info.iter().all(|one| one.status == DeliveryStatus::Delivered), "{info:?}");
+    assert_eq!(before, 9);
+    assert_eq!(history.search(&network, "日本").len(), 1);
+    // What waits for bob goes on waiting, and goes when he is back.
+    let recalled = history.recall(&network);
+    let own: Vec<_> = recalled.own.iter().map(|own| (own.id.to, own.last, own.addressees[0].kept)).collect();
+    assert_eq!(own, [(Recipient::Peer(bob), 3, 1)]);
+    let wanted = Held { author: me, epoch: recalled.own[0].id.epoch, from: 2, to: 3 };
+    let (batches, _) = history.range(&network, &Recipient::Peer(bob), &wanted, Timestamp(0)).unwrap();
+    let said: Vec<&str> =
+        batches.iter().flat_map(|stored| &stored.batch.texts).map(SafeText::as_str).collect();
+    assert_eq!(said, ["bob is away", "still away"]);
+    // And what others may be given still has its author's signature.
+    for held in history.held(&network, Timestamp(0)).unwrap() {
+        let (batches, _) = history.range(&network, &EVERYONE, &held, Timestamp(0)).unwrap();
+        assert!(!batches.is_empty());
+        for stored in batches {
+            assert!(crate::security::sign::batch_holds(&network, &stored.batch), "{:?}", stored.batch);
+        }
+    }
+}
