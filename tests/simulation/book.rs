@@ -82,6 +82,18 @@ impl Book {
         record.settled.clear();
     }
 
+    /// Somebody has lost what it kept since its profile was copied: it need not have what was delivered before, and what
+    /// it has said since then it may have forgotten.
+    pub(crate) fn put_back(&mut self, who: usize) {
+        let Some(id) = self.people[who].id else { return };
+        self.people[who].deliveries.retain(|_, (status, _)| *status == DeliveryStatus::Delivered);
+        for record in &mut self.people {
+            record
+                .deliveries
+                .retain(|(_, peer), (status, _)| *peer != id || *status != DeliveryStatus::Delivered);
+        }
+    }
+
     pub(crate) fn person(&self, id: &PeerId) -> Option<usize> {
         self.people.iter().position(|record| record.id == Some(*id))
     }

@@ -35,6 +35,17 @@ const FIFTY: Size = Size {
     trouble: Duration::from_secs(60),
     acts: 120,
     calm: Duration::from_secs(120),
+    copies: false,
+};
+
+/// Members that stream, and whose profiles are put back from copies.
+const COPIES: Size = Size {
+    people: 12,
+    machines: 8,
+    trouble: Duration::from_secs(60),
+    acts: 160,
+    calm: Duration::from_secs(120),
+    copies: true,
 };
 
 const FIVE_HUNDRED: Size = Size {
@@ -43,6 +54,7 @@ const FIVE_HUNDRED: Size = Size {
     trouble: Duration::from_secs(15),
     acts: 30,
     calm: Duration::from_secs(120),
+    copies: false,
 };
 
 /// One seed, in this process.
@@ -99,6 +111,11 @@ fn seeds_that_were_of_use() {
 }
 
 #[test]
+fn members_that_come_back_from_copies_of_their_profiles() {
+    run_all("one_seed_of_copies", &(0..20).collect::<Vec<_>>());
+}
+
+#[test]
 #[ignore = "an hour; for a machine that has nothing else to do"]
 fn fifty_members_through_a_thousand_seeds_of_trouble() {
     run_all("one_seed", &(0..1000).collect::<Vec<_>>());
@@ -118,6 +135,12 @@ fn seed() -> u64 {
 #[ignore = "for one seed that is to be seen again"]
 fn one_seed() {
     run(seed(), FIFTY);
+}
+
+#[test]
+#[ignore = "for one seed that is to be seen again"]
+fn one_seed_of_copies() {
+    run(seed(), COPIES);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Size {
     pub(crate) acts: usize,
     /// Time until all must be well again afterwards.
     pub(crate) calm: Duration,
+    /// Profiles are copied, and put back from their copies.
+    pub(crate) copies: bool,
 }
 
 /// What happens to people and machines.
@@ -67,6 +69,10 @@ enum Act {
     Crash(usize),
     /// A machine goes dark.
     PowerLoss(usize),
+    /// The profiles of a machine are copied as they stand on its disk.
+    Copy(usize),
+    /// A machine goes down, and its profiles are put back from the last copy.
+    PutBack(usize),
     /// An outage ends.
     Mend(Trouble),
 }
@@ -106,6 +112,19 @@ impl fmt::Display for Broken {
 
 fn machine_name(machine: usize) -> String {
     format!("machine-{machine}")
+}
+
+/// Replaces what was kept of a history by what another directory has.
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in ["history.db", "history.db-wal", "history.db-shm"] {
+        let _ = std::fs::remove_file(to.join(name));
+    }
+    for name in ["history.db", "history.db-wal", "known_hosts.json"] {
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
 }
 
 impl World {
@@ -256,12 +275,16 @@ impl World {
             let at = Duration::from_millis(self.below(millis) as u64);
             let (one, other) = (self.below(machines), self.below(machines));
             let act = match self.below(20) {
+                // They stream.
+                0..=2 if self.size.copies => Act::Say { who: self.somebody(), to: None, count: 20 },
                 0 => Act::Ban(self.somebody()),
                 1 => Act::Kick(self.somebody()),
                 2 => Act::Leave(self.somebody()),
                 3 => Act::Join(1 + self.below(people - 1)),
                 4 => Act::Crash(one),
                 5 => Act::PowerLoss(one),
+                6 | 7 if self.size.copies => Act::Copy(one.max(2)),
+                8 | 9 if self.size.copies => Act::PutBack(one.max(2)),
                 6 | 7 if one != other => Act::Hold { from: one, to: other },
                 8 | 9 if one != other => {
                     Act::Partition { from: one, to: other, both: at.subsec_millis().is_multiple_of(2) }
@@ -377,7 +400,30 @@ impl World {
                 let (peer, addr, reason) = (Some(self.named(who)), None, None);
                 self.people[HOST].order(Order::Command(NodeCommand::Kick { peer, addr, reason }));
             }
-            Act::Crash(machine) | Act::PowerLoss(machine) if is_down(self, machine) => return,
+            Act::Crash(machine) | Act::PowerLoss(machine) | Act::PutBack(machine)
+                if is_down(self, machine) =>
+            {
+                return;
+            }
+            Act::Copy(machine) => {
+                for who in self.people_on(machine) {
+                    let dir = self.book.lock().unwrap().people[who].dir.clone();
+                    copy_files(&dir, &self.copy_of(who));
+                }
+            }
+            Act::PutBack(machine) => {
+                self.sim.crash(machine_name(machine));
+                for who in self.people_on(machine) {
+                    let copy = self.copy_of(who);
+                    if copy.join("history.db").exists() {
+                        let dir = self.book.lock().unwrap().people[who].dir.clone();
+                        copy_files(&copy, &dir);
+                        self.book.lock().unwrap().put_back(who);
+                    }
+                }
+                self.went_down(machine);
+                self.mend_later(Trouble::Down(machine));
+            }
             Act::Crash(machine) => {
                 self.sim.crash(machine_name(machine));
                 self.went_down(machine);
@@ -431,6 +477,14 @@ impl World {
         let at = self.sim.elapsed() + Duration::from_millis(200 + self.below(20_000) as u64);
         self.plan.push((at, Act::Mend(trouble)));
         self.plan.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    }
+
+    fn people_on(&self, machine: usize) -> Vec<usize> {
+        (0..self.size.people).filter(|who| self.machine_of[*who] == machine).collect()
+    }
+
+    fn copy_of(&self, who: usize) -> PathBuf {
+        self.dir.path().join(format!("copy-of-p{who:03}"))
     }
 
     /// Nobody there is in any more, and nobody has said so.
