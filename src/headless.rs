@@ -140,7 +140,7 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
                     for line in event.expand() {
                         let _ = write_event(&mut piece, now(), &line);
                     }
-                    next = if piece.len() < limits::COMMANDS_BYTES { network.try_next_whole() } else { None };
+                    next = if piece.len() < limits::OUTPUT_BYTES { network.try_next_whole() } else { None };
                 }
             }
             _ = output.pieces.reserve(), if !has_room => {}

@@ -151,13 +151,13 @@ pub const BUSY_RETRIES: u32 = 20;
 pub const BATCH_BYTES: usize = 32 * 1024;
 /// Bytes that a batch takes beside what it says, about.
 pub const BATCH_BESIDE: usize = 256;
-/// Bytes that a message takes beside its text in a history in memory, about.
-pub const MESSAGE_BESIDE: usize = 48;
+/// Bytes that a message takes in memory beside its text, about.
+pub const MESSAGE_BESIDE: usize = 64;
 /// Messages of a batch.
 pub const BATCH_MESSAGES: usize = 512;
 /// Bytes of an own stream's newest batches that stay in memory while somebody lacks them; the rest is read from the
 /// history. What the history does not have for good stays beyond that, up to [`UNSAVED_BYTES`].
-pub const LOG_BYTES: usize = 8 * 1024 * 1024;
+pub const LOG_BYTES: usize = 4 * 1024 * 1024;
 /// Messages said within this time wait equally long.
 pub const AGE_STEP: Duration = Duration::from_secs(10);
 /// Bytes of a program's own names for messages that somebody has not got: of more the oldest are not told any more.
@@ -288,7 +288,9 @@ pub const EVENT_BYTES: usize = 256;
 /// Bytes of commands to send that a front end may have waiting before it reads no more of them.
 pub const COMMANDS_BYTES: usize = 1024 * 1024;
 /// Lines that wait for standard output, in pieces.
-pub const OUTPUT_PIECES: usize = 16;
+pub const OUTPUT_PIECES: usize = 4;
+/// Bytes of lines that are written together, about.
+pub const OUTPUT_BYTES: usize = 64 * 1024;
 /// Connections that listeners may hand over at once.
 pub const CONNECTIONS_WAITING: usize = 64;
 /// Time that a closed link waits for the other end to close too, so that its last words arrive.

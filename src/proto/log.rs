@@ -55,7 +55,8 @@ impl Entry {
 
     /// Bytes that it takes here, about.
     fn size(&self) -> usize {
-        2 * self.frame.len()
+        let batch = &self.batch.batch;
+        self.frame.len() + batch.bytes() + limits::BATCH_BESIDE + limits::MESSAGE_BESIDE * batch.texts.len()
     }
 }
 
