@@ -273,10 +273,9 @@ impl Actor {
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
-            Woken::Told => {}
             Woken::Idle => self.bundle(),
-            // The actor holds a sender of each of these itself.
-            Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) => {}
+            // The actor holds a sender of each of these itself; and what can be told now is, after this.
+            Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) | Woken::Told => {}
         }
         // What a person asks for must not wait behind a flood of frames.
         while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {

@@ -466,6 +466,7 @@ impl Log {
     }
 
     /// What a peer has not got of a range.
+    #[must_use]
     pub fn waiting(&self, peer: &PeerId, (first, last): Range) -> Vec<Range> {
         let Some(reader) = self.readers.get(peer) else { return Vec::new() };
         reader.audience.pending(reader.cursor.kept.max(first.saturating_sub(1)), last).collect()

@@ -230,13 +230,7 @@ impl Mesh {
                 }
             }
             HistoryEvent::Compared { token, compared } => self.compared(core, token, Some(compared), now),
-            HistoryEvent::NotRead { token } => {
-                if !self.not_read(core, token, now) && !self.say_again(core, token, &[], None, now) {
-                    self.compared(core, token, None, now);
-                    self.answer_range(core, token, &[], None);
-                    self.answer_held(core, token, Vec::new());
-                }
-            }
+            HistoryEvent::NotRead { token } => self.not_read(core, token, now),
             _ => {}
         }
     }

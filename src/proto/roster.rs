@@ -72,6 +72,7 @@ impl Roster {
     }
 
     /// Members of the past, in the order of their keys.
+    #[must_use]
     pub fn departed(&self) -> impl ExactSizeIterator<Item = &Departed> {
         self.departed.values()
     }

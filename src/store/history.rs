@@ -96,7 +96,9 @@ impl History {
         match self {
             Self::OnDisk(database) => database.commit(writes),
             Self::InMemory(memory) => {
-                writes.into_iter().for_each(|write| memory.write(write));
+                for write in writes {
+                    memory.write(write);
+                }
                 Committed::ForGood
             }
         }

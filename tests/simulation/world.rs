@@ -405,25 +405,8 @@ impl World {
             {
                 return;
             }
-            Act::Copy(machine) => {
-                for who in self.people_on(machine) {
-                    let dir = self.book.lock().unwrap().people[who].dir.clone();
-                    copy_files(&dir, &self.copy_of(who));
-                }
-            }
-            Act::PutBack(machine) => {
-                self.sim.crash(machine_name(machine));
-                for who in self.people_on(machine) {
-                    let copy = self.copy_of(who);
-                    if copy.join("history.db").exists() {
-                        let dir = self.book.lock().unwrap().people[who].dir.clone();
-                        copy_files(&copy, &dir);
-                        self.book.lock().unwrap().put_back(who);
-                    }
-                }
-                self.went_down(machine);
-                self.mend_later(Trouble::Down(machine));
-            }
+            Act::Copy(machine) => self.copy_profiles(machine),
+            Act::PutBack(machine) => self.put_profiles_back(machine),
             Act::Crash(machine) => {
                 self.sim.crash(machine_name(machine));
                 self.went_down(machine);
@@ -477,6 +460,27 @@ impl World {
         let at = self.sim.elapsed() + Duration::from_millis(200 + self.below(20_000) as u64);
         self.plan.push((at, Act::Mend(trouble)));
         self.plan.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    }
+
+    fn copy_profiles(&self, machine: usize) {
+        for who in self.people_on(machine) {
+            let dir = self.book.lock().unwrap().people[who].dir.clone();
+            copy_files(&dir, &self.copy_of(who));
+        }
+    }
+
+    fn put_profiles_back(&mut self, machine: usize) {
+        self.sim.crash(machine_name(machine));
+        for who in self.people_on(machine) {
+            let copy = self.copy_of(who);
+            if copy.join("history.db").exists() {
+                let dir = self.book.lock().unwrap().people[who].dir.clone();
+                copy_files(&copy, &dir);
+                self.book.lock().unwrap().put_back(who);
+            }
+        }
+        self.went_down(machine);
+        self.mend_later(Trouble::Down(machine));
     }
 
     fn people_on(&self, machine: usize) -> Vec<usize> {

@@ -379,14 +379,20 @@ impl Mesh {
         self.pump(core, peer, now);
     }
 
-    /// The history could not be read: it is asked again after a while.
-    pub(super) fn not_read(&mut self, core: &mut Core, token: u64, now: Moment) -> bool {
-        let Some((peer, ..)) = self.reading.remove(&token) else { return false };
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.lacking = Lacking::default();
+    /// The history could not be read: for what somebody lacks it is asked again after a while.
+    pub(super) fn not_read(&mut self, core: &mut Core, token: u64, now: Moment) {
+        if let Some((peer, ..)) = self.reading.remove(&token) {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.lacking = Lacking::default();
+            }
+            return core.timers.set(Timer::Read(peer), now.instant + limits::DISK_RETRY);
         }
-        core.timers.set(Timer::Read(peer), now.instant + limits::DISK_RETRY);
-        true
+        // What is to be said again is refused again over the next link, and read then.
+        if self.renewing.remove(&token).is_none() {
+            self.compared(core, token, None, now);
+            self.answer_range(core, token, &[], None);
+            self.answer_held(core, token, Vec::new());
+        }
     }
 
     /// Dials a peer, unless that is under way.

@@ -273,10 +273,8 @@ impl Pair {
                 }
                 while let Some(output) = self.ends[at].core.outputs.pop_front() {
                     match output {
-                        Output::Send(_, bytes) => {
-                            if self.link.is_some() {
-                                self.ends[other(at)].inbound.push_back(Frame::decode(&bytes).unwrap());
-                            }
+                        Output::Send(_, bytes) if self.link.is_some() => {
+                            self.ends[other(at)].inbound.push_back(Frame::decode(&bytes).unwrap());
                         }
                         Output::Close(..) => closed = true,
                         Output::Dial(..) => dial = Some(at),
@@ -434,7 +432,9 @@ impl Pair {
 fn replay(to_everyone: bool, identities: &[Arc<Identity>], begin: Instant, path: &[Step]) -> Pair {
     let mut pair = Pair::new(to_everyone, identities, begin);
     pair.run();
-    path.iter().for_each(|step| pair.take(*step));
+    for step in path {
+        pair.take(*step);
+    }
     pair
 }
 

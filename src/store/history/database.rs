@@ -342,7 +342,10 @@ fn delete_old(db: &mut Connection, retention: Retention) -> rusqlite::Result<()>
         let before = Timestamp(i64::try_from(before.as_micros()).unwrap_or(0));
         write::delete_before(db, before, limits::DELETED_AT_ONCE)?;
     }
-    while retention.bytes > 0 {
+    if retention.bytes == 0 {
+        return Ok(());
+    }
+    loop {
         let used = used(db)?;
         let Some(excess) = used.checked_sub(retention.bytes).filter(|excess| *excess > 0) else { break };
         let messages: i64 = db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;

@@ -50,6 +50,10 @@ pub(in crate::store) struct Memory {
     readers: BTreeMap<StreamId, BTreeMap<PeerId, Reader>>,
 }
 
+/// Places that a batch takes at most.
+const BATCH_PLACES: Place = 512;
+const _: () = assert!(BATCH_PLACES as u64 == limits::BATCH_MESSAGES as u64);
+
 fn size(stored: &StoredBatch) -> u64 {
     (limits::BATCH_BESIDE + stored.batch.bytes() + limits::MESSAGE_BESIDE * stored.batch.texts.len()) as u64
 }
@@ -239,7 +243,7 @@ impl Memory {
         }
         if let Some((place, most)) = newer {
             // A batch that begins before may reach beyond.
-            let from = place.saturating_sub(limits::BATCH_MESSAGES as Place);
+            let from = place.saturating_sub(BATCH_PLACES);
             let batches = conversation.by_place.range((from, 0)..);
             let is_wanted = |at: Place| if older.is_some() { at > place } else { at >= place };
             page.is_last = self.gather(conversation, batches, is_wanted, most, &mut found);
@@ -387,7 +391,7 @@ impl Memory {
     /// For each recipient of an own message, what became of it.
     pub(super) fn info(&self, network: &NetworkId, with: &Recipient, place: Place) -> Vec<Delivery> {
         let Some(conversation) = self.conversations.get(&(*network, *with)) else { return Vec::new() };
-        let from = place.saturating_sub(limits::BATCH_MESSAGES as Place);
+        let from = place.saturating_sub(BATCH_PLACES);
         let own = conversation
             .by_place
             .range((from, 0)..=(place, u64::MAX))
