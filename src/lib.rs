@@ -38,13 +38,22 @@
 //! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
 //! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].
 //!
-//! # Five flows
-//! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. `proto::mesh` numbers,
-//! signs and encodes the message once, queues it for each recipient and sends what each one's window has room for;
-//! a peer link is dialled when there is none. Each acknowledgement becomes a `delivery` event.
+//! # Six flows
+//! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. All texts of a turn for one
+//! audience become a batch (`proto::mesh`'s `sending`): numbered, signed and encoded once. It goes to the history, and
+//! leaves when that has it. [`proto::log`] knows to whom each own stream is addressed and how far each recipient's cursor
+//! has come; `feeding` sends what a recipient's window has room for, from the log's memory, or from the history where the
+//! log has let go of it. There is no queue for a recipient: one that is away or slow costs a cursor.
 //!
-//! **Receive.** A session cuts bytes into frames; the node checks that the link's key is the author, lets the frame
-//! wait if its author is over its rate, drops duplicates, notices holes, acknowledges ranges, and tells the front end.
+//! **Acknowledge.** One `Ack` for a link and turn says how far the receiver has come in a stream: what it has, and what it
+//! has for good. It moves the cursor, is kept as a receipt, and is told as one [`api::Progress`].
+//!
+//! **Receive.** A session cuts bytes into frames; the node checks that the link's key is the author, lets the batch wait if
+//! its author is over its rate, refuses the words of the removed, notices holes, shows it, has it kept, and acknowledges it
+//! then (`receiving`). Under numbers that are known already it is compared word for word with what is kept (`conflict`).
+//!
+//! **Keep.** Nothing leaves, and nothing is acknowledged for good, before the history has it: `mesh`'s `journal` says what
+//! is due when. A history that cannot be written now is tried again; meanwhile nothing is called kept.
 //!
 //! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.

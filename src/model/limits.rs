@@ -268,6 +268,8 @@ pub const LINKS_PER_PEER: usize = 4;
 /// Time that a peer link from an unknown key may wait for the roster to name it.
 pub const ROSTER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of each of a session's buffers at first: most links carry little.
+pub const BUFFER_BYTES: usize = 1024;
 /// Frames that a session hands to the node together.
 pub const FRAMES_TOGETHER: usize = 16;
 /// Frames that sessions hand to the node before TCP pushes back.

@@ -199,8 +199,9 @@ async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed 
         return CloseReason::Internal.into();
     }
     let (reader, writer) = tokio::io::split(stream);
-    let mut reader = FramedRead::new(reader, FrameCodec::new(context.limit.clone()));
-    let mut writer = FramedWrite::new(writer, FrameCodec::new(context.limit));
+    let codec = || FrameCodec::new(context.limit.clone());
+    let mut reader = FramedRead::with_capacity(reader, codec(), limits::BUFFER_BYTES);
+    let mut writer = FramedWrite::with_capacity(writer, codec(), limits::BUFFER_BYTES);
     writer.set_backpressure_boundary(limits::FRAME_AFTER);
     let closed = tokio::select! {
         biased;

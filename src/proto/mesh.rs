@@ -6,6 +6,7 @@
 mod carry;
 mod catch_up;
 mod conflict;
+mod feeding;
 mod journal;
 mod receiving;
 mod sending;
@@ -22,8 +23,9 @@ use self::{
     carry::{Circuits, Waiting},
     catch_up::{CatchUp, Question},
     conflict::{Comparing, Renewing},
+    feeding::Lacking,
     journal::Journal,
-    sending::{Growing, Lacking},
+    sending::Growing,
     ways::Ways,
 };
 use super::{

@@ -241,6 +241,9 @@ impl Node {
         if let Some(output) = self.core.outputs.pop_front() {
             return Some(output);
         }
+        if self.finished {
+            return None;
+        }
         self.mesh.end_turn(&mut self.core);
         if let RoleState::Host(host) = &mut self.role {
             host.end_turn(&mut self.core);
@@ -525,7 +528,10 @@ impl Node {
             RoleState::Member(_) => CloseReason::Left,
         };
         match &mut self.role {
-            RoleState::Host(host) => host.leave(&mut self.core),
+            RoleState::Host(host) => {
+                host.leave(&mut self.core);
+                host.end_turn(&mut self.core);
+            }
             RoleState::Member(member) => member.called_off(&mut self.core),
         }
         self.mesh.give_up(&mut self.core, closed.reason, now);

@@ -9,6 +9,7 @@ mod export;
 mod memory;
 mod read;
 mod schema;
+mod streams;
 mod tokenizer;
 mod write;
 
@@ -148,7 +149,7 @@ impl History {
 
     pub(super) fn held(&mut self, network: &NetworkId, since: Timestamp) -> Result<Vec<Held>, Unread> {
         match self {
-            Self::OnDisk(database) => database.ask(|db, _| read::held(db, network, since)),
+            Self::OnDisk(database) => database.ask(|db, _| streams::held(db, network, since)),
             Self::InMemory(memory) => Ok(memory.held(network, since)),
         }
     }
@@ -159,10 +160,10 @@ impl History {
         with: &Recipient,
         wanted: &Held,
         since: Timestamp,
-    ) -> Result<read::Batches, Unread> {
+    ) -> Result<streams::Batches, Unread> {
         match self {
             Self::OnDisk(database) => {
-                database.ask(|db, me| read::range(db, me, network, with, wanted, since))
+                database.ask(|db, me| streams::range(db, me, network, with, wanted, since))
             }
             Self::InMemory(memory) => Ok(memory.range(network, with, wanted, since)),
         }

@@ -33,16 +33,27 @@
 //! by that signature. `HandoverRefused` calls it off at any point before.
 //!
 //! # Sequence on a peer link
-//! Both sides send `PeerHello` first. Then `Communication` in either direction, each answered by `Ack` once the
-//! receiver has it on its disk; one whose disk takes nothing acknowledges twice, first that it has it at all. Whoever
+//! Both sides send `PeerHello` first. Then `Batch` in either direction: messages `first..` of one stream, what one author
+//! says to one audience in one epoch, numbered from 1 without holes. `Ack` says how far the receiver has come in a stream,
+//! with everything that is addressed to it before: what it has at all, and what it has on its disk. It goes back over the
+//! link over which the batch came. After a new link the sender goes on from what is on the disk there, and the receiver
+//! drops what it has word for word. Where it has something else under those numbers it answers `Conflict`, and takes no
+//! more of that stream over that link; an author that is shown its own signature over it begins a new epoch. At most
+//! [`limits::WINDOW_BYTES`](crate::model::limits::WINDOW_BYTES) and
+//! [`limits::WINDOW_MESSAGES`](crate::model::limits::WINDOW_MESSAGES) are on their way to one peer at a time. Whoever
 //! waits for an answer and hears nothing for [`limits::SUSPECT_AFTER`](crate::model::limits::SUSPECT_AFTER) sends
 //! `Beat`, to be answered by `BeatReply`, and gives the link up after
 //! [`limits::DEAD_AFTER`](crate::model::limits::DEAD_AFTER).
 //!
 //! Whoever was away asks with `CatchUp`, is told with `Held`, and asks for what it lacks with `Wanted`, again and
-//! again while `HandedOn` says that there is more. Each question waits for its answer before the next. Messages that
-//! are handed on by somebody else than their author must carry its signature; those to one peer are handed on only
-//! by their author to that peer.
+//! again while `HandedOn` says that there is more. Each question waits for its answer before the next. Batches are handed on
+//! whole, by somebody else than their author with its signature only: Ed25519 over the label, the network, the stream, the
+//! first number, the time and the texts, with a byte 0xFF between each two. Those to one peer are handed on only by their
+//! author to that peer.
+//!
+//! # Members of the past
+//! The roster says of everybody who is gone up to which number of each epoch its words to everyone count: as far as the
+//! host has them. What goes beyond is refused by everyone, from anyone; of somebody of whom it says nothing everything is.
 //!
 //! # Ways
 //! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host has

@@ -61,6 +61,7 @@ pub(crate) struct Book {
     pub(crate) trace: Option<File>,
     /// Whom the host has banned, and told so.
     pub(crate) banned: BTreeSet<PeerId>,
+    banned_once: BTreeSet<PeerId>,
     pub(crate) violations: Vec<String>,
     /// For the sake of the report: how much happened.
     pub(crate) delivered: usize,
@@ -132,7 +133,10 @@ impl Book {
                 self.delivery(who, *id, peer.peer_id, *status, *reason);
             }
             NodeEvent::Route { via: Some(_), .. } => self.carried += 1,
-            NodeEvent::Banned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.insert(*peer),
+            NodeEvent::Banned { peer_id: Some(peer), .. } if who == HOST => {
+                self.banned.insert(*peer);
+                self.banned_once.insert(*peer);
+            }
             NodeEvent::Unbanned { peer_id: Some(peer), .. } if who == HOST => _ = self.banned.remove(peer),
             NodeEvent::Error { kind: ErrorKind::Recv | ErrorKind::Storage, message, .. } => {
                 self.broken(who, &format!("error: {message}"));
@@ -238,7 +242,7 @@ impl Book {
         if record.settled.contains(&(id, peer)) {
             return self.broken(who, &format!("{id} to {} was settled, now {status:?}", self.name(&peer)));
         }
-        if matches!(status, DeliveryStatus::Delivered | DeliveryStatus::Failed) {
+        if status != DeliveryStatus::Queued {
             record.settled.insert((id, peer));
         }
     }
@@ -275,6 +279,14 @@ impl Book {
                     DeliveryStatus::Failed => {
                         matches!(reason, Some(CloseReason::Kicked | CloseReason::Banned))
                     }
+                    // It went, and was not acknowledged when one of them was removed, who may be back by now.
+                    DeliveryStatus::Sent
+                        if [*peer, id.author]
+                            .iter()
+                            .any(|id| self.kicked.contains(id) || self.banned_once.contains(id)) =>
+                    {
+                        true
+                    }
                     _ => !is_here || !expected.contains(peer),
                 };
                 if !is_final {
@@ -289,7 +301,8 @@ impl Book {
         None
     }
 
-    /// What is on the disks: every message that was delivered is on its recipient's exactly once.
+    /// What is on the disks: every message that was delivered is on its recipient's exactly once, and none that has
+    /// failed.
     pub(crate) fn check_disks(&mut self) {
         let mut disks: BTreeMap<PeerId, BTreeMap<MessageId, (usize, String)>> = BTreeMap::new();
         for record in &self.people {
@@ -305,10 +318,16 @@ impl Book {
         let mut violations = Vec::new();
         for record in &self.people {
             for ((id, peer), (status, _)) in &record.deliveries {
+                let found = disks.get(peer).and_then(|disk| disk.get(id));
+                // What was said to everyone may be handed on to somebody who is let in again.
+                let is_direct = id.to != Recipient::Everyone;
+                if *status == DeliveryStatus::Failed && is_direct && found.is_some() {
+                    violations
+                        .push(format!("{id} to {} has failed, and is on disk: {found:?}", self.name(peer)));
+                }
                 if *status != DeliveryStatus::Delivered {
                     continue;
                 }
-                let found = disks.get(peer).and_then(|disk| disk.get(id));
                 let text = record.said.get(id);
                 match found {
                     Some((1, found)) if text.is_none_or(|text| text == found) => {}

@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use super::{LogKey, Mesh, journal::Due};
+use super::{LogKey, Mesh, feeding::Lacking, journal::Due};
 use crate::{
-    api::{Audience, HistoryCommand, NodeEvent, Progress, Receipt, Said, StoreCommand, Target},
+    api::{Audience, NodeEvent, Progress, Receipt, Said, StoreCommand, Target},
     model::{
-        Batch, CloseReason, DeliveryStatus, ErrorKind, Held, Moment, PeerId, Recipient, Resolution, SafeText,
+        Batch, CloseReason, DeliveryStatus, ErrorKind, Moment, PeerId, Recipient, Resolution, SafeText,
         SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
-        ConnId, Output,
+        Output,
         core::{Core, Timer},
         log::{Entry, Log, Next, Range},
     },
@@ -28,15 +28,6 @@ pub(super) struct Growing {
     texts: Vec<SafeText>,
     references: Vec<Option<Arc<str>>>,
     bytes: usize,
-}
-
-/// What the history has of a stream that a recipient lacks, beyond what the log has in memory.
-#[derive(Debug, Default)]
-pub(super) struct Lacking {
-    /// The question that is open.
-    asked: Option<u64>,
-    /// Its answer: batches of one stream, in order.
-    entries: std::collections::VecDeque<Entry>,
 }
 
 impl Mesh {
@@ -234,165 +225,6 @@ impl Mesh {
             }
         }
         self.expire_later(core, now);
-    }
-
-    /// Own streams that are, or were, for a peer, the oldest first.
-    pub(in crate::proto) fn logs_for(&self, peer: &PeerId) -> Vec<LogKey> {
-        let direct = Recipient::Peer(*peer);
-        let everyone = self.logs.range((Recipient::Everyone, 0)..=(Recipient::Everyone, u64::MAX));
-        let direct = self.logs.range((direct, 0)..=(direct, u64::MAX));
-        everyone.chain(direct).map(|(key, _)| *key).collect()
-    }
-
-    /// True when a peer has not got everything that was said to it.
-    pub(in crate::proto) fn is_pending(&self, peer: &PeerId) -> bool {
-        self.logs_for(peer).iter().any(|key| self.logs.get(key).is_some_and(|log| log.is_pending(peer)))
-    }
-
-    /// Sends what the peer's window has room for, or sees to a link.
-    pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        if peer == core.me() || !core.is_member(&peer) || !self.needs_link(&peer) {
-            return;
-        }
-        let state = self.peer(peer, &core.policy, now.instant);
-        let link = state.links.first().copied();
-        if peer.wire() == Wire::Classic {
-            return self.say(core, peer, now);
-        }
-        let Some(conn) = link else {
-            if !core.timers.is_set(Timer::Dial(peer)) {
-                self.dial(core, peer, now);
-            }
-            return;
-        };
-        let state = self.peer(peer, &core.policy, now.instant);
-        if let Some(question) = state.question.as_mut().filter(|question| !question.is_asked) {
-            question.is_asked = true;
-            core.send(conn, &question.frame);
-        }
-        self.feed(core, conn, peer);
-        if let Some(link) = self.links.get_mut(&conn) {
-            link.used = now.instant;
-        }
-        let is_due = |state: &super::PeerState| !state.window.is_empty() || state.question.is_some();
-        if self.peers.get(&peer).is_some_and(is_due) {
-            self.expect_answer(core, conn, now);
-        }
-    }
-
-    /// Sends batches for as long as the peer's window has room.
-    fn feed(&mut self, core: &mut Core, conn: ConnId, peer: PeerId) {
-        let mut waits = None;
-        for key in self.logs_for(&peer) {
-            // What was said earlier to the same audience goes first.
-            if waits == Some(key.0) {
-                continue;
-            }
-            while let Some(entry) = self.next_entry(core, key, &peer) {
-                let (Some(state), Some(log)) = (self.peers.get_mut(&peer), self.logs.get_mut(&key)) else {
-                    return;
-                };
-                let batch = &entry.batch.batch;
-                let (last, messages) = (batch.last(), batch.texts.len());
-                if !state.window.has_room(messages, entry.frame.len()) {
-                    return;
-                }
-                state.window.sent((key.0 == Recipient::Everyone, key.1), last, messages, entry.frame.len());
-                log.sent(&peer, last);
-                core.send_bytes(conn, entry.frame);
-            }
-            if self.logs.get(&key).is_some_and(|log| log.is_unsent(&peer)) {
-                waits = Some(key.0);
-            }
-        }
-    }
-
-    /// The next batch of a stream for a peer. What the log does not have any more is asked of the history.
-    pub(in crate::proto) fn next_entry(
-        &mut self,
-        core: &mut Core,
-        key: LogKey,
-        peer: &PeerId,
-    ) -> Option<Entry> {
-        let log = self.logs.get(&key)?;
-        let (first, last) = match log.next_for(peer) {
-            Next::Nothing => return None,
-            Next::Batch(entry) => return Some(entry),
-            Next::History(first, last) => (first, last),
-        };
-        let id = log.id();
-        let state = self.peers.get_mut(peer)?;
-        let lacking = &mut state.lacking;
-        // What was read ahead and is not needed any more.
-        while lacking
-            .entries
-            .front()
-            .is_some_and(|entry| entry.batch.batch.stream == id && entry.batch.batch.last() < first)
-        {
-            lacking.entries.pop_front();
-        }
-        let found = lacking
-            .entries
-            .front()
-            .filter(|entry| entry.batch.batch.stream == id && entry.batch.batch.first <= first);
-        if let Some(entry) = found {
-            return Some(entry.clone());
-        }
-        if lacking.asked.is_none() && !core.timers.is_set(Timer::Read(*peer)) {
-            lacking.entries.clear();
-            let token = self.catch_up.next_token();
-            lacking.asked = Some(token);
-            self.reading.insert(token, (*peer, key, (first, last)));
-            let network = core.network.as_ref()?.id;
-            let wanted = Held { author: id.author, epoch: id.epoch, from: first, to: last };
-            let (conversation, since) = (key.0, Timestamp(i64::MIN));
-            let command = HistoryCommand::Range { token, network, conversation, wanted, since };
-            core.outputs.push_back(Output::Store(StoreCommand::History(command)));
-        }
-        None
-    }
-
-    /// The history has given what a peer lacks. What it does not have any more will never arrive.
-    pub(super) fn read(
-        &mut self,
-        core: &mut Core,
-        token: u64,
-        batches: Vec<Arc<StoredBatch>>,
-        next: Option<u64>,
-        now: Moment,
-    ) {
-        let Some((peer, key, (first, last))) = self.reading.remove(&token) else { return };
-        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.lacking.asked == Some(token)) else {
-            return;
-        };
-        state.lacking.asked = None;
-        let found = batches.first().map_or_else(|| next.unwrap_or(last + 1), |batch| batch.batch.first);
-        let entry = |batch: Arc<StoredBatch>| {
-            let frame = Frame::encode_batch(&batch.batch);
-            Entry { batch, frame }
-        };
-        state.lacking.entries = batches.into_iter().map(entry).collect();
-        if found > first {
-            let reason = if self.journal.waits { CloseReason::Expired } else { CloseReason::QueueFull };
-            self.fail_up_to(core, key, &peer, found.min(last + 1) - 1, reason, now);
-        }
-        self.pump(core, peer, now);
-    }
-
-    /// The history could not be read: for what somebody lacks it is asked again after a while.
-    pub(super) fn not_read(&mut self, core: &mut Core, token: u64, now: Moment) {
-        if let Some((peer, ..)) = self.reading.remove(&token) {
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.lacking = Lacking::default();
-            }
-            return core.timers.set(Timer::Read(peer), now.instant + limits::DISK_RETRY);
-        }
-        // What is to be said again is refused again over the next link, and read then.
-        if self.renewing.remove(&token).is_none() {
-            self.compared(core, token, None, now);
-            self.answer_range(core, token, &[], None);
-            self.answer_held(core, token, Vec::new());
-        }
     }
 
     /// Dials a peer, unless that is under way.

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
-    Committed, Retention, Unread, read, schema,
+    Committed, Retention, Unread, read, schema, streams,
     write::{self, Write},
 };
 use crate::{
@@ -264,7 +264,7 @@ impl Database {
             self.write_waiting();
         }
         let streams = self.ask(|db, me| read::streams(db, me, network)).unwrap_or_default();
-        let own = self.ask(|db, me| read::own_streams(db, me, network)).unwrap_or_default();
+        let own = self.ask(|db, me| streams::own_streams(db, me, network)).unwrap_or_default();
         let people = self.ask(|db, _| read::people(db, network)).unwrap_or_default();
         Recalled { state: self.state, message: self.message.clone(), streams, own, people }
     }
@@ -290,7 +290,7 @@ impl Database {
                 Compared::Differs(Some(Box::new(waiting.clone())))
             });
         }
-        self.ask(|db, me| read::compare(db, me, network, batch))
+        self.ask(|db, me| streams::compare(db, me, network, batch))
     }
 
     #[cfg(test)]

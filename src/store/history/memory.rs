@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     Write,
-    read::{Batches, excerpt, summary_of},
+    read::{excerpt, summary_of},
+    streams::Batches,
     tokenizer,
 };
 use crate::{
