@@ -21,7 +21,7 @@ use crate::{
         Batch, DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, SafeText, StreamId, Timestamp,
     },
     security::tls::Secured,
-    wire::Hello,
+    wire::{Ack, Hello},
 };
 
 const PASSWORD: &str = "open sesame";
@@ -1045,6 +1045,42 @@ fn what_waits_for_a_stalled_member_costs_a_cursor_and_nobody_else_waits() {
     let expected: Vec<String> = (0..3000).map(|number| format!("ann: {number}")).collect();
     assert_eq!(sim.heard(bob), expected);
     assert!(sim.deliveries(ann).last().unwrap().ends_with("Delivered 2/2"));
+}
+
+#[test]
+fn a_member_that_acknowledges_one_message_at_a_time_holds_back_nobody() {
+    let policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+    let mut sim = Sim::host_with(|config| config.policy = policy);
+    let (slow, bob) = (sim.join("slow"), sim.join("bob"));
+    sim.say(0, "everyone", "warm");
+    let conn = sim.peer_link(0, slow);
+    // What it says of itself over this link is not heard; the test says it in its place.
+    sim.dead.insert(sim.links[&(0, conn)]);
+    let epoch = sim.events[0].iter().find_map(|event| match event {
+        NodeEvent::Delivery { id, .. } => Some(id.epoch),
+        _ => None,
+    });
+    for number in 0..3000 {
+        sim.say(0, "everyone", &number.to_string());
+    }
+    assert_eq!(sim.heard(bob).len(), 3001, "nobody else waits");
+    for acknowledged in 2..100 {
+        let ack = Ack { everyone: true, epoch: epoch.unwrap(), received: acknowledged, kept: 0 };
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Ack(ack)));
+        sim.wait(0.9);
+        sim.say(0, "bob", "prompt");
+        assert_eq!(sim.heard(bob).last().unwrap(), "host: prompt");
+    }
+    assert!(sim.links.contains_key(&(0, conn)), "who is slow is not cut off");
+    assert!(!sim.deliveries(0).iter().any(|line| line.contains("Failed")));
+    sim.ban("slow");
+    sim.wait(0.1);
+    assert!(sim.finished[slow].is_some(), "a ban does not wait either");
+    let deliveries = sim.deliveries(0);
+    let ends = [" slow Delivered", " slow Sent", " slow Failed"];
+    let ended =
+        deliveries.iter().filter_map(|line| ends.iter().find_map(|end| Some(line.split_once(end)?.0)));
+    assert_eq!(ended.collect::<BTreeSet<_>>().len(), 3001, "everything ends");
 }
 
 #[test]
