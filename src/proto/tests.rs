@@ -26,6 +26,28 @@ use crate::{
 
 const PASSWORD: &str = "open sesame";
 
+/// A network that nobody was in yet.
+fn host_config() -> HostConfig {
+    let record = HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32]).unwrap();
+    HostConfig {
+        network: Network { id: NetworkId([1; 16]), name: "lab".into() },
+        policy: Policy::default(),
+        record,
+        attempts: 3,
+        members: 250,
+        bans: Vec::new(),
+        admitted: Vec::new(),
+        kept_attempts: Vec::new(),
+        expected: Vec::new(),
+        departed: Vec::new(),
+        version: 0,
+        recalled: Recalled::nothing(),
+        join_addr: "10.0.0.1:4702".parse().unwrap(),
+        distribution: None,
+        peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
+    }
+}
+
 /// One end of a link.
 type End = (usize, ConnId);
 
@@ -122,25 +144,7 @@ impl Sim {
             distribution: None,
             restored: None,
         };
-        let record =
-            HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32]).unwrap();
-        let mut config = HostConfig {
-            network: Network { id: NetworkId([1; 16]), name: "lab".into() },
-            policy: Policy::default(),
-            record,
-            attempts: 3,
-            members: 250,
-            bans: Vec::new(),
-            admitted: Vec::new(),
-            kept_attempts: Vec::new(),
-            expected: Vec::new(),
-            departed: Vec::new(),
-            version: 0,
-            recalled: Recalled::nothing(),
-            join_addr: "10.0.0.1:4702".parse().unwrap(),
-            distribution: None,
-            peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
-        };
+        let mut config = host_config();
         change(&mut config);
         sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
         sim

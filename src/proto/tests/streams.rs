@@ -75,24 +75,6 @@ fn a_host_that_is_put_back_from_a_copy_is_heard_as_well() {
     let before = epochs(&sim);
     // Another session of the same host, with the same history as the first began with.
     let mut node = {
-        let config = |recalled| HostConfig {
-            network: Network { id: NetworkId([1; 16]), name: "lab".into() },
-            policy: Policy::default(),
-            record: HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32])
-                .unwrap(),
-            attempts: 3,
-            members: 250,
-            bans: Vec::new(),
-            admitted: Vec::new(),
-            kept_attempts: Vec::new(),
-            expected: Vec::new(),
-            departed: Vec::new(),
-            version: 7,
-            recalled,
-            join_addr: "10.0.0.1:4702".parse().unwrap(),
-            distribution: None,
-            peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
-        };
         let recalled = Recalled { state: crate::model::HistoryState::Saved, ..Recalled::nothing() };
         let config = NodeConfig {
             alias: Alias::new("host").unwrap(),
@@ -101,7 +83,7 @@ fn a_host_that_is_put_back_from_a_copy_is_heard_as_well() {
             cost: PasswordCost::TEST,
             descriptors: 1000,
             cleartext: None,
-            role: RoleConfig::Host(Box::new(config(recalled))),
+            role: RoleConfig::Host(Box::new(HostConfig { version: 7, recalled, ..host_config() })),
         };
         Node::new(config, sim.now.plus(Duration::from_secs(1)))
     };
