@@ -190,7 +190,7 @@ impl Member {
         let conn = link.conn;
         if link.detector.heard(now.instant) {
             core.timers.cancel(Timer::Rejoin);
-            core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), link.detector.missed());
+            core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
         }
         match frame {
             Frame::Beat(beat) => {
@@ -340,7 +340,8 @@ impl Member {
         core.close(link.conn, closed.reason);
         self.close_distribution(core);
         if let Some(host) = self.pin {
-            core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+            let missed = link.detector.missed_by(now.instant);
+            core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed);
             core.tell_gone(&host, closed.reason);
         }
         core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
@@ -454,8 +455,8 @@ impl Member {
         if link.conn != conn {
             return;
         }
-        // The host beats; here only its silence counts.
-        link.detector.beat_at(now.instant + limits::DEAD_AFTER);
+        // The host beats. Here the clock is only looked at, as often as that: a look that comes late tells that this
+        // process was stopped, and that the host was not silent.
         let step = link.detector.poll(now.instant, 0);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(now.instant));

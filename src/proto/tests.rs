@@ -727,6 +727,24 @@ fn four_seconds_of_silence_change_nothing() {
     }
 }
 
+/// Stopped at any time between two beats, and the clock is looked at before what came meanwhile is read.
+#[test]
+fn a_member_that_was_stopped_does_not_take_its_host_for_silent() {
+    for phase in 0..25 {
+        let mut sim = Sim::host();
+        let bob = sim.join("bob");
+        sim.wait(3.0 + 0.1 * f64::from(phase));
+        sim.frozen.insert(bob);
+        sim.wait(5.5);
+        sim.nodes[bob].handle_timeout(sim.now);
+        sim.frozen.clear();
+        sim.wait(10.0);
+        for index in [0, bob] {
+            assert!(!sim.has(index, |event| matches!(event, NodeEvent::PeerDown { .. })), "phase {phase}");
+        }
+    }
+}
+
 #[test]
 fn a_host_that_slept_finds_its_members_again() {
     let mut sim = Sim::host();

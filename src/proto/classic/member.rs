@@ -107,8 +107,6 @@ impl Member {
         let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
         link.detector.heard(now.instant);
         core.timers.cancel(Timer::Rejoin);
-        // Only the host begins a round.
-        link.detector.beat_at(now.instant + limits::DEAD_AFTER);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if let Some(host) = self.pin {
             core.emit_heartbeat(&host, Liveness::Alive, None, 0);

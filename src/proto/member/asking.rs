@@ -350,8 +350,7 @@ impl Member {
         core.network = Some(header.network);
         core.policy = header.policy;
         mesh.policy_changed(&header.policy, now.instant);
-        let mut detector = Detector::new(now.instant);
-        detector.beat_at(now.instant + limits::DEAD_AFTER);
+        let detector = Detector::new(now.instant);
         core.timers.set(Timer::Beat(asking.conn), detector.deadline());
         self.link = Some(HostLink { conn: asking.conn, detector, assembly: None, asked: false });
         if is_first && let Some(peer_addr) = peer_addr {
