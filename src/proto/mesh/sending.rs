@@ -119,7 +119,7 @@ impl Mesh {
         self.logs.insert(key, log);
     }
 
-    /// What is said from now on is for everybody whom the stream is for now.
+    /// Addresses what is said next to the peer of a direct stream, or to everybody in the roster.
     pub(super) fn address_all(core: &Core, log: &mut Log, at: Timestamp) {
         match log.id().to {
             Recipient::Peer(peer) => log.address(peer, at),
