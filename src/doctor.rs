@@ -286,7 +286,7 @@ impl Inside {
         (reached, self.no_ways.iter().filter(|way| way.to == *me).copied().collect())
     }
 
-    /// All who try a newcomer have tried this one.
+    /// All who try one that asks have tried this one.
     fn is_enough(&self) -> bool {
         let Some((me, _)) = self.me else { return false };
         let (reached, not) = self.tried(&me);

@@ -241,11 +241,7 @@ pub const DIRECT_AGAIN: Duration = Duration::from_secs(30);
 pub const WAYS_TICK: Duration = Duration::from_secs(1);
 /// Ways that are known not to exist, as the host tells them: what is beyond them is not told.
 pub const NO_WAYS: usize = 500;
-/// Time after which a newcomer's peer listener is tried, by the host and by [`TRIED_BY`] members.
-pub const TRY_AFTER: Duration = Duration::from_secs(1);
-/// Time between two newcomers that are tried, so that a crowd is not also a storm of links.
-pub const TRY_EVERY: Duration = Duration::from_millis(100);
-/// Members that try a newcomer's peer listener, beside the host.
+/// Members that try the peer listener of one that asks who reaches whom, beside the host.
 pub const TRIED_BY: usize = 2;
 /// Members that one is asked to try at a time.
 pub const TRIED_AT_ONCE: usize = 16;
@@ -301,6 +297,8 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub const STORE_COMMANDS: usize = 64;
 /// Commands to a store that nobody waits for, which go to it together at the latest.
 pub const STORE_TOGETHER: usize = 64;
+/// Within this time the history is given receipts and other things that nobody waits for.
+pub const STORE_WITHIN: Duration = Duration::from_millis(100);
 /// Answers of the store that may wait for whoever asked.
 pub const STORE_EVENTS: usize = 1024;
 /// Bytes of own messages that may wait to be kept before the next is taken.

@@ -6,6 +6,7 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
+    sync::LazyLock,
 };
 
 use data_encoding::{BASE32_NOPAD, Encoding};
@@ -229,12 +230,27 @@ impl Alias {
     }
 
     fn looks_like_text(&self, other: &str) -> bool {
-        let skeleton =
-            |text: &str| -> String { unicode_security::confusable_detection::skeleton(text).collect() };
-        // The skeleton of a zero is a capital letter, hence the second round.
-        let folded = |text: &str| skeleton(&skeleton(&text.to_lowercase()).to_lowercase());
         skeleton(&self.0) == skeleton(other) || folded(&self.0) == folded(other)
     }
+}
+
+/// What a text is to the eye (UTS 39).
+fn skeleton(text: &str) -> String {
+    use unicode_security::confusable_detection::skeleton;
+    // Of ASCII every character stands for itself alone; a network is full of such aliases, and a roster is read often.
+    static ASCII: LazyLock<Vec<String>> = LazyLock::new(|| {
+        (0..128).map(|c: u8| skeleton(char::from(c).encode_utf8(&mut [0; 4])).collect()).collect()
+    });
+    if text.is_ascii() {
+        text.bytes().filter_map(|c| ASCII.get(usize::from(c))).map(String::as_str).collect()
+    } else {
+        skeleton(text).collect()
+    }
+}
+
+/// The same without regard to case. The skeleton of a zero is a capital letter, hence the second round.
+fn folded(text: &str) -> String {
+    skeleton(&skeleton(&text.to_lowercase()).to_lowercase())
 }
 
 impl fmt::Display for Alias {
@@ -368,5 +384,8 @@ mod tests {
         assert!(alias("paypal").looks_like(&alias("pаypal")), "Cyrillic a");
         assert!(alias("Bob").looks_like(&alias("bob")));
         assert!(!alias("bob").looks_like(&alias("rob")));
+        let printable: String = (' '..='~').collect();
+        let whole: String = unicode_security::confusable_detection::skeleton(&printable).collect();
+        assert_eq!(skeleton(&printable), whole);
     }
 }

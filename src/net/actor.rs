@@ -81,6 +81,7 @@ pub fn spawn(
         stored_tx,
         stored,
         to_store: Vec::new(),
+        store_at: None,
         store_is_full: false,
         events,
         to_send: Vec::new(),
@@ -154,6 +155,8 @@ struct Actor {
     stored: mpsc::Receiver<StoreEvent>,
     /// What the store is to be given, as one bundle. The windows of the links bound it.
     to_store: Vec<StoreCommand>,
+    /// When it is given what nobody waits for; at once when somebody waits for a part of it.
+    store_at: Option<Instant>,
     /// It could not take more: it answers something as soon as it can.
     store_is_full: bool,
     events: mpsc::Sender<NodeEvent>,
@@ -169,6 +172,19 @@ struct Actor {
     reported: Instant,
 }
 
+/// Until the front end has room for an event or is gone; the sessions have their turn first.
+async fn has_room(events: &mpsc::Sender<NodeEvent>) {
+    tokio::task::yield_now().await;
+    let _ = events.reserve().await;
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What woke the actor.
 enum Woken {
     Input(Option<Input>),
@@ -181,8 +197,8 @@ enum Woken {
     Dial(PeerId, Result<Connection, Closed>),
     /// The front end has room for more, or is gone.
     Told,
-    /// Nothing else is to be done, and the store can be given what nobody waits for.
-    Idle,
+    /// The store is to be given what nobody waits for.
+    StoreDue,
     Timer,
 }
 
@@ -192,6 +208,7 @@ impl Actor {
         self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
+            self.tell();
             self.turn = self.machine.now();
             // What peers have said comes before what their silence means.
             self.take_in(woken);
@@ -209,20 +226,14 @@ impl Actor {
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
         let tells = !self.telling.is_empty();
-        let has_leisure = !self.to_store.is_empty() && !self.node.waits_for_store() && !self.store_is_full;
+        let store_at = self.store_at.filter(|_| !self.store_is_full);
         let deadline = self.node.poll_timeout();
-        let timer = async {
-            match deadline {
-                Some(at) => time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             input = self.inputs.recv() => Woken::Input(input),
             Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, session::ended(result)),
             command = self.commands.recv(), if !self.abandoned => Woken::Command(command),
-            _ = self.events.reserve(), if tells => Woken::Told,
+            () = has_room(&self.events), if tells => Woken::Told,
             Some(send) = self.sends.recv(), if takes_sends => Woken::Command(Some(send)),
             stored = self.stored.recv() => Woken::Stored(stored),
             Some((peer, result)) = self.dials.join_next() => {
@@ -237,8 +248,8 @@ impl Actor {
                 Woken::Said(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             accepted = self.accepted.recv() => Woken::Accepted(accepted),
-            () = tokio::task::yield_now(), if has_leisure => Woken::Idle,
-            () = timer => Woken::Timer,
+            () = until(store_at) => Woken::StoreDue,
+            () = until(deadline) => Woken::Timer,
         }
     }
 
@@ -273,8 +284,8 @@ impl Actor {
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
-            Woken::Idle => self.bundle(),
-            // The actor holds a sender of each of these itself; and what can be told now is, after this.
+            Woken::StoreDue => self.bundle(),
+            // The actor holds a sender of each of these itself; and what can be told has been.
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) | Woken::Told => {}
         }
         // What a person asks for must not wait behind a flood of frames.
@@ -354,22 +365,20 @@ impl Actor {
     }
 
     /// Does what the node says, until it has nothing more to say. What it tells and sends goes out together: whoever it
-    /// is for wakes up once. Nothing is acknowledged before the front end could read it.
+    /// is for wakes up once. Nothing is acknowledged before the front end could read it; everything else is sent before
+    /// it is told, since others wait for it.
     fn perform(&mut self) {
         loop {
             self.carry_out();
-            // Otherwise what is sent had better go first: others wait for it.
             if self.telling.has_received() {
                 self.tell();
             }
-            let is_taken = self.send_all();
-            self.tell();
-            if is_taken {
+            if self.send_all() {
                 break;
             }
         }
-        // What is in memory only is given to the store when the sessions have had their turn.
-        if self.node.waits_for_store() || self.to_store.len() >= limits::STORE_TOGETHER {
+        let is_due = self.store_at.is_some_and(|at| at <= self.now().instant);
+        if is_due || self.to_store.len() >= limits::STORE_TOGETHER {
             self.bundle();
         }
     }
@@ -452,7 +461,7 @@ impl Actor {
                         HostRecord::register(&password, cost, seed).ok().map(Input::Registered)
                     });
                 }
-                Output::Store(command) => self.to_store.push(command),
+                Output::Store(command) => self.store(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
                     self.telling.push(event);
@@ -468,13 +477,30 @@ impl Actor {
         self.joins.spawn(async move { (link, dialling.await) });
     }
 
+    /// What nobody waits for goes to the store with what comes next, or soon: it costs a commit, or a thread that wakes.
+    fn store(&mut self, command: StoreCommand) {
+        let can_wait = match command {
+            StoreCommand::Keep { .. } => !self.node.waits_for_store(),
+            StoreCommand::Audience(_) | StoreCommand::Receipt(_) => true,
+            _ => false,
+        };
+        let now = self.now().instant;
+        let at = if can_wait { now + limits::STORE_WITHIN } else { now };
+        self.store_at = Some(self.store_at.map_or(at, |earlier| earlier.min(at)));
+        self.to_store.push(command);
+    }
+
     /// Hands the store what has gathered. One that cannot take it now answers something soon, and wakes this actor.
     fn bundle(&mut self) {
-        if !self.to_store.is_empty()
-            && let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx)
-        {
-            self.to_store = commands;
-            self.store_is_full = true;
+        if self.to_store.is_empty() {
+            return;
+        }
+        match self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
+            Ok(()) => self.store_at = None,
+            Err(commands) => {
+                self.to_store = commands;
+                self.store_is_full = true;
+            }
         }
     }
 

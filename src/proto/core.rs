@@ -53,8 +53,6 @@ pub(super) enum Timer {
     Direct(PeerId),
     /// Tell what was found out about ways.
     Ways,
-    /// Try the next newcomer's peer listener.
-    TryNext,
     /// Look at how long this peer link has been silent although an answer is due.
     Silence(ConnId),
     /// The roster has not named the key of this peer link in time.

@@ -4,7 +4,7 @@
 //! distributed to every member.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -64,6 +64,8 @@ struct MemberLink {
     roster_wanted: bool,
     /// It has asked who reaches whom.
     ways_wanted: bool,
+    /// Its peer listener was tried for it.
+    is_tried: bool,
     /// Whom it has asked for a link lately, and when.
     called: BTreeMap<PeerId, Instant>,
 }
@@ -116,8 +118,6 @@ pub(super) struct Host {
     /// Addresses that are held back, as they were told last.
     penalties: Vec<Penalty>,
     penalties_told: Option<Instant>,
-    /// Newcomers whose peer listener was not tried yet.
-    untried: VecDeque<PeerId>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }
@@ -150,7 +150,6 @@ impl Host {
             handover: None,
             penalties: Vec::new(),
             penalties_told: None,
-            untried: VecDeque::new(),
             successor: None,
         }
     }
@@ -271,6 +270,9 @@ impl Host {
                 if !std::mem::replace(&mut link.ways_wanted, true) {
                     core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
                 }
+                if !std::mem::replace(&mut link.is_tried, true) {
+                    self.have_tried(core, mesh, peer, now);
+                }
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
             Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),
@@ -351,7 +353,6 @@ impl Host {
             Timer::Beat(conn) => self.beat(core, mesh, conn, now),
             Timer::Roster => self.distribute(core, mesh, now),
             Timer::Ways => Self::tell_no_ways(core, mesh, now),
-            Timer::TryNext => self.try_next(core, mesh, now),
             Timer::ClassicRoster => self.send_rosters(core, now),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {

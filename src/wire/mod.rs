@@ -56,9 +56,10 @@
 //! host has them. What goes beyond is refused by everyone, from anyone; of somebody of whom it says nothing everything is.
 //!
 //! # Ways
-//! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host has
-//! newcomers tried (`TryPeers`), collects what everybody finds out (`Tried`), and tells all which ways do not exist
-//! (`NoWays`); who has reached whom is told on request (`WaysRequest`, `WaysPart`).
+//! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host
+//! collects what everybody finds out (`Tried`), and tells all which ways do not exist (`NoWays`). Who has reached whom is
+//! told on request (`WaysRequest`, `WaysPart`); with the first one the host also has some members try whoever asks
+//! (`TryPeers`).
 //!
 //! Where neither of two members reaches the other, a third one carries their link: `Carry` on the link to it,
 //! `Carried` on its link to the far end, and from then on `CarryBytes` in both directions, each frame answered by

@@ -232,10 +232,10 @@ impl Host {
             is_new: true,
             roster_wanted: false,
             ways_wanted: false,
+            is_tried: false,
             called: BTreeMap::new(),
         };
         self.members.insert(peer, link);
-        self.try_soon(core, peer, now);
         self.by_conn.insert(conn, peer);
         self.distribute_soon(core, mesh, now);
     }

@@ -1,4 +1,4 @@
-//! Who reaches whom: the host has newcomers tried, collects what members find out, and tells it.
+//! Who reaches whom: the host has whoever asks tried, collects what members find out, and tells it.
 
 use std::time::Instant;
 
@@ -12,24 +12,8 @@ use crate::{
 };
 
 impl Host {
-    /// A newcomer's peer listener is to be tried before anybody needs it.
-    pub(super) fn try_soon(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
-        self.untried.retain(|other| *other != peer);
-        self.untried.push_back(peer);
-        if !core.timers.is_set(Timer::TryNext) {
-            core.timers.set(Timer::TryNext, now.instant + limits::TRY_AFTER);
-        }
-    }
-
-    /// Tries the next newcomer from here, and has some members try it.
-    pub(super) fn try_next(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
-        let Some(peer) = self.untried.pop_front() else { return };
-        if !self.untried.is_empty() {
-            core.timers.set(Timer::TryNext, now.instant + limits::TRY_EVERY);
-        }
-        if !self.members.contains_key(&peer) {
-            return;
-        }
+    /// Tries a member's peer listener from here, and has some members try it.
+    pub(super) fn have_tried(&self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, now: Moment) {
         mesh.reach(core, peer, now);
         let mut others: Vec<PeerId> = self.members.keys().filter(|other| **other != peer).copied().collect();
         for _ in 0..limits::TRIED_BY {

@@ -1,7 +1,7 @@
 //! Circuits: the peer link of two members that cannot reach each other, inside the peer links of a third.
 //!
-//! The carrier hands on bytes that it cannot read, holds none of them back, and never has more of them than the
-//! windows allow. The ends run the same handshake as ever: whoever carries proves nothing and learns nothing.
+//! The carrier hands on bytes that it cannot read, holds none of them back once it has a link to the far end, and never
+//! has more of them than the windows allow. The ends run the same handshake as ever: whoever carries proves nothing and learns nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,11 +28,15 @@ enum Way {
     On(Side),
     /// To this node, which is one of the ends.
     Here(CircuitId),
+    /// To the other side, once there is a link to the far end.
+    Soon,
 }
 
 #[derive(Debug)]
 struct Leg {
     to: Way,
+    /// What came before there was a link to the far end.
+    held: Vec<Bytes>,
     /// Frames that came from this side and were not taken yet.
     untaken: u32,
     /// Frames that went to this side and were not taken yet.
@@ -41,7 +45,7 @@ struct Leg {
 
 impl Leg {
     fn new(to: Way) -> Self {
-        Self { to, untaken: 0, on_the_way: 0 }
+        Self { to, held: Vec::new(), untaken: 0, on_the_way: 0 }
     }
 }
 
@@ -162,9 +166,14 @@ impl Mesh {
                     self.end_here(core, (conn, number), far, true);
                 }
                 Waiting::Theirs(side, from) => {
+                    let Some(leg) = self.circuits.legs.get_mut(&side) else { continue };
+                    leg.to = Way::On((conn, number));
+                    let held = std::mem::take(&mut leg.held);
                     core.send(conn, &Frame::Carried(Circuit { number, peer: from }));
-                    self.circuits.legs.insert(side, Leg::new(Way::On((conn, number))));
                     self.circuits.legs.insert((conn, number), Leg::new(Way::On(side)));
+                    for bytes in &held {
+                        self.pass_on(core, (conn, number), bytes, now);
+                    }
                 }
             }
         }
@@ -181,9 +190,7 @@ impl Mesh {
     fn refuse(&mut self, core: &mut Core, waiting: Waiting, reason: CloseReason, now: Moment) {
         match waiting {
             Waiting::Ours(far) => self.not_carried(core, far, now),
-            Waiting::Theirs((conn, number), _) => {
-                core.send(conn, &Frame::CarryClosed(CarryClosed { number, reason }));
-            }
+            Waiting::Theirs(side, _) => self.close_circuit(core, side, reason, now),
         }
     }
 
@@ -231,11 +238,6 @@ impl Mesh {
                 self.far_end_took(core, (conn, number), frames, now);
             }
             Frame::CarryClosed(CarryClosed { number, reason }) => {
-                for state in self.peers.values_mut() {
-                    state.waiting.retain(
-                        |other| !matches!(other, Waiting::Theirs(side, _) if *side == (conn, number)),
-                    );
-                }
                 self.end_side(core, (conn, number), reason, now);
             }
             _ => {}
@@ -245,17 +247,12 @@ impl Mesh {
     /// True for a number that the other side of a link may use for a new circuit.
     fn is_theirs(&self, side: Side) -> bool {
         let is_dialler = self.links.get(&side.0).is_some_and(|link| link.kind == LinkKind::PeerOut);
-        let waits = |other: &Waiting| matches!(other, Waiting::Theirs(waiting, _) if *waiting == side);
-        side.1.is_multiple_of(2) != is_dialler
-            && !self.circuits.legs.contains_key(&side)
-            && !self.peers.values().any(|state| state.waiting.iter().any(waits))
+        side.1.is_multiple_of(2) != is_dialler && !self.circuits.legs.contains_key(&side)
     }
 
     /// Circuits over a link, and those that wait for one to their far end.
     fn circuits_over(&self, conn: ConnId) -> usize {
-        let open = self.circuits.legs.keys().filter(|(over, _)| *over == conn).count();
-        let waits = |other: &&Waiting| matches!(other, Waiting::Theirs((over, _), _) if *over == conn);
-        open + self.peers.values().flat_map(|state| &state.waiting).filter(waits).count()
+        self.circuits.legs.keys().filter(|(over, _)| *over == conn).count()
     }
 
     fn asked_to_carry(&mut self, core: &mut Core, side: Side, from: PeerId, far: PeerId, now: Moment) {
@@ -266,6 +263,7 @@ impl Mesh {
         } else if self.circuits_over(side.0) >= limits::CIRCUITS_PER_LINK {
             CloseReason::Busy
         } else {
+            self.circuits.legs.insert(side, Leg::new(Way::Soon));
             return self.with_link(core, far, Waiting::Theirs(side, from), now);
         };
         core.send(side.0, &Frame::CarryClosed(CarryClosed { number: side.1, reason }));
@@ -293,6 +291,7 @@ impl Mesh {
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::FeedCircuit(circuit, bytes)),
             Way::On(other) => self.pass_on(core, other, &bytes, now),
+            Way::Soon => leg.held.push(bytes),
         }
     }
 
@@ -322,6 +321,8 @@ impl Mesh {
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::CreditCircuit(circuit, frames)),
             Way::On(other) => self.taken(core, other, frames, now),
+            // Nothing went there yet, so that nothing can have been taken.
+            Way::Soon => {}
         }
     }
 
@@ -390,15 +391,18 @@ impl Mesh {
                     self.not_carried(core, end.far, now);
                 }
             }
+            Way::Soon => {
+                let waits = |other: &Waiting| !matches!(other, Waiting::Theirs(over, _) if *over == side);
+                for state in self.peers.values_mut() {
+                    state.waiting.retain(waits);
+                }
+            }
         }
     }
 
     /// A link is gone, and every circuit over it.
     pub(super) fn end_circuits(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
         self.circuits.numbers.remove(&conn);
-        for state in self.peers.values_mut() {
-            state.waiting.retain(|other| !matches!(other, Waiting::Theirs((over, _), _) if *over == conn));
-        }
         let sides: Vec<Side> = self.circuits.legs.keys().filter(|(over, _)| *over == conn).copied().collect();
         for side in sides {
             self.end_side(core, side, CloseReason::ConnectionLost, now);

@@ -141,13 +141,18 @@ fn a_member_behind_a_closed_port_is_called_and_comes_itself() {
 }
 
 #[test]
-fn newcomers_are_tried_by_the_host_and_two_members_and_all_are_told_who_is_out_of_reach() {
+fn who_asks_is_tried_by_the_host_and_two_members_and_all_are_told_who_is_out_of_reach() {
     let mut sim = Sim::host();
     let members: Vec<usize> = ["ann", "bob", "carol"].map(|name| sim.join(name)).to_vec();
     sim.closed.extend([(0, 4), (1, 4), (2, 4), (3, 4)]);
     let dan = sim.join("dan");
     assert_eq!(dan, 4);
     sim.wait(4.0);
+    assert_eq!(sim.no_ways(0), [], "nobody needed it yet");
+    for _ in 0..2 {
+        sim.command(dan, NodeCommand::Ways);
+        sim.wait(4.0);
+    }
     let told = sim.no_ways(0);
     assert_eq!(told.len(), 3, "the host and two of three");
     assert!(told.iter().all(|(_, to, why)| *to == dan && *why == CloseReason::NothingListens));

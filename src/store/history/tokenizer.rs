@@ -2,10 +2,15 @@
 //!
 //! Scripts without spaces are indexed character by character, so that a part of a sentence is found there too.
 
+use std::borrow::Cow;
+
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 /// Text with every character of a script without spaces as a word of its own.
-pub(super) fn to_index(text: &str) -> String {
+pub(super) fn to_index(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
     let mut words = String::with_capacity(text.len());
     for c in text.chars() {
         if is_without_spaces(c) {
@@ -14,7 +19,7 @@ pub(super) fn to_index(text: &str) -> String {
             words.push(c);
         }
     }
-    words
+    Cow::Owned(words)
 }
 
 /// A query for messages that have all the words, the last as the beginning of one; nothing when there is no word.

@@ -73,18 +73,30 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
     }
     for ((conversation, author, epoch), spans) in streams {
         let spans = postcard::to_stdvec(spans).unwrap_or_default();
+        let sql = "UPDATE stream SET spans = ?4 WHERE conversation = ?1 AND author = ?2 AND epoch = ?3";
         let values = params![conversation, author, epoch, spans];
-        change.prepare_cached("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)")?.execute(values)?;
-        // An author that begins anew again and again costs no more than one that does not.
-        change
-            .prepare_cached(
-                "DELETE FROM stream WHERE conversation = ?1 AND author = ?2 AND epoch <
-                    (SELECT epoch FROM stream WHERE conversation = ?1 AND author = ?2
-                     ORDER BY epoch DESC LIMIT 1 OFFSET ?3)",
-            )?
-            .execute(params![conversation, author, i64::try_from(limits::EPOCHS).unwrap_or(i64::MAX)])?;
+        if change.prepare_cached(sql)?.execute(values)? == 0 {
+            begin_stream(&change, (conversation, author, epoch), &spans)?;
+        }
     }
     change.commit()
+}
+
+/// Adds a stream's row. An author that begins anew again and again costs no more than one that does not.
+fn begin_stream(
+    db: &Transaction<'_>,
+    (conversation, author, epoch): (i64, i64, i64),
+    spans: &[u8],
+) -> Result<()> {
+    let values = params![conversation, author, epoch, spans];
+    db.execute("INSERT INTO stream VALUES (?, ?, ?, ?)", values)?;
+    db.execute(
+        "DELETE FROM stream WHERE conversation = ?1 AND author = ?2 AND epoch <
+            (SELECT epoch FROM stream WHERE conversation = ?1 AND author = ?2
+             ORDER BY epoch DESC LIMIT 1 OFFSET ?3)",
+        params![conversation, author, i64::try_from(limits::EPOCHS).unwrap_or(i64::MAX)],
+    )?;
+    Ok(())
 }
 
 /// The row of the conversation that a stream belongs to.
