@@ -566,7 +566,7 @@ impl<'a> Driver<'a> {
             }
             Output::Register(_) => {
                 let record = HostRecord::from_bytes(&world().record).unwrap();
-                self.proofs.push_back(Input::Registered(record));
+                self.proofs.push_back(Input::Registered(record.into()));
             }
             Output::OpenJoin(port) => {
                 let addr = SocketAddr::from((ip(0), port));

@@ -197,7 +197,7 @@ impl Alias {
             return Err(AliasError::TooLong(characters));
         }
         let alias = Self(text.to_owned());
-        if alias.looks_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
+        if alias.looks().are_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
     }
 
     /// The alias that a classic peer gives itself, which knows no rules: spaces become dashes. Nothing when that is
@@ -223,14 +223,35 @@ impl Alias {
         &self.0
     }
 
-    /// True when people could take one alias for the other (UTS 39 skeletons, case ignored).
+    /// True when people could take one alias for the other.
     #[must_use]
     pub fn looks_like(&self, other: &Self) -> bool {
-        self.looks_like_text(&other.0)
+        self.looks().are_like(other)
     }
 
-    fn looks_like_text(&self, other: &str) -> bool {
-        skeleton(&self.0) == skeleton(other) || folded(&self.0) == folded(other)
+    /// What it is to the eye, to be compared with many.
+    #[must_use]
+    pub fn looks(&self) -> Looks {
+        Looks { skeleton: skeleton(&self.0), folded: folded(&self.0) }
+    }
+}
+
+/// What an alias is to the eye: its UTS 39 skeletons, with and without regard to case.
+#[derive(Debug)]
+pub struct Looks {
+    skeleton: String,
+    folded: String,
+}
+
+impl Looks {
+    /// True when people could take one alias for the other.
+    #[must_use]
+    pub fn are_like(&self, other: &Alias) -> bool {
+        self.are_like_text(&other.0)
+    }
+
+    fn are_like_text(&self, other: &str) -> bool {
+        self.skeleton == skeleton(other) || self.folded == folded(other)
     }
 }
 

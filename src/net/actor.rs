@@ -458,7 +458,7 @@ impl Actor {
                 Output::Register(password) => {
                     let (cost, seed) = (self.cost, self.machine.random());
                     self.hash(move || {
-                        HostRecord::register(&password, cost, seed).ok().map(Input::Registered)
+                        HostRecord::register(&password, cost, seed).ok().map(Box::new).map(Input::Registered)
                     });
                 }
                 Output::Store(command) => self.store(command),

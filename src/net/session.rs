@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, SinkExt, StreamExt as _};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
@@ -68,7 +68,7 @@ pub(super) async fn accepted(
             Err(closed) => return closed,
         }
     }
-    let handshake = async {
+    let handshake = Box::pin(async {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
         let hello = time::timeout(limits::TLS_TIMEOUT, hello)
             .await
@@ -81,7 +81,7 @@ pub(super) async fn accepted(
             .map_err(|error| handshake_failed(&error))?;
         let secured = tls::secured(stream.get_ref().1, alpn)?;
         Ok((TlsStream::from(stream), secured))
-    };
+    });
     match handshake.await {
         Ok((stream, secured)) => {
             let (link, via, listening) = (context.link, context.via, Vec::new());
@@ -128,7 +128,7 @@ pub(super) async fn dialled(
     listening: Vec<SocketAddr>,
 ) -> Closed {
     let (remote, local) = (connection.remote, connection.local);
-    let handshake = async {
+    let handshake = Box::pin(async {
         let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
         let patience = context.via.map_or(limits::TLS_TIMEOUT, |_| limits::CIRCUIT_TIMEOUT);
         let stream = match time::timeout(patience, connecting).await {
@@ -144,7 +144,7 @@ pub(super) async fn dialled(
         };
         let secured: Secured = tls::secured(stream.get_ref().1, alpn)?;
         Ok((TlsStream::from(stream), secured))
-    };
+    });
     match handshake.await {
         Ok((stream, secured)) => {
             let (link, via) = (context.link, context.via);
@@ -224,9 +224,9 @@ async fn read(
     conn: ConnId,
     to_node: &mpsc::Sender<Input>,
 ) -> Closed {
-    let mut frames = Vec::with_capacity(limits::FRAMES_TOGETHER);
     loop {
         let mut next = reader.next().await;
+        let mut frames = Vec::with_capacity(1);
         let closed = loop {
             match next {
                 Some(Ok(frame)) => frames.push(frame),
@@ -244,7 +244,7 @@ async fn read(
             // The node takes nothing more; its last words are still to be written.
             return std::future::pending().await;
         };
-        for (place, frame) in places.zip(frames.drain(..)) {
+        for (place, frame) in places.zip(frames) {
             place.send(Input::Frame(conn, frame));
         }
         if let Some(closed) = closed {
@@ -286,7 +286,7 @@ async fn write<W: AsyncWrite + Unpin>(
             io::Result::Ok(false)
         };
         match time::timeout(limits::WRITE_TIMEOUT, batch).await {
-            Ok(Ok(false)) => {}
+            Ok(Ok(false)) => slim(writer.write_buffer_mut()),
             Ok(Ok(true)) => return CloseReason::Left.into(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "write");
@@ -296,6 +296,13 @@ async fn write<W: AsyncWrite + Unpin>(
         }
     }
     CloseReason::Internal.into()
+}
+
+/// A roster or a flood that went through a link once does not cost its memory ever after.
+fn slim(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.capacity() > 4 * limits::BUFFER_BYTES {
+        *buffer = BytesMut::with_capacity(limits::BUFFER_BYTES);
+    }
 }
 
 /// Closes so that the last words arrive: a socket that is dropped with unread bytes takes them back.

@@ -338,11 +338,12 @@ pub fn tell_apart<'a>(
     alias: &Alias,
     others: impl IntoIterator<Item = &'a Alias>,
 ) -> Result<(), AuthenticationError> {
+    let looks = alias.looks();
     for other in others {
         if other == alias {
             return Err(AuthenticationError::AliasTaken(alias.to_string()));
         }
-        if other.looks_like(alias) {
+        if looks.are_like(other) {
             let (alias, other) = (alias.to_string(), other.to_string());
             return Err(AuthenticationError::AliasLooksLike { alias, other });
         }

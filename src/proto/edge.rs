@@ -90,7 +90,7 @@ pub enum Input {
     /// The answer to a challenge is worked out, or cannot be.
     Proven(ConnId, Option<Vec<u8>>),
     /// The record of a new password is worked out.
-    Registered(HostRecord),
+    Registered(Box<HostRecord>),
     /// The store did something.
     Store(StoreEvent),
     /// The join port of a host that is to be is open, and where it can be reached, best first; or it cannot be opened.

@@ -62,12 +62,17 @@ struct MemberLink {
     is_new: bool,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
-    /// It has asked who reaches whom.
-    ways_wanted: bool,
-    /// Its peer listener was tried for it.
-    is_tried: bool,
+    ways: WaysAsked,
     /// Whom it has asked for a link lately, and when.
     called: BTreeMap<PeerId, Instant>,
+}
+
+/// Whether a member has asked who reaches whom. With the first time its peer listener is tried for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaysAsked {
+    Never,
+    Before,
+    Now,
 }
 
 /// A removed peer that members are asked to cut off.
@@ -267,10 +272,11 @@ impl Host {
             Frame::Call(to) => self.call(core, mesh, peer, *to, now),
             Frame::Tried(tried) => Self::tried(core, peer, tried, now),
             Frame::WaysRequest => {
-                if !std::mem::replace(&mut link.ways_wanted, true) {
+                let before = std::mem::replace(&mut link.ways, WaysAsked::Now);
+                if before != WaysAsked::Now {
                     core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
                 }
-                if !std::mem::replace(&mut link.is_tried, true) {
+                if before == WaysAsked::Never {
                     self.have_tried(core, mesh, peer, now);
                 }
             }
@@ -399,7 +405,8 @@ impl Host {
             }
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
-        if std::mem::take(&mut link.ways_wanted) {
+        if link.ways == WaysAsked::Now {
+            link.ways = WaysAsked::Before;
             Self::send_ways(core, conn);
         }
         let Some(link) = self.members.get_mut(&peer) else { return };

@@ -207,7 +207,7 @@ impl Node {
             },
             Input::Registered(record) => {
                 if let RoleState::Host(host) = &mut self.role {
-                    host.registered(&mut self.core, record, now);
+                    host.registered(&mut self.core, *record, now);
                 }
             }
             Input::Store(event) => self.stored(event, now),

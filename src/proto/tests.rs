@@ -331,7 +331,7 @@ impl Sim {
                 }
                 Output::Register(password) => {
                     let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
-                    self.nodes[index].handle(self.now, Input::Registered(record));
+                    self.nodes[index].handle(self.now, Input::Registered(record.into()));
                 }
                 Output::Store(StoreCommand::SaveHost { token, state }) => {
                     self.saved.push(*state);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Core, Host, Joiner, MemberLink, Mesh, Step, candidates};
+use super::{Core, Host, Joiner, MemberLink, Mesh, Step, WaysAsked, candidates};
 use crate::{
     api::NodeEvent,
     model::{AuthenticationError, CloseReason, Moment, Role, RosterEntry, SafeText, Wire, limits},
@@ -231,8 +231,7 @@ impl Host {
             detector: Detector::new(now.instant),
             is_new: true,
             roster_wanted: false,
-            ways_wanted: false,
-            is_tried: false,
+            ways: WaysAsked::Never,
             called: BTreeMap::new(),
         };
         self.members.insert(peer, link);
