@@ -13,8 +13,14 @@ use std::{
     sync::Arc,
 };
 
+use pyile::{
+    HostOptions, JoinOptions, Network, Profile,
+    api::{NodeCommand, NodeEvent, Target},
+    model::{Alias, DeliveryStatus, Password, Policy},
+    security::PasswordCost,
+};
 use serde_json::{Value, json};
-use support::{Starting, free_port, history_of, resident};
+use support::{DEADLINE, Starting, free_port, history_of, resident};
 use tempfile::TempDir;
 
 fn copy(from: &Path, to: &Path) {
@@ -103,6 +109,92 @@ fn a_hundred_thousand_messages_wait_for_a_member_that_sleeps_and_cost_a_cursor()
     assert_eq!(numbers.len(), COUNT, "each once");
     assert!(numbers.is_sorted(), "and in order");
     assert_eq!(ann.count(|event| event["status"] == "failed"), 0);
+}
+
+const OTHERS: usize = 65;
+const SAID: usize = 4_000;
+
+async fn next(network: &mut Network) -> NodeEvent {
+    tokio::time::timeout(DEADLINE, network.next_whole()).await.unwrap().unwrap()
+}
+
+/// Everything that others say, until there is so much of it.
+async fn hear(mut network: Network) -> (Network, Vec<usize>) {
+    let mut heard = Vec::new();
+    while heard.len() < SAID {
+        if let NodeEvent::Batch(said) = next(&mut network).await
+            && !said.own
+        {
+            let number = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
+            heard.extend(said.batch.batch.texts.iter().map(|text| number(text.as_str())));
+        }
+    }
+    (network, heard)
+}
+
+/// Says as much as is taken, from the moment that it is in, until everybody has acknowledged everything.
+async fn say_at_once(network: &mut Network) {
+    let (mut said, mut delivered) = (0, 0);
+    let mut is_in = false;
+    while delivered < SAID * OTHERS {
+        let send = |number: usize| NodeCommand::Send {
+            to: Target::Everyone,
+            text: format!("{number} {}", "x".repeat(200)),
+            reference: None,
+        };
+        while is_in && said < SAID && network.try_command(send(said)).is_ok() {
+            said += 1;
+        }
+        match next(network).await {
+            NodeEvent::Authenticated { .. } => is_in = true,
+            NodeEvent::Progress(progress) if progress.status == DeliveryStatus::Delivered => {
+                delivered += usize::try_from(progress.last - progress.first + 1).unwrap();
+            }
+            NodeEvent::Progress(progress) => {
+                assert_eq!(progress.status, DeliveryStatus::Queued, "{:?}", progress.reason);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn four_thousand_messages_right_after_joining_64_others_all_arrive_and_none_is_called_failed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let password = || Password::new("open sesame".into());
+    let alias = |name: &str| Alias::new(name).unwrap();
+    let options = HostOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        cost: PasswordCost::TEST,
+        policy: Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() },
+        ..HostOptions::new(alias("host"), password())
+    };
+    runtime.block_on(async {
+        let mut host = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
+        let target = host.join_addr().unwrap().to_string();
+        let join = |name: &str| {
+            let options = JoinOptions {
+                cost: PasswordCost::TEST,
+                ..JoinOptions::new(&target, alias(name), password())
+            };
+            Network::join(options, Profile::ephemeral().unwrap()).unwrap()
+        };
+        let members: Vec<Network> = (1..OTHERS).map(|number| join(&format!("member-{number}"))).collect();
+        let is_complete = |event: &NodeEvent| match event {
+            NodeEvent::Roster { peers, .. } => peers.len() == OTHERS,
+            _ => false,
+        };
+        while !is_complete(&next(&mut host).await) {}
+        let hearing: Vec<_> =
+            members.into_iter().chain([host]).map(|network| tokio::spawn(hear(network))).collect();
+        let mut late = join("late");
+        say_at_once(&mut late).await;
+        for hearing in hearing {
+            let (network, heard) = hearing.await.unwrap();
+            assert_eq!(heard, (0..SAID).collect::<Vec<_>>(), "each once and in order");
+            drop(network);
+        }
+    });
 }
 
 #[test]

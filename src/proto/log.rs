@@ -343,8 +343,7 @@ impl Log {
     /// Everything that a peer has not got.
     #[must_use]
     pub fn pending(&self, peer: &PeerId) -> Vec<Range> {
-        let Some(reader) = self.readers.get(peer) else { return Vec::new() };
-        reader.audience.pending(reader.cursor.kept, self.last).collect()
+        self.waiting(peer, (1, self.last))
     }
 
     /// True when a peer has not got everything.
@@ -353,14 +352,6 @@ impl Log {
         let pending =
             |reader: &Reader| reader.audience.pending(reader.cursor.kept, self.last).next().is_some();
         self.readers.get(peer).is_some_and(pending)
-    }
-
-    /// True when a peer could be sent something now.
-    #[must_use]
-    pub fn is_unsent(&self, peer: &PeerId) -> bool {
-        let unsent =
-            |reader: &Reader| reader.audience.pending(reader.cursor.sent, self.released).next().is_some();
-        self.readers.get(peer).is_some_and(unsent)
     }
 
     /// Everybody whom it is or was for.

@@ -90,7 +90,7 @@ impl Mesh {
                 log.sent(&peer, last);
                 core.send_bytes(conn, entry.frame);
             }
-            if self.logs.get(&key).is_some_and(|log| log.is_unsent(&peer)) {
+            if self.logs.get(&key).is_some_and(|log| log.next_number(&peer).is_some()) {
                 waits = Some(key.0);
             }
         }

@@ -156,11 +156,7 @@ impl Mesh {
         references: Vec<Option<Arc<str>>>,
         (now, sent_at): (Moment, Timestamp),
     ) {
-        let (Some(network), Some(log)) =
-            (core.network.as_ref().map(|network| network.id), self.logs.get_mut(&key))
-        else {
-            return;
-        };
+        let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
         let mut batch = Batch { stream: log.id(), first: log.last() + 1, sent_at, texts, signature: None };
         if key.0 == Recipient::Everyone {
             batch.signature = Some(sign::batch(&core.identity, &network, &batch));
@@ -184,11 +180,7 @@ impl Mesh {
 
     /// The history is told whom a stream is for, where that has changed.
     pub(super) fn keep_audience(&mut self, core: &mut Core, key: LogKey) {
-        let (Some(network), Some(log)) =
-            (core.network.as_ref().map(|network| network.id), self.logs.get_mut(&key))
-        else {
-            return;
-        };
+        let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
         let intervals = log.take_unsaved(|peer| core.alias_of(peer));
         if !intervals.is_empty() {
             let audience = Audience { network, stream: log.id(), intervals };
@@ -278,20 +270,12 @@ impl Mesh {
         sequence: u64,
         now: Moment,
     ) {
-        let Some(log) = self.logs.get_mut(&key) else { return };
-        log.sent(&peer, sequence);
-        let (ranges, _) = log.acknowledged(&peer, sequence, sequence);
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.backoff.reset();
-            state.told = false;
+        if let Some(log) = self.logs.get_mut(&key) {
+            log.sent(&peer, sequence);
+            let everyone = key.0 == Recipient::Everyone;
+            let ack = Ack { everyone, epoch: key.1, received: sequence, kept: sequence };
+            self.acknowledged(core, peer, &ack, now);
         }
-        if !ranges.is_empty() {
-            self.keep_receipt(core, key, peer, sequence, now);
-        }
-        for range in ranges {
-            self.tell(core, key, &peer, range, DeliveryStatus::Delivered, None);
-        }
-        self.settle_log(key);
     }
 
     /// The first number of a stream that a peer was not sent.
@@ -300,11 +284,7 @@ impl Mesh {
     }
 
     pub(super) fn keep_receipt(&self, core: &mut Core, key: LogKey, peer: PeerId, up_to: u64, now: Moment) {
-        let (Some(network), Some(log)) =
-            (core.network.as_ref().map(|network| network.id), self.logs.get(&key))
-        else {
-            return;
-        };
+        let (Some(network), Some(log)) = (Self::network(core), self.logs.get(&key)) else { return };
         let receipt = Receipt { network, stream: log.id(), peer, up_to, at: now.wall };
         core.outputs.push_back(Output::Store(StoreCommand::Receipt(Box::new(receipt))));
     }
@@ -330,16 +310,8 @@ impl Mesh {
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let (sent, failed) = log.give_up(peer, up_to, reason, now.wall);
-        if sent.is_empty() && failed.is_empty() {
-            return;
-        }
-        self.keep_audience(core, key);
-        for range in sent {
-            self.tell(core, key, peer, range, DeliveryStatus::Sent, None);
-        }
-        for range in failed {
-            self.tell(core, key, peer, range, DeliveryStatus::Failed, Some(reason));
-        }
+        self.resolved(core, key, peer, sent, Resolution::Sent);
+        self.resolved(core, key, peer, failed, Resolution::Failed(reason));
         self.settle_log(key);
     }
 
@@ -355,6 +327,19 @@ impl Mesh {
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let ranges = log.resolve(peer, up_to, resolution, now.wall);
+        self.resolved(core, key, peer, ranges, resolution);
+        self.settle_log(key);
+    }
+
+    /// The last word on some messages is spoken: it is kept, and told.
+    fn resolved(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        peer: &PeerId,
+        ranges: Vec<Range>,
+        resolution: Resolution,
+    ) {
         if ranges.is_empty() {
             return;
         }
@@ -366,7 +351,6 @@ impl Mesh {
         for range in ranges {
             self.tell(core, key, peer, range, status, reason);
         }
-        self.settle_log(key);
     }
 
     /// Nothing that waits for a peer will arrive.
