@@ -45,11 +45,13 @@ impl Streams {
     ) -> Arrival {
         let (everyone, epoch) = key;
         let earlier = self.0.range((everyone, 0)..key).next_back().and_then(|(_, spans)| spans.last());
-        let mut lower = earlier.map(|span| span.last.saturating_add(1));
         // An earlier epoch stands before the later ones, however late it comes.
         let later = epoch.checked_add(1).and_then(|from| {
             self.0.range((everyone, from)..=(everyone, u64::MAX)).next().and_then(|(_, spans)| spans.first())
         });
+        // The end of the epoch before the newest may still be on its way over another link.
+        let between = if later.is_none() { room(u64::MAX) } else { 0 };
+        let mut lower = earlier.map(|span| span.last.saturating_add(between + 1));
         let others = (last - first).min(limits::BATCH_MESSAGES as u64).cast_signed();
         let mut upper = later.map(|span| span.first.saturating_sub(1).saturating_sub(others));
         let oldest = self.0.range((everyone, 0)..=(everyone, u64::MAX)).next().map(|(key, _)| *key);
@@ -92,7 +94,9 @@ impl Streams {
             (None, Some(upper)) => lower.unwrap_or(upper),
             (None, None) => now,
         };
-        let place = wished.max(lower.unwrap_or(Place::MIN)).min(upper.unwrap_or(Place::MAX));
+        let (lower, upper) = (lower.unwrap_or(Place::MIN), upper.unwrap_or(Place::MAX));
+        // Where there is no room, what is of one epoch stays in order.
+        let place = if after.is_some() { wished.max(lower).min(upper) } else { wished.min(upper).max(lower) };
         let new = Span { from: first, to: last, first: place, last: place.saturating_add(others) };
         insert(spans, at, new);
         let next = after.map(|after| (after.from, after.from - last - 1));
@@ -346,10 +350,10 @@ mod tests {
         assert_eq!(place(5, 2, 9000, None), (1499, Some((3, 0))), "late, but from its author");
         assert_eq!(place(5, 7, 9000, Some(3000)), (3000, None), "missed at the end");
         assert_eq!(place(4, 1, 9000, Some(8000)), (999, None), "an earlier numbering stands before");
-        assert_eq!(place(6, 1, 100, None), (3001, None), "a later one after, whatever the clock says");
+        assert_eq!(place(6, 1, 100, None), (13_001, None), "a later one after, whatever the clock says");
         // Two that come at the same time leave room for those between them.
-        assert_eq!(place(6, 4, 100, None).0, 3004);
-        assert_eq!((place(6, 3, 9000, Some(0)).0, place(6, 2, 9000, Some(9000)).0), (3003, 3002));
+        assert_eq!(place(6, 4, 100, None).0, 13_004);
+        assert_eq!((place(6, 3, 9000, Some(0)).0, place(6, 2, 9000, Some(9000)).0), (13_003, 13_002));
     }
 
     #[test]
@@ -376,6 +380,30 @@ mod tests {
         assert_eq!(before.place, 995, "all of an earlier epoch stands before the later one");
         inbox.arrive_again(&range(1, 8, 13), 4000);
         assert_eq!(inbox.spans(true, 1).iter().map(|s| (s.from, s.to)).collect::<Vec<_>>(), [(1, 30)]);
+    }
+
+    #[test]
+    fn the_end_of_an_epoch_that_comes_after_the_next_one_has_begun_stands_before_it_in_order() {
+        let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+        let mut stand = |epoch, first, count: usize, now| {
+            let Arrival::New(Arrived { place, .. }) = inbox.arrive(&range(epoch, first, count), now, None)
+            else {
+                panic!("new")
+            };
+            (place, place + count.cast_signed() as Place - 1)
+        };
+        let (_, mut end) = stand(1, 1, 40, 1000);
+        let (next, _) = stand(2, 1, 10, 1040);
+        // One at a time, and many at once.
+        let mut first = 41;
+        for count in [1, 1, 30, 5, 200, 1] {
+            let (from, to) = stand(1, first, count, 9000);
+            assert!(end < from && to < next, "{first}: {from}..={to} between {end} and {next}");
+            (first, end) = (first + count as u64, to);
+        }
+        // There is no end to how many may be missing, but to the room.
+        let (from, _) = stand(1, first, 2 * usize::try_from(limits::GAP_ROOM).unwrap(), 9000);
+        assert!(end < from);
     }
 
     #[test]
