@@ -12,7 +12,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 
 use super::{
-    ConnId, Output,
+    ConnId, NodeConfig, Output,
     gate::{Entry, Gate},
     roster::{Changes, Roster},
     timers::Timers,
@@ -84,6 +84,8 @@ pub(super) enum Timer {
 }
 
 pub(super) struct Core {
+    /// The time of this turn.
+    pub(super) now: Moment,
     pub(super) alias: Alias,
     pub(super) identity: Arc<Identity>,
     pub(super) cost: PasswordCost,
@@ -129,21 +131,16 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(
-        alias: Alias,
-        identity: Arc<Identity>,
-        seed: [u8; 32],
-        cost: PasswordCost,
-        descriptors: usize,
-    ) -> Self {
+    pub(super) fn new(config: &NodeConfig, now: Moment) -> Self {
         Self {
-            alias,
-            identity,
-            cost,
-            rng: ChaCha20Rng::from_seed(seed),
+            now,
+            alias: config.alias.clone(),
+            identity: config.identity.clone(),
+            cost: config.cost,
+            rng: ChaCha20Rng::from_seed(config.seed),
             outputs: VecDeque::new(),
             timers: Timers::new(),
-            gate: Gate::new(descriptors),
+            gate: Gate::new(config.descriptors),
             network: None,
             policy: Policy::default(),
             roster: Roster::default(),
@@ -154,7 +151,7 @@ impl Core {
             away: None,
             open: BTreeSet::new(),
             open_classic: BTreeSet::new(),
-            cleartext: None,
+            cleartext: config.cleartext,
             is_clear_allowed: true,
             seen_as: BTreeMap::new(),
             is_out: false,
@@ -243,51 +240,51 @@ impl Core {
         }
     }
 
-    pub(super) fn spoke(&mut self, conn: ConnId, now: Moment) {
-        let released = self.gate.spoke(conn, now.instant);
-        self.proceed(released, now);
+    pub(super) fn spoke(&mut self, conn: ConnId) {
+        let released = self.gate.spoke(conn, self.now.instant);
+        self.proceed(released);
     }
 
     /// A link is authenticated: it no longer counts as a stranger's.
-    pub(super) fn authenticated(&mut self, conn: ConnId, now: Moment) {
+    pub(super) fn authenticated(&mut self, conn: ConnId) {
         self.outputs.push_back(Output::Authenticated(conn));
-        let released = self.gate.authenticated(conn, now.instant);
-        self.proceed(released, now);
+        let released = self.gate.authenticated(conn, self.now.instant);
+        self.proceed(released);
     }
 
-    pub(super) fn gone(&mut self, conn: ConnId, now: Moment) {
+    pub(super) fn gone(&mut self, conn: ConnId) {
         self.open.remove(&conn);
         self.open_classic.remove(&conn);
-        let released = self.gate.closed(conn, now.instant);
-        self.proceed(released, now);
+        let released = self.gate.closed(conn, self.now.instant);
+        self.proceed(released);
     }
 
-    pub(super) fn poll_gate(&mut self, now: Moment) {
-        let released = self.gate.poll(now.instant);
-        self.proceed(released, now);
+    pub(super) fn poll_gate(&mut self) {
+        let released = self.gate.poll(self.now.instant);
+        self.proceed(released);
     }
 
     /// An address may begin anew. False when it was not held back.
-    pub(super) fn forgive(&mut self, ip: IpAddr, now: Moment) -> bool {
-        let Some(released) = self.gate.forgive(ip, now.instant) else { return false };
-        self.proceed(released, now);
+    pub(super) fn forgive(&mut self, ip: IpAddr) -> bool {
+        let Some(released) = self.gate.forgive(ip, self.now.instant) else { return false };
+        self.proceed(released);
         true
     }
 
-    fn proceed(&mut self, released: Vec<ConnId>, now: Moment) {
+    fn proceed(&mut self, released: Vec<ConnId>) {
         self.outputs.extend(released.into_iter().map(Output::Proceed));
         if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {
-            self.timers.set(Timer::Gate, now.instant + limits::GATE_POLL);
+            self.timers.set(Timer::Gate, self.now.instant + limits::GATE_POLL);
         }
     }
 
     /// This node has tried to reach a peer.
-    pub(super) fn report(&mut self, tried: Tried, now: Moment) {
+    pub(super) fn report(&mut self, tried: Tried) {
         let me = self.me();
         self.ways.note(me, tried);
         self.to_report.insert(tried.peer, tried.why_not);
         if !self.timers.is_set(Timer::Ways) {
-            self.timers.set(Timer::Ways, now.instant + limits::WAYS_TICK);
+            self.timers.set(Timer::Ways, self.now.instant + limits::WAYS_TICK);
         }
     }
 
@@ -355,14 +352,14 @@ impl Core {
     }
 
     /// The place of a message that comes now: after all that are here, whatever the clock says.
-    pub(super) fn place_for(&self, now: Moment) -> Place {
-        now.wall.0.max(self.last_place.saturating_add(1))
+    pub(super) fn place_for(&self) -> Place {
+        self.now.wall.0.max(self.last_place.saturating_add(1))
     }
 
     /// A message stands at `place`.
-    pub(super) fn stood_at(&mut self, place: Place, now: Moment) {
+    pub(super) fn stood_at(&mut self, place: Place) {
         // A gap that is said to be enormous must not drive all later places into the future.
-        let most = now.wall.0.max(self.last_place).saturating_add(2 * limits::GAP_ROOM.cast_signed());
+        let most = self.now.wall.0.max(self.last_place).saturating_add(2 * limits::GAP_ROOM.cast_signed());
         self.last_place = self.last_place.max(place.min(most));
     }
 
@@ -372,8 +369,8 @@ impl Core {
     }
 
     /// Takes the next places for so many own messages. Gives the first.
-    pub(super) fn next_places(&mut self, count: u64, now: Moment) -> Place {
-        let place = self.place_for(now);
+    pub(super) fn next_places(&mut self, count: u64) -> Place {
+        let place = self.place_for();
         self.last_place = place.saturating_add(count.cast_signed() - 1);
         place
     }
@@ -394,8 +391,8 @@ impl Core {
     }
 
     /// Since when messages may have been missed, or else since the last one that is here.
-    pub(super) fn take_away(&mut self, now: Moment) -> Timestamp {
-        self.away.take().unwrap_or(Timestamp(self.last_place.min(now.wall.0)))
+    pub(super) fn take_away(&mut self) -> Timestamp {
+        self.away.take().unwrap_or(Timestamp(self.last_place.min(self.now.wall.0)))
     }
 
     /// From when on a member may read what was said to everyone.

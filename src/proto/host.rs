@@ -159,7 +159,7 @@ impl Host {
         }
     }
 
-    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled, now: Moment) {
+    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled) {
         core.network = Some(self.network.clone());
         core.policy = self.config_policy;
         core.roster = Roster::begun(self.version, std::mem::take(&mut self.departed));
@@ -176,7 +176,7 @@ impl Host {
                 core.roster.update(RosterEntry { role: Role::Member, ..entry });
             }
         }
-        core.timers.set(Timer::Expected, now.instant + limits::DEAD_AFTER);
+        core.timers.set(Timer::Expected, core.now.instant + limits::DEAD_AFTER);
         let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
         core.event(NodeEvent::Listening {
             role: Role::Host,
@@ -188,21 +188,21 @@ impl Host {
             network_id: self.network.id,
         });
         core.set_clear(core.cleartext.unwrap_or(true), false);
-        self.distribute(core, mesh, now);
+        self.distribute(core, mesh);
         self.tell_admission(core);
         if !self.admission.attempts().is_empty() {
-            core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+            core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
         }
-        mesh.recall(core, recalled, now);
+        mesh.recall(core, recalled);
         if core.was_here_before() {
-            let since = core.take_away(now);
-            mesh.catch_up(core, since, now);
+            let since = core.take_away();
+            mesh.catch_up(core, since);
         }
         self.save(core, Vec::new());
     }
 
     /// Takes the place of the old host, whose members come one after the other.
-    pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh) {
         let me = core.me();
         core.is_out = false;
         core.join_links.clear();
@@ -234,31 +234,23 @@ impl Host {
         if let Some(host) = core.person(&me) {
             core.event(NodeEvent::Handover { host, join_addr: self.join_addr });
         }
-        self.distribute(core, mesh, now);
+        self.distribute(core, mesh);
         self.tell_admission(core);
         self.save(core, Vec::new());
-        core.timers.set(Timer::Expected, now.instant + limits::DEAD_AFTER);
+        core.timers.set(Timer::Expected, core.now.instant + limits::DEAD_AFTER);
     }
 
     // ---- Members ----
 
-    fn member_frame(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        peer: PeerId,
-        conn: ConnId,
-        frame: &Frame,
-        now: Moment,
-    ) {
+    fn member_frame(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, conn: ConnId, frame: &Frame) {
         let Some(link) = self.members.get_mut(&peer) else { return };
-        if link.detector.heard(now.instant) {
+        if link.detector.heard(core.now.instant) {
             let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
             core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
         }
         match frame {
             Frame::BeatReply(number) => {
-                if let Some(rtt) = link.detector.answered(*number, now.instant) {
+                if let Some(rtt) = link.detector.answered(*number, core.now.instant) {
                     let missed = link.detector.missed();
                     core.emit_heartbeat(&peer, Liveness::Alive, Some(rtt), missed);
                 }
@@ -266,18 +258,18 @@ impl Host {
             Frame::RosterRequest => {
                 // However often it is asked for.
                 if !std::mem::replace(&mut link.roster_wanted, true) {
-                    core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                    core.timers.set(Timer::Beat(conn), core.now.instant + limits::ROSTER_REQUEST_EVERY);
                 }
             }
-            Frame::Call(to) => self.call(core, mesh, peer, *to, now),
-            Frame::Tried(tried) => Self::tried(core, peer, tried, now),
+            Frame::Call(to) => self.call(core, mesh, peer, *to),
+            Frame::Tried(tried) => Self::tried(core, peer, tried),
             Frame::WaysRequest => {
                 let before = std::mem::replace(&mut link.ways, WaysAsked::Now);
                 if before != WaysAsked::Now {
-                    core.timers.set(Timer::Beat(conn), now.instant + limits::ROSTER_REQUEST_EVERY);
+                    core.timers.set(Timer::Beat(conn), core.now.instant + limits::ROSTER_REQUEST_EVERY);
                 }
                 if before == WaysAsked::Never {
-                    self.have_tried(core, mesh, peer, now);
+                    self.have_tried(core, mesh, peer);
                 }
             }
             Frame::RosterApplied(version) => self.applied(core, peer, *version),
@@ -285,32 +277,25 @@ impl Host {
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
                 self.handover_probed(core, peer, Some(to), why_not.as_deref());
             }
-            Frame::HandoverTaken => self.handover_taken(core, peer, now),
+            Frame::HandoverTaken => self.handover_taken(core, peer),
             Frame::HandoverRefused(refusal) => self.handover_refused(core, peer, refusal),
             Frame::Goodbye(refusal) => {
                 // Whoever goes for another reason than its own wish may be back in a moment.
                 let has_left = refusal.reason == CloseReason::Left;
                 let reason = if has_left { CloseReason::Left } else { CloseReason::ConnectionLost };
                 core.close(conn, reason);
-                self.remove(core, mesh, peer, reason, now);
+                self.remove(core, mesh, peer, reason);
             }
             _ => {
                 core.blame(&peer, "a frame that has no place there");
                 core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.remove(core, mesh, peer, CloseReason::ProtocolError, now);
+                self.remove(core, mesh, peer, CloseReason::ProtocolError);
             }
         }
     }
 
     /// Takes a member out; its link is closed already or is about to be.
-    pub(super) fn remove(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        peer: PeerId,
-        reason: CloseReason,
-        now: Moment,
-    ) {
+    pub(super) fn remove(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, reason: CloseReason) {
         self.classic_removed(core, &peer, reason);
         if let Some(link) = self.members.remove(&peer) {
             self.by_conn.remove(&link.conn);
@@ -330,9 +315,9 @@ impl Host {
         self.handover_without(core, peer);
         core.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
-            self.distribute(core, mesh, now);
+            self.distribute(core, mesh);
         } else {
-            self.distribute_soon(core, mesh, now);
+            self.distribute_soon(core, mesh);
         }
     }
 
@@ -341,25 +326,25 @@ impl Host {
         self.by_conn.get(&conn).copied()
     }
 
-    pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
+    pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
         match self.by_conn.get(&conn).copied() {
             // A classic peer that leaves has no other way to say so.
-            Some(peer) if self.classic.has(&peer) => self.remove(core, mesh, peer, CloseReason::Left, now),
-            Some(peer) => self.remove(core, mesh, peer, CloseReason::ConnectionLost, now),
-            None => self.joiner_gone(core, conn, now),
+            Some(peer) if self.classic.has(&peer) => self.remove(core, mesh, peer, CloseReason::Left),
+            Some(peer) => self.remove(core, mesh, peer, CloseReason::ConnectionLost),
+            None => self.joiner_gone(core, conn),
         }
     }
 
-    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer, now: Moment) {
+    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
                 core.goodbye(conn, CloseReason::TimedOut, "");
-                self.joiner_gone(core, conn, now);
+                self.joiner_gone(core, conn);
             }
-            Timer::Beat(conn) => self.beat(core, mesh, conn, now),
-            Timer::Roster => self.distribute(core, mesh, now),
-            Timer::Ways => Self::tell_no_ways(core, mesh, now),
-            Timer::ClassicRoster => self.send_rosters(core, now),
+            Timer::Beat(conn) => self.beat(core, mesh, conn),
+            Timer::Roster => self.distribute(core, mesh),
+            Timer::Ways => Self::tell_no_ways(core, mesh),
+            Timer::ClassicRoster => self.send_rosters(core),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
                 let me = core.me();
@@ -370,27 +355,27 @@ impl Host {
                     .filter(|peer| *peer != me && !self.members.contains_key(peer) && !self.classic.has(peer))
                     .collect();
                 for peer in missing {
-                    self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+                    self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
                 }
             }
             Timer::Attempts => {
-                if self.admission.forget_quiet(now.instant) {
+                if self.admission.forget_quiet(core.now.instant) {
                     self.tell_admission(core);
                 }
                 if !self.admission.attempts().is_empty() {
-                    core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+                    core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
                 }
             }
             _ => {}
         }
     }
 
-    fn beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, now: Moment) {
+    fn beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
         let Some(peer) = self.by_conn.get(&conn).copied() else { return };
         let Some(link) = self.members.get_mut(&peer) else {
-            return self.classic_beat(core, mesh, conn, now);
+            return self.classic_beat(core, mesh, conn);
         };
-        let step = link.detector.poll(now.instant, core.jitter());
+        let step = link.detector.poll(core.now.instant, core.jitter());
         if step.beat.is_some() {
             // The beats of many leave together.
             let slot = limits::BEAT_SLOT.as_nanos();
@@ -418,7 +403,7 @@ impl Host {
         match step.changed {
             Some(Liveness::Dead) => {
                 core.goodbye(conn, CloseReason::HeartbeatTimeout, "");
-                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
                 core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
@@ -491,7 +476,7 @@ impl Host {
         self.saved(core, token);
     }
 
-    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord, now: Moment) {
+    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord) {
         self.record = record;
         // A challenge from the old password must not be answered any more; nobody is charged for it.
         let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
@@ -505,7 +490,7 @@ impl Host {
             core.timers.cancel(Timer::Admission(conn));
             core.goodbye(conn, CloseReason::Busy, "");
             for next in self.admission.withdraw(ip) {
-                self.challenge(core, next, now);
+                self.challenge(core, next);
             }
         }
         self.save(core, vec![NodeEvent::PasswordChanged]);
@@ -517,22 +502,23 @@ impl Host {
     }
 
     /// Other addresses are held back than before: told from time to time, however fast they change.
-    pub(super) fn penalties_changed(&mut self, core: &mut Core, now: Moment) {
-        let is_recent = |at: Instant| now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;
-        let penalties = core.gate.penalties(now.instant);
+    pub(super) fn penalties_changed(&mut self, core: &mut Core) {
+        let is_recent =
+            |at: Instant| core.now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;
+        let penalties = core.gate.penalties(core.now.instant);
         if penalties == self.penalties {
             return;
         }
         if self.penalties_told.is_some_and(is_recent) {
-            return core.timers.set(Timer::Gate, now.instant + limits::GATE_POLL);
+            return core.timers.set(Timer::Gate, core.now.instant + limits::GATE_POLL);
         }
-        self.penalties_told = Some(now.instant);
+        self.penalties_told = Some(core.now.instant);
         self.penalties = penalties;
         self.tell_admission(core);
     }
 
-    pub(super) fn command(&mut self, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
-        command::run(self, core, mesh, command, now);
+    pub(super) fn command(&mut self, core: &mut Core, mesh: &mut Mesh, command: NodeCommand) {
+        command::run(self, core, mesh, command);
     }
 }
 

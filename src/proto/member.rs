@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, SafeText,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, NetworkId, Password, PeerId, SafeText,
         StatusError, Timestamp, Ways, Wire, limits,
     },
     security::JoinProof,
@@ -185,10 +185,10 @@ impl Member {
         }
     }
 
-    fn host_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame, now: Moment) {
+    fn host_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
         let conn = link.conn;
-        if link.detector.heard(now.instant) {
+        if link.detector.heard(core.now.instant) {
             core.timers.cancel(Timer::Rejoin);
             core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
         }
@@ -200,19 +200,19 @@ impl Member {
                 }
                 core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
             }
-            Frame::Call(peer) => mesh.reach(core, peer, now),
+            Frame::Call(peer) => mesh.reach(core, peer),
             Frame::TryPeers(peers) => {
                 for peer in peers.into_iter().take(limits::TRIED_AT_ONCE) {
-                    mesh.reach(core, peer, now);
+                    mesh.reach(core, peer);
                 }
             }
             Frame::NoWays(ways) => {
                 core.ways.replace(ways);
                 core.event(NodeEvent::NoWays { ways: core.ways.no_ways() });
-                mesh.ways_changed(core, now);
+                mesh.ways_changed(core);
             }
             Frame::WaysPart(part) => self.ways_part(core, &part),
-            Frame::RosterDelta(delta) => self.delta(core, mesh, &delta, now),
+            Frame::RosterDelta(delta) => self.delta(core, mesh, &delta),
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
             }
@@ -224,37 +224,37 @@ impl Member {
                         link.assembly = None;
                         link.asked = false;
                         let changes = core.roster.replace(roster);
-                        Self::roster_changed(core, mesh, &changes, now);
+                        Self::roster_changed(core, mesh, &changes);
                         core.send(conn, &Frame::RosterApplied(core.roster.version()));
                     }
                     Err(error) => {
-                        self.misled(core, conn, &format!("a roster that cannot be taken on ({error})"), now);
+                        self.misled(core, conn, &format!("a roster that cannot be taken on ({error})"));
                     }
                 }
             }
             Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
-            Frame::HandoverOffer(port) => self.offered(core, port, now),
+            Frame::HandoverOffer(port) => self.offered(core, port),
             Frame::HandoverProbe(probe) => self.probe(core, probe),
             Frame::HandoverPart(part) => self.package(core, part),
             Frame::HandoverRefused(_) => self.called_off(core),
-            Frame::Handover(statement) => self.handed_over(core, &host, statement, now),
-            Frame::Goodbye(refusal) => self.goodbye(core, &refusal, now),
+            Frame::Handover(statement) => self.handed_over(core, &host, statement),
+            Frame::Goodbye(refusal) => self.goodbye(core, &refusal),
             _ => {
-                self.misled(core, conn, "a frame that has no place there", now);
+                self.misled(core, conn, "a frame that has no place there");
             }
         }
     }
 
     /// The host does not keep to the protocol: it is told so and left.
-    fn misled(&mut self, core: &mut Core, conn: ConnId, by: &str, now: Moment) {
+    fn misled(&mut self, core: &mut Core, conn: ConnId, by: &str) {
         if let Some(host) = self.pin {
             core.blame(&host, by);
         }
         core.goodbye(conn, CloseReason::ProtocolError, by);
-        self.lost(core, &CloseReason::ProtocolError.into(), now);
+        self.lost(core, &CloseReason::ProtocolError.into());
     }
 
-    fn delta(&mut self, core: &mut Core, mesh: &mut Mesh, delta: &RosterDelta, now: Moment) {
+    fn delta(&mut self, core: &mut Core, mesh: &mut Mesh, delta: &RosterDelta) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
         let Some(network) = core.network.as_ref().map(|network| network.id) else { return };
         if link.asked || delta.to <= core.roster.version() {
@@ -263,7 +263,7 @@ impl Member {
         match core.roster.apply(delta, &host, &network) {
             Ok(changes) => {
                 let conn = link.conn;
-                Self::roster_changed(core, mesh, &changes, now);
+                Self::roster_changed(core, mesh, &changes);
                 if !changes.removed.is_empty() {
                     core.send(conn, &Frame::RosterApplied(delta.to));
                 }
@@ -304,12 +304,12 @@ impl Member {
         }
     }
 
-    pub(super) fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes, now: Moment) {
+    pub(super) fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes) {
         core.tell_changes(changes, true);
-        mesh.roster_changed(core, changes, now);
+        mesh.roster_changed(core, changes);
     }
 
-    fn goodbye(&mut self, core: &mut Core, refusal: &Refusal, now: Moment) {
+    fn goodbye(&mut self, core: &mut Core, refusal: &Refusal) {
         let detail = SafeText::line(&refusal.detail).to_string();
         match refusal.reason {
             CloseReason::Kicked => {
@@ -323,7 +323,7 @@ impl Member {
                 let message = "another pyile with the same key has joined and taken your place";
                 self.finish(Closed::new(CloseReason::Superseded, message));
             }
-            reason => self.lost(core, &reason.into(), now),
+            reason => self.lost(core, &reason.into()),
         }
     }
 
@@ -333,14 +333,14 @@ impl Member {
     }
 
     /// The link to the host is gone. Comes back by itself for as long as it may.
-    fn lost(&mut self, core: &mut Core, closed: &Closed, now: Moment) {
+    fn lost(&mut self, core: &mut Core, closed: &Closed) {
         let Some(link) = self.link.take() else { return };
         core.join_links.clear();
         core.timers.cancel(Timer::Beat(link.conn));
         core.close(link.conn, closed.reason);
         self.close_distribution(core);
         if let Some(host) = self.pin {
-            let missed = link.detector.missed_by(now.instant);
+            let missed = link.detector.missed_by(core.now.instant);
             core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed);
             core.tell_gone(&host, closed.reason);
         }
@@ -351,33 +351,33 @@ impl Member {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
-        self.wait_for_host(core, now);
+        self.wait_for_host(core);
         if self.asking.is_none() && !self.dialling {
             let wait = self.backoff.next(&mut core.rng);
-            core.timers.set(Timer::Rejoin, now.instant + wait);
+            core.timers.set(Timer::Rejoin, core.now.instant + wait);
             self.tell_link(core, LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
         }
     }
 
     /// The members go on under the last roster for a while.
-    fn wait_for_host(&mut self, core: &mut Core, now: Moment) {
-        core.away_since(now.wall);
-        core.timers.set(Timer::HostLost, now.instant + self.rejoin_for);
+    fn wait_for_host(&mut self, core: &mut Core) {
+        core.away_since(core.now.wall);
+        core.timers.set(Timer::HostLost, core.now.instant + self.rejoin_for);
         let grace = Duration::from_secs(core.policy.grace.into());
-        core.timers.set(Timer::Grace, now.instant + grace);
-        self.alone_until = Some(now.wall.plus(grace)).filter(|_| !grace.is_zero());
+        core.timers.set(Timer::Grace, core.now.instant + grace);
+        self.alone_until = Some(core.now.wall.plus(grace)).filter(|_| !grace.is_zero());
     }
 
-    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed, now: Moment) {
+    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed) {
         let is_distribution = self.distribution_closed(conn);
         if is_distribution && self.link.is_none() {
             self.give_up_asking(core);
             if !self.joined_before {
                 return self.finish(self.hung_up());
             }
-            self.retry(core, closed.clone(), now);
+            self.retry(core, closed.clone());
         } else if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.lost(core, closed, now);
+            self.lost(core, closed);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));
             let asking = self.asking.take();
@@ -396,23 +396,23 @@ impl Member {
                 );
                 return self.finish(Closed::new(CloseReason::Unreachable, message));
             }
-            self.retry(core, closed.clone(), now);
+            self.retry(core, closed.clone());
         }
     }
 
-    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer, now: Moment) {
+    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
                 self.asking = None;
                 core.close(conn, CloseReason::TimedOut);
                 let limit = limits::ADMISSION_TIMEOUT.as_secs();
                 let message = format!("{} has not admitted you within {limit} s", self.target);
-                self.retry(core, Closed::new(CloseReason::TimedOut, message), now);
+                self.retry(core, Closed::new(CloseReason::TimedOut, message));
             }
-            Timer::Beat(conn) => self.beat(core, conn, now),
+            Timer::Beat(conn) => self.beat(core, conn),
             Timer::Rejoin => self.join(core),
             Timer::Ways => self.tell_tried(core),
-            Timer::Grace => self.part(core, mesh, now),
+            Timer::Grace => self.part(core, mesh),
             Timer::Handover => self.handover_in_doubt(core),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
@@ -427,13 +427,13 @@ impl Member {
     }
 
     /// The host has been away for too long: without it nobody knows who is a member.
-    fn part(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    fn part(&mut self, core: &mut Core, mesh: &mut Mesh) {
         self.alone_until = None;
         core.is_out = true;
         let alone = core.roster.alone(&core.me());
         let changes = core.roster.replace(alone);
         core.tell_changes(&changes, true);
-        mesh.roster_changed(core, &changes, now);
+        mesh.roster_changed(core, &changes);
         let message = match core.policy.grace {
             0 => "without the host nobody is a member here: you are out until it is back".to_owned(),
             _ => "the host has been away for too long: you are out until it is back".to_owned(),
@@ -442,31 +442,33 @@ impl Member {
     }
 
     /// This machine slept: the host has long removed this member.
-    pub(super) fn suspended(&mut self, core: &mut Core, time: Duration, now: Moment) {
-        core.away_since(Timestamp(now.wall.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(0))));
+    pub(super) fn suspended(&mut self, core: &mut Core, time: Duration) {
+        core.away_since(Timestamp(
+            core.now.wall.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(0)),
+        ));
         if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoin_for.is_zero() {
             self.backoff.reset();
-            core.timers.set(Timer::Rejoin, now.instant);
+            core.timers.set(Timer::Rejoin, core.now.instant);
         }
     }
 
-    fn beat(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    fn beat(&mut self, core: &mut Core, conn: ConnId) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
         if link.conn != conn {
             return;
         }
         // The host beats. Here the clock is only looked at, as often as that: a look that comes late tells that this
         // process was stopped, and that the host was not silent.
-        let step = link.detector.poll(now.instant, 0);
+        let step = link.detector.poll(core.now.instant, 0);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
-        let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(now.instant));
+        let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(core.now.instant));
         match step.changed {
-            Some(Liveness::Dead) => self.lost(core, &CloseReason::HeartbeatTimeout.into(), now),
+            Some(Liveness::Dead) => self.lost(core, &CloseReason::HeartbeatTimeout.into()),
             Some(Liveness::Suspect) => {
                 core.emit_heartbeat(&host, Liveness::Suspect, rtt, missed);
                 // Another link may get through where this one is stuck.
                 if !self.rejoin_for.is_zero() {
-                    core.timers.set(Timer::Rejoin, now.instant);
+                    core.timers.set(Timer::Rejoin, core.now.instant);
                 }
             }
             Some(Liveness::Alive) => core.emit_heartbeat(&host, Liveness::Alive, rtt, missed),

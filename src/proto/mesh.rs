@@ -157,7 +157,7 @@ impl Mesh {
     }
 
     /// Takes up what the history knows of this network. Comes before anything is said in it.
-    pub(super) fn recall(&mut self, core: &mut Core, recalled: Recalled, now: Moment) {
+    pub(super) fn recall(&mut self, core: &mut Core, recalled: Recalled) {
         let me = core.me();
         self.journal.waits = recalled.state != HistoryState::Memory;
         // Every session counts anew: a profile that was put back from a copy never says two things under one number.
@@ -166,7 +166,7 @@ impl Mesh {
             self.epoch = self.epoch.max(newest.saturating_add(1));
         }
         let day_ago =
-            now.wall.0.saturating_sub(i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(0));
+            core.now.wall.0.saturating_sub(i64::try_from(limits::UNDELIVERED_FOR.as_micros()).unwrap_or(0));
         for stream in recalled.streams {
             if let Some(span) = stream.spans.last() {
                 core.recall_place(span.last);
@@ -181,7 +181,7 @@ impl Mesh {
             if let (true, Some(hole)) = (everyone, holes.min()) {
                 core.away_since(Timestamp(hole));
             }
-            let state = self.peer(author, &core.policy, now.instant);
+            let state = self.peer(author, &core.policy, core.now.instant);
             state.inbox.recall(everyone, epoch, stream.spans);
         }
         for (peer, alias) in recalled.people {
@@ -196,9 +196,9 @@ impl Mesh {
         let waiting: BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
         for peer in waiting {
             self.tell_waiting(core, &peer);
-            self.pump(core, peer, now);
+            self.pump(core, peer);
         }
-        self.expire_later(core, now);
+        self.expire_later(core);
         let message = SafeText::line(&recalled.message);
         if !message.as_str().is_empty() {
             core.event(NodeEvent::error(ErrorKind::Storage, &message));
@@ -213,9 +213,9 @@ impl Mesh {
     }
 
     /// The history did something.
-    pub(super) fn history(&mut self, core: &mut Core, event: HistoryEvent, now: Moment) {
+    pub(super) fn history(&mut self, core: &mut Core, event: HistoryEvent) {
         match event {
-            HistoryEvent::Kept { token, for_good } => self.kept(core, token, for_good, now),
+            HistoryEvent::Kept { token, for_good } => self.kept(core, token, for_good),
             HistoryEvent::State { state, message } => {
                 let message = SafeText::line(&message);
                 if state != HistoryState::Saved || !message.as_str().is_empty() {
@@ -226,13 +226,13 @@ impl Mesh {
             HistoryEvent::Held { token, held } => self.answer_held(core, token, held),
             HistoryEvent::Range { token, batches, next } => {
                 if self.reading.contains_key(&token) {
-                    self.read(core, token, batches, next, now);
-                } else if !self.say_again(core, token, &batches, next, now) {
+                    self.read(core, token, batches, next);
+                } else if !self.say_again(core, token, &batches, next) {
                     self.answer_range(core, token, &batches, next);
                 }
             }
-            HistoryEvent::Compared { token, compared } => self.compared(core, token, Some(compared), now),
-            HistoryEvent::NotRead { token } => self.not_read(core, token, now),
+            HistoryEvent::Compared { token, compared } => self.compared(core, token, Some(compared)),
+            HistoryEvent::NotRead { token } => self.not_read(core, token),
             _ => {}
         }
     }
@@ -284,12 +284,12 @@ impl Mesh {
         }
     }
 
-    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected, now: Moment) {
+    pub(super) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected) {
         let peer = connected.secured.peer;
         core.opened(conn);
         if connected.link == LinkKind::PeerOut && connected.via.is_none() {
-            self.peer(peer, &core.policy, now.instant).answered_at = Some(connected.remote);
-            self.tried(core, peer, None, now);
+            self.peer(peer, &core.policy, core.now.instant).answered_at = Some(connected.remote);
+            self.tried(core, peer, None);
         } else if self.links.values().filter(|link| link.peer == peer).count() >= limits::LINKS_PER_PEER {
             return core.close(conn, CloseReason::Busy);
         }
@@ -300,123 +300,123 @@ impl Mesh {
             via: connected.via,
             hello_sent: false,
             hello: None,
-            used: now.instant,
-            heard: now.instant,
+            used: core.now.instant,
+            heard: core.now.instant,
             is_asked: false,
             refused: BTreeSet::new(),
         };
         self.links.insert(conn, link);
         // The other end may itself be waiting for the roster that names this one.
         let patience = if connected.link == LinkKind::PeerOut { 2 } else { 1 } * limits::ROSTER_PATIENCE;
-        core.timers.set(Timer::Patience(conn), now.instant + patience);
+        core.timers.set(Timer::Patience(conn), core.now.instant + patience);
         if core.is_member(&peer) {
-            self.greet(core, conn, now);
+            self.greet(core, conn);
         }
     }
 
-    fn greet(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    fn greet(&mut self, core: &mut Core, conn: ConnId) {
         let (Some(link), Some(network)) = (self.links.get_mut(&conn), &core.network) else { return };
         if std::mem::replace(&mut link.hello_sent, true) {
             return;
         }
-        let hello = Frame::PeerHello(PeerHello { network: network.id, now: now.wall });
+        let hello = Frame::PeerHello(PeerHello { network: network.id, now: core.now.wall });
         if link.kind == LinkKind::PeerIn {
-            core.authenticated(conn, now);
+            core.authenticated(conn);
         }
         core.send(conn, &hello);
-        core.timers.set(Timer::Idle(conn), now.instant + limits::PEER_LINK_IDLE);
-        self.up(core, conn, now);
+        core.timers.set(Timer::Idle(conn), core.now.instant + limits::PEER_LINK_IDLE);
+        self.up(core, conn);
     }
 
-    fn up(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    fn up(&mut self, core: &mut Core, conn: ConnId) {
         let Some(PeerLink { peer, kind, via, hello_sent: true, hello: Some(network), .. }) =
             self.links.get(&conn)
         else {
             return;
         };
         if core.network.as_ref().map(|network| &network.id) != Some(network) {
-            self.drop_link(core, conn, CloseReason::NotAMember, now);
+            self.drop_link(core, conn, CloseReason::NotAMember);
             return;
         }
         let (peer, kind, via) = (*peer, *kind, *via);
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Dial(peer));
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         if kind == LinkKind::PeerOut && via.is_none() {
             state.dialling = false;
         }
         state.links.push(conn);
         self.forget_carriers(&peer);
         if via.is_some() {
-            core.timers.set(Timer::Direct(peer), now.instant + limits::DIRECT_AGAIN);
+            core.timers.set(Timer::Direct(peer), core.now.instant + limits::DIRECT_AGAIN);
         } else {
-            self.prefer_direct(core, peer, now);
+            self.prefer_direct(core, peer);
         }
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
             self.links.remove(&oldest);
             core.goodbye(oldest, CloseReason::Superseded, "");
         }
         self.tell_route(core, peer);
-        self.open_waiting(core, peer, now);
-        self.pump(core, peer, now);
+        self.open_waiting(core, peer);
+        self.pump(core, peer);
     }
 
     /// A link of their own is there: nobody needs to carry one. What was on its way goes over this one.
-    fn prefer_direct(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    fn prefer_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
         let is_carried = |conn: &&ConnId| self.links.get(conn).is_some_and(|link| link.via.is_some());
         let carried: Vec<ConnId> = state.links.iter().filter(is_carried).copied().collect();
         for conn in carried {
-            self.drop_link(core, conn, CloseReason::Superseded, now);
+            self.drop_link(core, conn, CloseReason::Superseded);
         }
     }
 
-    pub(super) fn dial_failed(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+    pub(super) fn dial_failed(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
-        self.tried(core, peer, Some(closed.reason), now);
-        self.link_wanted(core, peer, closed, now);
+        self.tried(core, peer, Some(closed.reason));
+        self.link_wanted(core, peer, closed);
     }
 
     /// There is no link to a peer: another one is opened after a while, if one is needed.
-    fn link_wanted(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+    fn link_wanted(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
         let needs_link = self.needs_link(&peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if !needs_link || !state.links.is_empty() || !core.is_member(&peer) {
             return;
         }
         let wait = state.backoff.next(&mut core.rng);
-        core.timers.set(Timer::Dial(peer), now.instant + wait);
-        self.other_ways(core, peer, closed, now);
+        core.timers.set(Timer::Dial(peer), core.now.instant + wait);
+        self.other_ways(core, peer, closed);
     }
 
-    pub(super) fn frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame, now: Moment) {
+    pub(super) fn frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         let peer = link.peer;
         let is_up = link.hello_sent && link.hello.is_some();
-        (link.heard, link.is_asked) = (now.instant, false);
+        (link.heard, link.is_asked) = (core.now.instant, false);
         match frame {
             Frame::PeerHello(hello) if link.hello.is_none() => {
                 link.hello = Some(hello.network);
-                self.compare_clocks(core, peer, now.wall.0.saturating_sub(hello.now.0), now);
-                self.up(core, conn, now);
+                self.compare_clocks(core, peer, core.now.wall.0.saturating_sub(hello.now.0));
+                self.up(core, conn);
             }
             Frame::Batch(batch) if is_up => {
-                link.used = now.instant;
-                self.batch(core, conn, peer, batch, now);
+                link.used = core.now.instant;
+                self.batch(core, conn, peer, batch);
             }
             Frame::Ack(ack) if is_up => {
-                link.used = now.instant;
-                self.acknowledged(core, peer, &ack, now);
-                self.pump(core, peer, now);
+                link.used = core.now.instant;
+                self.acknowledged(core, peer, &ack);
+                self.pump(core, peer);
             }
-            Frame::Conflict(conflict) if is_up => self.in_conflict(core, conn, peer, conflict, now),
-            Frame::CatchUp(since) if is_up => self.asked(core, conn, peer, since, now),
-            Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted, now),
-            Frame::Held(held) if is_up => self.held(core, conn, peer, held, now),
-            Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed, now),
+            Frame::Conflict(conflict) if is_up => self.in_conflict(core, conn, peer, conflict),
+            Frame::CatchUp(since) if is_up => self.asked(core, conn, peer, since),
+            Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted),
+            Frame::Held(held) if is_up => self.held(core, conn, peer, held),
+            Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed),
             frame @ (Frame::Carry(_)
             | Frame::Carried(_)
             | Frame::CarryBytes(_)
@@ -424,18 +424,18 @@ impl Mesh {
             | Frame::CarryClosed(_))
                 if is_up && link.via.is_none() =>
             {
-                self.circuit_frame(core, conn, frame, now);
+                self.circuit_frame(core, conn, frame);
             }
             Frame::Beat(beat) if is_up => core.send(conn, &Frame::BeatReply(beat.number)),
             Frame::BeatReply(_) if is_up => {}
-            Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left, now),
-            _ => self.drop_link(core, conn, CloseReason::ProtocolError, now),
+            Frame::Goodbye(_) => self.drop_link(core, conn, CloseReason::Left),
+            _ => self.drop_link(core, conn, CloseReason::ProtocolError),
         }
     }
 
     /// A peer has said what time it is.
-    fn compare_clocks(&mut self, core: &mut Core, peer: PeerId, behind: i64, now: Moment) {
-        let state = self.peer(peer, &core.policy, now.instant);
+    fn compare_clocks(&mut self, core: &mut Core, peer: PeerId, behind: i64) {
+        let state = self.peer(peer, &core.policy, core.now.instant);
         state.behind = behind;
         let is_off = behind.unsigned_abs() > u64::try_from(limits::CLOCK_OFF.as_micros()).unwrap_or(0);
         if std::mem::replace(&mut state.is_clock_off, is_off) != is_off
@@ -447,7 +447,7 @@ impl Mesh {
     }
 
     /// The roster changed: cuts links to those who went, and looks after those who came.
-    pub(super) fn roster_changed(&mut self, core: &mut Core, changes: &Changes, now: Moment) {
+    pub(super) fn roster_changed(&mut self, core: &mut Core, changes: &Changes) {
         self.close_batches(core);
         let everyone = self.current(Recipient::Everyone);
         if let Some(log) = self.logs.get_mut(&everyone) {
@@ -456,12 +456,12 @@ impl Mesh {
             }
             let me = core.me();
             for entry in changes.updated.iter().filter(|entry| entry.peer_id != me) {
-                log.address(entry.peer_id, now.wall);
+                log.address(entry.peer_id, core.now.wall);
             }
         }
         self.keep_audience(core, everyone);
         for (entry, reason) in &changes.removed {
-            self.cut(core, entry.peer_id, *reason, now);
+            self.cut(core, entry.peer_id, *reason);
         }
         let members: Vec<ConnId> = self
             .links
@@ -470,28 +470,28 @@ impl Mesh {
             .map(|(conn, _)| *conn)
             .collect();
         for conn in members {
-            self.greet(core, conn, now);
+            self.greet(core, conn);
         }
         for entry in &changes.updated {
             // It may be somewhere else now.
             self.forget_ways(core, entry.peer_id);
             core.timers.cancel(Timer::Dial(entry.peer_id));
-            self.pump(core, entry.peer_id, now);
+            self.pump(core, entry.peer_id);
         }
-        self.next_source(core, now);
+        self.next_source(core);
     }
 
     /// A peer is no longer a member. What waits for it is kept, unless the host has removed it.
-    fn cut(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason, now: Moment) {
+    fn cut(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason) {
         let open: Vec<ConnId> =
             self.links.iter().filter(|(_, link)| link.peer == peer).map(|(conn, _)| *conn).collect();
         for conn in open {
-            self.drop_link(core, conn, CloseReason::NotAMember, now);
+            self.drop_link(core, conn, CloseReason::NotAMember);
         }
         core.timers.cancel(Timer::Dial(peer));
         core.timers.cancel(Timer::Throttle(peer));
         self.forget_ways(core, peer);
-        self.refuse_waiting(core, peer, now);
+        self.refuse_waiting(core, peer);
         // What was on the way waits again, and says so.
         self.tell_waiting(core, &peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
@@ -505,9 +505,9 @@ impl Mesh {
         }
         // Whoever comes to a classic peer's address next may be somebody else.
         if is_classic || matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
-            self.fail_all(core, peer, reason, now);
+            self.fail_all(core, peer, reason);
         }
-        self.no_answer(core, peer, now);
+        self.no_answer(core, peer);
     }
 
     /// Whom a link belongs to.
@@ -515,20 +515,20 @@ impl Mesh {
         self.links.get(&conn).map(|link| link.peer)
     }
 
-    fn drop_link(&mut self, core: &mut Core, conn: ConnId, reason: CloseReason, now: Moment) {
+    fn drop_link(&mut self, core: &mut Core, conn: ConnId, reason: CloseReason) {
         if let (CloseReason::ProtocolError, Some(peer)) = (reason, self.peer_of(conn)) {
             core.blame(&peer, "a frame that has no place there");
         }
         core.goodbye(conn, reason, "");
-        self.closed(core, conn, now);
+        self.closed(core, conn);
     }
 
-    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId) {
         let Some(link) = self.links.remove(&conn) else { return };
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Silence(conn));
-        self.end_circuits(core, conn, now);
+        self.end_circuits(core, conn);
         self.acks.retain(|(over, ..), _| *over != conn);
         self.forget_questions(link.peer);
         let keys = self.logs_for(&link.peer);
@@ -546,39 +546,39 @@ impl Mesh {
             }
         }
         if !state.links.is_empty() {
-            return self.pump(core, link.peer, now);
+            return self.pump(core, link.peer);
         }
         if was_up {
-            state.lost_at = Some(now.wall);
+            state.lost_at = Some(core.now.wall);
         }
         let is_ours = link.kind == LinkKind::PeerOut && link.via.is_none();
         if is_ours {
             state.dialling = false;
         }
         if was_up || is_ours {
-            self.link_wanted(core, link.peer, &CloseReason::ConnectionLost.into(), now);
+            self.link_wanted(core, link.peer, &CloseReason::ConnectionLost.into());
         }
     }
 
-    pub(super) fn idle(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(super) fn idle(&mut self, core: &mut Core, conn: ConnId) {
         let Some(link) = self.links.get(&conn) else { return };
         let until = link.used + limits::PEER_LINK_IDLE;
         let is_asked = |state: &PeerState| state.question.is_some();
         let waiting = self.is_pending(&link.peer) || self.peers.get(&link.peer).is_some_and(is_asked);
-        if until > now.instant {
+        if until > core.now.instant {
             core.timers.set(Timer::Idle(conn), until);
         } else if waiting {
-            core.timers.set(Timer::Idle(conn), now.instant + limits::PEER_LINK_IDLE);
+            core.timers.set(Timer::Idle(conn), core.now.instant + limits::PEER_LINK_IDLE);
         } else {
-            self.drop_link(core, conn, CloseReason::Idle, now);
+            self.drop_link(core, conn, CloseReason::Idle);
         }
     }
 
-    pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId) {
         if !self.has(conn) {
             return self.talked_too_long(core, conn);
         }
-        self.drop_link(core, conn, CloseReason::NotAMember, now);
+        self.drop_link(core, conn, CloseReason::NotAMember);
     }
 
     /// The policy of the network is known, or is another.

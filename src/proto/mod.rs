@@ -146,14 +146,13 @@ impl Node {
     /// A node that is about to begin: its first outputs are waiting.
     #[must_use]
     pub fn new(config: NodeConfig, now: Moment) -> Self {
-        let mut core = Core::new(config.alias, config.identity, config.seed, config.cost, config.descriptors);
-        core.cleartext = config.cleartext;
+        let mut core = Core::new(&config, now);
         let mut mesh = Mesh::new(now);
         let role = match config.role {
             RoleConfig::Host(mut config) => {
                 let recalled = std::mem::replace(&mut config.recalled, Recalled::nothing());
                 let mut host = Host::new(*config, now);
-                host.start(&mut core, &mut mesh, recalled, now);
+                host.start(&mut core, &mut mesh, recalled);
                 RoleState::Host(Box::new(host))
             }
             RoleConfig::Member(config) => {
@@ -167,50 +166,51 @@ impl Node {
 
     /// Takes in what happened. Never fails: what makes no sense is answered or ignored.
     pub fn handle(&mut self, now: Moment, input: Input) {
+        self.core.now = now;
         if self.finished {
             return;
         }
         match input {
-            Input::Command(command) => self.command(now, command),
+            Input::Command(command) => self.command(command),
             Input::Incoming(conn, ip) => self.core.incoming(conn, ip),
-            Input::Spoke(conn) => self.core.spoke(conn, now),
-            Input::Connected(conn, connected) => self.connected(now, conn, connected),
+            Input::Spoke(conn) => self.core.spoke(conn),
+            Input::Connected(conn, connected) => self.connected(conn, connected),
             Input::JoinFailed(closed) => {
                 if let RoleState::Member(member) = &mut self.role {
-                    member.join_failed(&mut self.core, closed, now);
+                    member.join_failed(&mut self.core, closed);
                 }
             }
-            Input::DialFailed(peer, closed) => self.mesh.dial_failed(&mut self.core, peer, &closed, now),
-            Input::Frame(conn, frame) => self.frame(now, conn, frame),
-            Input::Object(conn, object) => self.object(now, conn, object),
+            Input::DialFailed(peer, closed) => self.mesh.dial_failed(&mut self.core, peer, &closed),
+            Input::Frame(conn, frame) => self.frame(conn, frame),
+            Input::Object(conn, object) => self.object(conn, object),
             Input::Said(peer, result) => {
                 if let Some(label) = result.as_ref().ok().and_then(Option::as_deref).and_then(Alias::claimed)
                 {
-                    self.bind_alias(peer, &label, now);
+                    self.bind_alias(peer, &label);
                 }
                 let is_answered = result.map(|label| label.is_some());
-                self.mesh.said(&mut self.core, peer, is_answered, now);
+                self.mesh.said(&mut self.core, peer, is_answered);
             }
-            Input::Closed(conn, closed) => self.closed(now, conn, &closed),
+            Input::Closed(conn, closed) => self.closed(conn, &closed),
             Input::CircuitBytes(circuit, bytes) => {
-                self.mesh.circuit_bytes(&mut self.core, circuit, &bytes, now);
+                self.mesh.circuit_bytes(&mut self.core, circuit, &bytes);
             }
             Input::CircuitTaken(circuit, frames) => {
-                self.mesh.circuit_taken(&mut self.core, circuit, frames, now);
+                self.mesh.circuit_taken(&mut self.core, circuit, frames);
             }
-            Input::CircuitEnded(circuit) => self.mesh.circuit_ended(&mut self.core, circuit, now),
+            Input::CircuitEnded(circuit) => self.mesh.circuit_ended(&mut self.core, circuit),
             Input::Proven(conn, answer) => match &mut self.role {
                 RoleState::Member(member) => member.proven(&mut self.core, conn, answer),
                 RoleState::Host(host) => {
-                    host.password_checked(&mut self.core, conn, answer.as_deref(), now);
+                    host.password_checked(&mut self.core, conn, answer.as_deref());
                 }
             },
             Input::Registered(record) => {
                 if let RoleState::Host(host) = &mut self.role {
-                    host.registered(&mut self.core, *record, now);
+                    host.registered(&mut self.core, *record);
                 }
             }
-            Input::Store(event) => self.stored(event, now),
+            Input::Store(event) => self.stored(event),
             Input::JoinOpened(opened) => {
                 if let RoleState::Member(member) = &mut self.role {
                     member.join_opened(&mut self.core, opened);
@@ -229,11 +229,11 @@ impl Node {
             Input::Suspended(time) => {
                 self.core.event(NodeEvent::Suspended { time });
                 if let RoleState::Member(member) = &mut self.role {
-                    member.suspended(&mut self.core, time, now);
+                    member.suspended(&mut self.core, time);
                 }
             }
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// What is to be done next; nothing when there is nothing.
@@ -259,12 +259,13 @@ impl Node {
 
     /// Looks at the clock.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.core.now = now;
         while let Some(timer) = self.core.timers.pop_due(now.instant) {
             if self.finished {
                 return;
             }
-            self.timer(now, timer);
-            self.settle(now);
+            self.timer(timer);
+            self.settle();
         }
     }
 
@@ -286,7 +287,8 @@ impl Node {
 
     /// False while a recipient takes messages more slowly than they are sent: whoever sends had better wait.
     pub fn wants_commands(&mut self, now: Moment) -> bool {
-        !self.mesh.is_pressed(&mut self.core, now)
+        self.core.now = now;
+        !self.mesh.is_pressed(&mut self.core)
     }
 
     /// True when somebody waits until the store has what it is given: nothing leaves, or is acknowledged, before that.
@@ -300,12 +302,12 @@ impl Node {
         self.core.gate.take_dropped()
     }
 
-    fn command(&mut self, now: Moment, command: NodeCommand) {
+    fn command(&mut self, command: NodeCommand) {
         match (command, &mut self.role) {
-            (NodeCommand::Leave, _) => self.leave(now),
+            (NodeCommand::Leave, _) => self.leave(),
             (NodeCommand::Peers, _) => self.core.emit_roster(),
             (NodeCommand::Send { to, text, reference }, _) => {
-                self.mesh.send(&mut self.core, &to, &text, reference.as_deref(), now);
+                self.mesh.send(&mut self.core, &to, &text, reference.as_deref());
             }
             (NodeCommand::Ways, RoleState::Host(_)) => {
                 self.core.event(NodeEvent::Ways { rows: self.core.ways.ways() });
@@ -316,13 +318,13 @@ impl Node {
             (NodeCommand::Cleartext { allow }, role) => {
                 self.core.cleartext = Some(allow);
                 self.core.set_clear(allow, false);
-                self.mesh.clear_changed(&mut self.core, now);
+                self.mesh.clear_changed(&mut self.core);
                 if let RoleState::Member(member) = role {
                     member.decided(&mut self.core);
                 }
             }
             (command, RoleState::Host(host)) => {
-                host.command(&mut self.core, &mut self.mesh, command, now);
+                host.command(&mut self.core, &mut self.mesh, command);
             }
             (_, RoleState::Member(_)) => {
                 let message = "only the host can ban, unban and kick";
@@ -331,77 +333,77 @@ impl Node {
         }
     }
 
-    fn connected(&mut self, now: Moment, conn: ConnId, connected: Connected) {
+    fn connected(&mut self, conn: ConnId, connected: Connected) {
         if connected.secured.peer.wire() == Wire::Classic {
-            return self.classic_connected(now, conn, &connected);
+            return self.classic_connected(conn, &connected);
         }
         match (connected.link, &mut self.role) {
             (LinkKind::JoinIn, RoleState::Host(host)) => {
-                host.connected(&mut self.core, conn, &connected, now);
+                host.connected(&mut self.core, conn, &connected);
             }
             (LinkKind::JoinIn, RoleState::Member(member)) => {
-                member.knocked(&mut self.core, conn, &connected.secured.peer, now);
+                member.knocked(&mut self.core, conn, &connected.secured.peer);
             }
             (LinkKind::JoinOut, RoleState::Member(member)) => {
-                member.connected(&mut self.core, conn, connected, now);
+                member.connected(&mut self.core, conn, connected);
             }
             (LinkKind::PeerIn | LinkKind::PeerOut, _) => {
-                self.mesh.connected(&mut self.core, conn, &connected, now);
+                self.mesh.connected(&mut self.core, conn, &connected);
             }
             _ => self.core.close(conn, CloseReason::Internal),
         }
     }
 
     /// A link without TLS is there.
-    fn classic_connected(&mut self, now: Moment, conn: ConnId, connected: &Connected) {
+    fn classic_connected(&mut self, conn: ConnId, connected: &Connected) {
         match (connected.link, &mut self.role) {
             (LinkKind::PeerIn, _) => {
-                self.mesh.classic_connected(&mut self.core, conn, connected.remote, now);
+                self.mesh.classic_connected(&mut self.core, conn, connected.remote);
             }
             (LinkKind::JoinIn | LinkKind::DistributionIn, RoleState::Host(host)) => {
-                host.classic_connected(&mut self.core, &mut self.mesh, conn, connected, now);
+                host.classic_connected(&mut self.core, &mut self.mesh, conn, connected);
             }
             (LinkKind::JoinOut | LinkKind::DistributionOut, RoleState::Member(member)) => {
-                member.classic_connected(&mut self.core, &mut self.mesh, conn, connected, now);
+                member.classic_connected(&mut self.core, &mut self.mesh, conn, connected);
             }
             _ => self.core.close(conn, CloseReason::Internal),
         }
     }
 
     /// A classic peer has said what it is called.
-    fn bind_alias(&mut self, peer: PeerId, label: &Alias, now: Moment) {
+    fn bind_alias(&mut self, peer: PeerId, label: &Alias) {
         match &mut self.role {
-            RoleState::Host(host) => host.bind_alias(&mut self.core, &mut self.mesh, peer, label, now),
+            RoleState::Host(host) => host.bind_alias(&mut self.core, &mut self.mesh, peer, label),
             RoleState::Member(member) => member.bind_alias(&mut self.core, peer, label),
         }
     }
 
-    fn object(&mut self, now: Moment, conn: ConnId, object: Object) {
+    fn object(&mut self, conn: ConnId, object: Object) {
         if self.mesh.is_talking(conn) {
             if let Some((author, label)) = self.mesh.label_in(&self.core, conn, &object) {
-                self.bind_alias(author, &label, now);
+                self.bind_alias(author, &label);
             }
-            return self.mesh.object(&mut self.core, conn, object, now);
+            return self.mesh.object(&mut self.core, conn, object);
         }
         match &mut self.role {
-            RoleState::Host(host) => host.object(&mut self.core, &mut self.mesh, conn, object, now),
-            RoleState::Member(member) => member.object(&mut self.core, &mut self.mesh, conn, object, now),
+            RoleState::Host(host) => host.object(&mut self.core, &mut self.mesh, conn, object),
+            RoleState::Member(member) => member.object(&mut self.core, &mut self.mesh, conn, object),
         }
     }
 
-    fn frame(&mut self, now: Moment, conn: ConnId, frame: Frame) {
+    fn frame(&mut self, conn: ConnId, frame: Frame) {
         if self.mesh.has(conn) {
-            self.mesh.frame(&mut self.core, conn, frame, now);
+            self.mesh.frame(&mut self.core, conn, frame);
             return;
         }
         match &mut self.role {
-            RoleState::Host(host) => host.frame(&mut self.core, &mut self.mesh, conn, frame, now),
-            RoleState::Member(member) => member.frame(&mut self.core, &mut self.mesh, conn, frame, now),
+            RoleState::Host(host) => host.frame(&mut self.core, &mut self.mesh, conn, frame),
+            RoleState::Member(member) => member.frame(&mut self.core, &mut self.mesh, conn, frame),
         }
     }
 
-    fn closed(&mut self, now: Moment, conn: ConnId, closed: &Closed) {
-        self.core.gone(conn, now);
+    fn closed(&mut self, conn: ConnId, closed: &Closed) {
+        self.core.gone(conn);
         if closed.reason == CloseReason::ProtocolError {
             let peer = self.mesh.peer_of(conn).or_else(|| match &self.role {
                 RoleState::Host(host) => host.peer_of(conn),
@@ -412,22 +414,22 @@ impl Node {
             }
         }
         if self.mesh.has(conn) {
-            self.mesh.closed(&mut self.core, conn, now);
+            self.mesh.closed(&mut self.core, conn);
             return;
         }
         if self.mesh.is_talking(conn) {
             return self.mesh.stopped_talking(&mut self.core, conn, closed);
         }
         match &mut self.role {
-            RoleState::Host(host) => host.closed(&mut self.core, &mut self.mesh, conn, now),
-            RoleState::Member(member) => member.closed(&mut self.core, conn, closed, now),
+            RoleState::Host(host) => host.closed(&mut self.core, &mut self.mesh, conn),
+            RoleState::Member(member) => member.closed(&mut self.core, conn, closed),
         }
     }
 
-    fn stored(&mut self, event: StoreEvent, now: Moment) {
+    fn stored(&mut self, event: StoreEvent) {
         match (&mut self.role, event) {
             (RoleState::Member(member), StoreEvent::History(HistoryEvent::Recalled(recalled))) => {
-                member.recalled(&mut self.core, &mut self.mesh, *recalled, now);
+                member.recalled(&mut self.core, &mut self.mesh, *recalled);
             }
             (RoleState::Member(member), StoreEvent::Saved(token)) => {
                 member.package_saved(&mut self.core, token, Ok(()));
@@ -435,7 +437,7 @@ impl Node {
             (RoleState::Member(member), StoreEvent::Failed { token: Some(token), message }) => {
                 member.package_saved(&mut self.core, token, Err(message));
             }
-            (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event, now),
+            (_, StoreEvent::History(event)) => self.mesh.history(&mut self.core, event),
             (RoleState::Host(host), StoreEvent::Retired) => host.retired(&mut self.core),
             (RoleState::Host(host), StoreEvent::Saved(token)) => host.saved(&mut self.core, token),
             (RoleState::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
@@ -448,48 +450,48 @@ impl Node {
         }
     }
 
-    fn timer(&mut self, now: Moment, timer: Timer) {
+    fn timer(&mut self, timer: Timer) {
         match (timer, &mut self.role) {
             (Timer::Gate, role) => {
-                self.core.poll_gate(now);
+                self.core.poll_gate();
                 if let RoleState::Host(host) = role {
-                    host.penalties_changed(&mut self.core, now);
+                    host.penalties_changed(&mut self.core);
                 }
             }
-            (Timer::Leave, _) => self.finish(CloseReason::Left.into(), now),
-            (Timer::Ask(peer), _) => self.mesh.next_question(&mut self.core, peer, now),
-            (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer, now),
+            (Timer::Leave, _) => self.finish(CloseReason::Left.into()),
+            (Timer::Ask(peer), _) => self.mesh.next_question(&mut self.core, peer),
+            (Timer::Answer(peer), _) => self.mesh.no_answer(&mut self.core, peer),
             (Timer::Pressed, _) => {}
-            (Timer::Dial(peer) | Timer::Read(peer), _) => self.mesh.pump(&mut self.core, peer, now),
-            (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn, now),
-            (Timer::Call(peer), _) => self.mesh.call_now(&mut self.core, peer, now),
-            (Timer::Direct(peer), _) => self.mesh.try_direct(&mut self.core, peer, now),
-            (Timer::Silence(conn), _) => self.mesh.silence(&mut self.core, conn, now),
-            (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn, now),
-            (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer, now),
-            (Timer::Expire, _) => self.mesh.expire(&mut self.core, now),
-            (timer, RoleState::Host(host)) => host.timer(&mut self.core, &mut self.mesh, timer, now),
+            (Timer::Dial(peer) | Timer::Read(peer), _) => self.mesh.pump(&mut self.core, peer),
+            (Timer::Idle(conn), _) => self.mesh.idle(&mut self.core, conn),
+            (Timer::Call(peer), _) => self.mesh.call_now(&mut self.core, peer),
+            (Timer::Direct(peer), _) => self.mesh.try_direct(&mut self.core, peer),
+            (Timer::Silence(conn), _) => self.mesh.silence(&mut self.core, conn),
+            (Timer::Patience(conn), _) => self.mesh.patience_ended(&mut self.core, conn),
+            (Timer::Throttle(peer), _) => self.mesh.release(&mut self.core, peer),
+            (Timer::Expire, _) => self.mesh.expire(&mut self.core),
+            (timer, RoleState::Host(host)) => host.timer(&mut self.core, &mut self.mesh, timer),
             (timer, RoleState::Member(member)) => {
-                member.timer(&mut self.core, &mut self.mesh, timer, now);
+                member.timer(&mut self.core, &mut self.mesh, timer);
             }
         }
     }
 
     /// What follows from any input.
-    fn settle(&mut self, now: Moment) {
+    fn settle(&mut self) {
         if self.leaving && !self.mesh.has_deliverable(&self.core) {
-            self.finish(CloseReason::Left.into(), now);
+            self.finish(CloseReason::Left.into());
         }
-        self.change_role(now);
+        self.change_role();
         if let RoleState::Member(member) = &mut self.role
             && let Some(closed) = member.take_final(&mut self.core)
         {
-            self.finish(closed, now);
+            self.finish(closed);
         }
     }
 
     /// After a handover the host is a member, or a member the host.
-    fn change_role(&mut self, now: Moment) {
+    fn change_role(&mut self) {
         match &mut self.role {
             RoleState::Host(host) => {
                 let Some(statement) = host.take_successor() else { return };
@@ -502,24 +504,24 @@ impl Node {
                     wire: Wire::Native,
                     was_classic: None,
                 });
-                member.succeed(&mut self.core, statement, now);
+                member.succeed(&mut self.core, statement);
                 self.role = RoleState::Member(Box::new(member));
             }
             RoleState::Member(member) => {
                 let Some(config) = member.take_elected() else { return };
-                let mut host = Host::new(*config, now);
-                host.take_over(&mut self.core, &mut self.mesh, now);
+                let mut host = Host::new(*config, self.core.now);
+                host.take_over(&mut self.core, &mut self.mesh);
                 self.role = RoleState::Host(Box::new(host));
             }
         }
     }
 
-    fn leave(&mut self, now: Moment) {
+    fn leave(&mut self) {
         self.leaving = true;
-        self.core.timers.set(Timer::Leave, now.instant + limits::LEAVE_TIMEOUT);
+        self.core.timers.set(Timer::Leave, self.core.now.instant + limits::LEAVE_TIMEOUT);
     }
 
-    fn finish(&mut self, closed: Closed, now: Moment) {
+    fn finish(&mut self, closed: Closed) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
@@ -534,7 +536,7 @@ impl Node {
             }
             RoleState::Member(member) => member.called_off(&mut self.core),
         }
-        self.mesh.give_up(&mut self.core, closed.reason, now);
+        self.mesh.give_up(&mut self.core, closed.reason);
         for conn in self.core.open_connections() {
             self.core.goodbye(conn, goodbye, "");
         }

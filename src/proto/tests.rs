@@ -106,6 +106,17 @@ struct Sim {
     restored: Option<SimStore>,
 }
 
+fn member_config(password: &str) -> MemberConfig {
+    MemberConfig {
+        target: "10.0.0.1:4702".into(),
+        password: Some(Password::new(password.into())),
+        pin: None,
+        rejoin_for: limits::REJOIN_FOR,
+        wire: Wire::Native,
+        was_classic: None,
+    }
+}
+
 impl Sim {
     fn host() -> Self {
         Self::host_with(|_| {})
@@ -172,15 +183,7 @@ impl Sim {
     }
 
     fn join_as(&mut self, alias: &str, password: &str, identity: Identity) -> usize {
-        let config = MemberConfig {
-            target: "10.0.0.1:4702".into(),
-            password: Some(Password::new(password.into())),
-            pin: None,
-            rejoin_for: limits::REJOIN_FOR,
-            wire: Wire::Native,
-            was_classic: None,
-        };
-        self.add(alias, identity, RoleConfig::Member(Box::new(config)))
+        self.add(alias, identity, RoleConfig::Member(Box::new(member_config(password))))
     }
 
     fn join(&mut self, alias: &str) -> usize {
@@ -932,14 +935,7 @@ fn a_full_network_refuses() {
 #[test]
 fn a_host_with_another_key_is_a_hard_stop() {
     let mut sim = Sim::host();
-    let config = MemberConfig {
-        target: "10.0.0.1:4702".into(),
-        password: Some(Password::new(PASSWORD.into())),
-        pin: Some(PeerId([9; 32])),
-        rejoin_for: limits::REJOIN_FOR,
-        wire: Wire::Native,
-        was_classic: None,
-    };
+    let config = MemberConfig { pin: Some(PeerId([9; 32])), ..member_config(PASSWORD) };
     let identity = Identity::generate().unwrap().0;
     let ann = sim.add("ann", identity, RoleConfig::Member(Box::new(config)));
     assert_eq!(sim.end(ann), Some(CloseReason::KeyChanged));

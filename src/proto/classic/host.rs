@@ -10,9 +10,7 @@ use std::{
 use super::roster_for;
 use crate::{
     api::NodeEvent,
-    model::{
-        Alias, CloseReason, ErrorKind, Liveness, Moment, Password, PeerId, Role, RosterEntry, Wire, limits,
-    },
+    model::{Alias, CloseReason, ErrorKind, Liveness, Password, PeerId, Role, RosterEntry, Wire, limits},
     proto::{
         ConnId, Connected, LinkKind, Output,
         admission::Charge,
@@ -138,12 +136,11 @@ impl Host {
         mesh: &mut Mesh,
         conn: ConnId,
         connected: &Connected,
-        now: Moment,
     ) {
         let (remote, local) = (connected.remote, connected.local);
         core.opened_classic(conn);
         if connected.link == LinkKind::DistributionIn {
-            return self.distribution_opened(core, mesh, conn, remote.ip(), now);
+            return self.distribution_opened(core, mesh, conn, remote.ip());
         }
         let peer = connected.secured.peer;
         let is_banned = matches!(self.admission.status(&peer, remote.ip()), BannedStatus::Banned { .. });
@@ -153,7 +150,7 @@ impl Host {
         }
         let step = JoinStep::Classic(Step::Password);
         self.joiners.insert(conn, Joiner { peer, remote, local, binding: [0; 32], step });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::TLS_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::TLS_TIMEOUT);
     }
 
     /// A classic joiner or member says something.
@@ -163,10 +160,9 @@ impl Host {
         mesh: &mut Mesh,
         conn: ConnId,
         object: Object,
-        now: Moment,
     ) {
         if let Some(peer) = self.by_conn.get(&conn).copied() {
-            return self.classic_member(core, mesh, peer, conn, &object, now);
+            return self.classic_member(core, mesh, peer, conn, &object);
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         match (object, &joiner.step) {
@@ -174,39 +170,39 @@ impl Host {
                 let ip = joiner.remote.ip();
                 joiner.step = JoinStep::Classic(Step::Turn(password));
                 // Whoever is silent makes room for others; this one is not any more.
-                core.spoke(conn, now);
-                core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
-                if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
-                    self.challenge(core, conn, now);
+                core.spoke(conn);
+                core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
+                if self.admission.charge(conn, ip, core.now.instant) == Charge::Challenge {
+                    self.challenge(core, conn);
                 }
             }
             (Object::PeerAddress(Address(_, port)), JoinStep::Classic(Step::Address)) if port != 0 => {
-                self.address_told(core, conn, port, now);
+                self.address_told(core, conn, port);
             }
             _ => {
                 core.close(conn, CloseReason::ProtocolError);
-                self.joiner_gone(core, conn, now);
+                self.joiner_gone(core, conn);
             }
         }
     }
 
     /// Has the password of a classic joiner compared, a few at a time: whoever is gone before its turn costs nothing.
-    pub(in crate::proto) fn check_password(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(in crate::proto) fn check_password(&mut self, core: &mut Core, conn: ConnId) {
         self.classic.waiting.push_back(conn);
-        self.check_next(core, now);
+        self.check_next(core);
     }
 
-    fn check_next(&mut self, core: &mut Core, now: Moment) {
+    fn check_next(&mut self, core: &mut Core) {
         while self.classic.checking < limits::HASHES_AT_ONCE {
             let Some(conn) = self.classic.waiting.pop_front() else { return };
             let Some(joiner) = self.joiners.remove(&conn) else { continue };
-            self.check(core, conn, joiner, now);
+            self.check(core, conn, joiner);
         }
     }
 
     /// Compares the password that a classic joiner has said: this host plays both sides of the proof, off the async
     /// threads, since all that it keeps is the record.
-    fn check(&mut self, core: &mut Core, conn: ConnId, joiner: Joiner, now: Moment) {
+    fn check(&mut self, core: &mut Core, conn: ConnId, joiner: Joiner) {
         let JoinStep::Classic(Step::Charged(password)) = joiner.step else { return };
         let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
         let started = JoinProof::start(&mut core.rng, password, context.clone(), core.cost);
@@ -218,14 +214,14 @@ impl Host {
             core.timers.cancel(Timer::Admission(conn));
             core.close(conn, CloseReason::Internal);
             for next in self.admission.withdraw(joiner.remote.ip()) {
-                self.challenge(core, next, now);
+                self.challenge(core, next);
             }
             return;
         };
         self.classic.checking += 1;
         let step = JoinStep::Classic(Step::Checking(Box::new(challenged)));
         self.joiners.insert(conn, Joiner { step, ..joiner });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
         core.outputs.push_back(Output::Prove(conn, Box::new(proof), ke2));
     }
 
@@ -235,20 +231,19 @@ impl Host {
         core: &mut Core,
         conn: ConnId,
         answer: Option<&[u8]>,
-        now: Moment,
     ) {
         self.classic.checking = self.classic.checking.saturating_sub(1);
         if let Some((ip, challenged)) = self.classic.unattended.remove(&conn) {
             let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
-            self.settle_attempt(core, ip, is_right, now);
-            return self.check_next(core, now);
+            self.settle_attempt(core, ip, is_right);
+            return self.check_next(core);
         }
-        self.check_next(core, now);
+        self.check_next(core);
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         let JoinStep::Classic(Step::Checking(challenged)) = joiner.step else { return };
         let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
         let ip = joiner.remote.ip();
-        self.settle_attempt(core, ip, is_right, now);
+        self.settle_attempt(core, ip, is_right);
         let why_not = self.why_not(core, &joiner.peer, ip);
         core.send_object(conn, &Object::Authenticated(is_right && why_not.is_none()));
         if let (true, Some(why_not)) = (is_right, &why_not) {
@@ -259,7 +254,7 @@ impl Host {
             return core.close(conn, CloseReason::WrongPassword);
         }
         self.joiners.insert(conn, Joiner { step: JoinStep::Classic(Step::Address), ..joiner });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
     }
 
     /// Why somebody with the right password still does not come in.
@@ -274,7 +269,7 @@ impl Host {
     }
 
     /// A joiner has said where it listens: it is given the roster, and where to get the next ones.
-    fn address_told(&mut self, core: &mut Core, conn: ConnId, port: u16, now: Moment) {
+    fn address_told(&mut self, core: &mut Core, conn: ConnId, port: u16) {
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         let (Some(ip), Some(local)) = (v4(joiner.remote), v4(joiner.local)) else { return };
         let (Some(distribution), Some(peer_port)) =
@@ -286,7 +281,7 @@ impl Host {
         let addr = SocketAddrV4::new(ip, port);
         joiner.peer = PeerId::of_address(addr);
         joiner.step = JoinStep::Classic(Step::Distribution);
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
         let host = SocketAddrV4::new(local, peer_port);
         let (roster, left_out) = roster_for(core, host, Some(addr), limits::CLASSIC_OBJECT);
         core.send_object(conn, &roster);
@@ -302,14 +297,7 @@ impl Host {
     }
 
     /// The second link of a joiner: with it, it is a member.
-    fn distribution_opened(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        distribution: ConnId,
-        ip: IpAddr,
-        now: Moment,
-    ) {
+    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh, distribution: ConnId, ip: IpAddr) {
         let is_waiting = |joiner: &Joiner| {
             matches!(joiner.step, JoinStep::Classic(Step::Distribution)) && joiner.remote.ip() == ip
         };
@@ -326,13 +314,13 @@ impl Host {
             return core.close(conn, CloseReason::Busy);
         };
         if self.classic.has(&peer) {
-            self.remove(core, mesh, peer, CloseReason::Superseded, now);
+            self.remove(core, mesh, peer, CloseReason::Superseded);
         }
-        core.authenticated(conn, now);
-        core.authenticated(distribution, now);
+        core.authenticated(conn);
+        core.authenticated(distribution);
         // It takes a moment until it listens for that.
-        let mut detector = Detector::new(now.instant);
-        detector.beat_at(now.instant + 2 * limits::CLASSIC_PACE);
+        let mut detector = Detector::new(core.now.instant);
+        detector.beat_at(core.now.instant + 2 * limits::CLASSIC_PACE);
         core.timers.set(Timer::Beat(conn), detector.deadline());
         let link = Link { conn, distribution, local, detector, beat: 0 };
         self.classic.links.insert(peer, link);
@@ -345,9 +333,9 @@ impl Host {
             role: Role::Member,
             wire: Wire::Classic,
             addrs: vec![addr.into()],
-            since: now.wall,
+            since: core.now.wall,
         });
-        self.distribute_soon(core, mesh, now);
+        self.distribute_soon(core, mesh);
     }
 
     /// Before it has said what it is called, a classic peer is called by its address.
@@ -364,14 +352,13 @@ impl Host {
         mesh: &mut Mesh,
         peer: PeerId,
         label: &Alias,
-        now: Moment,
     ) {
         let entry = core.roster.get(&peer).filter(|entry| super::talk::is_unnamed(entry)).cloned();
         let Some(entry) = entry.filter(|_| self.classic.has(&peer)) else { return };
         let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
         if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &core.alias, others) {
             core.roster.update(RosterEntry { alias, ..entry });
-            self.distribute(core, mesh, now);
+            self.distribute(core, mesh);
         }
     }
 
@@ -382,16 +369,15 @@ impl Host {
         peer: PeerId,
         conn: ConnId,
         object: &Object,
-        now: Moment,
     ) {
         let Some(link) = self.classic.links.get_mut(&peer) else { return };
         if *object != Object::Beat || conn != link.conn {
             core.blame(&peer, "an object that has no place there");
-            return self.remove(core, mesh, peer, CloseReason::ProtocolError, now);
+            return self.remove(core, mesh, peer, CloseReason::ProtocolError);
         }
-        link.detector.heard(now.instant);
-        let rtt = link.detector.answered(link.beat, now.instant);
-        link.detector.beat_at(now.instant + limits::BEAT_EVERY + limits::CLASSIC_SLACK);
+        link.detector.heard(core.now.instant);
+        let rtt = link.detector.answered(link.beat, core.now.instant);
+        link.detector.beat_at(core.now.instant + limits::BEAT_EVERY + limits::CLASSIC_SLACK);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if rtt.is_some() {
             let missed = link.detector.missed();
@@ -400,16 +386,10 @@ impl Host {
     }
 
     /// The heartbeat of a classic member.
-    pub(in crate::proto) fn classic_beat(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn classic_beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
         let Some(peer) = self.by_conn.get(&conn).copied() else { return };
         let Some(link) = self.classic.links.get_mut(&peer) else { return };
-        let step = link.detector.poll(now.instant, 0);
+        let step = link.detector.poll(core.now.instant, 0);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if let Some(number) = step.beat {
             link.beat = number;
@@ -417,7 +397,7 @@ impl Host {
         }
         match step.changed {
             Some(Liveness::Dead) => {
-                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout, now);
+                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
                 core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
@@ -427,25 +407,25 @@ impl Host {
     }
 
     /// The roster is another: classic members are given it.
-    pub(in crate::proto) fn distribute_classic(&mut self, core: &mut Core, now: Moment) {
+    pub(in crate::proto) fn distribute_classic(&mut self, core: &mut Core) {
         self.classic.is_changed = true;
-        self.send_rosters(core, now);
+        self.send_rosters(core);
     }
 
     /// Gives classic members the roster, at most once a second, since only the newest matters; and once more a little
     /// later, since they forget what does not come in one piece.
-    pub(in crate::proto) fn send_rosters(&mut self, core: &mut Core, now: Moment) {
+    pub(in crate::proto) fn send_rosters(&mut self, core: &mut Core) {
         if self.classic.links.is_empty() {
             return;
         }
         if let Some(at) = self.classic.sent.map(|at| at + limits::CLASSIC_ROSTER_TICK)
-            && at > now.instant
+            && at > core.now.instant
         {
             return core.timers.set(Timer::ClassicRoster, at);
         }
-        self.classic.sent = Some(now.instant);
+        self.classic.sent = Some(core.now.instant);
         if std::mem::take(&mut self.classic.is_changed) {
-            core.timers.set(Timer::ClassicRoster, now.instant + limits::CLASSIC_ROSTER_AGAIN);
+            core.timers.set(Timer::ClassicRoster, core.now.instant + limits::CLASSIC_ROSTER_AGAIN);
         }
         let Some(port) = self.peer_addrs.first().map(SocketAddr::port) else { return };
         let mut left_out = 0;

@@ -12,8 +12,8 @@ use super::talk::is_unnamed;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        Alias, AuthenticationError, CloseReason, Closed, ErrorKind, Liveness, Moment, Network, NetworkId,
-        PeerId, Policy, Role, RosterEntry, SafeText, Wire, limits,
+        Alias, AuthenticationError, CloseReason, Closed, ErrorKind, Liveness, Network, NetworkId, PeerId,
+        Policy, Role, RosterEntry, SafeText, Wire, limits,
     },
     proto::{
         ConnId, Connected, LinkKind, Output,
@@ -65,7 +65,6 @@ impl Member {
         mesh: &mut Mesh,
         conn: ConnId,
         connected: &Connected,
-        now: Moment,
     ) {
         core.opened_classic(conn);
         let Some(classic) = &mut self.classic else { return core.close(conn, CloseReason::Internal) };
@@ -73,13 +72,13 @@ impl Member {
             if let Some(before) = classic.distribution.replace(conn) {
                 core.close(before, CloseReason::Superseded);
             }
-            return self.distribution_opened(core, mesh, now);
+            return self.distribution_opened(core, mesh);
         }
         self.dialling = false;
         let host = connected.secured.peer;
         let (step, connected) = (AskStep::Classic(Step::Status), connected.clone());
         self.asking = Some(Asking { conn, host, step, left: 0, known: false, connected });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
         self.tell_link(core, LinkState::Authenticating, "waiting for the host to speak first", None);
     }
 
@@ -90,22 +89,21 @@ impl Member {
         mesh: &mut Mesh,
         conn: ConnId,
         object: Object,
-        now: Moment,
     ) {
         let is_distribution = self.classic.as_ref().is_some_and(|classic| classic.distribution == Some(conn));
         match object {
-            Object::Beat => self.beat_came(core, conn, now),
-            Object::Roster(addrs) if is_distribution => self.roster_came(core, mesh, &addrs, now),
+            Object::Beat => self.beat_came(core, conn),
+            Object::Roster(addrs) if is_distribution => self.roster_came(core, mesh, &addrs),
             Object::BannedStatus(true) if self.link.is_some() => self.banned(core, ""),
             object => self.admission_goes_on(core, conn, object),
         }
     }
 
     /// Answered whatever else is going on: the host waits for it.
-    fn beat_came(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    fn beat_came(&mut self, core: &mut Core, conn: ConnId) {
         core.send_object(conn, &Object::Beat);
         let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
-        link.detector.heard(now.instant);
+        link.detector.heard(core.now.instant);
         core.timers.cancel(Timer::Rejoin);
         core.timers.set(Timer::Beat(conn), link.detector.deadline());
         if let Some(host) = self.pin {
@@ -160,7 +158,7 @@ impl Member {
     }
 
     /// Both links are there: a member.
-    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh) {
         let Some(asking) = &mut self.asking else { return };
         let AskStep::Classic(Step::Opening(addrs)) = &mut asking.step else { return };
         let addrs = std::mem::take(addrs);
@@ -171,7 +169,7 @@ impl Member {
         };
         asking.host = PeerId::of_address(host);
         let own = listening(&asking.connected).map(SocketAddr::V4).into_iter().collect();
-        let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own, now);
+        let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own);
         let header = Authenticated {
             departed: 0,
             network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
@@ -180,11 +178,11 @@ impl Member {
             entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
             signature: [0; 64],
         };
-        self.recall(core, mesh, roster, header, now);
+        self.recall(core, mesh, roster, header);
     }
 
     /// Another roster, of which nobody says why it is another.
-    fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address], now: Moment) {
+    fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address]) {
         let at = self.asking.as_ref().map(|asking| asking.connected.remote.ip()).or(core.host_ip);
         let Some(at) = at else { return };
         let addrs = &addresses(addrs, at);
@@ -193,17 +191,17 @@ impl Member {
             let version = self.next_version();
             if let Some(Asking { step: AskStep::Recalling(joining, _), connected, .. }) = &mut self.asking {
                 let own = listening(connected).map(SocketAddr::V4).into_iter().collect();
-                joining.0 = roster_of(core, version, addrs, own, now);
+                joining.0 = roster_of(core, version, addrs, own);
             }
             return;
         }
         let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
-        let roster = roster_of(core, self.next_version(), addrs, own, now);
+        let roster = roster_of(core, self.next_version(), addrs, own);
         let mut changes = core.roster.replace(roster);
         for (_, reason) in &mut changes.removed {
             *reason = CloseReason::Left;
         }
-        Self::roster_changed(core, mesh, &changes, now);
+        Self::roster_changed(core, mesh, &changes);
     }
 
     fn next_version(&mut self) -> u64 {
@@ -285,13 +283,7 @@ impl Member {
 }
 
 /// A roster of addresses, with the names that are known.
-fn roster_of(
-    core: &Core,
-    version: u64,
-    addrs: &[SocketAddrV4],
-    own_addrs: Vec<SocketAddr>,
-    now: Moment,
-) -> Roster {
+fn roster_of(core: &Core, version: u64, addrs: &[SocketAddrV4], own_addrs: Vec<SocketAddr>) -> Roster {
     let me = core.me();
     let own = own_addrs.iter().find_map(usable_v4);
     let mut entries = vec![RosterEntry {
@@ -300,7 +292,7 @@ fn roster_of(
         role: Role::Member,
         wire: Wire::Classic,
         addrs: own_addrs,
-        since: now.wall,
+        since: core.now.wall,
     }];
     let mut ips = BTreeSet::new();
     let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
@@ -315,7 +307,7 @@ fn roster_of(
             role,
             wire: Wire::Classic,
             addrs: vec![addr.into()],
-            since: now.wall,
+            since: core.now.wall,
         }));
     }
     Roster::unsigned(version, entries)

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use crate::{
     api::NodeEvent,
     model::{
-        Alias, Batch, CloseReason, Closed, ErrorKind, MessageId, Moment, PeerId, Recipient, Resolution,
-        RosterEntry, SafeText, SendError, Wire, limits,
+        Alias, Batch, CloseReason, Closed, ErrorKind, MessageId, PeerId, Recipient, Resolution, RosterEntry,
+        SafeText, SendError, Wire, limits,
     },
     proto::{
         ConnId, Output,
@@ -83,20 +83,14 @@ fn claims(says: &str, label: &Alias) -> Option<SafeText> {
 
 impl Mesh {
     /// Somebody wants to say something in clear, and has a while for it. Strangers are not listened to.
-    pub(in crate::proto) fn classic_connected(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        remote: SocketAddr,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn classic_connected(&mut self, core: &mut Core, conn: ConnId, remote: SocketAddr) {
         core.opened_classic(conn);
         let from = remote.ip().to_canonical();
         if near(core, from).next().is_none() {
             return core.close(conn, CloseReason::NotAMember);
         }
         self.talk.talking.insert(conn, from);
-        core.timers.set(Timer::Patience(conn), now.instant + limits::CLASSIC_REPLY);
+        core.timers.set(Timer::Patience(conn), core.now.instant + limits::CLASSIC_REPLY);
     }
 
     /// True for a connection that brings a message.
@@ -118,18 +112,18 @@ impl Mesh {
     }
 
     /// A classic peer says something.
-    pub(in crate::proto) fn object(&mut self, core: &mut Core, conn: ConnId, object: Object, now: Moment) {
+    pub(in crate::proto) fn object(&mut self, core: &mut Core, conn: ConnId, object: Object) {
         let Some(from) = self.talk.talking.remove(&conn) else { return };
         let Object::Message(message) = object else { return self.stop_talking(core, conn) };
         let Some(peer) = author(core, from, message.from.socket()) else {
             return self.stop_talking(core, conn);
         };
         let Some(entry) = core.roster.get(&peer).cloned() else { return self.stop_talking(core, conn) };
-        core.authenticated(conn, now);
-        let id = self.number(core, &entry, message.to == To::Everyone, now);
+        core.authenticated(conn);
+        let id = self.number(core, &entry, message.to == To::Everyone);
         let texts = vec![SafeText::clean(&message.data)];
         let said =
-            Batch { stream: id.stream(), first: id.sequence, sent_at: now.wall, texts, signature: None };
+            Batch { stream: id.stream(), first: id.sequence, sent_at: core.now.wall, texts, signature: None };
         if !said.is_lawful() {
             let message = format!(
                 "{} sent a message of 0 or more than {} bytes; it was not taken",
@@ -143,7 +137,7 @@ impl Mesh {
             return self.stop_talking(core, conn);
         }
         let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         if waiting >= limits::CLASSIC_WAITING || state.inbox.take_in(conn, said).is_err() {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
@@ -153,15 +147,15 @@ impl Mesh {
         let (claims, alias) = (claims(&message.alias, &entry.alias), core.alias.to_string());
         let reply = Object::Reply(Reply { data: message, alias }).encode();
         self.talk.heard.insert(id, Heard { conn, reply, claims });
-        self.release(core, peer, now);
+        self.release(core, peer);
     }
 
     /// A classic peer does not count what it says: whoever hears it does, from its admission on.
-    fn number(&mut self, core: &Core, author: &RosterEntry, everyone: bool, now: Moment) -> MessageId {
+    fn number(&mut self, core: &Core, author: &RosterEntry, everyone: bool) -> MessageId {
         let peer = author.peer_id;
         let to = if everyone { Recipient::Everyone } else { Recipient::Peer(core.me()) };
         let epoch = u64::try_from(author.since.0).unwrap_or(1).max(1);
-        let inbox = &self.peer(peer, &core.policy, now.instant).inbox;
+        let inbox = &self.peer(peer, &core.policy, core.now.instant).inbox;
         let here = inbox.spans(everyone, epoch).last().map_or(0, |span| span.to);
         let count = self.talk.counts.get(&(peer, everyone)).copied().unwrap_or(0);
         MessageId { author: peer, epoch, to, sequence: count.max(here) + 1 }
@@ -237,19 +231,19 @@ impl Mesh {
     }
 
     /// Whether messages may go in clear has changed: what waits goes, or never will.
-    pub(in crate::proto) fn clear_changed(&mut self, core: &mut Core, now: Moment) {
+    pub(in crate::proto) fn clear_changed(&mut self, core: &mut Core) {
         let classic = self.peers.keys().filter(|peer| peer.wire() == Wire::Classic).copied();
         for peer in classic.collect::<Vec<_>>() {
-            self.say(core, peer, now);
+            self.say(core, peer);
         }
     }
 
     /// Says the next message to a classic peer: one at a time.
-    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId) {
         let is_talking = self.peers.get(&peer).is_some_and(|state| state.dialling);
         // What is on its way cannot be called back; what becomes of it is told when that is known.
         if !is_talking && (!core.policy.classic || !core.is_clear_allowed) {
-            return self.fail_all(core, peer, CloseReason::NotInClear, now);
+            return self.fail_all(core, peer, CloseReason::NotInClear);
         }
         let from = core.own_address(&peer).map(|addr| *addr.ip());
         if is_talking || core.timers.is_set(Timer::Dial(peer)) {
@@ -259,14 +253,14 @@ impl Mesh {
         while let Some((key, sequence, text)) = self.next_text(core, &peer) {
             match Self::object_for(core, &peer, key.0, text.as_str()) {
                 Ok(bytes) => {
-                    let state = self.peer(peer, &core.policy, now.instant);
+                    let state = self.peer(peer, &core.policy, core.now.instant);
                     state.dialling = true;
                     self.talk.saying.insert(peer, (key, sequence));
                     core.outputs.push_back(Output::Say(peer, addr, from, bytes));
                     return;
                 }
                 Err(error) => {
-                    self.resolve(core, key, &peer, sequence, Resolution::Failed(error.reason()), now);
+                    self.resolve(core, key, &peer, sequence, Resolution::Failed(error.reason()));
                 }
             }
         }
@@ -282,24 +276,18 @@ impl Mesh {
     }
 
     /// What became of a message to a classic peer.
-    pub(in crate::proto) fn said(
-        &mut self,
-        core: &mut Core,
-        peer: PeerId,
-        result: Result<bool, Closed>,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn said(&mut self, core: &mut Core, peer: PeerId, result: Result<bool, Closed>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
         let said = self.talk.saying.remove(&peer);
         match (result, said) {
-            (Ok(true), Some((key, sequence))) => self.has_heard(core, key, peer, sequence, now),
+            (Ok(true), Some((key, sequence))) => self.has_heard(core, key, peer, sequence),
             (Ok(false), Some((key, sequence))) => {
-                self.resolve(core, key, &peer, sequence, Resolution::Sent, now);
+                self.resolve(core, key, &peer, sequence, Resolution::Sent);
             }
             (Ok(_), None) => {}
-            (Err(closed), _) => return self.dial_failed(core, peer, &closed, now),
+            (Err(closed), _) => return self.dial_failed(core, peer, &closed),
         }
-        self.say(core, peer, now);
+        self.say(core, peer);
     }
 }

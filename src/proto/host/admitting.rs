@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{Core, Host, Joiner, MemberLink, Mesh, Step, WaysAsked, candidates};
 use crate::{
     api::NodeEvent,
-    model::{AuthenticationError, CloseReason, Moment, Role, RosterEntry, SafeText, Wire, limits},
+    model::{AuthenticationError, CloseReason, Role, RosterEntry, SafeText, Wire, limits},
     proto::{
         ConnId, Connected,
         admission::{Charge, Settled},
@@ -20,13 +20,7 @@ use crate::{
 };
 
 impl Host {
-    pub(in crate::proto) fn connected(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        connected: &Connected,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected) {
         let (peer, remote) = (connected.secured.peer, connected.remote);
         core.opened(conn);
         let status = self.admission.status(&peer, remote.ip());
@@ -40,19 +34,12 @@ impl Host {
         let binding = connected.secured.binding;
         let (local, step) = (connected.local, Step::Status { known });
         self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
     }
 
-    pub(in crate::proto) fn frame(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        frame: Frame,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn frame(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, frame: Frame) {
         if let Some(peer) = self.by_conn.get(&conn).copied() {
-            self.member_frame(core, mesh, peer, conn, &frame, now);
+            self.member_frame(core, mesh, peer, conn, &frame);
             return;
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
@@ -62,36 +49,36 @@ impl Host {
                 if self.admission.is_admitted(&peer)
                     || self.admission.ban_of(&peer, joiner.remote.ip()).is_some()
                 {
-                    return self.admit(core, mesh, conn, &hello, now);
+                    return self.admit(core, mesh, conn, &hello);
                 }
                 // A kick in the meantime has made the key unknown.
                 core.goodbye(conn, CloseReason::Kicked, "");
-                self.joiner_gone(core, conn, now);
+                self.joiner_gone(core, conn);
             }
             (Frame::Hello(hello), Step::Status { known: false }) => {
                 let ip = joiner.remote.ip();
                 joiner.step = Step::Turn(hello);
-                if self.admission.charge(conn, ip, now.instant) == Charge::Challenge {
-                    self.challenge(core, conn, now);
+                if self.admission.charge(conn, ip, core.now.instant) == Charge::Challenge {
+                    self.challenge(core, conn);
                 }
             }
-            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(core, mesh, conn, &ke3, now),
+            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(core, mesh, conn, &ke3),
             _ => {
                 core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.joiner_gone(core, conn, now);
+                self.joiner_gone(core, conn);
             }
         }
     }
 
     /// Sends the challenge to a joiner whose attempt is charged.
-    pub(in crate::proto) fn challenge(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(in crate::proto) fn challenge(&mut self, core: &mut Core, conn: ConnId) {
         let Some(mut joiner) = self.joiners.remove(&conn) else { return };
         let hello = match joiner.step {
             Step::Turn(hello) => hello,
             Step::Classic(classic::HostStep::Turn(password)) => {
                 joiner.step = Step::Classic(classic::HostStep::Charged(password));
                 self.joiners.insert(conn, joiner);
-                return self.check_password(core, conn, now);
+                return self.check_password(core, conn);
             }
             _ => return,
         };
@@ -101,48 +88,42 @@ impl Host {
                 joiner.step = Step::Challenged(hello, Box::new(challenged));
                 self.joiners.insert(conn, joiner);
                 // Whoever had to wait for its turn has as long for the answer as others.
-                core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+                core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
                 core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
             }
             Err(_) => {
                 core.timers.cancel(Timer::Admission(conn));
                 core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.settle_attempt(core, joiner.remote.ip(), false, now);
+                self.settle_attempt(core, joiner.remote.ip(), false);
             }
         }
     }
 
-    pub(super) fn proof(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, ke3: &[u8], now: Moment) {
+    pub(super) fn proof(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, ke3: &[u8]) {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         let Step::Challenged(hello, challenged) = joiner.step else { return };
         let ip = joiner.remote.ip();
         if challenged.is_proven_by(ke3) {
             self.joiners.insert(conn, Joiner { step: Step::Status { known: true }, ..joiner });
-            self.settle_attempt(core, ip, true, now);
-            self.admit(core, mesh, conn, &hello, now);
+            self.settle_attempt(core, ip, true);
+            self.admit(core, mesh, conn, &hello);
         } else {
             core.timers.cancel(Timer::Admission(conn));
-            let left = self.settle_attempt(core, ip, false, now);
+            let left = self.settle_attempt(core, ip, false);
             let error = AuthenticationError::WrongPassword { left };
             Self::refuse(core, conn, CloseReason::WrongPassword, &error);
         }
     }
 
     /// An attempt ended one way or the other. Gives how many are left.
-    pub(in crate::proto) fn settle_attempt(
-        &mut self,
-        core: &mut Core,
-        ip: IpAddr,
-        proven: bool,
-        now: Moment,
-    ) -> u32 {
+    pub(in crate::proto) fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool) -> u32 {
         let Settled { wrong, ban, challenge, refuse } =
-            self.admission.settle(ip, proven, now.instant, now.wall);
+            self.admission.settle(ip, proven, core.now.instant, core.now.wall);
         let mut left = 0;
         if let Some(attempt) = wrong {
             left = attempt.left;
             core.event(NodeEvent::Attempt { addr: attempt.addr, left });
-            core.timers.set(Timer::Attempts, now.instant + limits::ATTEMPTS_FORGOTTEN);
+            core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN);
             if ban.is_none() {
                 self.save(core, Vec::new());
             }
@@ -161,20 +142,13 @@ impl Host {
         }
         self.tell_admission(core);
         for conn in challenge {
-            self.challenge(core, conn, now);
+            self.challenge(core, conn);
         }
         left
     }
 
     /// Makes a joiner a member: its password is proven, or its key is known.
-    pub(super) fn admit(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        hello: &Hello,
-        now: Moment,
-    ) {
+    pub(super) fn admit(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, hello: &Hello) {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         core.timers.cancel(Timer::Admission(conn));
         if self.is_retiring() {
@@ -203,10 +177,10 @@ impl Host {
         {
             return Self::refuse(core, conn, CloseReason::NetworkFull, &error);
         }
-        if self.admission.admit(peer, alias.clone(), now.wall) {
+        if self.admission.admit(peer, alias.clone(), core.now.wall) {
             self.save(core, Vec::new());
         }
-        core.authenticated(conn, now);
+        core.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {
             self.by_conn.remove(&before.conn);
             core.join_links.remove(&peer);
@@ -223,12 +197,12 @@ impl Host {
             role: Role::Member,
             wire: Wire::Native,
             addrs: candidates(remote, &hello.addrs),
-            since: self.admission.since(&peer).unwrap_or(now.wall),
+            since: self.admission.since(&peer).unwrap_or(core.now.wall),
         });
         let link = MemberLink {
             conn,
             ip: remote.ip(),
-            detector: Detector::new(now.instant),
+            detector: Detector::new(core.now.instant),
             is_new: true,
             roster_wanted: false,
             ways: WaysAsked::Never,
@@ -236,7 +210,7 @@ impl Host {
         };
         self.members.insert(peer, link);
         self.by_conn.insert(conn, peer);
-        self.distribute_soon(core, mesh, now);
+        self.distribute_soon(core, mesh);
     }
 
     pub(super) fn refuse(core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
@@ -245,14 +219,14 @@ impl Host {
     }
 
     /// A joiner closed its link or took too long. One that was challenged and gave no proof has guessed wrong.
-    pub(in crate::proto) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(in crate::proto) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId) {
         core.timers.cancel(Timer::Admission(conn));
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         match joiner.step {
             Step::Turn(_) | Step::Classic(classic::HostStep::Turn(_)) => {
                 self.admission.stop_waiting(conn, joiner.remote.ip());
             }
-            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false, now),
+            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false),
             // Its guess is here, and is settled by what comes of it.
             Step::Classic(classic::HostStep::Checking(challenged)) => {
                 self.classic.gone_while_checking(conn, joiner.remote.ip(), challenged);
@@ -260,7 +234,7 @@ impl Host {
             // Nobody has compared it: nobody is charged.
             Step::Classic(classic::HostStep::Charged(_)) => {
                 for next in self.admission.withdraw(joiner.remote.ip()) {
-                    self.challenge(core, next, now);
+                    self.challenge(core, next);
                 }
             }
             Step::Status { .. } | Step::Classic(_) => {}

@@ -5,24 +5,24 @@ use std::net::IpAddr;
 use super::{Core, Host, Mesh};
 use crate::{
     api::{NodeCommand, NodeEvent, PeerName},
-    model::{Ban, CloseReason, ErrorKind, Moment, PeerId, SafeText, ban::address_block, limits},
+    model::{Ban, CloseReason, ErrorKind, PeerId, SafeText, ban::address_block, limits},
     proto::Output,
     wire::{BannedStatus, Frame},
 };
 
-pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand, now: Moment) {
+pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand) {
     let outcome = match command {
         _ if host.is_retiring() => {
             Err("somebody else is becoming the host at this moment; ask again".to_owned())
         }
         NodeCommand::Ban { peer, addr, reason } => {
-            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
+            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()))
         }
-        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr, now),
+        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr),
         NodeCommand::Kick { peer, addr, reason } => {
-            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()), now)
+            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()))
         }
-        NodeCommand::Handover { peer } => host.hand_over(core, &peer, now),
+        NodeCommand::Handover { peer } => host.hand_over(core, &peer),
         NodeCommand::SetPassword(password) => {
             core.outputs.push_back(Output::Register(password));
             Ok(())
@@ -51,7 +51,6 @@ fn ban(
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
-    now: Moment,
 ) -> Result<(), String> {
     let named = peer.map(|name| key_named(host, core, name)).transpose()?;
     let (key, addr) = whom(host, core, peer, addr)?;
@@ -66,7 +65,7 @@ fn ban(
         present.or_else(|| host.admission.alias_of(key).cloned())
     });
     let addr = addr.map(|addr| addr.to_canonical());
-    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: now.wall };
+    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: core.now.wall };
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);
@@ -91,7 +90,7 @@ fn ban(
             core.close(link.conn, CloseReason::Banned);
         }
         host.admission.forget(&peer);
-        host.remove(core, mesh, peer, CloseReason::Banned, now);
+        host.remove(core, mesh, peer, CloseReason::Banned);
     }
     Ok(())
 }
@@ -101,7 +100,6 @@ fn unban(
     core: &mut Core,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
-    now: Moment,
 ) -> Result<(), String> {
     if peer.is_none() && addr.is_none() {
         return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
@@ -115,7 +113,7 @@ fn unban(
     let counted = host.admission.attempts().len();
     let lifted = host.admission.unban(key.as_ref(), addr);
     // An address is forgiven all: its wrong passwords, and the handshakes that it wasted.
-    let is_forgiven = addr.is_some_and(|addr| core.forgive(addr, now));
+    let is_forgiven = addr.is_some_and(|addr| core.forgive(addr));
     host.penalties.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
     if lifted.is_empty() && !is_forgiven && host.admission.attempts().len() == counted {
         return Err("there is no such ban; the banned list shows all".to_owned());
@@ -140,7 +138,6 @@ fn kick(
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
-    now: Moment,
 ) -> Result<(), String> {
     let key = peer.map(|name| key_named(host, core, name)).transpose()?;
     let out: Vec<PeerId> = host
@@ -163,7 +160,7 @@ fn kick(
             core.goodbye(link.conn, CloseReason::Kicked, reason);
         }
         host.admission.forget(&peer);
-        host.remove(core, mesh, peer, CloseReason::Kicked, now);
+        host.remove(core, mesh, peer, CloseReason::Kicked);
     }
     host.save(core, Vec::new());
     Ok(())

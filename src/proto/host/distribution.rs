@@ -7,26 +7,26 @@ use bytes::Bytes;
 
 use super::{Core, Cut, Host, Mesh};
 use crate::{
-    model::{CloseReason, Moment, PeerId, limits},
+    model::{CloseReason, PeerId, limits},
     proto::{core::Timer, roster::Changes},
     wire::{Authenticated, Frame},
 };
 
 impl Host {
-    pub(in crate::proto) fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(in crate::proto) fn distribute_soon(&mut self, core: &mut Core, mesh: &mut Mesh) {
         match self.distributed.map(|at| at + limits::ROSTER_TICK) {
-            Some(at) if at > now.instant => core.timers.set(Timer::Roster, at),
-            _ => self.distribute(core, mesh, now),
+            Some(at) if at > core.now.instant => core.timers.set(Timer::Roster, at),
+            _ => self.distribute(core, mesh),
         }
     }
 
     /// Sends what changed to the members, and the whole roster to new ones.
-    pub(in crate::proto) fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(in crate::proto) fn distribute(&mut self, core: &mut Core, mesh: &mut Mesh) {
         core.timers.cancel(Timer::Roster);
-        self.distributed = Some(now.instant);
+        self.distributed = Some(core.now.instant);
         if core.roster.is_changed() {
             let (delta, changes) =
-                core.roster.commit(&core.identity, &self.network.id, now.wall, |peer| mesh.counts(peer));
+                core.roster.commit(&core.identity, &self.network.id, core.now.wall, |peer| mesh.counts(peer));
             let version = delta.to;
             let mut frames = vec![Frame::RosterDelta(delta).encode()];
             if frames.iter().any(|frame| frame.len() > limits::FRAME_AFTER) {
@@ -38,10 +38,10 @@ impl Host {
                 }
             }
             core.tell_changes(&changes, version > 1);
-            mesh.roster_changed(core, &changes, now);
-            Self::tell_no_ways_soon(core, now);
+            mesh.roster_changed(core, &changes);
+            Self::tell_no_ways_soon(core);
             self.expect_cuts(core, &changes, version);
-            self.distribute_classic(core, now);
+            self.distribute_classic(core);
             self.save(core, Vec::new());
         }
         if self.members.values().any(|link| link.is_new) {

@@ -9,8 +9,7 @@ use super::{Core, Host, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Admitted, CloseReason, Closed, ErrorKind, HostPackage, Moment, PeerId, SafeText, Timestamp, Wire,
-        limits,
+        Admitted, CloseReason, Closed, ErrorKind, HostPackage, PeerId, SafeText, Timestamp, Wire, limits,
     },
     proto::{Output, core::Timer},
     security::sign,
@@ -39,12 +38,7 @@ enum Step {
 
 impl Host {
     /// Asks a member to take over.
-    pub(in crate::proto) fn hand_over(
-        &mut self,
-        core: &mut Core,
-        name: &PeerName,
-        now: Moment,
-    ) -> Result<(), String> {
+    pub(in crate::proto) fn hand_over(&mut self, core: &mut Core, name: &PeerName) -> Result<(), String> {
         if self.handover.is_some() {
             return Err("a handover is under way already".to_owned());
         }
@@ -58,7 +52,7 @@ impl Host {
         }
         let link = self.members.get(&to).ok_or_else(|| format!("{label} has no link to you now"))?;
         core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
-        let deadline = now.instant + limits::HANDOVER_TIMEOUT;
+        let deadline = core.now.instant + limits::HANDOVER_TIMEOUT;
         self.handover = Some(Handover { to, deadline, step: Step::Offered });
         core.timers.set(Timer::Handover, deadline);
         Ok(())
@@ -148,7 +142,7 @@ impl Host {
     }
 
     /// The member keeps everything.
-    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId) {
         let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handover else {
             return;
         };
@@ -156,7 +150,7 @@ impl Host {
         if to != peer {
             return;
         }
-        if now.instant >= *deadline {
+        if core.now.instant >= *deadline {
             // This machine slept meanwhile: nobody knows what became of the member.
             return self.call_off(core, "it took too long");
         }

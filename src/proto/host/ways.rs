@@ -6,15 +6,15 @@ use rand_core::RngCore as _;
 
 use super::{Core, Host, Mesh};
 use crate::{
-    model::{Moment, PeerId, limits},
+    model::{PeerId, limits},
     proto::{ConnId, core::Timer},
     wire::{Frame, Tried},
 };
 
 impl Host {
     /// Tries a member's peer listener from here, and has some members try it.
-    pub(super) fn have_tried(&self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, now: Moment) {
-        mesh.reach(core, peer, now);
+    pub(super) fn have_tried(&self, core: &mut Core, mesh: &mut Mesh, peer: PeerId) {
+        mesh.reach(core, peer);
         let mut others: Vec<PeerId> = self.members.keys().filter(|other| **other != peer).copied().collect();
         for _ in 0..limits::TRIED_BY {
             let count = u32::try_from(others.len()).unwrap_or(u32::MAX);
@@ -27,40 +27,41 @@ impl Host {
     }
 
     /// A member has tried others.
-    pub(super) fn tried(core: &mut Core, from: PeerId, tried: &[Tried], now: Moment) {
+    pub(super) fn tried(core: &mut Core, from: PeerId, tried: &[Tried]) {
         for tried in tried.iter().take(limits::MEMBERS_MAX) {
             if core.is_member(&tried.peer) && tried.peer != from {
                 core.ways.note(from, *tried);
             }
         }
-        Self::tell_no_ways_soon(core, now);
+        Self::tell_no_ways_soon(core);
     }
 
-    pub(super) fn tell_no_ways_soon(core: &mut Core, now: Moment) {
+    pub(super) fn tell_no_ways_soon(core: &mut Core) {
         if core.ways.is_changed() && !core.timers.is_set(Timer::Ways) {
-            core.timers.set(Timer::Ways, now.instant + limits::WAYS_TICK);
+            core.timers.set(Timer::Ways, core.now.instant + limits::WAYS_TICK);
         }
     }
 
     /// A member asks another one to open a link to it. Its questions are passed on no faster than it should ask, or it
     /// could fill the other one's join link until that is cut.
-    pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId, now: Moment) {
+    pub(super) fn call(&mut self, core: &mut Core, mesh: &mut Mesh, from: PeerId, to: PeerId) {
         let Some(link) = self.members.get_mut(&from) else { return };
-        let is_recent = |at: &Instant| now.instant.saturating_duration_since(*at) < limits::CALL_EVERY / 2;
+        let is_recent =
+            |at: &Instant| core.now.instant.saturating_duration_since(*at) < limits::CALL_EVERY / 2;
         if to == core.me() {
-            return mesh.reach(core, from, now);
+            return mesh.reach(core, from);
         }
         let Some(conn) = core.join_links.get(&to).copied() else { return };
         if link.called.get(&to).is_some_and(is_recent) {
             return;
         }
         link.called.retain(|_, at| is_recent(at));
-        link.called.insert(to, now.instant);
+        link.called.insert(to, core.now.instant);
         core.send(conn, &Frame::Call(from));
     }
 
     /// Tells every member which ways do not exist.
-    pub(super) fn tell_no_ways(core: &mut Core, mesh: &mut Mesh, now: Moment) {
+    pub(super) fn tell_no_ways(core: &mut Core, mesh: &mut Mesh) {
         // What was found out here is in the book already.
         core.take_report();
         if !core.ways.take_changed() {
@@ -73,7 +74,7 @@ impl Host {
             core.send_bytes(conn, frame.clone());
         }
         core.event(crate::api::NodeEvent::NoWays { ways });
-        mesh.ways_changed(core, now);
+        mesh.ways_changed(core);
     }
 
     /// A member wants to see who reaches whom.

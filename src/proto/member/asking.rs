@@ -6,8 +6,8 @@ use super::{Asking, HostLink, Member, Step};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
-        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, Network, Recalled,
-        Role, SafeText, StatusError, Wire, limits,
+        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Network, Recalled, Role,
+        SafeText, StatusError, Wire, limits,
     },
     proto::{
         ConnId, Connected, Output,
@@ -21,13 +21,7 @@ use crate::{
 };
 
 impl Member {
-    pub(in crate::proto) fn connected(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        connected: Connected,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: Connected) {
         self.dialling = false;
         core.opened(conn);
         let host = connected.secured.peer;
@@ -48,25 +42,25 @@ impl Member {
             return;
         }
         self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, known: false, connected });
-        core.timers.set(Timer::Admission(conn), now.instant + limits::ADMISSION_TIMEOUT);
+        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
     }
 
     /// The host could not be reached, or hung up before it was known.
-    pub(in crate::proto) fn join_failed(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+    pub(in crate::proto) fn join_failed(&mut self, core: &mut Core, closed: Closed) {
         self.dialling = false;
         if self.wire() == Wire::Classic && self.link.is_none() {
             self.give_up_asking(core);
         }
-        self.retry(core, closed, now);
+        self.retry(core, closed);
     }
 
     /// Another try, if the failure is one that time may mend.
-    pub(super) fn retry(&mut self, core: &mut Core, closed: Closed, now: Moment) {
+    pub(super) fn retry(&mut self, core: &mut Core, closed: Closed) {
         if let Some(link) = &self.link {
             // The old link may still recover; a suspect host is asked again.
             if link.detector.state() == Liveness::Suspect {
                 let wait = self.backoff.next(&mut core.rng);
-                core.timers.set(Timer::Rejoin, now.instant + wait);
+                core.timers.set(Timer::Rejoin, core.now.instant + wait);
             }
             return;
         }
@@ -85,7 +79,7 @@ impl Member {
             if self.busy > limits::BUSY_RETRIES {
                 let message = format!(
                     "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
-                     more connections now; check the address, or try again in a minute",
+                     more connections core.now; check the address, or try again in a minute",
                     self.target
                 );
                 return self.finish(Closed::new(CloseReason::NotPyile, message));
@@ -98,7 +92,7 @@ impl Member {
             "the host is busy; trying again".to_owned()
         };
         self.last_failure = Some(closed);
-        core.timers.set(Timer::Rejoin, now.instant + wait);
+        core.timers.set(Timer::Rejoin, core.now.instant + wait);
         self.tell_link(core, LinkState::Waiting, &message, Some(wait));
     }
 
@@ -113,22 +107,15 @@ impl Member {
         self.finish(closed);
     }
 
-    pub(in crate::proto) fn frame(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        frame: Frame,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn frame(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, frame: Frame) {
         if self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.host_frame(core, mesh, frame, now);
+            self.host_frame(core, mesh, frame);
         } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
-            self.asking_frame(core, mesh, frame, now);
+            self.asking_frame(core, mesh, frame);
         }
     }
 
-    pub(super) fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame, now: Moment) {
+    pub(super) fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame) {
         let Some(asking) = &mut self.asking else { return };
         let conn = asking.conn;
         match (frame, &mut asking.step) {
@@ -151,7 +138,7 @@ impl Member {
                     Ok(None) => {}
                     Ok(Some(roster)) => {
                         let header = assembly.header().clone();
-                        self.recall(core, mesh, roster, header, now);
+                        self.recall(core, mesh, roster, header);
                     }
                     Err(error) => self.bad_roster(core, conn, error),
                 }
@@ -161,9 +148,9 @@ impl Member {
             }
             (Frame::Handover(statement), Step::Status) => {
                 let by = asking.host;
-                self.handed_over(core, &by, statement, now);
+                self.handed_over(core, &by, statement);
             }
-            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal, now),
+            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal),
             _ => {
                 core.goodbye(conn, CloseReason::ProtocolError, "");
                 self.asking = None;
@@ -248,7 +235,7 @@ impl Member {
         }
     }
 
-    fn refusal(&mut self, core: &mut Core, refusal: &Refusal, now: Moment) {
+    fn refusal(&mut self, core: &mut Core, refusal: &Refusal) {
         let detail = SafeText::line(&refusal.detail).to_string();
         let closed = Closed::new(refusal.reason, detail);
         if let Some(asking) = self.asking.take() {
@@ -257,11 +244,11 @@ impl Member {
         }
         match refusal.reason {
             CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
-                self.retry(core, closed, now);
+                self.retry(core, closed);
             }
             CloseReason::TimedOut => {
                 let message = "the admission took too long; try again";
-                self.retry(core, Closed::new(CloseReason::TimedOut, message), now);
+                self.retry(core, Closed::new(CloseReason::TimedOut, message));
             }
             _ => self.refused(core, closed),
         }
@@ -274,10 +261,9 @@ impl Member {
         mesh: &mut Mesh,
         roster: Roster,
         header: Authenticated,
-        now: Moment,
     ) {
         if self.recalled == Some(header.network.id) {
-            return self.joined(core, mesh, roster, header, None, now);
+            return self.joined(core, mesh, roster, header, None);
         }
         if self.joined_before {
             let message = "the host came back with another network; join anew";
@@ -291,21 +277,15 @@ impl Member {
     }
 
     /// The history has told what it knows.
-    pub(in crate::proto) fn recalled(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        recalled: Recalled,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn recalled(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled) {
         let Some(Asking { step, conn, .. }) = &mut self.asking else { return };
         let conn = *conn;
         let Step::Recalling(joining, waiting) = step else { return };
         let waiting = std::mem::take(waiting);
         let (roster, header) = (**joining).clone();
-        self.joined(core, mesh, roster, header, Some(recalled), now);
+        self.joined(core, mesh, roster, header, Some(recalled));
         for frame in waiting {
-            self.frame(core, mesh, conn, frame, now);
+            self.frame(core, mesh, conn, frame);
         }
     }
 
@@ -317,7 +297,6 @@ impl Member {
         roster: Roster,
         header: Authenticated,
         recalled: Option<Recalled>,
-        now: Moment,
     ) {
         let Some(asking) = self.asking.take() else { return };
         core.timers.cancel(Timer::Admission(asking.conn));
@@ -349,8 +328,8 @@ impl Member {
         core.host_ip = Some(asking.connected.remote.ip());
         core.network = Some(header.network);
         core.policy = header.policy;
-        mesh.policy_changed(&header.policy, now.instant);
-        let detector = Detector::new(now.instant);
+        mesh.policy_changed(&header.policy, core.now.instant);
+        let detector = Detector::new(core.now.instant);
         core.timers.set(Timer::Beat(asking.conn), detector.deadline());
         self.link = Some(HostLink { conn: asking.conn, detector, assembly: None, asked: false });
         if is_first && let Some(peer_addr) = peer_addr {
@@ -374,14 +353,14 @@ impl Member {
         }
         self.decide_cleartext(core);
         if let Some(recalled) = recalled {
-            mesh.recall(core, recalled, now);
+            mesh.recall(core, recalled);
         }
-        mesh.roster_changed(core, &changes, now);
-        mesh.report_all(core, now);
+        mesh.roster_changed(core, &changes);
+        mesh.report_all(core);
         // A newcomer that may not read back has missed nothing.
         if asking.known || header.policy.read_back > 0 {
-            let since = core.take_away(now);
-            mesh.catch_up(core, since, now);
+            let since = core.take_away();
+            mesh.catch_up(core, since);
         }
         core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
         self.known = Some(KnownHost {
@@ -389,7 +368,7 @@ impl Member {
             peer_id: host,
             network: name.to_string(),
             alias: core.alias.clone(),
-            joined: now.wall,
+            joined: core.now.wall,
             classic: false,
         });
         self.remember(core);

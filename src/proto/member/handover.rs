@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Core, Member};
 use crate::{
     api::{LinkState, NodeEvent, StoreCommand},
-    model::{CloseReason, Closed, HostPackage, Moment, PeerId, limits},
+    model::{CloseReason, Closed, HostPackage, PeerId, limits},
     proto::{ConnId, HostConfig, Output, core::Timer},
     security::{HostRecord, sign},
     wire::{Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
@@ -33,14 +33,14 @@ impl std::fmt::Debug for Office {
 
 impl Member {
     /// The host asks this member to take over.
-    pub(super) fn offered(&mut self, core: &mut Core, port: u16, now: Moment) {
+    pub(super) fn offered(&mut self, core: &mut Core, port: u16) {
         if self.office.is_some() {
             let detail = "another handover is under way there".to_owned();
             let refusal = Refusal { reason: CloseReason::Busy, detail };
             return self.answer(core, &Frame::HandoverRefused(refusal));
         }
         self.office = Some(Office::default());
-        core.timers.set(Timer::Handover, now.instant + 2 * limits::HANDOVER_TIMEOUT);
+        core.timers.set(Timer::Handover, core.now.instant + 2 * limits::HANDOVER_TIMEOUT);
         core.outputs.push_back(Output::OpenJoin(port));
     }
 
@@ -157,13 +157,7 @@ impl Member {
     }
 
     /// The host has signed who is the host from now on.
-    pub(super) fn handed_over(
-        &mut self,
-        core: &mut Core,
-        by: &PeerId,
-        statement: HandoverStatement,
-        now: Moment,
-    ) {
+    pub(super) fn handed_over(&mut self, core: &mut Core, by: &PeerId, statement: HandoverStatement) {
         let HandoverStatement { network, to, addrs, signature } = &statement;
         let is_ours = core.network.as_ref().is_none_or(|ours| ours.id == *network);
         if !is_ours || !sign::handover_holds(by, network, to, addrs, signature) || addrs.is_empty() {
@@ -173,7 +167,7 @@ impl Member {
         if *to == core.me() {
             self.take_office(core);
         } else {
-            self.follow(core, statement, now);
+            self.follow(core, statement);
         }
     }
 
@@ -219,7 +213,7 @@ impl Member {
     }
 
     /// Goes to the new host, and trusts its key because the old one has signed it.
-    pub(super) fn follow(&mut self, core: &mut Core, statement: HandoverStatement, now: Moment) {
+    pub(super) fn follow(&mut self, core: &mut Core, statement: HandoverStatement) {
         self.called_off(core);
         let name =
             core.person(&statement.to).map_or_else(|| statement.to.short(), |peer| peer.alias.to_string());
@@ -238,7 +232,7 @@ impl Member {
         if let Some(link) = self.link.take() {
             core.timers.cancel(Timer::Beat(link.conn));
             core.close(link.conn, CloseReason::Left);
-            self.wait_for_host(core, now);
+            self.wait_for_host(core);
         }
         self.tell_link(core, LinkState::Connecting, &format!("following the new host {name}"), None);
         if is_told_by_host {
@@ -246,16 +240,16 @@ impl Member {
         } else {
             // Two that send one to each other must not make one run between them.
             let wait = self.backoff.next(&mut core.rng);
-            core.timers.set(Timer::Rejoin, now.instant + wait);
+            core.timers.set(Timer::Rejoin, core.now.instant + wait);
         }
     }
 
     /// Somebody knocks here who takes this peer for the host, or tries whether it could be one.
-    pub(in crate::proto) fn knocked(&mut self, core: &mut Core, conn: ConnId, peer: &PeerId, now: Moment) {
+    pub(in crate::proto) fn knocked(&mut self, core: &mut Core, conn: ConnId, peer: &PeerId) {
         core.opened(conn);
         if core.is_member(peer) {
             // Not a stranger: it has wasted nothing.
-            core.authenticated(conn, now);
+            core.authenticated(conn);
         }
         if let Some(statement) = &self.moved {
             core.send(conn, &Frame::Handover(statement.clone()));
@@ -264,11 +258,11 @@ impl Member {
     }
 
     /// Where a host has become a member of its successor's network.
-    pub(in crate::proto) fn succeed(&mut self, core: &mut Core, statement: HandoverStatement, now: Moment) {
+    pub(in crate::proto) fn succeed(&mut self, core: &mut Core, statement: HandoverStatement) {
         self.moved = Some(statement.clone());
         self.joined_before = true;
         self.recalled = core.network.as_ref().map(|network| network.id);
-        self.wait_for_host(core, now);
-        self.follow(core, statement, now);
+        self.wait_for_host(core);
+        self.follow(core, statement);
     }
 }

@@ -10,7 +10,7 @@ use rand_core::RngCore as _;
 
 use super::Mesh;
 use crate::{
-    model::{CloseReason, Moment, PeerId, Wire, limits},
+    model::{CloseReason, PeerId, Wire, limits},
     proto::{
         CircuitId, ConnId, LinkKind, Output,
         core::{Core, Timer},
@@ -81,7 +81,7 @@ pub(super) struct Circuits {
 
 impl Mesh {
     /// Has somebody carry the link to a peer. False when there is nobody who could.
-    pub(super) fn carry_to(&mut self, core: &mut Core, peer: PeerId, now: Moment) -> bool {
+    pub(super) fn carry_to(&mut self, core: &mut Core, peer: PeerId) -> bool {
         let is_under_way = self.circuits.ends.values().any(|end| end.is_ours && end.far == peer)
             || self.peers.values().any(|state| state.waiting.contains(&Waiting::Ours(peer)));
         if is_under_way {
@@ -97,7 +97,7 @@ impl Mesh {
             return false;
         };
         self.circuits.tried.entry(peer).or_default().insert(carrier);
-        self.with_link(core, carrier, Waiting::Ours(peer), now);
+        self.with_link(core, carrier, Waiting::Ours(peer));
         true
     }
 
@@ -127,18 +127,18 @@ impl Mesh {
     }
 
     /// Does what waits for a link to a peer, now or when there is one.
-    fn with_link(&mut self, core: &mut Core, peer: PeerId, waiting: Waiting, now: Moment) {
-        let state = self.peer(peer, &core.policy, now.instant);
+    fn with_link(&mut self, core: &mut Core, peer: PeerId, waiting: Waiting) {
+        let state = self.peer(peer, &core.policy, core.now.instant);
         let is_full = state.waiting.len() >= limits::CIRCUITS_PER_LINK;
         if !is_full {
             state.waiting.push(waiting);
         }
         if is_full {
-            self.refuse(core, waiting, CloseReason::Busy, now);
+            self.refuse(core, waiting, CloseReason::Busy);
         } else if self.peers.get(&peer).is_some_and(|state| !state.links.is_empty()) {
-            self.open_waiting(core, peer, now);
+            self.open_waiting(core, peer);
         } else {
-            self.pump(core, peer, now);
+            self.pump(core, peer);
         }
     }
 
@@ -149,14 +149,14 @@ impl Mesh {
     }
 
     /// There is a link to a peer: circuits that waited for it go on.
-    pub(super) fn open_waiting(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(super) fn open_waiting(&mut self, core: &mut Core, peer: PeerId) {
         // Over a link that is carried itself nothing else is.
-        let Some(conn) = self.direct_link(&peer) else { return self.refuse_waiting(core, peer, now) };
+        let Some(conn) = self.direct_link(&peer) else { return self.refuse_waiting(core, peer) };
         let waiting = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.waiting));
         for waiting in waiting.unwrap_or_default() {
             let is_full = self.circuits_over(conn) >= limits::CIRCUITS_PER_LINK;
             if is_full || self.circuits.legs.len() >= 2 * limits::CIRCUITS {
-                self.refuse(core, waiting, CloseReason::Busy, now);
+                self.refuse(core, waiting, CloseReason::Busy);
                 continue;
             }
             let number = self.next_circuit(conn);
@@ -172,7 +172,7 @@ impl Mesh {
                     core.send(conn, &Frame::Carried(Circuit { number, peer: from }));
                     self.circuits.legs.insert((conn, number), Leg::new(Way::On(side)));
                     for bytes in &held {
-                        self.pass_on(core, (conn, number), bytes, now);
+                        self.pass_on(core, (conn, number), bytes);
                     }
                 }
             }
@@ -180,24 +180,24 @@ impl Mesh {
     }
 
     /// There is no link to a peer: circuits that waited for it come to nothing.
-    pub(super) fn refuse_waiting(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(super) fn refuse_waiting(&mut self, core: &mut Core, peer: PeerId) {
         let waiting = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.waiting));
         for waiting in waiting.unwrap_or_default() {
-            self.refuse(core, waiting, CloseReason::Unreachable, now);
+            self.refuse(core, waiting, CloseReason::Unreachable);
         }
     }
 
-    fn refuse(&mut self, core: &mut Core, waiting: Waiting, reason: CloseReason, now: Moment) {
+    fn refuse(&mut self, core: &mut Core, waiting: Waiting, reason: CloseReason) {
         match waiting {
-            Waiting::Ours(far) => self.not_carried(core, far, now),
-            Waiting::Theirs(side, _) => self.close_circuit(core, side, reason, now),
+            Waiting::Ours(far) => self.not_carried(core, far),
+            Waiting::Theirs(side, _) => self.close_circuit(core, side, reason),
         }
     }
 
     /// The carrier did not reach the far end, or is gone: another one may, a moment later.
-    fn not_carried(&self, core: &mut Core, far: PeerId, now: Moment) {
+    fn not_carried(&self, core: &mut Core, far: PeerId) {
         if self.peers.get(&far).is_some_and(|state| state.links.is_empty()) {
-            core.timers.set(Timer::Direct(far), now.instant + limits::BACKOFF_FIRST);
+            core.timers.set(Timer::Direct(far), core.now.instant + limits::BACKOFF_FIRST);
         }
     }
 
@@ -222,23 +222,23 @@ impl Mesh {
     }
 
     /// A frame about circuits came over a link.
-    pub(super) fn circuit_frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame, now: Moment) {
+    pub(super) fn circuit_frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame) {
         let Some(link) = self.links.get_mut(&conn) else { return };
-        link.used = now.instant;
+        link.used = core.now.instant;
         let peer = link.peer;
         match frame {
             Frame::Carry(Circuit { number, peer: far }) => {
-                self.asked_to_carry(core, (conn, number), peer, far, now);
+                self.asked_to_carry(core, (conn, number), peer, far);
             }
             Frame::Carried(Circuit { number, peer: far }) => self.called_through(core, (conn, number), far),
             Frame::CarryBytes(CarryBytes { number, bytes }) => {
-                self.carry_bytes(core, (conn, number), bytes.into(), now);
+                self.carry_bytes(core, (conn, number), bytes.into());
             }
             Frame::CarryTaken(CarryTaken { number, frames }) => {
-                self.far_end_took(core, (conn, number), frames, now);
+                self.far_end_took(core, (conn, number), frames);
             }
             Frame::CarryClosed(CarryClosed { number, reason }) => {
-                self.end_side(core, (conn, number), reason, now);
+                self.end_side(core, (conn, number), reason);
             }
             _ => {}
         }
@@ -255,7 +255,7 @@ impl Mesh {
         self.circuits.legs.keys().filter(|(over, _)| *over == conn).count()
     }
 
-    fn asked_to_carry(&mut self, core: &mut Core, side: Side, from: PeerId, far: PeerId, now: Moment) {
+    fn asked_to_carry(&mut self, core: &mut Core, side: Side, from: PeerId, far: PeerId) {
         let reason = if !self.is_theirs(side) {
             CloseReason::ProtocolError
         } else if far == from || far == core.me() || far.wire() == Wire::Classic || !core.is_member(&far) {
@@ -264,7 +264,7 @@ impl Mesh {
             CloseReason::Busy
         } else {
             self.circuits.legs.insert(side, Leg::new(Way::Soon));
-            return self.with_link(core, far, Waiting::Theirs(side, from), now);
+            return self.with_link(core, far, Waiting::Theirs(side, from));
         };
         core.send(side.0, &Frame::CarryClosed(CarryClosed { number: side.1, reason }));
     }
@@ -281,29 +281,29 @@ impl Mesh {
         core.send(side.0, &Frame::CarryClosed(CarryClosed { number: side.1, reason }));
     }
 
-    fn carry_bytes(&mut self, core: &mut Core, side: Side, bytes: Bytes, now: Moment) {
+    fn carry_bytes(&mut self, core: &mut Core, side: Side, bytes: Bytes) {
         // What crossed with the end of the circuit is nobody's fault.
         let Some(leg) = self.circuits.legs.get_mut(&side) else { return };
         leg.untaken += 1;
         if leg.untaken > limits::CIRCUIT_WINDOW || bytes.is_empty() || bytes.len() > limits::CIRCUIT_BYTES {
-            return self.close_circuit(core, side, CloseReason::ProtocolError, now);
+            return self.close_circuit(core, side, CloseReason::ProtocolError);
         }
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::FeedCircuit(circuit, bytes)),
-            Way::On(other) => self.pass_on(core, other, &bytes, now),
+            Way::On(other) => self.pass_on(core, other, &bytes),
             Way::Soon => leg.held.push(bytes),
         }
     }
 
-    fn pass_on(&mut self, core: &mut Core, (conn, number): Side, bytes: &Bytes, now: Moment) {
+    fn pass_on(&mut self, core: &mut Core, (conn, number): Side, bytes: &Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
-            link.used = now.instant;
+            link.used = core.now.instant;
         }
         if let Some(leg) = self.circuits.legs.get_mut(&(conn, number)) {
             leg.on_the_way += 1;
         }
         core.send(conn, &Frame::CarryBytes(CarryBytes { number, bytes: bytes.to_vec() }));
-        self.expect_answer(core, conn, now);
+        self.expect_answer(core, conn);
     }
 
     /// True while something went over a link that its other side has not taken.
@@ -312,73 +312,61 @@ impl Mesh {
         self.circuits.legs.iter().any(on_link)
     }
 
-    fn far_end_took(&mut self, core: &mut Core, side: Side, frames: u32, now: Moment) {
+    fn far_end_took(&mut self, core: &mut Core, side: Side, frames: u32) {
         let Some(leg) = self.circuits.legs.get_mut(&side) else { return };
         let Some(on_the_way) = leg.on_the_way.checked_sub(frames) else {
-            return self.close_circuit(core, side, CloseReason::ProtocolError, now);
+            return self.close_circuit(core, side, CloseReason::ProtocolError);
         };
         leg.on_the_way = on_the_way;
         match leg.to {
             Way::Here(circuit) => core.outputs.push_back(Output::CreditCircuit(circuit, frames)),
-            Way::On(other) => self.taken(core, other, frames, now),
+            Way::On(other) => self.taken(core, other, frames),
             // Nothing went there yet, so that nothing can have been taken.
             Way::Soon => {}
         }
     }
 
     /// What came from a side was taken: more may come.
-    fn taken(&mut self, core: &mut Core, side: Side, frames: u32, now: Moment) {
+    fn taken(&mut self, core: &mut Core, side: Side, frames: u32) {
         let Some(leg) = self.circuits.legs.get_mut(&side) else { return };
         match leg.untaken.checked_sub(frames) {
             Some(untaken) => {
                 leg.untaken = untaken;
                 core.send(side.0, &Frame::CarryTaken(CarryTaken { number: side.1, frames }));
             }
-            None => self.close_circuit(core, side, CloseReason::ProtocolError, now),
+            None => self.close_circuit(core, side, CloseReason::ProtocolError),
         }
     }
 
     /// The session at an end that is here has written something.
-    pub(in crate::proto) fn circuit_bytes(
-        &mut self,
-        core: &mut Core,
-        circuit: CircuitId,
-        bytes: &Bytes,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn circuit_bytes(&mut self, core: &mut Core, circuit: CircuitId, bytes: &Bytes) {
         if let Some(side) = self.circuits.ends.get(&circuit).map(|end| end.side) {
-            self.pass_on(core, side, bytes, now);
+            self.pass_on(core, side, bytes);
         }
     }
 
     /// The session at an end that is here has read something.
-    pub(in crate::proto) fn circuit_taken(
-        &mut self,
-        core: &mut Core,
-        circuit: CircuitId,
-        frames: u32,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn circuit_taken(&mut self, core: &mut Core, circuit: CircuitId, frames: u32) {
         if let Some(side) = self.circuits.ends.get(&circuit).map(|end| end.side) {
-            self.taken(core, side, frames, now);
+            self.taken(core, side, frames);
         }
     }
 
     /// The session at an end that is here is over.
-    pub(in crate::proto) fn circuit_ended(&mut self, core: &mut Core, circuit: CircuitId, now: Moment) {
+    pub(in crate::proto) fn circuit_ended(&mut self, core: &mut Core, circuit: CircuitId) {
         if let Some(side) = self.circuits.ends.get(&circuit).map(|end| end.side) {
-            self.close_circuit(core, side, CloseReason::Left, now);
+            self.close_circuit(core, side, CloseReason::Left);
         }
     }
 
     /// Ends a circuit from here, to both sides.
-    fn close_circuit(&mut self, core: &mut Core, side: Side, reason: CloseReason, now: Moment) {
+    fn close_circuit(&mut self, core: &mut Core, side: Side, reason: CloseReason) {
         core.send(side.0, &Frame::CarryClosed(CarryClosed { number: side.1, reason }));
-        self.end_side(core, side, reason, now);
+        self.end_side(core, side, reason);
     }
 
     /// A side of a circuit is no more: neither is the other.
-    fn end_side(&mut self, core: &mut Core, side: Side, reason: CloseReason, now: Moment) {
+    fn end_side(&mut self, core: &mut Core, side: Side, reason: CloseReason) {
         let Some(leg) = self.circuits.legs.remove(&side) else { return };
         match leg.to {
             Way::On((conn, number)) => {
@@ -388,7 +376,7 @@ impl Mesh {
             Way::Here(circuit) => {
                 core.outputs.push_back(Output::CloseCircuit(circuit));
                 if let Some(end) = self.circuits.ends.remove(&circuit).filter(|end| end.is_ours) {
-                    self.not_carried(core, end.far, now);
+                    self.not_carried(core, end.far);
                 }
             }
             Way::Soon => {
@@ -401,11 +389,11 @@ impl Mesh {
     }
 
     /// A link is gone, and every circuit over it.
-    pub(super) fn end_circuits(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(super) fn end_circuits(&mut self, core: &mut Core, conn: ConnId) {
         self.circuits.numbers.remove(&conn);
         let sides: Vec<Side> = self.circuits.legs.keys().filter(|(over, _)| *over == conn).copied().collect();
         for side in sides {
-            self.end_side(core, side, CloseReason::ConnectionLost, now);
+            self.end_side(core, side, CloseReason::ConnectionLost);
         }
     }
 

@@ -15,9 +15,7 @@ use rand_core::RngCore as _;
 use super::{Mesh, receiving::Way};
 use crate::{
     api::{HistoryCommand, StoreCommand},
-    model::{
-        Batch, CloseReason, Held, Moment, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire, limits,
-    },
+    model::{Batch, CloseReason, Held, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire, limits},
     proto::{
         ConnId, Output,
         core::{Core, Timer},
@@ -62,7 +60,7 @@ impl CatchUp {
 
 impl Mesh {
     /// Asks a few peers what came since `since`, as far as this one may read.
-    pub(in crate::proto) fn catch_up(&mut self, core: &mut Core, since: Timestamp, now: Moment) {
+    pub(in crate::proto) fn catch_up(&mut self, core: &mut Core, since: Timestamp) {
         let slack = i64::try_from(limits::CATCH_UP_SLACK.as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp(since.0.saturating_sub(slack)).max(core.readable_since(&core.me()));
         // What was not answered the last time is still missing.
@@ -70,11 +68,11 @@ impl Mesh {
         self.catch_up.since = if is_open { since.min(self.catch_up.since) } else { since };
         self.catch_up.left = limits::CATCH_UP_PEERS;
         self.catch_up.asked.clear();
-        self.next_source(core, now);
+        self.next_source(core);
     }
 
     /// Asks the next peer: the host first, then any.
-    pub(super) fn next_source(&mut self, core: &mut Core, now: Moment) {
+    pub(super) fn next_source(&mut self, core: &mut Core) {
         if self.catch_up.left == 0 || self.catch_up.current.is_some() {
             return;
         }
@@ -95,46 +93,46 @@ impl Mesh {
         self.catch_up.asked.insert(source);
         self.catch_up.current = Some(source);
         let frame = Frame::CatchUp(self.catch_up.since);
-        self.ask(core, source, frame, now);
+        self.ask(core, source, frame);
     }
 
-    fn ask(&mut self, core: &mut Core, peer: PeerId, frame: Frame, now: Moment) {
-        let state = self.peer(peer, &core.policy, now.instant);
+    fn ask(&mut self, core: &mut Core, peer: PeerId, frame: Frame) {
+        let state = self.peer(peer, &core.policy, core.now.instant);
         let before = state.question.replace(Question { frame, is_asked: false });
         // A question that is overtaken is asked again; the answer to the first one is passed over.
         if let Some(Question { frame: Frame::Wanted(wanted), .. }) = before {
             self.catch_up.wanted.entry(peer).or_default().push_front(wanted);
         }
-        core.timers.set(Timer::Answer(peer), now.instant + limits::ANSWER_TIMEOUT);
-        self.pump(core, peer, now);
+        core.timers.set(Timer::Answer(peer), core.now.instant + limits::ANSWER_TIMEOUT);
+        self.pump(core, peer);
     }
 
     /// The next question for a peer that has none now.
-    pub(in crate::proto) fn next_question(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn next_question(&mut self, core: &mut Core, peer: PeerId) {
         let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
         if is_asked || core.timers.is_set(Timer::Ask(peer)) {
             return;
         }
         // What was handed on is kept before more is asked for.
         if self.journal.behind() > limits::UNKEPT_BATCHES {
-            core.timers.set(Timer::Ask(peer), now.instant + limits::ASK_EVERY);
+            core.timers.set(Timer::Ask(peer), core.now.instant + limits::ASK_EVERY);
             return;
         }
         core.timers.cancel(Timer::Answer(peer));
         let next = self.catch_up.wanted.get_mut(&peer).and_then(VecDeque::pop_front);
         if let Some(wanted) = next {
-            return self.ask(core, peer, Frame::Wanted(wanted), now);
+            return self.ask(core, peer, Frame::Wanted(wanted));
         }
         self.catch_up.wanted.remove(&peer);
         if self.catch_up.current == Some(peer) {
             self.catch_up.current = None;
             self.catch_up.is_open = false;
-            self.next_source(core, now);
+            self.next_source(core);
         }
     }
 
     /// A peer does not answer, or is gone: others may.
-    pub(in crate::proto) fn no_answer(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn no_answer(&mut self, core: &mut Core, peer: PeerId) {
         core.timers.cancel(Timer::Answer(peer));
         core.timers.cancel(Timer::Ask(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -143,33 +141,26 @@ impl Mesh {
         self.catch_up.wanted.remove(&peer);
         if self.catch_up.current == Some(peer) {
             self.catch_up.current = None;
-            self.next_source(core, now);
+            self.next_source(core);
         }
     }
 
     /// A message came, and some before it are missing: their author has them.
-    pub(super) fn ask_for_gap(
-        &mut self,
-        core: &mut Core,
-        stream: &StreamId,
-        first: u64,
-        missed: u64,
-        now: Moment,
-    ) {
+    pub(super) fn ask_for_gap(&mut self, core: &mut Core, stream: &StreamId, first: u64, missed: u64) {
         let author = stream.author;
         let range = Held { author, epoch: stream.epoch, from: first.saturating_sub(missed), to: first - 1 };
         let direct = stream.to != Recipient::Everyone;
         self.want(author, [Wanted { direct, range }]);
-        self.next_question(core, author, now);
+        self.next_question(core, author);
     }
 
     /// A peer says what it has.
-    pub(super) fn held(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, held: Vec<Held>, now: Moment) {
+    pub(super) fn held(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, held: Vec<Held>) {
         if !self.takes_answer(peer, |frame| matches!(frame, Frame::CatchUp(_))) {
             return;
         }
         if held.len() > limits::HELD {
-            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
         let me = core.me();
         let mut wanted = Vec::new();
@@ -191,7 +182,7 @@ impl Mesh {
             }
         }
         self.want(peer, wanted);
-        self.next_question(core, peer, now);
+        self.next_question(core, peer);
     }
 
     /// Notes what is wanted of a peer; what is too much stays a gap.
@@ -217,14 +208,7 @@ impl Mesh {
     }
 
     /// A peer hands on what was wanted of it.
-    pub(super) fn handed_on(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        peer: PeerId,
-        handed: HandedOn,
-        now: Moment,
-    ) {
+    pub(super) fn handed_on(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, handed: HandedOn) {
         let HandedOn { wanted, label, batches, next } = handed;
         let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
         let Some(network) = Self::network(core).filter(|_| is_asked) else { return };
@@ -236,7 +220,7 @@ impl Mesh {
                 && batch.first <= until
                 && batch.last() >= from;
             if !is_wanted || !batch.is_lawful() {
-                return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+                return self.drop_link(core, conn, CloseReason::ProtocolError);
             }
             // Its author's fault, or that of whoever hands it on: nobody can tell.
             if author != peer && !sign::batch_holds(&network, &batch) {
@@ -244,7 +228,7 @@ impl Mesh {
             }
             core.meet(&author, &label);
             // What is known is kept already.
-            let _ = self.take_on(core, &batch, Way::HandedOn, now);
+            let _ = self.take_on(core, &batch, Way::HandedOn);
         }
         // Whoever hands on nothing has no more.
         let goes_on = |next: &u64| count > 0 && *next > wanted.range.from && *next <= wanted.range.to;
@@ -256,37 +240,23 @@ impl Mesh {
         // Ten times as fast as somebody may talk, and no faster.
         let rate = 10 * u64::from(core.policy.rate);
         let pace = (count * 1000).checked_div(rate).map_or(Duration::ZERO, Duration::from_millis);
-        core.timers.set(Timer::Ask(peer), now.instant + pace.max(limits::ASK_EVERY));
+        core.timers.set(Timer::Ask(peer), core.now.instant + pace.max(limits::ASK_EVERY));
     }
 
     /// A peer asks what is here.
-    pub(super) fn asked(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        peer: PeerId,
-        since: Timestamp,
-        now: Moment,
-    ) {
-        let Some((token, network)) = self.may_ask(core, conn, peer, None, now) else { return };
+    pub(super) fn asked(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, since: Timestamp) {
+        let Some((token, network)) = self.may_ask(core, conn, peer, None) else { return };
         let since = since.max(core.readable_since(&peer));
         let command = HistoryCommand::Held { token, network, since };
         core.outputs.push_back(Output::Store(StoreCommand::History(command)));
     }
 
     /// A peer asks for messages.
-    pub(super) fn wanted(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        peer: PeerId,
-        wanted: Wanted,
-        now: Moment,
-    ) {
+    pub(super) fn wanted(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, wanted: Wanted) {
         if (wanted.direct && wanted.range.author != core.me()) || !is_lawful(&wanted.range) {
-            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
-        let Some((token, network)) = self.may_ask(core, conn, peer, Some(wanted), now) else { return };
+        let Some((token, network)) = self.may_ask(core, conn, peer, Some(wanted)) else { return };
         let (conversation, since) = if wanted.direct {
             (Recipient::Peer(peer), Timestamp(i64::MIN))
         } else {
@@ -303,11 +273,10 @@ impl Mesh {
         conn: ConnId,
         asker: PeerId,
         wanted: Option<Wanted>,
-        now: Moment,
     ) -> Option<(u64, crate::model::NetworkId)> {
         let open = self.catch_up.answering.values().filter(|(other, ..)| *other == asker).count();
         if open >= limits::QUESTIONS {
-            self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            self.drop_link(core, conn, CloseReason::ProtocolError);
             return None;
         }
         let network = Self::network(core)?;

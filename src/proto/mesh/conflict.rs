@@ -11,8 +11,7 @@ use super::{Mesh, receiving::Shown};
 use crate::{
     api::{Compared, HistoryCommand, StoreCommand},
     model::{
-        Batch, CloseReason, Held, Moment, PeerId, Recipient, Resolution, StoredBatch, StreamId, Timestamp,
-        limits,
+        Batch, CloseReason, Held, PeerId, Recipient, Resolution, StoredBatch, StreamId, Timestamp, limits,
     },
     proto::{
         ConnId, Output,
@@ -60,7 +59,7 @@ impl Mesh {
     }
 
     /// The history has compared.
-    pub(super) fn compared(&mut self, core: &mut Core, token: u64, compared: Option<Compared>, now: Moment) {
+    pub(super) fn compared(&mut self, core: &mut Core, token: u64, compared: Option<Compared>) {
         match self.comparing.remove(&token) {
             Some(Comparing::Received { conn, batch }) => {
                 let author = batch.stream.author;
@@ -68,15 +67,15 @@ impl Mesh {
                     self.peers.get_mut(&author).filter(|state| state.comparing == Some(token))
                 {
                     state.comparing = None;
-                    self.known(core, conn, &batch, compared, now);
+                    self.known(core, conn, &batch, compared);
                 }
-                self.release(core, author, now);
+                self.release(core, author);
             }
             Some(Comparing::Own { conn, peer, batch }) => match compared {
                 Some(Compared::Differs(_) | Compared::Lacks(_)) => {
-                    self.renew(core, (batch.stream.to, batch.stream.epoch), peer, now);
+                    self.renew(core, (batch.stream.to, batch.stream.epoch), peer);
                 }
-                Some(Compared::Same) => self.drop_link(core, conn, CloseReason::ProtocolError, now),
+                Some(Compared::Same) => self.drop_link(core, conn, CloseReason::ProtocolError),
                 None => {}
             },
             None => {}
@@ -84,27 +83,20 @@ impl Mesh {
     }
 
     /// A batch came whose numbers are known.
-    fn known(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        batch: &Arc<Batch>,
-        compared: Option<Compared>,
-        now: Moment,
-    ) {
+    fn known(&mut self, core: &mut Core, conn: ConnId, batch: &Arc<Batch>, compared: Option<Compared>) {
         match compared {
-            Some(Compared::Same) => self.acknowledge_when_kept(core, conn, batch.stream, batch.last(), now),
+            Some(Compared::Same) => self.acknowledge_when_kept(core, conn, batch.stream, batch.last()),
             // It was here once, and is not any more: it is taken on again, since it is called delivered.
             Some(Compared::Lacks(numbers)) => {
-                let place = core.place_for(now);
+                let place = core.place_for();
                 let author = batch.stream.author;
-                self.peer(author, &core.policy, now.instant).inbox.arrive_again(batch, place);
+                self.peer(author, &core.policy, core.now.instant).inbox.arrive_again(batch, place);
                 for part in numbers.chunk_by(|one, next| one + 1 == *next) {
                     let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
-                    let shown = Shown { place, at: now.wall, late: true, missed: 0 };
-                    self.show(core, batch, (*first, *last), shown, now);
+                    let shown = Shown { place, at: core.now.wall, late: true, missed: 0 };
+                    self.show(core, batch, (*first, *last), shown);
                 }
-                self.acknowledge_when_kept(core, conn, batch.stream, batch.last(), now);
+                self.acknowledge_when_kept(core, conn, batch.stream, batch.last());
             }
             Some(Compared::Differs(proof)) => {
                 let everyone = batch.stream.to == Recipient::Everyone;
@@ -124,25 +116,18 @@ impl Mesh {
     }
 
     /// Somebody has something else under numbers of this node's own.
-    pub(super) fn in_conflict(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        peer: PeerId,
-        conflict: Conflict,
-        now: Moment,
-    ) {
+    pub(super) fn in_conflict(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, conflict: Conflict) {
         let Conflict { everyone, epoch, proof } = conflict;
         let to = if everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
         let Some(id) = self.logs.get(&(to, epoch)).map(Log::id) else { return };
         if !everyone {
             // It concerns nobody else, and is bounded.
-            let state = self.peer(peer, &core.policy, now.instant);
+            let state = self.peer(peer, &core.policy, core.now.instant);
             state.conflicts += 1;
             if state.conflicts > limits::CONFLICTS {
-                return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+                return self.drop_link(core, conn, CloseReason::ProtocolError);
             }
-            return self.renew(core, (to, epoch), peer, now);
+            return self.renew(core, (to, epoch), peer);
         }
         let network = Self::network(core);
         let holds = |batch: &Batch| {
@@ -152,13 +137,13 @@ impl Mesh {
         };
         match proof.filter(|batch| holds(batch)) {
             Some(batch) => self.compare(core, Comparing::Own { conn, peer, batch: Arc::new(*batch) }),
-            None => self.drop_link(core, conn, CloseReason::ProtocolError, now),
+            None => self.drop_link(core, conn, CloseReason::ProtocolError),
         }
     }
 
     /// Begins a new epoch of an own stream, unless that was done already. What a peer lacks of the old one is read, to
     /// be said again to it alone, in an epoch that stands before the new one.
-    fn renew(&mut self, core: &mut Core, (to, old): (Recipient, u64), peer: PeerId, now: Moment) {
+    fn renew(&mut self, core: &mut Core, (to, old): (Recipient, u64), peer: PeerId) {
         let is_under_way =
             |renewing: &Renewing| (renewing.to, renewing.epochs.0, renewing.peer) == (to, old, peer);
         let Some(lacking) = self.logs.get(&(to, old)).map(|log| log.pending(&peer)) else { return };
@@ -168,9 +153,9 @@ impl Mesh {
         self.close_batches(core);
         let (author, (_, newest)) = (core.me(), self.current(to));
         if newest == old {
-            let epoch = u64::try_from(now.wall.0).unwrap_or(0).max(old) + limits::EPOCH_ROOM;
+            let epoch = u64::try_from(core.now.wall.0).unwrap_or(0).max(old) + limits::EPOCH_ROOM;
             let mut log = Log::new(StreamId { author, epoch, to });
-            Self::address_all(core, &mut log, now.wall);
+            Self::address_all(core, &mut log, core.now.wall);
             self.logs.insert((to, epoch), log);
         }
         let (_, current) = self.current(to);
@@ -179,18 +164,18 @@ impl Mesh {
             return;
         };
         let mut log = Log::new(StreamId { author, epoch, to });
-        log.address(peer, now.wall);
+        log.address(peer, core.now.wall);
         self.logs.insert((to, epoch), log);
-        self.read_to_renew(core, Renewing { to, epochs: (old, epoch), peer, lacking: lacking.into() }, now);
+        self.read_to_renew(core, Renewing { to, epochs: (old, epoch), peer, lacking: lacking.into() });
     }
 
     /// Asks the history for the next part of what is to be said again; at the end the old words are given up.
-    fn read_to_renew(&mut self, core: &mut Core, renewing: Renewing, now: Moment) {
+    fn read_to_renew(&mut self, core: &mut Core, renewing: Renewing) {
         let Renewing { to, epochs: (old, epoch), peer, ref lacking } = renewing;
         let Some(((from, until), network)) = lacking.front().copied().zip(Self::network(core)) else {
             // It has said that it takes nothing more of that epoch.
             let conflict = Resolution::Failed(CloseReason::Conflict);
-            self.resolve(core, (to, old), &peer, u64::MAX, conflict, now);
+            self.resolve(core, (to, old), &peer, u64::MAX, conflict);
             return self.settle_log((to, epoch));
         };
         let token = self.catch_up.next_token();
@@ -208,19 +193,18 @@ impl Mesh {
         token: u64,
         batches: &[Arc<StoredBatch>],
         next: Option<u64>,
-        now: Moment,
     ) -> bool {
         let Some(mut renewing) = self.renewing.remove(&token) else { return false };
         let key = (renewing.to, renewing.epochs.1);
         for StoredBatch { batch, references, .. } in batches.iter().map(Arc::as_ref) {
-            self.say_batch(core, key, batch.texts.clone(), references.clone(), (now, batch.sent_at));
+            self.say_batch(core, key, batch.texts.clone(), references.clone(), (core.now, batch.sent_at));
         }
         if let Some((from, until)) = renewing.lacking.pop_front()
             && let Some(next) = next.filter(|next| (from + 1..=until).contains(next) && !batches.is_empty())
         {
             renewing.lacking.push_front((next, until));
         }
-        self.read_to_renew(core, renewing, now);
+        self.read_to_renew(core, renewing);
         true
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{LogKey, Mesh};
 use crate::{
     api::{HistoryCommand, StoreCommand},
-    model::{CloseReason, Held, Moment, PeerId, Recipient, StoredBatch, Timestamp, Wire, limits},
+    model::{CloseReason, Held, PeerId, Recipient, StoredBatch, Timestamp, Wire, limits},
     proto::{
         ConnId, Output,
         core::{Core, Timer},
@@ -39,33 +39,33 @@ impl Mesh {
     }
 
     /// Sends what the peer's window has room for, or sees to a link.
-    pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId) {
         if peer == core.me() || !core.is_member(&peer) || !self.needs_link(&peer) {
             return;
         }
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         let link = state.links.first().copied();
         if peer.wire() == Wire::Classic {
-            return self.say(core, peer, now);
+            return self.say(core, peer);
         }
         let Some(conn) = link else {
             if !core.timers.is_set(Timer::Dial(peer)) {
-                self.dial(core, peer, now);
+                self.dial(core, peer);
             }
             return;
         };
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         if let Some(question) = state.question.as_mut().filter(|question| !question.is_asked) {
             question.is_asked = true;
             core.send(conn, &question.frame);
         }
         self.feed(core, conn, peer);
         if let Some(link) = self.links.get_mut(&conn) {
-            link.used = now.instant;
+            link.used = core.now.instant;
         }
         let is_due = |state: &super::PeerState| !state.window.is_empty() || state.question.is_some();
         if self.peers.get(&peer).is_some_and(is_due) {
-            self.expect_answer(core, conn, now);
+            self.expect_answer(core, conn);
         }
     }
 
@@ -148,7 +148,6 @@ impl Mesh {
         token: u64,
         batches: Vec<Arc<StoredBatch>>,
         next: Option<u64>,
-        now: Moment,
     ) {
         let Some((peer, key, (first, last))) = self.reading.remove(&token) else { return };
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.lacking.asked == Some(token)) else {
@@ -163,22 +162,22 @@ impl Mesh {
         state.lacking.entries = batches.into_iter().map(entry).collect();
         if found > first {
             let reason = if self.journal.waits { CloseReason::Expired } else { CloseReason::QueueFull };
-            self.fail_up_to(core, key, &peer, found.min(last + 1) - 1, reason, now);
+            self.fail_up_to(core, key, &peer, found.min(last + 1) - 1, reason);
         }
-        self.pump(core, peer, now);
+        self.pump(core, peer);
     }
 
     /// The history could not be read: for what somebody lacks it is asked again after a while.
-    pub(super) fn not_read(&mut self, core: &mut Core, token: u64, now: Moment) {
+    pub(super) fn not_read(&mut self, core: &mut Core, token: u64) {
         if let Some((peer, ..)) = self.reading.remove(&token) {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.lacking = Lacking::default();
             }
-            return core.timers.set(Timer::Read(peer), now.instant + limits::DISK_RETRY);
+            return core.timers.set(Timer::Read(peer), core.now.instant + limits::DISK_RETRY);
         }
         // What is to be said again is refused again over the next link, and read then.
         if self.renewing.remove(&token).is_none() {
-            self.compared(core, token, None, now);
+            self.compared(core, token, None);
             self.answer_range(core, token, &[], None);
             self.answer_held(core, token, Vec::new());
         }

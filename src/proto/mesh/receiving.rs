@@ -8,8 +8,7 @@ use super::{Mesh, conflict::Comparing, journal::Due};
 use crate::{
     api::{NodeEvent, Said, StoreCommand},
     model::{
-        Batch, CloseReason, Moment, NetworkId, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire,
-        limits,
+        Batch, CloseReason, NetworkId, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
         ConnId, Output,
@@ -41,49 +40,49 @@ pub(super) enum Taken {
 
 impl Mesh {
     /// A peer has sent a batch over a link.
-    pub(super) fn batch(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, batch: Batch, now: Moment) {
+    pub(super) fn batch(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, batch: Batch) {
         let StreamId { author, to, .. } = batch.stream;
         let is_for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
         if author != peer || !is_for_me || !batch.is_lawful() {
-            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
         if self.links.get(&conn).is_some_and(|link| link.refused.contains(&batch.stream)) {
             return;
         }
-        let state = self.peer(peer, &core.policy, now.instant);
+        let state = self.peer(peer, &core.policy, core.now.instant);
         if state.inbox.take_in(conn, batch).is_err() {
-            return self.drop_link(core, conn, CloseReason::ProtocolError, now);
+            return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
-        self.release(core, peer, now);
+        self.release(core, peer);
     }
 
     /// Takes on what a peer has sent, as fast as the policy allows.
-    pub(in crate::proto) fn release(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn release(&mut self, core: &mut Core, peer: PeerId) {
         loop {
             let Some(state) = self.peers.get_mut(&peer) else { return };
             // What comes after it must not be taken for what it is not.
             if state.comparing.is_some() {
                 return;
             }
-            match state.inbox.release(now.instant) {
-                Ok(Some((conn, batch))) => self.arrived(core, conn, batch, now),
+            match state.inbox.release(core.now.instant) {
+                Ok(Some((conn, batch))) => self.arrived(core, conn, batch),
                 Ok(None) => return,
                 Err(wait) => {
-                    core.timers.set(Timer::Throttle(peer), now.instant + wait);
+                    core.timers.set(Timer::Throttle(peer), core.now.instant + wait);
                     return;
                 }
             }
         }
     }
 
-    fn arrived(&mut self, core: &mut Core, conn: ConnId, batch: Batch, now: Moment) {
+    fn arrived(&mut self, core: &mut Core, conn: ConnId, batch: Batch) {
         let (stream, first, last) = (batch.stream, batch.first, batch.last());
         let batch = Arc::new(batch);
-        match self.take_on(core, &batch, Way::Direct, now) {
+        match self.take_on(core, &batch, Way::Direct) {
             Taken::New(missed) => {
-                self.acknowledge_when_kept(core, conn, stream, last, now);
+                self.acknowledge_when_kept(core, conn, stream, last);
                 if missed > 0 {
-                    self.ask_for_gap(core, &stream, first, missed, now);
+                    self.ask_for_gap(core, &stream, first, missed);
                 }
             }
             Taken::Known => self.compare(core, Comparing::Received { conn, batch }),
@@ -92,15 +91,15 @@ impl Mesh {
     }
 
     /// Shows a batch that is new, and has it kept.
-    pub(super) fn take_on(&mut self, core: &mut Core, batch: &Batch, way: Way, now: Moment) -> Taken {
+    pub(super) fn take_on(&mut self, core: &mut Core, batch: &Batch, way: Way) -> Taken {
         let author = batch.stream.author;
         if batch.stream.to == Recipient::Everyone && !core.roster.counts(batch) {
             return Taken::Refused;
         }
-        let here = core.place_for(now);
+        let here = core.place_for();
         let behind = self.peers.get(&author).map_or(0, |state| state.behind);
         let sent_at = Timestamp(batch.sent_at.0.saturating_add(behind));
-        let delay = now.wall.since(sent_at);
+        let delay = core.now.wall.since(sent_at);
         let when = match way {
             Way::HandedOn => Some(batch.sent_at.0),
             // What has waited stands where it was said, so that all see the same order.
@@ -109,15 +108,15 @@ impl Mesh {
         };
         // Nobody has said anything here before it was admitted.
         let when = when.map(|when| core.roster.get(&author).map_or(when, |entry| when.max(entry.since.0)));
-        let state = self.peer(author, &core.policy, now.instant);
+        let state = self.peer(author, &core.policy, core.now.instant);
         let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
             return Taken::Known;
         };
         // What was said before the last link was lost could have come over it.
         let could_have_come = when.is_some_and(|when| state.lost_at.is_some_and(|lost| when < lost.0));
         let late = way == Way::HandedOn || next.is_some() || could_have_come;
-        let at = if late || when.is_some() { Timestamp(place) } else { now.wall };
-        self.show(core, batch, (batch.first, batch.last()), Shown { place, at, late, missed }, now);
+        let at = if late || when.is_some() { Timestamp(place) } else { core.now.wall };
+        self.show(core, batch, (batch.first, batch.last()), Shown { place, at, late, missed });
         if let (Some((sequence, missing)), Some(from)) = (next, core.person(&author)) {
             let before = batch.stream.message(sequence);
             core.event(NodeEvent::Gap { before, from, missing });
@@ -126,21 +125,14 @@ impl Mesh {
     }
 
     /// Tells the front end of messages, and has them kept.
-    pub(super) fn show(
-        &mut self,
-        core: &mut Core,
-        batch: &Batch,
-        (first, last): (u64, u64),
-        shown: Shown,
-        now: Moment,
-    ) {
+    pub(super) fn show(&mut self, core: &mut Core, batch: &Batch, (first, last): (u64, u64), shown: Shown) {
         let author = batch.stream.author;
         let (Some(network), Some(from)) = (Self::network(core), core.person(&author)) else { return };
         let Shown { place, at, late, missed } = shown;
         let everyone = batch.stream.to == Recipient::Everyone;
-        let state = self.peer(author, &core.policy, now.instant);
+        let state = self.peer(author, &core.policy, core.now.instant);
         let spans = state.inbox.spans(everyone, batch.stream.epoch).to_vec();
-        core.stood_at(place.saturating_add(batch.count().cast_signed() - 1), now);
+        core.stood_at(place.saturating_add(batch.count().cast_signed() - 1));
         let stored = Arc::new(StoredBatch {
             batch: batch.clone(),
             alias: from.alias.clone(),
@@ -163,25 +155,24 @@ impl Mesh {
         conn: ConnId,
         stream: StreamId,
         last: u64,
-        now: Moment,
     ) {
         let due = Due::Acknowledge { conn, stream, last };
         if let Some(due) = self.journal.when_kept(due) {
-            self.is_due(core, due, true, now);
+            self.is_due(core, due, true);
         }
     }
 
     /// The history has everything up to a token, for good or until there is room on the disk.
-    pub(in crate::proto) fn kept(&mut self, core: &mut Core, token: u64, for_good: bool, now: Moment) {
+    pub(in crate::proto) fn kept(&mut self, core: &mut Core, token: u64, for_good: bool) {
         for (due, for_good) in self.journal.has(token, for_good) {
-            self.is_due(core, due, for_good, now);
+            self.is_due(core, due, for_good);
         }
     }
 
     /// A batch is in the history.
-    pub(super) fn is_due(&mut self, core: &mut Core, due: Due, for_good: bool, now: Moment) {
+    pub(super) fn is_due(&mut self, core: &mut Core, due: Due, for_good: bool) {
         match due {
-            Due::Release { to, epoch, last, .. } => self.release_own(core, (to, epoch), last, for_good, now),
+            Due::Release { to, epoch, last, .. } => self.release_own(core, (to, epoch), last, for_good),
             // Nobody sends more than a window of what is not acknowledged at all.
             Due::Acknowledge { conn, stream, last } if for_good || self.journal.has_room() => {
                 self.acknowledge(core, conn, &stream, last, for_good);

@@ -38,10 +38,9 @@ impl Mesh {
         to: &Target,
         text: &str,
         reference: Option<&str>,
-        now: Moment,
     ) {
         let reference: Option<Arc<str>> = reference.map(Into::into);
-        if let Err(error) = self.try_send(core, to, text, reference.clone(), now) {
+        if let Err(error) = self.try_send(core, to, text, reference.clone()) {
             let message = SafeText::line(&error.to_string());
             let refused = Some(Box::new((to.clone(), text.to_owned())));
             core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference, refused });
@@ -54,7 +53,6 @@ impl Mesh {
         to: &Target,
         text: &str,
         reference: Option<Arc<str>>,
-        now: Moment,
     ) -> Result<(), SendError> {
         let text = SafeText::clean(text);
         let size = text.as_str().len();
@@ -83,7 +81,7 @@ impl Mesh {
         {
             Self::object_for(core, &peer, to, text.as_str())?;
         }
-        self.begin_stream(core, to, now);
+        self.begin_stream(core, to);
         let is_full = self.growing.get(&to).is_some_and(|growing| {
             growing.bytes + size > limits::BATCH_BYTES || growing.texts.len() >= limits::BATCH_MESSAGES
         });
@@ -91,7 +89,7 @@ impl Mesh {
             self.close_batch(core, to);
         }
         let growing = self.growing.entry(to).or_insert_with(|| Growing {
-            at: now,
+            at: core.now,
             texts: Vec::new(),
             references: Vec::new(),
             bytes: 0,
@@ -109,13 +107,13 @@ impl Mesh {
     }
 
     /// Whom a stream is for is known from its beginning.
-    fn begin_stream(&mut self, core: &Core, to: Recipient, now: Moment) {
+    fn begin_stream(&mut self, core: &Core, to: Recipient) {
         let key = self.current(to);
         if self.logs.contains_key(&key) {
             return;
         }
         let mut log = Log::new(StreamId { author: core.me(), epoch: key.1, to });
-        Self::address_all(core, &mut log, now.wall);
+        Self::address_all(core, &mut log, core.now.wall);
         self.logs.insert(key, log);
     }
 
@@ -162,7 +160,7 @@ impl Mesh {
             batch.signature = Some(sign::batch(&core.identity, &network, &batch));
         }
         let (last, count) = (batch.last(), batch.count());
-        let place = core.next_places(count, now);
+        let place = core.next_places(count);
         let frame = Frame::encode_batch(&batch);
         let bytes = frame.len() + limits::BATCH_BESIDE;
         let alias = core.alias.clone();
@@ -174,7 +172,7 @@ impl Mesh {
         core.outputs.push_back(Output::Store(StoreCommand::Keep { token, network, batch, spans }));
         let due = Due::Release { to: key.0, epoch: key.1, last, bytes };
         if let Some(due) = self.journal.when_kept(due) {
-            self.is_due(core, due, true, now);
+            self.is_due(core, due, true);
         }
     }
 
@@ -189,14 +187,7 @@ impl Mesh {
     }
 
     /// Own messages are in the history: now they may leave.
-    pub(super) fn release_own(
-        &mut self,
-        core: &mut Core,
-        key: LogKey,
-        last: u64,
-        for_good: bool,
-        now: Moment,
-    ) {
+    pub(super) fn release_own(&mut self, core: &mut Core, key: LogKey, last: u64, for_good: bool) {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let new = log.release(last, for_good);
         let (Some(from), false) = (core.person(&core.me()), new.is_empty()) else { return };
@@ -209,18 +200,18 @@ impl Mesh {
         let readers: Vec<PeerId> = log.readers().collect();
         let first = new.first().map_or(last, |entry| entry.batch.batch.first);
         for peer in readers {
-            self.pump(core, peer, now);
+            self.pump(core, peer);
             let Some(log) = self.logs.get(&key) else { return };
             let sent = log.cursor(&peer).map_or(0, |cursor| cursor.sent);
             for range in log.waiting(&peer, (first.max(sent + 1), last)) {
                 self.tell(core, key, &peer, range, DeliveryStatus::Queued, None);
             }
         }
-        self.expire_later(core, now);
+        self.expire_later(core);
     }
 
     /// Dials a peer, unless that is under way.
-    pub(super) fn dial(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(super) fn dial(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if std::mem::replace(&mut state.dialling, true) {
             return;
@@ -229,12 +220,12 @@ impl Mesh {
         if let Some(at) = state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best)) {
             addrs.swap(0, at);
         }
-        core.timers.set(Timer::Call(peer), now.instant + limits::CALL_AFTER);
+        core.timers.set(Timer::Call(peer), core.now.instant + limits::CALL_AFTER);
         core.outputs.push_back(Output::Dial(peer, addrs));
     }
 
     /// A recipient says how far it has come.
-    pub(super) fn acknowledged(&mut self, core: &mut Core, peer: PeerId, ack: &Ack, now: Moment) {
+    pub(super) fn acknowledged(&mut self, core: &mut Core, peer: PeerId, ack: &Ack) {
         let to = if ack.everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
         let key = (to, ack.epoch);
         let Some(log) = self.logs.get_mut(&key) else { return };
@@ -246,11 +237,11 @@ impl Mesh {
                 // Only what arrives proves that a link is of use.
                 state.backoff.reset();
                 state.told = false;
-                state.progressed = Some(now.instant);
+                state.progressed = Some(core.now.instant);
             }
         }
         if !for_good.is_empty() {
-            self.keep_receipt(core, key, peer, up_to, now);
+            self.keep_receipt(core, key, peer, up_to);
         }
         for range in for_good {
             self.tell(core, key, &peer, range, DeliveryStatus::Delivered, None);
@@ -262,19 +253,12 @@ impl Mesh {
     }
 
     /// A classic peer has said that it has a message.
-    pub(in crate::proto) fn has_heard(
-        &mut self,
-        core: &mut Core,
-        key: LogKey,
-        peer: PeerId,
-        sequence: u64,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn has_heard(&mut self, core: &mut Core, key: LogKey, peer: PeerId, sequence: u64) {
         if let Some(log) = self.logs.get_mut(&key) {
             log.sent(&peer, sequence);
             let everyone = key.0 == Recipient::Everyone;
             let ack = Ack { everyone, epoch: key.1, received: sequence, kept: sequence };
-            self.acknowledged(core, peer, &ack, now);
+            self.acknowledged(core, peer, &ack);
         }
     }
 
@@ -283,9 +267,9 @@ impl Mesh {
         self.logs.get(&key)?.next_number(peer)
     }
 
-    pub(super) fn keep_receipt(&self, core: &mut Core, key: LogKey, peer: PeerId, up_to: u64, now: Moment) {
+    pub(super) fn keep_receipt(&self, core: &mut Core, key: LogKey, peer: PeerId, up_to: u64) {
         let (Some(network), Some(log)) = (Self::network(core), self.logs.get(&key)) else { return };
-        let receipt = Receipt { network, stream: log.id(), peer, up_to, at: now.wall };
+        let receipt = Receipt { network, stream: log.id(), peer, up_to, at: core.now.wall };
         core.outputs.push_back(Output::Store(StoreCommand::Receipt(Box::new(receipt))));
     }
 
@@ -306,10 +290,9 @@ impl Mesh {
         peer: &PeerId,
         up_to: u64,
         reason: CloseReason,
-        now: Moment,
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
-        let (sent, failed) = log.give_up(peer, up_to, reason, now.wall);
+        let (sent, failed) = log.give_up(peer, up_to, reason, core.now.wall);
         self.resolved(core, key, peer, sent, Resolution::Sent);
         self.resolved(core, key, peer, failed, Resolution::Failed(reason));
         self.settle_log(key);
@@ -323,10 +306,9 @@ impl Mesh {
         peer: &PeerId,
         up_to: u64,
         resolution: Resolution,
-        now: Moment,
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
-        let ranges = log.resolve(peer, up_to, resolution, now.wall);
+        let ranges = log.resolve(peer, up_to, resolution, core.now.wall);
         self.resolved(core, key, peer, ranges, resolution);
         self.settle_log(key);
     }
@@ -354,15 +336,9 @@ impl Mesh {
     }
 
     /// Nothing that waits for a peer will arrive.
-    pub(in crate::proto) fn fail_all(
-        &mut self,
-        core: &mut Core,
-        peer: PeerId,
-        reason: CloseReason,
-        now: Moment,
-    ) {
+    pub(in crate::proto) fn fail_all(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason) {
         for key in self.logs_for(&peer) {
-            self.fail_up_to(core, key, &peer, u64::MAX, reason, now);
+            self.fail_up_to(core, key, &peer, u64::MAX, reason);
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.window.clear();
@@ -399,8 +375,8 @@ impl Mesh {
     }
 
     /// Nothing waits for longer than [`limits::UNDELIVERED_FOR`].
-    pub(in crate::proto) fn expire(&mut self, core: &mut Core, now: Moment) {
-        let oldest = Timestamp(self.begun.steady(now).0.saturating_sub(undelivered_for()));
+    pub(in crate::proto) fn expire(&mut self, core: &mut Core) {
+        let oldest = Timestamp(self.begun.steady(core.now).0.saturating_sub(undelivered_for()));
         for key in self.logs.keys().copied().collect::<Vec<_>>() {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             let up_to = log.take_older(oldest);
@@ -408,23 +384,23 @@ impl Mesh {
                 continue;
             }
             for peer in log.readers().collect::<Vec<_>>() {
-                self.fail_up_to(core, key, &peer, up_to, CloseReason::Expired, now);
+                self.fail_up_to(core, key, &peer, up_to, CloseReason::Expired);
             }
         }
-        self.expire_later(core, now);
+        self.expire_later(core);
     }
 
-    pub(super) fn expire_later(&self, core: &mut Core, now: Moment) {
+    pub(super) fn expire_later(&self, core: &mut Core) {
         let Some(oldest) = self.logs.values().filter_map(Log::oldest).min() else { return };
         if !core.timers.is_set(Timer::Expire) {
             let due = Timestamp(oldest.0.saturating_add(undelivered_for()));
-            core.timers.set(Timer::Expire, now.instant + due.since(self.begun.steady(now)));
+            core.timers.set(Timer::Expire, core.now.instant + due.since(self.begun.steady(core.now)));
         }
     }
 
     /// True while whoever sends had better wait: for the disk; or, where the history is in memory and lets go of what
     /// is too much, for the quickest of the recipients that take anything.
-    pub(in crate::proto) fn is_pressed(&mut self, core: &mut Core, now: Moment) -> bool {
+    pub(in crate::proto) fn is_pressed(&mut self, core: &mut Core) -> bool {
         let growing: usize = self.growing.values().map(|growing| growing.bytes).sum();
         if self.journal.is_pressed() || growing > limits::UNKEPT_BYTES {
             return true;
@@ -432,7 +408,7 @@ impl Mesh {
         if self.journal.waits {
             return false;
         }
-        let until = self.logs.values().filter_map(|log| self.pressed_by(log, now)).max();
+        let until = self.logs.values().filter_map(|log| self.pressed_by(log, core.now)).max();
         if let Some(until) = until {
             core.timers.set(Timer::Pressed, until);
         }
@@ -467,7 +443,7 @@ impl Mesh {
 
     /// The session ends. What is on disk waits for the next one; of everything else it is said that it will not
     /// arrive.
-    pub(in crate::proto) fn give_up(&mut self, core: &mut Core, reason: CloseReason, now: Moment) {
+    pub(in crate::proto) fn give_up(&mut self, core: &mut Core, reason: CloseReason) {
         self.end_turn(core);
         let is_final = matches!(reason, CloseReason::Kicked | CloseReason::Banned);
         if self.journal.waits && !is_final {
@@ -475,7 +451,7 @@ impl Mesh {
         }
         let peers: std::collections::BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
         for peer in peers {
-            self.fail_all(core, peer, reason, now);
+            self.fail_all(core, peer, reason);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::Mesh;
 use crate::{
-    model::{CloseReason, Moment, limits},
+    model::{CloseReason, limits},
     proto::{
         ConnId,
         core::{Core, Timer},
@@ -15,18 +15,18 @@ use crate::{
 
 impl Mesh {
     /// Something was sent that is to be answered: from now on silence counts.
-    pub(super) fn expect_answer(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(super) fn expect_answer(&mut self, core: &mut Core, conn: ConnId) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         if core.timers.is_set(Timer::Silence(conn)) {
             return;
         }
-        link.heard = now.instant;
+        link.heard = core.now.instant;
         link.is_asked = false;
-        core.timers.set(Timer::Silence(conn), now.instant + limits::SUSPECT_AFTER);
+        core.timers.set(Timer::Silence(conn), core.now.instant + limits::SUSPECT_AFTER);
     }
 
     /// Looks at how long a link has been silent: asks whether it still carries anything, and then gives it up.
-    pub(in crate::proto) fn silence(&mut self, core: &mut Core, conn: ConnId, now: Moment) {
+    pub(in crate::proto) fn silence(&mut self, core: &mut Core, conn: ConnId) {
         let Some(link) = self.links.get(&conn) else { return };
         let Some(state) = self.peers.get(&link.peer) else { return };
         let is_used = state.links.first() == Some(&conn);
@@ -37,12 +37,12 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&conn) else { return };
         let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
         let due = link.heard + limit;
-        if now.instant.saturating_duration_since(due) > limits::STALL {
+        if core.now.instant.saturating_duration_since(due) > limits::STALL {
             // This process was not awake to listen.
-            link.heard = now.instant;
-        } else if due <= now.instant && link.is_asked {
-            return self.drop_link(core, conn, CloseReason::HeartbeatTimeout, now);
-        } else if due <= now.instant {
+            link.heard = core.now.instant;
+        } else if due <= core.now.instant && link.is_asked {
+            return self.drop_link(core, conn, CloseReason::HeartbeatTimeout);
+        } else if due <= core.now.instant {
             link.is_asked = true;
             core.send(conn, &Frame::Beat(Beat::default()));
         }

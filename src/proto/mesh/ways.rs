@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Mesh;
 use crate::{
     api::NodeEvent,
-    model::{CloseReason, Closed, ErrorKind, Moment, PeerId, Wire, limits},
+    model::{CloseReason, Closed, ErrorKind, PeerId, Wire, limits},
     proto::core::{Core, Timer},
     wire::{Frame, Tried},
 };
@@ -42,30 +42,30 @@ impl Direct {
 
 impl Mesh {
     /// A peer's listener is to be tried, or a link is to be opened because the peer asks for one.
-    pub(in crate::proto) fn reach(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn reach(&mut self, core: &mut Core, peer: PeerId) {
         if !core.is_member(&peer) || peer == core.me() || peer.wire() == Wire::Classic {
             return;
         }
-        self.peer(peer, &core.policy, now.instant).ways.is_wanted = true;
-        self.dial(core, peer, now);
+        self.peer(peer, &core.policy, core.now.instant).ways.is_wanted = true;
+        self.dial(core, peer);
     }
 
     /// A peer was dialled, and this came of it.
-    pub(super) fn tried(&mut self, core: &mut Core, peer: PeerId, why_not: Option<CloseReason>, now: Moment) {
+    pub(super) fn tried(&mut self, core: &mut Core, peer: PeerId, why_not: Option<CloseReason>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.ways.is_wanted = false;
         core.timers.cancel(Timer::Call(peer));
         let direct = why_not.map_or(Direct::Reached, Direct::NotReached);
         if state.ways.direct.replace(direct) != Some(direct) {
-            core.report(Tried { peer, why_not }, now);
+            core.report(Tried { peer, why_not });
         }
     }
 
     /// The host is another, or came back: it does not know yet what was found out.
-    pub(in crate::proto) fn report_all(&mut self, core: &mut Core, now: Moment) {
+    pub(in crate::proto) fn report_all(&mut self, core: &mut Core) {
         let found = self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not())));
         for (peer, why_not) in found.collect::<Vec<_>>() {
-            core.report(Tried { peer, why_not }, now);
+            core.report(Tried { peer, why_not });
         }
     }
 
@@ -82,16 +82,16 @@ impl Mesh {
     }
 
     /// A peer that is being dialled takes its time to answer: it had better come here itself.
-    pub(in crate::proto) fn call_now(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn call_now(&mut self, core: &mut Core, peer: PeerId) {
         if self.peers.get(&peer).is_some_and(|state| state.links.is_empty()) && self.needs_link(&peer) {
-            self.call(core, peer, now);
+            self.call(core, peer);
         }
     }
 
     /// Asks a peer to open a link, by way of the host.
-    fn call(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    fn call(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let is_recent = |at: &Instant| now.instant.saturating_duration_since(*at) < limits::CALL_EVERY;
+        let is_recent = |at: &Instant| core.now.instant.saturating_duration_since(*at) < limits::CALL_EVERY;
         if state.ways.called.as_ref().is_some_and(is_recent) {
             return;
         }
@@ -102,29 +102,29 @@ impl Mesh {
             (core.host().and_then(|host| core.join_links.get(&host)), peer)
         };
         if let Some(conn) = conn.copied() {
-            state.ways.called = Some(now.instant);
+            state.ways.called = Some(core.now.instant);
             core.send(conn, &Frame::Call(whom));
-            core.timers.set(Timer::Direct(peer), now.instant + limits::CALL_PATIENCE);
+            core.timers.set(Timer::Direct(peer), core.now.instant + limits::CALL_PATIENCE);
         }
     }
 
     /// A peer cannot be dialled now: other ways are tried, one after the other.
-    pub(super) fn other_ways(&mut self, core: &mut Core, peer: PeerId, closed: &Closed, now: Moment) {
+    pub(super) fn other_ways(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
         let Some(state) = self.peers.get(&peer) else { return };
         if !state.links.is_empty() || !self.needs_link(&peer) || !core.is_member(&peer) {
             return;
         }
-        self.call(core, peer, now);
+        self.call(core, peer);
         let Some(state) = self.peers.get(&peer) else { return };
-        let waits = |at: Instant| now.instant.saturating_duration_since(at) < limits::CALL_PATIENCE;
+        let waits = |at: Instant| core.now.instant.saturating_duration_since(at) < limits::CALL_PATIENCE;
         let it_cannot = core.ways.why_not(peer, core.me()).is_some();
         if state.ways.called.is_some_and(waits) && !it_cannot {
             return;
         }
         // Nothing is carried over what is carried itself.
-        self.refuse_waiting(core, peer, now);
+        self.refuse_waiting(core, peer);
         let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
-        if (is_asked || self.is_pending(&peer)) && !self.carry_to(core, peer, now) {
+        if (is_asked || self.is_pending(&peer)) && !self.carry_to(core, peer) {
             self.tell_unreachable(core, peer, closed);
         }
     }
@@ -144,7 +144,7 @@ impl Mesh {
     }
 
     /// The host has told what it knows: who waits for a way may know more now.
-    pub(in crate::proto) fn ways_changed(&mut self, core: &mut Core, now: Moment) {
+    pub(in crate::proto) fn ways_changed(&mut self, core: &mut Core) {
         let me = core.me();
         let waiting: Vec<(PeerId, CloseReason)> = self
             .peers
@@ -154,23 +154,23 @@ impl Mesh {
             .filter(|(peer, _)| core.ways.why_not(*peer, me).is_some())
             .collect();
         for (peer, reason) in waiting {
-            self.other_ways(core, peer, &reason.into(), now);
+            self.other_ways(core, peer, &reason.into());
         }
     }
 
     /// Time to try again: the direct way while somebody carries the link, or another way while nobody does.
-    pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId, now: Moment) {
+    pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
         let reason = state.ways.direct.and_then(Direct::why_not);
         match state.links.first() {
             Some(conn) if self.links.get(conn).is_some_and(|link| link.via.is_some()) => {
-                self.dial(core, peer, now);
-                core.timers.set(Timer::Direct(peer), now.instant + limits::DIRECT_AGAIN);
+                self.dial(core, peer);
+                core.timers.set(Timer::Direct(peer), core.now.instant + limits::DIRECT_AGAIN);
             }
             Some(_) => {}
             None => {
                 let closed = reason.unwrap_or(CloseReason::Unreachable).into();
-                self.other_ways(core, peer, &closed, now);
+                self.other_ways(core, peer, &closed);
             }
         }
     }

@@ -105,7 +105,16 @@ impl Pair {
     ) -> (Core, Mesh) {
         let alias = |at: usize| Alias::new(["ann", "bob"][at]).unwrap();
         let me = identities.iter().position(|other| other.peer_id() == identity.peer_id()).unwrap();
-        let mut core = Core::new(alias(me), identity.clone(), [7; 32], PasswordCost::TEST, 100);
+        let config = NodeConfig {
+            alias: alias(me),
+            identity: identity.clone(),
+            seed: [7; 32],
+            cost: PasswordCost::TEST,
+            descriptors: 100,
+            cleartext: None,
+            role: RoleConfig::Member(Box::new(member_config(PASSWORD))),
+        };
+        let mut core = Core::new(&config, now);
         core.network = Some(Network { id: NETWORK, name: "lab".into() });
         core.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
         let entry = |at: usize| RosterEntry {
@@ -120,8 +129,8 @@ impl Pair {
         core.tell_changes(&changes, false);
         let mut mesh = Mesh::new(now);
         let recalled = Recalled { state: HistoryState::Saved, ..store.recall() };
-        mesh.recall(&mut core, recalled, now);
-        mesh.roster_changed(&mut core, &changes, now);
+        mesh.recall(&mut core, recalled);
+        mesh.roster_changed(&mut core, &changes);
         (core, mesh)
     }
 
@@ -167,9 +176,8 @@ impl Pair {
                 self.said += 1;
                 let target = Target::from(self.to);
                 let text = self.said.to_string();
-                let now = self.now;
                 let end = &mut self.ends[0];
-                end.mesh.send(&mut end.core, &target, &text, None, now);
+                end.mesh.send(&mut end.core, &target, &text, None);
             }
             Step::Commit(at) => self.commit(at),
             Step::CommitAndCrash(at) => {
@@ -181,9 +189,9 @@ impl Pair {
             Step::Crash(at) => self.crash(at),
             Step::Deliver(at) => {
                 let Some(frame) = self.ends[at].inbound.pop_front() else { return };
-                let (Some(link), now) = (self.link, self.now) else { return };
+                let Some(link) = self.link else { return };
                 let end = &mut self.ends[at];
-                end.mesh.frame(&mut end.core, link, frame, now);
+                end.mesh.frame(&mut end.core, link, frame);
             }
             Step::LoseLink => {
                 self.faults += 1;
@@ -202,7 +210,7 @@ impl Pair {
             Step::Remove => {
                 self.faults += 1;
                 self.removed = true;
-                let (now, gone) = (self.now, self.ends[1].identity.peer_id());
+                let gone = self.ends[1].identity.peer_id();
                 let end = &mut self.ends[0];
                 let entry = end.core.roster.get(&gone).cloned().unwrap();
                 let me = end.core.me();
@@ -212,18 +220,17 @@ impl Pair {
                     updated: Vec::new(),
                 };
                 end.core.tell_changes(&changes, true);
-                end.mesh.roster_changed(&mut end.core, &changes, now);
+                end.mesh.roster_changed(&mut end.core, &changes);
             }
         }
         self.run();
     }
 
     fn commit(&mut self, at: usize) {
-        let now = self.now;
         let end = &mut self.ends[at];
         for command in std::mem::take(&mut end.waiting) {
             for event in end.store.command(command) {
-                end.mesh.history(&mut end.core, event, now);
+                end.mesh.history(&mut end.core, event);
             }
         }
     }
@@ -232,7 +239,7 @@ impl Pair {
     fn crash(&mut self, at: usize) {
         self.faults += 1;
         self.lose_link();
-        self.now = self.now.plus(Duration::from_secs(1));
+        self.pass(1);
         let identities: Vec<Arc<Identity>> = self.ends.iter().map(|end| end.identity.clone()).collect();
         let end = &mut self.ends[at];
         end.waiting.clear();
@@ -246,13 +253,19 @@ impl Pair {
         }
     }
 
+    fn pass(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+        for end in &mut self.ends {
+            end.core.now = self.now;
+        }
+    }
+
     fn lose_link(&mut self) {
         let Some(link) = self.link.take() else { return };
-        self.now = self.now.plus(Duration::from_secs(10));
-        let now = self.now;
+        self.pass(10);
         for end in &mut self.ends {
             end.inbound.clear();
-            end.mesh.closed(&mut end.core, link, now);
+            end.mesh.closed(&mut end.core, link);
         }
     }
 
@@ -269,7 +282,7 @@ impl Pair {
                 let end = &mut self.ends[at];
                 if end.core.timers.is_set(Timer::Dial(peer)) {
                     end.core.timers.cancel(Timer::Dial(peer));
-                    end.mesh.pump(&mut end.core, peer, self.now);
+                    end.mesh.pump(&mut end.core, peer);
                 }
                 while let Some(output) = self.ends[at].core.outputs.pop_front() {
                     match output {
@@ -297,16 +310,15 @@ impl Pair {
     /// One end has closed the link: what it sent before arrives.
     fn part(&mut self) {
         let Some(link) = self.link.take() else { return };
-        let now = self.now;
         for at in [1, 0] {
             while let Some(frame) = self.ends[at].inbound.pop_front() {
                 let end = &mut self.ends[at];
                 if end.mesh.has(link) {
-                    end.mesh.frame(&mut end.core, link, frame, now);
+                    end.mesh.frame(&mut end.core, link, frame);
                 }
             }
             let end = &mut self.ends[at];
-            end.mesh.closed(&mut end.core, link, now);
+            end.mesh.closed(&mut end.core, link);
         }
     }
 
@@ -331,9 +343,9 @@ impl Pair {
                 via: None,
             };
             let end = &mut self.ends[at];
-            end.mesh.connected(&mut end.core, link, &connected, now);
+            end.mesh.connected(&mut end.core, link, &connected);
             let hello = Frame::PeerHello(PeerHello { network: NETWORK, now: now.wall });
-            end.mesh.frame(&mut end.core, link, hello, now);
+            end.mesh.frame(&mut end.core, link, hello);
         }
         // Their own greetings are here already.
         for at in 0..2 {

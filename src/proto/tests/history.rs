@@ -287,11 +287,12 @@ impl Sim {
     fn leave_alone(&mut self, index: usize) -> Roster {
         let (now, me) = (self.now, self.ids[index]);
         let node = &mut self.nodes[index];
+        node.core.now = now;
         let whole = node.core.roster.clone();
         node.core.roster = whole.alone(&me);
         let others = whole.entries().filter(|entry| entry.peer_id != me);
         let removed = others.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
-        node.mesh.roster_changed(&mut node.core, &Changes { removed, updated: Vec::new() }, now);
+        node.mesh.roster_changed(&mut node.core, &Changes { removed, updated: Vec::new() });
         self.run();
         whole
     }
@@ -300,9 +301,10 @@ impl Sim {
     fn bring_back(&mut self, index: usize, whole: Roster) {
         let now = self.now;
         let node = &mut self.nodes[index];
+        node.core.now = now;
         let updated = whole.entries().cloned().collect();
         node.core.roster = whole;
-        node.mesh.roster_changed(&mut node.core, &Changes { removed: Vec::new(), updated }, now);
+        node.mesh.roster_changed(&mut node.core, &Changes { removed: Vec::new(), updated });
         self.run();
     }
 
@@ -662,7 +664,8 @@ fn a_question_that_is_overtaken_is_asked_again() {
     assert_eq!(sim.heard(bob), ["ann: 1", "ann: 3 (1 missed)"]);
     let now = sim.now;
     let node = &mut sim.nodes[bob];
-    node.mesh.catch_up(&mut node.core, Timestamp(0), now);
+    node.core.now = now;
+    node.mesh.catch_up(&mut node.core, Timestamp(0));
     sim.run();
     sim.wait(0.2);
     for event in sim.stores[ann].answer() {
