@@ -97,6 +97,8 @@ struct PeerLink {
     used: Instant,
     /// When anything came over it, or an answer became due.
     heard: Instant,
+    /// When its silence was looked at last.
+    looked: Instant,
     /// It was asked whether anybody is there.
     is_asked: bool,
     /// Streams of which the other end was told that something else is here under their numbers.
@@ -302,6 +304,7 @@ impl Mesh {
             hello: None,
             used: core.now.instant,
             heard: core.now.instant,
+            looked: core.now.instant,
             is_asked: false,
             refused: BTreeSet::new(),
         };

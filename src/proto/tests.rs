@@ -1311,6 +1311,28 @@ fn links_between(sim: &Sim, one: usize, other: usize) -> Vec<End> {
     sim.links.iter().filter(is_meant).flat_map(|(near, far)| [*near, *far]).collect()
 }
 
+/// Stopped at any time while an answer is due, and the clock is looked at before the answer is read.
+#[test]
+fn who_was_stopped_does_not_give_up_a_peer_link_for_silent() {
+    for phase in 0..20 {
+        let mut sim = Sim::host();
+        let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+        sim.say(ann, "bob", "one");
+        let links = links_between(&sim, ann, bob);
+        sim.frozen.insert(bob);
+        sim.say(ann, "bob", "two");
+        sim.wait(1.0 + 0.5 * f64::from(phase));
+        sim.frozen.insert(ann);
+        sim.frozen.remove(&bob);
+        sim.wait(6.5);
+        sim.nodes[ann].handle_timeout(sim.now);
+        sim.frozen.clear();
+        sim.wait(3.0);
+        assert_eq!(links_between(&sim, ann, bob), links, "phase {phase}");
+        assert_eq!(sim.heard(bob), ["ann: one", "ann: two"]);
+    }
+}
+
 #[test]
 fn a_peer_link_that_dies_without_a_word_is_given_up_and_nothing_on_it_is_lost() {
     let mut sim = Sim::host();

@@ -20,9 +20,9 @@ impl Mesh {
         if core.timers.is_set(Timer::Silence(conn)) {
             return;
         }
-        link.heard = core.now.instant;
+        (link.heard, link.looked) = (core.now.instant, core.now.instant);
         link.is_asked = false;
-        core.timers.set(Timer::Silence(conn), core.now.instant + limits::SUSPECT_AFTER);
+        core.timers.set(Timer::Silence(conn), core.now.instant + limits::BEAT_EVERY);
     }
 
     /// Looks at how long a link has been silent: asks whether it still carries anything, and then gives it up.
@@ -35,18 +35,21 @@ impl Mesh {
             return;
         }
         let Some(link) = self.links.get_mut(&conn) else { return };
-        let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
-        let due = link.heard + limit;
-        if core.now.instant.saturating_duration_since(due) > limits::STALL {
-            // This process was not awake to listen.
-            link.heard = core.now.instant;
-        } else if due <= core.now.instant && link.is_asked {
+        let now = core.now.instant;
+        let since = now.saturating_duration_since(link.looked);
+        if since > limits::BEAT_EVERY + limits::STALL {
+            // A look that comes late: this process was not awake to listen.
+            link.heard = now.min(link.heard + since);
+        }
+        link.looked = now;
+        let silence = now.saturating_duration_since(link.heard);
+        if link.is_asked && silence >= limits::DEAD_AFTER {
             return self.drop_link(core, conn, CloseReason::HeartbeatTimeout);
-        } else if due <= core.now.instant {
+        }
+        if !link.is_asked && silence >= limits::SUSPECT_AFTER {
             link.is_asked = true;
             core.send(conn, &Frame::Beat(Beat::default()));
         }
-        let limit = if link.is_asked { limits::DEAD_AFTER } else { limits::SUSPECT_AFTER };
-        core.timers.set(Timer::Silence(conn), link.heard + limit);
+        core.timers.set(Timer::Silence(conn), now + limits::BEAT_EVERY);
     }
 }
