@@ -310,21 +310,22 @@ impl Doctor<'_> {
         let mut inside = Inside::default();
         let mut begun = Instant::now();
         let mut is_in = false;
+        let mut ask = tokio::time::interval(limits::EXAMINE_EVERY);
         loop {
-            let event = tokio::time::timeout(limits::EXAMINE_EVERY, network.next_event()).await;
-            match event {
-                Ok(Some(event)) => {
+            tokio::select! {
+                event = network.next_event() => {
+                    let Some(event) = event else {
+                        let closed = inside.why_not.unwrap_or_else(|| CloseReason::Internal.into());
+                        return self.not_joined(&closed);
+                    };
                     if matches!(event, NodeEvent::Authenticated { .. }) {
                         (is_in, begun) = (true, Instant::now());
+                        ask.reset_immediately();
                     }
                     inside.note(event);
                 }
-                Ok(None) => {
-                    let closed = inside.why_not.unwrap_or_else(|| CloseReason::Internal.into());
-                    return self.not_joined(&closed);
-                }
-                Err(_) if is_in => network.command(NodeCommand::Ways).await,
-                Err(_) => {}
+                // However much is said meanwhile.
+                _ = ask.tick(), if is_in => network.command(NodeCommand::Ways).await,
             }
             if is_in && (inside.is_enough() || begun.elapsed() > limits::EXAMINE_TIMEOUT) {
                 break;

@@ -254,6 +254,11 @@ pub const CIRCUITS_PER_LINK: usize = 64;
 /// Links that a peer carries for others altogether: with full windows they take 64 MiB. Two groups of twenty that see
 /// only the host stay below.
 pub const CIRCUITS: usize = 512;
+/// Links that a peer is to carry and for which it still opens one to the far end: what comes meanwhile takes 16 MiB at
+/// most.
+pub const CIRCUITS_WAITING: usize = 256;
+/// The same over one link. A group of twenty on the other side is below it.
+pub const CIRCUITS_WAITING_PER_LINK: usize = 32;
 /// Frames of a carried link that may be on their way in one direction: with [`CIRCUITS_PER_LINK`] of them a link's
 /// outbound queue still has room.
 pub const CIRCUIT_WINDOW: u32 = 8;

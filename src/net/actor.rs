@@ -82,7 +82,6 @@ pub fn spawn(
         stored,
         to_store: Vec::new(),
         store_at: None,
-        store_is_full: false,
         events,
         to_send: Vec::new(),
         telling: Telling::default(),
@@ -157,8 +156,6 @@ struct Actor {
     to_store: Vec<StoreCommand>,
     /// When it is given what nobody waits for; at once when somebody waits for a part of it.
     store_at: Option<Instant>,
-    /// It could not take more: it answers something as soon as it can.
-    store_is_full: bool,
     events: mpsc::Sender<NodeEvent>,
     /// What the sessions and the front end are to be given once the node has said everything.
     to_send: Vec<(ConnId, Outbound)>,
@@ -226,7 +223,6 @@ impl Actor {
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
         let tells = !self.telling.is_empty();
-        let store_at = self.store_at.filter(|_| !self.store_is_full);
         let deadline = self.node.poll_timeout();
         tokio::select! {
             biased;
@@ -248,7 +244,7 @@ impl Actor {
                 Woken::Said(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             accepted = self.accepted.recv() => Woken::Accepted(accepted),
-            () = until(store_at) => Woken::StoreDue,
+            () = until(self.store_at) => Woken::StoreDue,
             () = until(deadline) => Woken::Timer,
         }
     }
@@ -274,7 +270,8 @@ impl Actor {
                 self.command(NodeCommand::Leave);
             }
             Woken::Stored(Some(event)) => {
-                self.store_is_full = false;
+                // It has room again.
+                self.store_at = self.store_at.map(|_| self.turn.instant);
                 self.node.handle(self.now(), Input::Store(event));
             }
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
@@ -284,9 +281,12 @@ impl Actor {
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
-            Woken::StoreDue => self.bundle(),
             // The actor holds a sender of each of these itself; and what can be told has been.
-            Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) | Woken::Told => {}
+            Woken::Input(None)
+            | Woken::Stored(None)
+            | Woken::Accepted(None)
+            | Woken::Told
+            | Woken::StoreDue => {}
         }
         // What a person asks for must not wait behind a flood of frames.
         while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {
@@ -370,16 +370,14 @@ impl Actor {
     fn perform(&mut self) {
         loop {
             self.carry_out();
+            // Whoever is told of something finds it in the history.
+            self.give_store();
             if self.telling.has_received() {
                 self.tell();
             }
             if self.send_all() {
                 break;
             }
-        }
-        let is_due = self.store_at.is_some_and(|at| at <= self.now().instant);
-        if is_due || self.to_store.len() >= limits::STORE_TOGETHER {
-            self.bundle();
         }
     }
 
@@ -490,17 +488,20 @@ impl Actor {
         self.to_store.push(command);
     }
 
-    /// Hands the store what has gathered. One that cannot take it now answers something soon, and wakes this actor.
-    fn bundle(&mut self) {
-        if self.to_store.is_empty() {
-            return;
-        }
-        match self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
-            Ok(()) => self.store_at = None,
-            Err(commands) => {
-                self.to_store = commands;
-                self.store_is_full = true;
+    /// Hands the store what has gathered, if it is time. One that cannot take it now is tried again.
+    fn give_store(&mut self) {
+        let Some(at) = self.store_at else { return };
+        let now = self.now().instant;
+        if at > now {
+            let later = std::mem::take(&mut self.to_store);
+            if self.profile.commands_later(later, &self.stored_tx) < limits::STORE_TOGETHER {
+                return;
             }
+        }
+        self.store_at = None;
+        if let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
+            self.to_store = commands;
+            self.store_at = Some(now + limits::STORE_WITHIN);
         }
     }
 
@@ -575,6 +576,8 @@ impl Actor {
 
     /// Stops accepting, lets the last words out, closes everything.
     async fn shut_down(&mut self) {
+        self.store_at = self.store_at.map(|_| self.now().instant);
+        self.give_store();
         let told = async {
             while !self.telling.is_empty() && self.events.reserve().await.is_ok() {
                 let Some(event) = self.telling.pop() else { return };
@@ -598,14 +601,15 @@ impl Actor {
 
     /// Hands the store the last of what is to be kept, and waits until it has dealt with it.
     async fn flush_store(&mut self) {
-        self.to_store.push(StoreCommand::Recents);
+        self.store(StoreCommand::Recents);
         let flushed = async {
             loop {
-                self.bundle();
-                match self.stored.recv().await {
-                    Some(StoreEvent::Recents(_)) if self.to_store.is_empty() => return,
-                    Some(_) => {}
-                    None => return,
+                self.turn = self.machine.now();
+                self.give_store();
+                match time::timeout(limits::STORE_WITHIN, self.stored.recv()).await {
+                    Ok(Some(StoreEvent::Recents(_))) if self.to_store.is_empty() => return,
+                    Ok(None) => return,
+                    Ok(Some(_)) | Err(_) => {}
                 }
             }
         };

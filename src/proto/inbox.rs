@@ -70,6 +70,7 @@ impl Streams {
         let before = at.checked_sub(1).and_then(|before| spans.get(before)).copied();
         let after = spans.get(at).copied();
         let mut missed = 0;
+        let mut least = Place::MIN;
         if let Some(before) = before {
             if first <= before.to {
                 return Arrival::Known;
@@ -82,7 +83,8 @@ impl Streams {
                 }
                 missed = 0;
             }
-            lower = Some(before.last.saturating_add(room(missed) + 1));
+            least = before.last.saturating_add(1);
+            lower = Some(least.saturating_add(room(missed)));
         }
         if let Some(after) = after {
             upper = Some(after.first.saturating_sub(room(after.from - last)).saturating_sub(others));
@@ -96,7 +98,8 @@ impl Streams {
         };
         let (lower, upper) = (lower.unwrap_or(Place::MIN), upper.unwrap_or(Place::MAX));
         // Where there is no room, what is of one epoch stays in order.
-        let place = if after.is_some() { wished.max(lower).min(upper) } else { wished.min(upper).max(lower) };
+        let place = wished.max(lower).min(upper);
+        let place = if after.is_some() { place } else { place.max(least) };
         let new = Span { from: first, to: last, first: place, last: place.saturating_add(others) };
         insert(spans, at, new);
         let next = after.map(|after| (after.from, after.from - last - 1));
@@ -401,6 +404,11 @@ mod tests {
             assert!(end < from && to < next, "{first}: {from}..={to} between {end} and {next}");
             (first, end) = (first + count as u64, to);
         }
+        // Where more is missing than there is room for, it still stands before.
+        let (from, to) = stand(1, first + 20_000, 1, 9000);
+        assert!(end < from && to < next, "{from}..={to} between {end} and {next}");
+        end = to;
+        first += 20_001;
         // There is no end to how many may be missing, but to the room.
         let (from, _) = stand(1, first, 2 * usize::try_from(limits::GAP_ROOM).unwrap(), 9000);
         assert!(end < from);

@@ -359,6 +359,7 @@ impl Mesh {
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
             self.links.remove(&oldest);
+            self.end_circuits(core, oldest);
             core.goodbye(oldest, CloseReason::Superseded, "");
         }
         self.tell_route(core, peer);

@@ -10,7 +10,7 @@ mod worker;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
     },
 };
@@ -113,13 +113,15 @@ pub struct Profile {
     identity: Arc<Identity>,
     kept: watch::Receiver<Kept>,
     store: Arc<dyn Store>,
+    /// What nobody waits for.
+    later: Arc<Mutex<Vec<Bundle>>>,
 }
 
 /// The store's thread, which ends with the last handle.
 #[derive(Debug)]
 struct Thread {
     bundles: Option<SyncSender<Bundle>>,
-    ended: std::sync::Mutex<Receiver<()>>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Thread {
@@ -132,7 +134,7 @@ impl Thread {
         };
         let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(run);
         spawned.map_err(|source| StoreError::Io { action: "start", path: "the store".to_owned(), source })?;
-        Ok(Self { bundles: Some(bundles), ended: std::sync::Mutex::new(ended) })
+        Ok(Self { bundles: Some(bundles), ended: Mutex::new(ended) })
     }
 }
 
@@ -193,7 +195,7 @@ impl Profile {
         let dir = files.as_ref().map(|(_, dir)| *dir);
         let history = History::open(identity.peer_id(), dir, keeping);
         let worker = Worker::new(files.map(|(files, _)| files), history, kept);
-        Ok(Self { identity: Arc::new(identity), kept: watched, store: store(worker)? })
+        Ok(Self { identity: Arc::new(identity), kept: watched, store: store(worker)?, later: Arc::default() })
     }
 
     /// Who this profile is.
@@ -220,13 +222,40 @@ impl Profile {
         self.kept.borrow().recents.clone()
     }
 
-    /// Hands commands to the store; what it did comes back on `reply`. Gives them back when the store
-    /// cannot take more now: it answers something as soon as it can.
+    /// Keeps commands that nobody waits for until the store is given others, whoever gives those, so that it never
+    /// answers without them. Gives how many wait.
+    #[must_use]
+    pub fn commands_later(&self, commands: Vec<StoreCommand>, reply: &mpsc::Sender<StoreEvent>) -> usize {
+        let mut later = self.later();
+        match later.last_mut().filter(|(_, other)| other.same_channel(reply)) {
+            Some((waiting, _)) => waiting.extend(commands),
+            None => later.push((commands, reply.clone())),
+        }
+        later.iter().map(|(waiting, _)| waiting.len()).sum()
+    }
+
+    fn later(&self) -> MutexGuard<'_, Vec<Bundle>> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands commands to the store, and before them what waits; what it did comes back on `reply`. Gives them back when
+    /// the store cannot take more now.
     pub fn commands(
         &self,
         commands: Vec<StoreCommand>,
         reply: &mpsc::Sender<StoreEvent>,
     ) -> Result<(), Vec<StoreCommand>> {
+        let mut later = self.later();
+        let mut waiting = std::mem::take(&mut *later).into_iter();
+        while let Some(bundle) = waiting.next() {
+            if let Err(bundle) = self.store.take(bundle) {
+                *later = std::iter::once(bundle).chain(waiting).collect();
+                return Err(commands);
+            }
+        }
+        if commands.is_empty() {
+            return Ok(());
+        }
         self.store.take((commands, reply.clone())).map_err(|(commands, _)| commands)
     }
 

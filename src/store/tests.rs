@@ -55,6 +55,19 @@ fn run(profile: &Profile, commands: Vec<StoreCommand>) -> StoreEvent {
 }
 
 #[test]
+fn what_nobody_waits_for_is_there_for_whoever_asks() {
+    let profile = Profile::ephemeral().unwrap();
+    let (node, _answers) = mpsc::channel(100);
+    let remember = |target| StoreCommand::RememberHost(Box::new(known(target)));
+    assert_eq!(profile.commands_later(vec![remember("a:1")], &node), 1);
+    assert_eq!(profile.commands_later(vec![remember("b:1"), remember("c:1")], &node), 3);
+    assert_eq!(profile.recents(), []);
+    let seen = run(&profile.clone(), vec![StoreCommand::Recents]);
+    assert_eq!(seen, StoreEvent::Recents(vec![known("c:1"), known("b:1"), known("a:1")]));
+    assert_eq!(profile.commands_later(Vec::new(), &node), 0);
+}
+
+#[test]
 fn a_profile_comes_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("profile");

@@ -155,7 +155,8 @@ impl Mesh {
         let waiting = self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.waiting));
         for waiting in waiting.unwrap_or_default() {
             let is_full = self.circuits_over(conn) >= limits::CIRCUITS_PER_LINK;
-            if is_full || self.circuits.legs.len() >= 2 * limits::CIRCUITS {
+            let open = self.circuits.legs.values().filter(|leg| leg.to != Way::Soon).count();
+            if is_full || open >= 2 * limits::CIRCUITS {
                 self.refuse(core, waiting, CloseReason::Busy);
                 continue;
             }
@@ -255,12 +256,22 @@ impl Mesh {
         self.circuits.legs.keys().filter(|(over, _)| *over == conn).count()
     }
 
+    /// Circuits that wait for a link to their far end: altogether, and those over one link.
+    fn waiting_circuits(&self, conn: ConnId) -> (usize, usize) {
+        let waiting = self.circuits.legs.iter().filter(|(_, leg)| leg.to == Way::Soon);
+        waiting.fold((0, 0), |(all, over), (side, _)| (all + 1, over + usize::from(side.0 == conn)))
+    }
+
     fn asked_to_carry(&mut self, core: &mut Core, side: Side, from: PeerId, far: PeerId) {
+        let waiting = self.waiting_circuits(side.0);
         let reason = if !self.is_theirs(side) {
             CloseReason::ProtocolError
         } else if far == from || far == core.me() || far.wire() == Wire::Classic || !core.is_member(&far) {
             CloseReason::NotAMember
-        } else if self.circuits_over(side.0) >= limits::CIRCUITS_PER_LINK {
+        } else if self.circuits_over(side.0) >= limits::CIRCUITS_PER_LINK
+            || waiting.0 >= limits::CIRCUITS_WAITING
+            || waiting.1 >= limits::CIRCUITS_WAITING_PER_LINK
+        {
             CloseReason::Busy
         } else {
             self.circuits.legs.insert(side, Leg::new(Way::Soon));

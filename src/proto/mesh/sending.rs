@@ -237,7 +237,10 @@ impl Mesh {
                 // Only what arrives proves that a link is of use.
                 state.backoff.reset();
                 state.told = false;
-                state.progressed = Some(core.now.instant);
+                // A classic peer takes one at a time: nobody waits for it.
+                if peer.wire() == Wire::Native {
+                    state.progressed = Some(core.now.instant);
+                }
             }
         }
         if !for_good.is_empty() {
@@ -259,6 +262,10 @@ impl Mesh {
             let everyone = key.0 == Recipient::Everyone;
             let ack = Ack { everyone, epoch: key.1, received: sequence, kept: sequence };
             self.acknowledged(core, peer, &ack);
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.backoff.reset();
+            state.told = false;
         }
     }
 

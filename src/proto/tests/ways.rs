@@ -327,5 +327,5 @@ fn circuits_that_wait_for_their_far_ends_are_bounded_together() {
         sim.drain(0);
     }
     let is_busy = |delivery: &&Delivery| matches!(delivery, Delivery::Frame(_, Frame::CarryClosed(closed)) if closed.reason == CloseReason::Busy);
-    assert_eq!(sim.queue.iter().filter(is_busy).count(), 160 - limits::CIRCUITS_PER_LINK);
+    assert_eq!(sim.queue.iter().filter(is_busy).count(), 160 - limits::CIRCUITS_WAITING_PER_LINK);
 }
