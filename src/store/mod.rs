@@ -101,7 +101,7 @@ pub type Bundle = (Vec<StoreCommand>, mpsc::Sender<StoreEvent>);
 
 /// Has the commands for a profile carried out, one bundle after the other.
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Takes a bundle, or gives it back when it cannot take more now: it answers something as soon as it can.
+    /// Takes a bundle, or gives it back when it cannot take more now.
     fn take(&self, bundle: Bundle) -> Result<(), Bundle>;
 }
 

@@ -715,14 +715,7 @@ impl Sim {
     /// A member that is about to join the Python program at 10.0.0.1, and its join link.
     fn classic_member(&mut self) -> (usize, End) {
         self.frozen.insert(0);
-        let config = MemberConfig {
-            target: "10.0.0.1:4702".into(),
-            password: Some(Password::new(PASSWORD.into())),
-            pin: None,
-            rejoin_for: limits::REJOIN_FOR,
-            wire: Wire::Classic,
-            was_classic: None,
-        };
+        let config = MemberConfig { wire: Wire::Classic, ..member_config(PASSWORD) };
         self.plain_joins = true;
         let identity = Identity::generate().unwrap().0;
         let index = self.add("ann", identity, RoleConfig::Member(Box::new(config)));
@@ -848,4 +841,31 @@ fn a_member_comes_back_to_a_python_host_with_the_password_it_was_given() {
             if message.as_str().contains("the host is lost: no heartbeat"))
     };
     assert!(sim.has(ann, lost), "{:?}", sim.errors(ann));
+}
+
+/// As with a native host: stopped at any time between two beats, and the clock is looked at before what came is read.
+#[test]
+fn a_member_that_was_stopped_does_not_take_a_python_host_for_silent() {
+    for phase in 0..20 {
+        let mut sim = Sim::host();
+        let (ann, join, _) = sim.classic_joined();
+        sim.tell(join, Object::Beat);
+        sim.wait(2.0);
+        sim.tell(join, Object::Beat);
+        sim.wait(0.1 * f64::from(phase));
+        sim.frozen.insert(ann);
+        sim.wait(5.5);
+        sim.nodes[ann].handle_timeout(sim.now);
+        sim.frozen.remove(&ann);
+        for _ in 0..3 {
+            sim.tell(join, Object::Beat);
+            sim.wait(2.0);
+        }
+        let doubts = |event: &NodeEvent| match event {
+            NodeEvent::Heartbeat { state, .. } => *state != Liveness::Alive,
+            _ => false,
+        };
+        assert!(!sim.has(ann, doubts), "phase {phase}");
+        assert_eq!(sim.errors(ann), Vec::<String>::new(), "phase {phase}");
+    }
 }
