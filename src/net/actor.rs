@@ -2,6 +2,7 @@
 //!
 //! It must never decide what the node decides, wait for one peer, or let a failing session end another.
 
+mod keeping;
 mod links;
 mod telling;
 
@@ -475,36 +476,6 @@ impl Actor {
         self.joins.spawn(async move { (link, dialling.await) });
     }
 
-    /// What nobody waits for goes to the store with what comes next, or soon: it costs a commit, or a thread that wakes.
-    fn store(&mut self, command: StoreCommand) {
-        let can_wait = match command {
-            StoreCommand::Keep { .. } => !self.node.waits_for_store(),
-            StoreCommand::Audience(_) | StoreCommand::Receipt(_) => true,
-            _ => false,
-        };
-        let now = self.now().instant;
-        let at = if can_wait { now + limits::STORE_WITHIN } else { now };
-        self.store_at = Some(self.store_at.map_or(at, |earlier| earlier.min(at)));
-        self.to_store.push(command);
-    }
-
-    /// Hands the store what has gathered, if it is time. One that cannot take it now is tried again.
-    fn give_store(&mut self) {
-        let Some(at) = self.store_at else { return };
-        let now = self.now().instant;
-        if at > now {
-            let later = std::mem::take(&mut self.to_store);
-            if self.profile.commands_later(later, &self.stored_tx) < limits::STORE_TOGETHER {
-                return;
-            }
-        }
-        self.store_at = None;
-        if let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
-            self.to_store = commands;
-            self.store_at = Some(now + limits::STORE_WITHIN);
-        }
-    }
-
     /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.
     fn hash(&self, job: impl FnOnce() -> Option<Input> + Send + 'static) {
         let (hashes, machine, to_node) = (self.hashes.clone(), self.machine.clone(), self.inputs_tx.clone());
@@ -597,22 +568,5 @@ impl Actor {
         self.sessions.abort_all();
         while self.listeners.join_next().await.is_some() {}
         self.flush_store().await;
-    }
-
-    /// Hands the store the last of what is to be kept, and waits until it has dealt with it.
-    async fn flush_store(&mut self) {
-        self.store(StoreCommand::Recents);
-        let flushed = async {
-            loop {
-                self.turn = self.machine.now();
-                self.give_store();
-                match time::timeout(limits::STORE_WITHIN, self.stored.recv()).await {
-                    Ok(Some(StoreEvent::Recents(_))) if self.to_store.is_empty() => return,
-                    Ok(None) => return,
-                    Ok(Some(_)) | Err(_) => {}
-                }
-            }
-        };
-        let _ = time::timeout(limits::LEAVE_TIMEOUT, flushed).await;
     }
 }

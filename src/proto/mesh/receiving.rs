@@ -14,6 +14,7 @@ use crate::{
         ConnId, Output,
         core::{Core, Timer},
         inbox::{Arrival, Arrived},
+        log::Range,
     },
     wire::{Ack, Frame},
 };
@@ -125,7 +126,8 @@ impl Mesh {
     }
 
     /// Tells the front end of messages, and has them kept.
-    pub(super) fn show(&mut self, core: &mut Core, batch: &Batch, (first, last): (u64, u64), shown: Shown) {
+    pub(super) fn show(&mut self, core: &mut Core, batch: &Batch, range: Range, shown: Shown) {
+        let (first, last) = range;
         let author = batch.stream.author;
         let (Some(network), Some(from)) = (Self::network(core), core.person(&author)) else { return };
         let Shown { place, at, late, missed } = shown;

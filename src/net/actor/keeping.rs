@@ -1,0 +1,61 @@
+//! What the store is given, and when.
+//!
+//! It must never keep back what somebody waits for, or let the store answer without what was given before.
+
+use tokio::time;
+
+use super::Actor;
+use crate::{
+    api::{StoreCommand, StoreEvent},
+    model::limits,
+};
+
+impl Actor {
+    /// Takes a command for the store. Commands that nobody waits for go with the next ones, or within
+    /// [`limits::STORE_WITHIN`]: each handing over costs a commit, or wakes a thread.
+    pub(super) fn store(&mut self, command: StoreCommand) {
+        let can_wait = match command {
+            StoreCommand::Keep { .. } => !self.node.waits_for_store(),
+            StoreCommand::Audience(_) | StoreCommand::Receipt(_) => true,
+            _ => false,
+        };
+        let now = self.now().instant;
+        let at = if can_wait { now + limits::STORE_WITHIN } else { now };
+        self.store_at = Some(self.store_at.map_or(at, |earlier| earlier.min(at)));
+        self.to_store.push(command);
+    }
+
+    /// Hands the store what has gathered, if it is time. A store that is full is given it again a moment later.
+    pub(super) fn give_store(&mut self) {
+        let Some(at) = self.store_at else { return };
+        let now = self.now().instant;
+        if at > now {
+            let later = std::mem::take(&mut self.to_store);
+            if self.profile.commands_later(later, &self.stored_tx) < limits::STORE_TOGETHER {
+                return;
+            }
+        }
+        self.store_at = None;
+        if let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
+            self.to_store = commands;
+            self.store_at = Some(now + limits::STORE_WITHIN);
+        }
+    }
+
+    /// Hands the store the last of what is to be kept, and waits until it has dealt with it.
+    pub(super) async fn flush_store(&mut self) {
+        self.store(StoreCommand::Recents);
+        let flushed = async {
+            loop {
+                self.turn = self.machine.now();
+                self.give_store();
+                match time::timeout(limits::STORE_WITHIN, self.stored.recv()).await {
+                    Ok(Some(StoreEvent::Recents(_))) if self.to_store.is_empty() => return,
+                    Ok(None) => return,
+                    Ok(Some(_)) | Err(_) => {}
+                }
+            }
+        };
+        let _ = time::timeout(limits::LEAVE_TIMEOUT, flushed).await;
+    }
+}
