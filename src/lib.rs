@@ -38,7 +38,7 @@
 //! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
 //! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].
 //!
-//! # Six flows
+//! # Flows
 //! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. All texts of a turn for one
 //! audience become a batch (`proto::mesh`'s `sending`): numbered, signed and encoded once. It goes to the history, and
 //! leaves when that has it. [`proto::log`] knows to whom each own stream is addressed and how far each recipient's cursor
@@ -54,6 +54,9 @@
 //!
 //! **Keep.** Nothing leaves, and nothing is acknowledged for good, before the history has it: `mesh`'s `journal` says what
 //! is due when. A history that cannot be written now is tried again; meanwhile nothing is called kept.
+//!
+//! **Catch up.** Who was away, or finds a hole, asks for what it lacks (`catch_up`). What arrives at the host when others
+//! have asked already, or was never sent to them because its author is gone, the host names to them, and they ask again.
 //!
 //! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.

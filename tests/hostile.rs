@@ -111,7 +111,7 @@ fn what_is_no_frame_ends_the_link_of_a_member_and_only_that() {
 fn a_truncated_frame_then_fin() {
     let (mut host, mut ann, addr, mallory) = network();
     let ann_key = key_of(&mallory, "ann");
-    let whole = framed(&Frame::Batch(mallory.message(Recipient::Peer(ann_key), 1, "half said")));
+    let whole = framed(&Frame::Batch(mallory.message(Recipient::Peer(ann_key), 1, "half said").into()));
     for cut in [1, 3, 4, 5, whole.len() - 1] {
         let link = mallory.peer_link(addr);
         link.send_bytes(whole[..cut].to_vec());
@@ -131,7 +131,7 @@ fn one_frame_in_one_byte_segments() {
     let (_host, mut ann, addr, mallory) = network();
     let link = mallory.peer_link(addr);
     let to = Recipient::Peer(key_of(&mallory, "ann"));
-    for byte in framed(&Frame::Batch(mallory.message(to, 1, "byte by byte"))) {
+    for byte in framed(&Frame::Batch(mallory.message(to, 1, "byte by byte").into())) {
         link.send_bytes(vec![byte]);
     }
     assert_eq!(ann.event("message")["text"], "byte by byte");
@@ -141,7 +141,7 @@ fn one_frame_in_one_byte_segments() {
 #[test]
 fn a_replayed_frame_is_shown_once() {
     let (mut host, mut ann, addr, mallory) = network();
-    let frame = Frame::Batch(mallory.message(Recipient::Everyone, 1, "once"));
+    let frame = Frame::Batch(mallory.message(Recipient::Everyone, 1, "once").into());
     let links: Vec<Link> = (0..3).map(|_| mallory.peer_link(addr)).collect();
     for link in &links {
         link.send(&frame);
@@ -168,12 +168,12 @@ fn another_members_author_id_is_nobodys_word() {
         let link = mallory.peer_link(addr);
         let mut message = mallory.message(to, 1, "I resign");
         message.stream.author = author;
-        link.send(&Frame::Batch(message));
+        link.send(&Frame::Batch(message.into()));
         assert_eq!(goodbye(link.closed()), CloseReason::ProtocolError);
     }
     // Nor one to somebody else.
     let link = mallory.peer_link(addr);
-    link.send(&Frame::Batch(mallory.message(Recipient::Peer(host_key), 1, "astray")));
+    link.send(&Frame::Batch(mallory.message(Recipient::Peer(host_key), 1, "astray").into()));
     assert_eq!(goodbye(link.closed()), CloseReason::ProtocolError);
     // What is handed on unasked may be an answer that came too late: nothing is made of it.
     let mut message = mallory.message(Recipient::Everyone, 1, "I resign");
@@ -186,7 +186,7 @@ fn another_members_author_id_is_nobodys_word() {
         batches: vec![message],
         next: None,
     }));
-    link.send(&Frame::Batch(mallory.message(Recipient::Peer(ann_key), 1, "well?")));
+    link.send(&Frame::Batch(mallory.message(Recipient::Peer(ann_key), 1, "well?").into()));
     ann.wait_for("mallory's own word", |event| event["from"]["alias"] == "mallory");
     still_well(&mut host, &mut ann);
     assert!(!ann.seen(|event| {
@@ -202,7 +202,7 @@ fn a_stranger_on_a_members_port_is_told_nothing() {
     link.send(&mallory.peer_hello());
     let mut message = mallory.message(Recipient::Everyone, 1, "let me in");
     message.stream.author = stranger.identity.peer_id();
-    link.send(&Frame::Batch(message));
+    link.send(&Frame::Batch(message.into()));
     let mut heard = Vec::new();
     while let Some(frame) = link.next() {
         heard.push(frame);

@@ -72,7 +72,7 @@ fn ban_of_a_member_that_is_sending() {
     let links: Vec<Link> = addr.iter().map(|addr| mallory.peer_link(*addr)).collect();
     for number in 1..=5_000 {
         let message = mallory.message(pyile::model::Recipient::Everyone, number, &format!("spam {number}"));
-        links[0].send(&Frame::Batch(message));
+        links[0].send(&Frame::Batch(message.into()));
         if number == 500 {
             host.say(json!({"cmd": "ban", "peer": "mallory"}));
         }

@@ -14,9 +14,9 @@ use pyile::{
         Target,
     },
     model::{
-        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, HistoryState, Moment, Network, NetworkId,
-        NoWay, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, StreamId,
-        Timestamp, Wire, limits,
+        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, Moment, Network,
+        NetworkId, NoWay, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText,
+        StreamId, Timestamp, Wire, limits,
     },
     proto::{
         CircuitId, ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
@@ -24,8 +24,8 @@ use pyile::{
     },
     security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
     wire::{
-        Ack, Authenticated, BannedStatus, Beat, CarryBytes, CarryTaken, Circuit, Frame, Hello, PeerHello,
-        Refusal, Removal, RosterDelta, RosterPage, Tried, classic::Object,
+        Ack, Addressed, Authenticated, BannedStatus, Beat, CarryBytes, CarryTaken, Circuit, Frame, Hello,
+        PeerHello, Refusal, Removal, RosterDelta, RosterPage, Tried, classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -410,6 +410,11 @@ impl<'a> Driver<'a> {
                     _ => Frame::CarryTaken(CarryTaken { number: circuit.number, frames: 1 }),
                 }
             }
+            (10, LinkKind::JoinOut) => {
+                let author = id(usize::from(number) % PEOPLE);
+                let from = u64::from(number % 7);
+                Frame::Held(vec![Held { author, epoch: u64::from(number % 3), from, to: from + 3 }])
+            }
             (10, _) => Frame::CatchUp(Timestamp(i64::from(number) << 48)),
             _ => return None,
         })
@@ -433,7 +438,7 @@ impl<'a> Driver<'a> {
         if let Some(identity) = signer.filter(|_| to == Recipient::Everyone) {
             batch.signature = Some(sign::batch(identity, &NETWORK, &batch));
         }
-        Frame::Batch(batch)
+        Frame::Batch(Addressed { roster: u64::from(number % 5), batch })
     }
 
     fn entries(&self) -> Vec<RosterEntry> {
@@ -486,7 +491,10 @@ impl<'a> Driver<'a> {
         self.version += 1;
         let departed: Vec<Departed> = removed
             .iter()
-            .map(|removal| Departed { peer: removal.peer, at: self.now.wall, counts: vec![(1, 9)] })
+            .map(|removal| {
+                let (at, newest) = (self.now.wall, self.now.wall);
+                Departed { peer: removal.peer, at, counts: vec![(1, 9)], newest }
+            })
             .collect();
         let mut delta =
             RosterDelta { from, to: self.version, removed, updated, departed, signature: [0; 64] };

@@ -135,6 +135,9 @@ pub struct Departed {
     pub at: Timestamp,
     /// Of each of its epochs the last number that the host has, at most [`limits::DEPARTED_EPOCHS`], the newest last.
     pub counts: Vec<(u64, u64)>,
+    /// Where the newest message of the newest one stands there.
+    #[serde(default)]
+    pub newest: Timestamp,
 }
 
 impl Departed {

@@ -58,8 +58,8 @@ struct MemberLink {
     conn: ConnId,
     ip: IpAddr,
     detector: Detector,
-    /// The whole roster is still to be sent.
-    is_new: bool,
+    /// The version of the whole roster that it was sent; nothing while that is still to be sent.
+    since: Option<u64>,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
     ways: WaysAsked,
@@ -426,7 +426,8 @@ impl Host {
     }
 
     /// Has what has changed in this turn kept, once.
-    pub(super) fn end_turn(&mut self, core: &mut Core) {
+    pub(super) fn end_turn(&mut self, core: &mut Core, mesh: &mut Mesh) {
+        self.tell_late(core, &mesh.take_late());
         if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
             let state = Box::new(self.state(core));
             core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
@@ -455,7 +456,7 @@ impl Host {
                 .filter(|entry| entry.peer_id != me && entry.wire == Wire::Native && !self.has_left)
                 .cloned()
                 .collect(),
-            departed: core.roster.departed().cloned().collect(),
+            departed: core.roster.all_departed().cloned().collect(),
             version: core.roster.version(),
             classic: core.policy.classic,
         }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{ConnId, rate::TokenBucket};
-use crate::model::{Batch, Place, Policy, Recipient, Span, StreamId, limits};
+use crate::{
+    model::{Batch, Place, Policy, Recipient, Span, StreamId, limits},
+    wire::Addressed,
+};
 
 /// What a batch is, given what is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +152,7 @@ pub struct Inbox {
     streams: Streams,
     messages: TokenBucket,
     bytes: TokenBucket,
-    held: VecDeque<(ConnId, Batch)>,
+    held: VecDeque<(ConnId, Addressed)>,
     held_messages: u64,
     held_bytes: usize,
 }
@@ -170,28 +173,28 @@ impl Inbox {
 
     /// Takes a batch in that came over a link; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
     /// never floods.
-    pub fn take_in(&mut self, conn: ConnId, batch: Batch) -> Result<(), Flooded> {
-        let bytes = self.held_bytes + batch.bytes();
-        let messages = self.held_messages + batch.count();
+    pub fn take_in(&mut self, conn: ConnId, addressed: Addressed) -> Result<(), Flooded> {
+        let bytes = self.held_bytes + addressed.batch.bytes();
+        let messages = self.held_messages + addressed.batch.count();
         let most = limits::WINDOW_SLACK * limits::WINDOW_MESSAGES;
         if messages > most as u64 || bytes > limits::WINDOW_SLACK * limits::WINDOW_BYTES {
             return Err(Flooded);
         }
         (self.held_messages, self.held_bytes) = (messages, bytes);
-        self.held.push_back((conn, batch));
+        self.held.push_back((conn, addressed));
         Ok(())
     }
 
     /// Drops what waits for its turn and is not `wanted`. It was not acknowledged, and may come again.
     pub fn retain_held(&mut self, wanted: impl Fn(ConnId, &StreamId) -> bool) {
-        self.held.retain(|(over, batch)| wanted(*over, &batch.stream));
-        self.held_messages = self.held.iter().map(|(_, batch)| batch.count()).sum();
-        self.held_bytes = self.held.iter().map(|(_, batch)| batch.bytes()).sum();
+        self.held.retain(|(over, held)| wanted(*over, &held.batch.stream));
+        self.held_messages = self.held.iter().map(|(_, held)| held.batch.count()).sum();
+        self.held_bytes = self.held.iter().map(|(_, held)| held.batch.bytes()).sum();
     }
 
     /// The next batch whose turn has come and the link over which it came, or how long the next one has to wait.
-    pub fn release(&mut self, now: Instant) -> Result<Option<(ConnId, Batch)>, Duration> {
-        let Some((_, next)) = self.held.front() else { return Ok(None) };
+    pub fn release(&mut self, now: Instant) -> Result<Option<(ConnId, Addressed)>, Duration> {
+        let Some((_, Addressed { batch: next, .. })) = self.held.front() else { return Ok(None) };
         let (count, size) = (u32::try_from(next.count()).unwrap_or(u32::MAX), next.bytes());
         self.messages.take(count, now)?;
         if let Err(wait) = self.bytes.take(u32::try_from(size).unwrap_or(u32::MAX), now) {
@@ -230,15 +233,17 @@ impl Inbox {
         self.streams.0.get(&(everyone, epoch)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Of the newest epochs of the stream to everyone, the last number that is here; the newest last.
+    /// Of the newest epochs of the stream to everyone, the last number that is here; the newest last. And where that one
+    /// stands.
     #[must_use]
-    pub fn counts(&self) -> Vec<(u64, u64)> {
+    pub fn counts(&self) -> (Vec<(u64, u64)>, Place) {
         let everyone = self.streams.0.range((true, 0)..=(true, u64::MAX));
-        let last = |((_, epoch), spans): (&(bool, u64), &Vec<Span>)| Some((*epoch, spans.last()?.to));
+        let lasts = everyone.filter_map(|((_, epoch), spans)| Some((*epoch, *spans.last()?)));
+        let newest = lasts.clone().next_back().map_or(0, |(_, span)| span.last);
         let mut counts: Vec<(u64, u64)> =
-            everyone.rev().take(limits::DEPARTED_EPOCHS).filter_map(last).collect();
+            lasts.rev().take(limits::DEPARTED_EPOCHS).map(|(epoch, span)| (epoch, span.to)).collect();
         counts.reverse();
-        counts
+        (counts, newest)
     }
 
     /// Takes up what was here before.
@@ -294,8 +299,9 @@ mod tests {
         range(epoch, sequence, 1)
     }
 
-    fn message(sequence: u64, size: usize) -> Batch {
-        Batch { texts: vec![SafeText::clean(&"x".repeat(size))], ..one(1, sequence) }
+    fn message(sequence: u64, size: usize) -> Addressed {
+        let batch = Batch { texts: vec![SafeText::clean(&"x".repeat(size))], ..one(1, sequence) };
+        Addressed { roster: 1, batch }
     }
 
     /// What arrives, and how much is missing before it; nothing for what is known.
@@ -451,7 +457,7 @@ mod tests {
         loop {
             match inbox.release(now) {
                 Ok(Some((_, message))) => {
-                    assert_eq!(message.first, released);
+                    assert_eq!(message.batch.first, released);
                     released += 1;
                 }
                 Ok(None) => break,
@@ -477,7 +483,7 @@ mod tests {
         inbox.take_in(ConnId(77), message(1, 1)).unwrap();
         inbox.retain_held(|over, _| over != LINK);
         let (link, next) = inbox.release(Instant::now()).unwrap().unwrap();
-        assert_eq!((link, next.first), (ConnId(77), 1));
+        assert_eq!((link, next.batch.first), (ConnId(77), 1));
     }
 
     #[test]

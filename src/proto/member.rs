@@ -213,6 +213,7 @@ impl Member {
             }
             Frame::WaysPart(part) => self.ways_part(core, &part),
             Frame::RosterDelta(delta) => self.delta(core, mesh, &delta),
+            Frame::Held(held) if held.len() <= limits::HELD => mesh.want_of(core, host, held),
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
             }

@@ -41,8 +41,8 @@ use super::{
 use crate::{
     api::{HistoryEvent, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, HistoryState, Moment, NetworkId, PeerId, Policy, Recalled, Recipient,
-        SafeText, StreamId, Timestamp, Wire, limits,
+        CloseReason, Closed, ErrorKind, Held, HistoryState, Moment, NetworkId, PeerId, Policy, Recalled,
+        Recipient, SafeText, StreamId, Timestamp, Wire, limits,
     },
     wire::{Frame, PeerHello},
 };
@@ -135,6 +135,8 @@ pub(super) struct Mesh {
     /// Acknowledgements of this turn, by link and stream.
     acks: BTreeMap<(ConnId, bool, u64), crate::wire::Ack>,
     pub(super) catch_up: CatchUp,
+    /// Host: what was taken on in this turn, and the roster by which it is addressed: an earlier one than that of now.
+    late: Vec<(u64, Held)>,
     circuits: Circuits,
 }
 
@@ -154,6 +156,7 @@ impl Mesh {
             links: BTreeMap::new(),
             acks: BTreeMap::new(),
             catch_up: CatchUp::default(),
+            late: Vec::new(),
             circuits: Circuits::default(),
         }
     }
@@ -407,9 +410,9 @@ impl Mesh {
                 self.compare_clocks(core, peer, core.now.wall.0.saturating_sub(hello.now.0));
                 self.up(core, conn);
             }
-            Frame::Batch(batch) if is_up => {
+            Frame::Batch(addressed) if is_up => {
                 link.used = core.now.instant;
-                self.batch(core, conn, peer, batch);
+                self.batch(core, conn, peer, addressed);
             }
             Frame::Ack(ack) if is_up => {
                 link.used = core.now.instant;
@@ -466,6 +469,7 @@ impl Mesh {
         self.keep_audience(core, everyone);
         for (entry, reason) in &changes.removed {
             self.cut(core, entry.peer_id, *reason);
+            self.want_last_words(core, &entry.peer_id);
         }
         let members: Vec<ConnId> = self
             .links

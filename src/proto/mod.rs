@@ -246,7 +246,7 @@ impl Node {
         }
         self.mesh.end_turn(&mut self.core);
         if let RoleState::Host(host) = &mut self.role {
-            host.end_turn(&mut self.core);
+            host.end_turn(&mut self.core, &mut self.mesh);
         }
         self.core.outputs.pop_front()
     }
@@ -532,7 +532,7 @@ impl Node {
         match &mut self.role {
             RoleState::Host(host) => {
                 host.leave(&mut self.core);
-                host.end_turn(&mut self.core);
+                host.end_turn(&mut self.core, &mut self.mesh);
             }
             RoleState::Member(member) => member.called_off(&mut self.core),
         }

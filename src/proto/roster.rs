@@ -71,9 +71,15 @@ impl Roster {
         Self { version, departed, ..Self::default() }
     }
 
+    /// A member of the past.
+    #[must_use]
+    pub fn departed(&self, peer: &PeerId) -> Option<&Departed> {
+        self.departed.get(peer)
+    }
+
     /// Members of the past, in the order of their keys.
     #[must_use]
-    pub fn departed(&self) -> impl ExactSizeIterator<Item = &Departed> {
+    pub fn all_departed(&self) -> impl ExactSizeIterator<Item = &Departed> {
         self.departed.values()
     }
 
@@ -150,14 +156,14 @@ impl Roster {
         !self.pending_updates.is_empty() || !self.pending_removals.is_empty()
     }
 
-    /// Host: makes the next version of all pending changes, signed. `counts` gives how far the words of somebody count
+    /// Host: makes the next version of all pending changes, signed. `departed` gives how far the words of somebody count
     /// who goes `now`.
     pub fn commit(
         &mut self,
         host: &Identity,
         network: &NetworkId,
         now: Timestamp,
-        counts: impl Fn(&PeerId) -> Vec<(u64, u64)>,
+        departed: impl Fn(&PeerId) -> Departed,
     ) -> (RosterDelta, Changes) {
         let from = self.version;
         let updated: Vec<RosterEntry> = std::mem::take(&mut self.pending_updates).into_values().collect();
@@ -165,12 +171,8 @@ impl Roster {
             .into_iter()
             .map(|(peer, reason)| Removal { peer, reason })
             .collect();
-        let departed = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
-        let departed = departed.map(|removal| {
-            let peer = removal.peer;
-            Departed { peer, at: now, counts: counts(&peer) }
-        });
-        let departed: Vec<Departed> = departed.collect();
+        let native = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
+        let departed = native.map(|removal| departed(&removal.peer)).collect();
         let to = from + 1;
         let mut delta = RosterDelta { from, to, removed, updated, departed, signature: [0; 64] };
         delta.signature = sign::roster_delta(host, network, &delta.signed_bytes());

@@ -10,6 +10,7 @@ mod classic;
 mod explore;
 mod handover;
 mod history;
+mod late;
 mod streams;
 mod ways;
 
@@ -986,7 +987,7 @@ fn an_acknowledgement_goes_back_over_the_link_of_its_message() {
     for (sequence, over) in [(1, second), (2, sim.peer_link(0, ann)), (3, second)] {
         let stream = StreamId { author: sim.ids[ann], epoch: 99, to: Recipient::Peer(sim.ids[0]) };
         let said = sim.batch_of(stream, sequence, "hi");
-        sim.nodes[0].handle(sim.now, Input::Frame(over, Frame::Batch(said)));
+        sim.nodes[0].handle(sim.now, Input::Frame(over, Frame::Batch(said.into())));
         let is_ack = |output: &&Output| matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::Ack(_))));
         let outputs = sim.outputs(0);
         let links: Vec<ConnId> = outputs
@@ -1187,7 +1188,7 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
     let bob_end = *sim.links.keys().rfind(|end| end.0 == bob).unwrap();
     let stream = |author: PeerId| StreamId { author, epoch: 1, to: Recipient::Everyone };
     let host = sim.ids[0];
-    let forged = Frame::Batch(sim.batch_of(stream(host), 1, "forged"));
+    let forged = Frame::Batch(sim.batch_of(stream(host), 1, "forged").into());
     sim.queue.push_back(Delivery::Frame(bob_end, forged));
     sim.run();
     assert_eq!(sim.heard(bob), ["ann: hi"]);
@@ -1218,7 +1219,7 @@ fn another_authors_name_a_strangers_link_and_odd_frames_end_the_link() {
             Frame::PeerHello(crate::wire::PeerHello { network: NetworkId([1; 16]), now: Timestamp(0) }),
         ),
     );
-    let forged = Frame::Batch(sim.batch_of(stream(stranger.peer_id()), 1, "forged"));
+    let forged = Frame::Batch(sim.batch_of(stream(stranger.peer_id()), 1, "forged").into());
     sim.nodes[bob].handle(sim.now, Input::Frame(far.1, forged));
     let answers: Vec<Frame> = std::iter::from_fn(|| sim.nodes[bob].poll_output())
         .filter_map(|output| match output {

@@ -107,6 +107,23 @@ impl RosterDelta {
     }
 }
 
+/// Payload of [`Frame::Batch`]: messages, and by which roster they are addressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressed {
+    /// What is for everyone is for those in this version of the roster; 0 when its author does not know any more. By
+    /// that the host sees who has come since then.
+    pub roster: u64,
+    /// The messages.
+    pub batch: Batch,
+}
+
+/// Nobody knows by which roster.
+impl From<Batch> for Addressed {
+    fn from(batch: Batch) -> Self {
+        Self { roster: 0, batch }
+    }
+}
+
 /// Payload of [`Frame::Ack`]: how far the receiver has come in a stream of the one who is told. It says so of all that
 /// is addressed to it up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -348,12 +365,12 @@ frames! {
     /// First on a peer link, both ways: the network it belongs to, and what time it is.
     20 PeerHello(PeerHello),
     /// Messages (seed, "Communication").
-    21 Batch(Batch),
+    21 Batch(Addressed),
     /// So far they have arrived.
     22 Ack(Ack),
     /// Which messages to everyone have you got that came since then and that I may read?
     23 CatchUp(Timestamp),
-    /// These.
+    /// These. Host to member, unasked: something of these came too late for it.
     24 Held(Vec<Held>),
     /// Please hand these on.
     25 Wanted(Wanted),
@@ -409,8 +426,8 @@ const BATCH: u8 = 21;
 impl Frame {
     /// A batch as it travels, as [`Self::encode`] has it.
     #[must_use]
-    pub fn encode_batch(batch: &Batch) -> Bytes {
-        encode_payload(BATCH, batch)
+    pub fn encode_batch(roster: u64, batch: &Batch) -> Bytes {
+        encode_payload(BATCH, &(roster, batch))
     }
 }
 

@@ -34,7 +34,8 @@
 //!
 //! # Sequence on a peer link
 //! Both sides send `PeerHello` first. Then `Batch` in either direction: messages `first..` of one stream, what one author
-//! says to one audience in one epoch, numbered from 1 without holes. `Ack` says how far the receiver has come in a stream,
+//! says to one audience in one epoch, numbered from 1 without holes, and the version of the roster by which they are
+//! addressed. `Ack` says how far the receiver has come in a stream,
 //! with everything that is addressed to it before: what it has at all, and what it has on its disk. It goes back over the
 //! link over which the batch came. After a new link the sender goes on from what is on the disk there, and the receiver
 //! drops what it has word for word. Where it has something else under those numbers it answers `Conflict`, and takes no
@@ -51,9 +52,16 @@
 //! first number, the time and the texts, with a byte 0xFF between each two. Those to one peer are handed on only by their
 //! author to that peer.
 //!
+//! # What comes late
+//! Somebody who comes back may ask before everything has arrived that was said meanwhile. Whatever is said to everyone goes
+//! to the host too. What the host takes on that is addressed by an earlier roster (its version is with the batch), or
+//! is handed on to it, it names with `Held`, over the join link, to all who were admitted since that version. They ask for
+//! what they lack.
+//!
 //! # Members of the past
 //! The roster says of everybody who is gone up to which number of each epoch its words to everyone count: as far as the
 //! host has them. What goes beyond is refused by everyone, from anyone; of somebody of whom it says nothing everything is.
+//! Whoever lacks something of it asks the host: it may be that its author never sends it any more.
 //!
 //! # Ways
 //! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host
@@ -76,9 +84,9 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Authenticated, BannedStatus, Beat, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit, Conflict,
-    Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello,
-    Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
+    Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit,
+    Conflict, Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello,
+    PeerHello, Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
 };
 
 /// ALPN of the join link, version 1.

@@ -6,6 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::Write as _,
     path::PathBuf,
+    time::Duration,
 };
 
 use pyile::{
@@ -36,6 +37,8 @@ pub(crate) struct Record {
     /// The last number of each numbering in this session, what came late left out.
     pub(crate) last: BTreeMap<(PeerId, u64, Recipient), u64>,
     pub(crate) said: BTreeMap<MessageId, String>,
+    /// When it was first in the host's roster.
+    pub(crate) member_since: Option<Duration>,
     /// What became of own messages for good, as told in this session.
     pub(crate) settled: BTreeSet<(MessageId, PeerId)>,
     pub(crate) deliveries: BTreeMap<(MessageId, PeerId), (DeliveryStatus, Option<CloseReason>)>,
@@ -62,6 +65,8 @@ pub(crate) struct Book {
     /// Whom the host has banned, and told so.
     pub(crate) banned: BTreeSet<PeerId>,
     banned_once: BTreeSet<PeerId>,
+    /// When messages to everyone were taken for sending.
+    said_at: BTreeMap<MessageId, Duration>,
     pub(crate) violations: Vec<String>,
     /// For the sake of the report: how much happened.
     pub(crate) delivered: usize,
@@ -180,6 +185,11 @@ impl Book {
             if let Some(banned) = ids.iter().find(|id| self.banned.contains(id)) {
                 self.broken(who, &format!("{} is banned and in roster {version}", self.name(banned)));
             }
+            for record in &mut self.people {
+                if record.id.is_some_and(|id| ids.contains(&id)) {
+                    record.member_since.get_or_insert_with(turmoil::elapsed);
+                }
+            }
             self.distributed.insert((version, ids.clone()));
         } else if ids.len() > 1 && !self.distributed.contains(&(version, ids.clone())) {
             self.broken(who, &format!("has a roster {version} that the host has not distributed"));
@@ -196,6 +206,9 @@ impl Book {
             self.broken(who, &format!("{id} was for somebody else"));
         }
         if own {
+            if to == Recipient::Everyone {
+                self.said_at.insert(id, turmoil::elapsed());
+            }
             if self.people[who].said.insert(id, text.to_owned()).is_some() {
                 self.broken(who, &format!("{id} is used twice"));
             }
@@ -296,6 +309,48 @@ impl Book {
                         self.name(peer)
                     ));
                 }
+            }
+        }
+        None
+    }
+
+    /// What somebody has not got yet that was said to everyone after it came in: the host has it, or its author, who is
+    /// here. Of those who were removed at some time nobody can say so simply what they may say and read.
+    pub(crate) fn missed(&self, members: &BTreeSet<usize>) -> Option<String> {
+        let was_removed = |id: &PeerId| self.kicked.contains(id) || self.banned_once.contains(id);
+        let ids = |who: &usize| -> BTreeSet<MessageId> {
+            let mut ids = BTreeSet::new();
+            export(&self.people[*who].dir, &Filter::default(), |exported| {
+                ids.insert(exported.message.id);
+                true
+            })
+            .unwrap();
+            ids
+        };
+        let disks: BTreeMap<usize, BTreeSet<MessageId>> =
+            members.iter().map(|who| (*who, ids(who))).collect();
+        let is_here =
+            |(who, id): (&usize, &MessageId)| *who == HOST || self.people[*who].id == Some(id.author);
+        let said = |who| {
+            let of_all =
+                disks[who].iter().filter(|id| id.to == Recipient::Everyone && !was_removed(&id.author));
+            of_all.filter(move |id| is_here((who, id)))
+        };
+        let said: BTreeSet<MessageId> = disks.keys().flat_map(said).copied().collect();
+        for who in members {
+            let record = &self.people[*who];
+            let (Some(me), Some(since)) = (record.id, record.member_since) else { continue };
+            if was_removed(&me) {
+                continue;
+            }
+            // What somebody has said itself, and forgotten with its copy, it does not read again.
+            let is_for_me = |id: &&MessageId| {
+                id.author != me && self.said_at.get(id).is_some_and(|at| *at > since + Duration::from_secs(1))
+            };
+            let missing: Vec<_> =
+                said.iter().filter(is_for_me).filter(|id| !disks[who].contains(id)).collect();
+            if let Some(first) = missing.first() {
+                return Some(format!("{} has missed {}, {first} the first", record.name, missing.len()));
             }
         }
         None

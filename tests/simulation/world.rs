@@ -324,7 +324,8 @@ impl World {
             for _ in 0..50 {
                 self.step()?;
             }
-            unfinished = self.book.lock().unwrap().unfinished(&self.members());
+            let (book, members) = (self.book.lock().unwrap(), self.members());
+            unfinished = book.unfinished(&members).or_else(|| book.missed(&members));
         }
         let took = self.sim.elapsed().saturating_sub(calm).as_secs_f64();
         let members = self.members();

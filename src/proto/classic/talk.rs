@@ -138,7 +138,7 @@ impl Mesh {
         }
         let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
         let state = self.peer(peer, &core.policy, core.now.instant);
-        if waiting >= limits::CLASSIC_WAITING || state.inbox.take_in(conn, said).is_err() {
+        if waiting >= limits::CLASSIC_WAITING || state.inbox.take_in(conn, said.into()).is_err() {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
             return self.stop_talking(core, conn);

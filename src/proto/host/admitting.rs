@@ -203,7 +203,7 @@ impl Host {
             conn,
             ip: remote.ip(),
             detector: Detector::new(core.now.instant),
-            is_new: true,
+            since: None,
             roster_wanted: false,
             ways: WaysAsked::Never,
             called: BTreeMap::new(),

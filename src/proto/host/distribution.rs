@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Core, Cut, Host, Mesh};
 use crate::{
-    model::{CloseReason, PeerId, limits},
+    model::{CloseReason, Held, PeerId, limits},
     proto::{core::Timer, roster::Changes},
     wire::{Authenticated, Frame},
 };
@@ -25,14 +25,15 @@ impl Host {
         core.timers.cancel(Timer::Roster);
         self.distributed = Some(core.now.instant);
         if core.roster.is_changed() {
-            let (delta, changes) =
-                core.roster.commit(&core.identity, &self.network.id, core.now.wall, |peer| mesh.counts(peer));
+            let now = core.now.wall;
+            let departed = |peer: &PeerId| mesh.departed(*peer, now);
+            let (delta, changes) = core.roster.commit(&core.identity, &self.network.id, now, departed);
             let version = delta.to;
             let mut frames = vec![Frame::RosterDelta(delta).encode()];
             if frames.iter().any(|frame| frame.len() > limits::FRAME_AFTER) {
                 frames = self.whole(core, Frame::RosterWhole);
             }
-            for link in self.members.values().filter(|link| !link.is_new) {
+            for link in self.members.values().filter(|link| link.since.is_some()) {
                 for frame in &frames {
                     core.send_bytes(link.conn, frame.clone());
                 }
@@ -44,19 +45,32 @@ impl Host {
             self.distribute_classic(core);
             self.save(core, Vec::new());
         }
-        if self.members.values().any(|link| link.is_new) {
+        if self.members.values().any(|link| link.since.is_none()) {
             let mut frames = self.whole(core, Frame::Authenticated);
             let ways = core.ways.no_ways();
             if !ways.is_empty() {
                 frames.push(Frame::NoWays(ways).encode());
             }
-            for (peer, link) in self.members.iter_mut().filter(|(_, link)| link.is_new) {
-                link.is_new = false;
+            for (peer, link) in self.members.iter_mut().filter(|(_, link)| link.since.is_none()) {
+                link.since = Some(core.roster.version());
                 core.join_links.insert(*peer, link.conn);
                 for frame in &frames {
                     core.send_bytes(link.conn, frame.clone());
                 }
                 core.timers.set(Timer::Beat(link.conn), link.detector.deadline());
+            }
+        }
+    }
+
+    /// What came in this turn too late for those whom its author did not know yet: they are told that it is here.
+    pub(super) fn tell_late(&self, core: &mut Core, late: &[(u64, Held)]) {
+        for link in self.members.values() {
+            let lacks = |(roster, held): &(u64, Held)| {
+                link.since.is_some_and(|since| *roster < since).then_some(*held)
+            };
+            let held: Vec<Held> = late.iter().filter_map(lacks).collect();
+            for part in held.chunks(limits::HELD) {
+                core.send(link.conn, &Frame::Held(part.to_vec()));
             }
         }
     }
@@ -67,7 +81,7 @@ impl Host {
             policy: core.policy,
             version: core.roster.version(),
             entries: u32::try_from(core.roster.entries().len()).unwrap_or(u32::MAX),
-            departed: u32::try_from(core.roster.departed().len()).unwrap_or(u32::MAX),
+            departed: u32::try_from(core.roster.all_departed().len()).unwrap_or(u32::MAX),
             signature: core.roster.signature(&core.identity, &self.network.id),
         };
         let pages = core.roster.pages().into_iter().map(|page| Frame::RosterPage(page).encode());
@@ -77,7 +91,7 @@ impl Host {
     pub(super) fn expect_cuts(&mut self, core: &mut Core, changes: &Changes, version: u64) {
         for (entry, reason) in &changes.removed {
             if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
-                let told = self.members.iter().filter(|(_, link)| !link.is_new);
+                let told = self.members.iter().filter(|(_, link)| link.since.is_some());
                 let waiting: BTreeSet<PeerId> = told.map(|(peer, _)| *peer).collect();
                 let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
                 let cut = Cut { peer: entry.peer_id, version, waiting, of };

@@ -72,7 +72,7 @@ impl Host {
             return;
         }
         // Those who are just being admitted are not asked, and follow later.
-        let served = self.members.iter().filter(|(other, link)| !link.is_new && **other != peer);
+        let served = self.members.iter().filter(|(other, link)| link.since.is_some() && **other != peer);
         let waiting: BTreeSet<PeerId> = served.map(|(other, _)| *other).chain([core.me()]).collect();
         let probe = Frame::HandoverProbe(HandoverProbe { peer, addrs: addrs.clone() });
         for (other, link) in &self.members {
@@ -180,7 +180,7 @@ impl Host {
         if let Some(link) = self.members.get(&to) {
             core.send_bytes(link.conn, frame.clone());
         }
-        for (_, link) in self.members.iter().filter(|(member, link)| **member != to && !link.is_new) {
+        for (_, link) in self.members.iter().filter(|(member, link)| **member != to && link.since.is_some()) {
             core.send_bytes(link.conn, frame.clone());
         }
         self.successor = Some(statement);

@@ -162,6 +162,11 @@ impl Mesh {
         if held.len() > limits::HELD {
             return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
+        self.want_of(core, peer, held);
+    }
+
+    /// A peer has these: what is not here is wanted of it.
+    pub(in crate::proto) fn want_of(&mut self, core: &mut Core, peer: PeerId, held: Vec<Held>) {
         let me = core.me();
         let mut wanted = Vec::new();
         let may_name = Self::may_name(core, &peer);
@@ -183,6 +188,26 @@ impl Mesh {
         }
         self.want(peer, wanted);
         self.next_question(core, peer);
+    }
+
+    /// Somebody is gone, and may have been sending something: what it said to everyone and the host has is asked of the
+    /// host.
+    pub(super) fn want_last_words(&mut self, core: &mut Core, gone: &PeerId) {
+        let me = core.me();
+        let Some((host, departed)) = core.host().filter(|host| *host != me).zip(core.roster.departed(gone))
+        else {
+            return;
+        };
+        let newest = departed.counts.last().filter(|_| departed.newest >= core.readable_since(&me));
+        let inbox = self.peers.get(gone).map(|state| &state.inbox);
+        let missing = |count: &(u64, u64)| {
+            // What was said before this node was there is not missing.
+            let known = inbox.and_then(|inbox| inbox.spans(true, count.0).first()).map(|span| span.from);
+            let from = known.or_else(|| (Some(count) == newest).then_some(1))?;
+            Some(Held { author: *gone, epoch: count.0, from, to: count.1 })
+        };
+        let held: Vec<Held> = departed.counts.iter().filter_map(missing).collect();
+        self.want_of(core, host, held);
     }
 
     /// Notes what is wanted of a peer; what is too much stays a gap.

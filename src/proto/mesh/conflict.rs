@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Mesh, receiving::Shown};
+use super::{Mesh, receiving::Shown, sending::Growing};
 use crate::{
     api::{Compared, HistoryCommand, StoreCommand},
     model::{
@@ -197,7 +197,10 @@ impl Mesh {
         let Some(mut renewing) = self.renewing.remove(&token) else { return false };
         let key = (renewing.to, renewing.epochs.1);
         for StoredBatch { batch, references, .. } in batches.iter().map(Arc::as_ref) {
-            self.say_batch(core, key, batch.texts.clone(), references.clone(), (core.now, batch.sent_at));
+            // Nobody else lacks it: the others have it under its old number.
+            let (texts, references) = (batch.texts.clone(), references.clone());
+            let said = Growing { roster: u64::MAX, at: core.now, texts, references, bytes: 0 };
+            self.say_batch(core, key, said, batch.sent_at);
         }
         if let Some((from, until)) = renewing.lacking.pop_front()
             && let Some(next) = next.filter(|next| (from + 1..=until).contains(next) && !batches.is_empty())

@@ -156,7 +156,7 @@ impl Mesh {
         state.lacking.asked = None;
         let found = batches.first().map_or_else(|| next.unwrap_or(last + 1), |batch| batch.batch.first);
         let entry = |batch: Arc<StoredBatch>| {
-            let frame = Frame::encode_batch(&batch.batch);
+            let frame = Frame::encode_batch(0, &batch.batch);
             Entry { batch, frame }
         };
         state.lacking.entries = batches.into_iter().map(entry).collect();

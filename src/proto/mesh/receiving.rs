@@ -8,7 +8,8 @@ use super::{Mesh, conflict::Comparing, journal::Due};
 use crate::{
     api::{NodeEvent, Said, StoreCommand},
     model::{
-        Batch, CloseReason, NetworkId, PeerId, Recipient, StoredBatch, StreamId, Timestamp, Wire, limits,
+        Batch, CloseReason, Departed, Held, NetworkId, PeerId, Recipient, StoredBatch, StreamId, Timestamp,
+        Wire, limits,
     },
     proto::{
         ConnId, Output,
@@ -16,14 +17,14 @@ use crate::{
         inbox::{Arrival, Arrived},
         log::Range,
     },
-    wire::{Ack, Frame},
+    wire::{Ack, Addressed, Frame},
 };
 
 /// How a batch came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Over its author's own link, in its turn.
-    Direct,
+    /// Over its author's own link, in its turn, addressed by this version of the roster.
+    Direct { roster: u64 },
     /// Later than it should, from whoever had it.
     HandedOn,
 }
@@ -41,7 +42,8 @@ pub(super) enum Taken {
 
 impl Mesh {
     /// A peer has sent a batch over a link.
-    pub(super) fn batch(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, batch: Batch) {
+    pub(super) fn batch(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, addressed: Addressed) {
+        let batch = &addressed.batch;
         let StreamId { author, to, .. } = batch.stream;
         let is_for_me = to == Recipient::Everyone || to == Recipient::Peer(core.me());
         if author != peer || !is_for_me || !batch.is_lawful() {
@@ -51,7 +53,7 @@ impl Mesh {
             return;
         }
         let state = self.peer(peer, &core.policy, core.now.instant);
-        if state.inbox.take_in(conn, batch).is_err() {
+        if state.inbox.take_in(conn, addressed).is_err() {
             return self.drop_link(core, conn, CloseReason::ProtocolError);
         }
         self.release(core, peer);
@@ -66,7 +68,7 @@ impl Mesh {
                 return;
             }
             match state.inbox.release(core.now.instant) {
-                Ok(Some((conn, batch))) => self.arrived(core, conn, batch),
+                Ok(Some((conn, addressed))) => self.arrived(core, conn, addressed),
                 Ok(None) => return,
                 Err(wait) => {
                     core.timers.set(Timer::Throttle(peer), core.now.instant + wait);
@@ -76,10 +78,11 @@ impl Mesh {
         }
     }
 
-    fn arrived(&mut self, core: &mut Core, conn: ConnId, batch: Batch) {
+    fn arrived(&mut self, core: &mut Core, conn: ConnId, addressed: Addressed) {
+        let Addressed { roster, batch } = addressed;
         let (stream, first, last) = (batch.stream, batch.first, batch.last());
         let batch = Arc::new(batch);
-        match self.take_on(core, &batch, Way::Direct) {
+        match self.take_on(core, &batch, Way::Direct { roster }) {
             Taken::New(missed) => {
                 self.acknowledge_when_kept(core, conn, stream, last);
                 if missed > 0 {
@@ -104,8 +107,10 @@ impl Mesh {
         let when = match way {
             Way::HandedOn => Some(batch.sent_at.0),
             // What has waited stands where it was said, so that all see the same order.
-            Way::Direct if (limits::DELAYED..limits::UNDELIVERED_FOR).contains(&delay) => Some(sent_at.0),
-            Way::Direct => None,
+            Way::Direct { .. } if (limits::DELAYED..limits::UNDELIVERED_FOR).contains(&delay) => {
+                Some(sent_at.0)
+            }
+            Way::Direct { .. } => None,
         };
         // Nobody has said anything here before it was admitted.
         let when = when.map(|when| core.roster.get(&author).map_or(when, |entry| when.max(entry.since.0)));
@@ -122,7 +127,36 @@ impl Mesh {
             let before = batch.stream.message(sequence);
             core.event(NodeEvent::Gap { before, from, missing });
         }
+        self.note_late(core, batch, way);
         Taken::New(missed)
+    }
+
+    /// Host: what its author has addressed by an earlier roster, or may have, somebody lacks who has come since then, and
+    /// has asked for what it missed before this came.
+    fn note_late(&mut self, core: &Core, batch: &Batch, way: Way) {
+        let roster = match way {
+            Way::Direct { roster } => roster,
+            Way::HandedOn => 0,
+        };
+        let StreamId { author, epoch, to } = batch.stream;
+        let is_late = roster < core.roster.version() && to == Recipient::Everyone;
+        if !is_late || author.wire() == Wire::Classic || core.host() != Some(core.me()) {
+            return;
+        }
+        let follows = |(by, held): &&mut (u64, Held)| {
+            *by == roster && (held.author, held.epoch, held.to + 1) == (author, epoch, batch.first)
+        };
+        match self.late.last_mut().filter(follows) {
+            Some((_, held)) => held.to = batch.last(),
+            None => {
+                self.late.push((roster, Held { author, epoch, from: batch.first, to: batch.last() }));
+            }
+        }
+    }
+
+    /// Host: what was taken on in this turn that is addressed by an earlier roster, and by which.
+    pub(in crate::proto) fn take_late(&mut self) -> Vec<(u64, Held)> {
+        std::mem::take(&mut self.late)
     }
 
     /// Tells the front end of messages, and has them kept.
@@ -208,8 +242,9 @@ impl Mesh {
     }
 
     /// How far the words of an author to everyone count when it goes now: as far as this node has them.
-    pub(in crate::proto) fn counts(&self, author: &PeerId) -> Vec<(u64, u64)> {
-        self.peers.get(author).map(|state| state.inbox.counts()).unwrap_or_default()
+    pub(in crate::proto) fn departed(&self, author: PeerId, now: Timestamp) -> Departed {
+        let (counts, newest) = self.peers.get(&author).map(|state| state.inbox.counts()).unwrap_or_default();
+        Departed { peer: author, at: now, counts, newest: Timestamp(newest) }
     }
 
     pub(in crate::proto) fn waits_for_store(&self) -> bool {

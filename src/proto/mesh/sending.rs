@@ -24,10 +24,12 @@ use crate::{
 /// Texts of this turn for one audience.
 #[derive(Debug)]
 pub(super) struct Growing {
-    at: Moment,
-    texts: Vec<SafeText>,
-    references: Vec<Option<Arc<str>>>,
-    bytes: usize,
+    /// The roster by which they are addressed.
+    pub(super) roster: u64,
+    pub(super) at: Moment,
+    pub(super) texts: Vec<SafeText>,
+    pub(super) references: Vec<Option<Arc<str>>>,
+    pub(super) bytes: usize,
 }
 
 impl Mesh {
@@ -89,6 +91,7 @@ impl Mesh {
             self.close_batch(core, to);
         }
         let growing = self.growing.entry(to).or_insert_with(|| Growing {
+            roster: core.roster.version(),
             at: core.now,
             texts: Vec::new(),
             references: Vec::new(),
@@ -139,21 +142,18 @@ impl Mesh {
     }
 
     fn close_batch(&mut self, core: &mut Core, to: Recipient) {
-        let Some(Growing { at, texts, references, .. }) = self.growing.remove(&to) else { return };
+        let Some(mut said) = self.growing.remove(&to) else { return };
         let key = self.current(to);
-        let references = if references.iter().any(Option::is_some) { references } else { Vec::new() };
-        self.say_batch(core, key, texts, references, (at, at.wall));
+        if said.references.iter().all(Option::is_none) {
+            said.references.clear();
+        }
+        let sent_at = said.at.wall;
+        self.say_batch(core, key, said, sent_at);
     }
 
     /// Makes the next batch of a stream, and has it kept.
-    pub(super) fn say_batch(
-        &mut self,
-        core: &mut Core,
-        key: LogKey,
-        texts: Vec<SafeText>,
-        references: Vec<Option<Arc<str>>>,
-        (now, sent_at): (Moment, Timestamp),
-    ) {
+    pub(super) fn say_batch(&mut self, core: &mut Core, key: LogKey, said: Growing, sent_at: Timestamp) {
+        let Growing { roster, at: now, texts, references, .. } = said;
         let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
         let mut batch = Batch { stream: log.id(), first: log.last() + 1, sent_at, texts, signature: None };
         if key.0 == Recipient::Everyone {
@@ -161,7 +161,7 @@ impl Mesh {
         }
         let (last, count) = (batch.last(), batch.count());
         let place = core.next_places(count);
-        let frame = Frame::encode_batch(&batch);
+        let frame = Frame::encode_batch(roster, &batch);
         let bytes = frame.len() + limits::BATCH_BESIDE;
         let alias = core.alias.clone();
         let batch = Arc::new(StoredBatch { batch, alias, at: now.wall, place, references, claims: None });

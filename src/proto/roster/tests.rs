@@ -25,7 +25,7 @@ fn whole(roster: &Roster, host: &Identity) -> Authenticated {
         policy: Policy::default(),
         version: roster.version(),
         entries: u32::try_from(roster.entries().len()).unwrap(),
-        departed: u32::try_from(roster.departed().len()).unwrap(),
+        departed: u32::try_from(roster.all_departed().len()).unwrap(),
         signature: roster.signature(host, &NETWORK),
     }
 }
@@ -39,17 +39,21 @@ fn assemble(roster: &Roster, host: &Identity) -> Result<Option<Roster>, RosterEr
     last
 }
 
+fn gone(peer: &PeerId) -> Departed {
+    Departed { peer: *peer, at: AT, counts: vec![(5, 7)], newest: AT }
+}
+
 #[test]
 fn a_member_follows_the_host_by_deltas() {
     let host = host();
     let mut at_host = Roster::default();
     at_host.update(entry(1));
     at_host.update(entry(2));
-    at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    at_host.commit(&host, &NETWORK, AT, gone);
     let mut at_member = assemble(&at_host, &host).unwrap().unwrap();
     at_host.remove(PeerId([2; 32]), CloseReason::Banned);
     at_host.update(entry(3));
-    let (delta, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    let (delta, _) = at_host.commit(&host, &NETWORK, AT, gone);
     let changes = at_member.apply(&delta, &host.peer_id(), &NETWORK).unwrap();
     assert_eq!(changes.updated, [entry(3)]);
     assert_eq!(changes.removed, [(entry(2), CloseReason::Banned)]);
@@ -62,13 +66,13 @@ fn a_missing_version_and_a_false_signature_change_nothing() {
     let host = host();
     let mut at_host = Roster::default();
     at_host.update(entry(1));
-    at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    at_host.commit(&host, &NETWORK, AT, gone);
     let mut at_member = assemble(&at_host, &host).unwrap().unwrap();
     let before = at_member.clone();
     at_host.update(entry(2));
-    let (mut second, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    let (mut second, _) = at_host.commit(&host, &NETWORK, AT, gone);
     at_host.update(entry(3));
-    let (third, _) = at_host.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    let (third, _) = at_host.commit(&host, &NETWORK, AT, gone);
     assert_eq!(at_member.apply(&third, &host.peer_id(), &NETWORK), Err(RosterError::Gap));
     second.updated.push(entry(9));
     assert_eq!(at_member.apply(&second, &host.peer_id(), &NETWORK), Err(RosterError::NotSigned));
@@ -85,7 +89,7 @@ fn a_thousand_members_come_in_pages_that_fit_a_frame() {
         entry.peer_id.0[..4].copy_from_slice(&number.to_be_bytes());
         roster.update(entry);
     }
-    roster.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    roster.commit(&host, &NETWORK, AT, gone);
     let pages = roster.pages();
     assert!(pages.len() > 1);
     for page in pages {
@@ -101,7 +105,7 @@ fn more_entries_than_announced_are_refused() {
     let mut roster = Roster::default();
     roster.update(entry(1));
     roster.update(entry(2));
-    roster.commit(&host, &NETWORK, AT, |_| vec![(5, 7)]);
+    roster.commit(&host, &NETWORK, AT, gone);
     let mut assembly = Assembly::new(Authenticated { entries: 1, ..whole(&roster, &host) }).unwrap();
     let page = roster.pages().remove(0);
     assert_eq!(assembly.page(page, &host.peer_id()), Err(RosterError::TooLarge));

@@ -283,7 +283,7 @@ fn messages_that_are_wanted_of_one_peer() {
     for number in 1..=10_000 {
         let stream = StreamId { author: sim.ids[ann], epoch: 9, to: Recipient::Everyone };
         let batch = sim.batch_of(stream, 2 * number, "x");
-        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch.into())));
         sim.drain(bob);
     }
     assert!(sim.nodes[bob].mesh.catch_up.wanted[&sim.ids[ann]].len() <= 4000);

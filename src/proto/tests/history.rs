@@ -243,7 +243,7 @@ impl SimStore {
     }
 
     /// What was said to everyone, in the order of the screen.
-    fn log(&self) -> Vec<String> {
+    pub(super) fn log(&self) -> Vec<String> {
         let mut all = self.messages();
         all.retain(|message| message.id.to == Recipient::Everyone);
         all.sort_by_key(|message| message.place);

@@ -113,7 +113,7 @@ fn snapshot(to: &str) -> (Sim, usize, usize) {
         other.signature = Some(sign::batch(&key(), &NetworkId([1; 16]), &other));
     }
     let conn = sim.peer_link(bob, ann);
-    sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(other)));
+    sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(other.into())));
     // What bob says to that is for the other one.
     sim.outputs(bob).into_iter().for_each(|output| {
         if let Output::Store(command) = output {
@@ -202,7 +202,7 @@ fn what_is_acknowledged_is_here_word_for_word() {
     let answer = |sim: &mut Sim, sequence, text: &str| {
         let conn = sim.peer_link(bob, ann);
         let batch = sim.batch_of(stream, sequence, text);
-        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch.into())));
         let mut frames = Vec::new();
         while let Some(output) = sim.nodes[bob].poll_output() {
             match output {
@@ -235,7 +235,7 @@ fn what_was_forgotten_is_taken_on_again_before_it_is_acknowledged() {
     for _ in 0..2 {
         let conn = sim.peer_link(bob, ann);
         let batch = sim.batch_of(stream, 1, "a");
-        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch.into())));
         sim.run();
         assert_eq!(sim.on_disk(bob).get("a"), Some(&1));
         sim.stores[bob].kept = Kept::default();
@@ -309,7 +309,7 @@ fn nothing_stands_before_its_author_was_admitted() {
     let mut batch = sim.batch_of(stream, 1, "as I said yesterday");
     batch.sent_at = Timestamp(sim.now.wall.0 - 12 * 3600 * 1_000_000);
     let conn = sim.peer_link(0, mallory);
-    sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Batch(batch)));
+    sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Batch(batch.into())));
     sim.run();
     let place = |event: &NodeEvent| match event {
         NodeEvent::Message { text, place, .. } if text.as_str() == "as I said yesterday" => Some(*place),

@@ -24,7 +24,7 @@ fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<[u8; 64]
 }
 
 fn departed() -> Departed {
-    Departed { peer: PeerId([1; 32]), at: Timestamp(2), counts: vec![(300, 9)] }
+    Departed { peer: PeerId([1; 32]), at: Timestamp(2), counts: vec![(300, 9)], newest: Timestamp(1) }
 }
 
 fn held() -> Held {
@@ -54,7 +54,7 @@ fn golden() -> Vec<(Frame, String)> {
     // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
     let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
     // key, time 2 in zigzag, count of epochs, epoch 300 and its last number
-    let departed_hex = format!("{ann} 04 01 ac02 09");
+    let departed_hex = format!("{ann} 04 01 ac02 09 02");
     let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 01 {}", h("09", 16), h("05", 64));
     vec![
         (
@@ -101,13 +101,16 @@ fn golden() -> Vec<(Frame, String)> {
             format!("14 {} 02", h("09", 16)),
         ),
         (
-            Frame::Batch(batch(Recipient::Everyone, 1, &["hi", "ho"], Some([5; 64]))),
-            // author, epoch 300, everyone, first number, time 1 in zigzag, count of texts, texts, signature
-            format!("15 {ann} ac02 00 07 02 02 026869 02686f 01 {}", h("05", 64)),
+            Frame::Batch(Addressed {
+                roster: 5,
+                batch: batch(Recipient::Everyone, 1, &["hi", "ho"], Some([5; 64])),
+            }),
+            // roster, author, epoch 300, everyone, first number, time 1 in zigzag, count of texts, texts, signature
+            format!("15 05 {ann} ac02 00 07 02 02 026869 02686f 01 {}", h("05", 64)),
         ),
         (
-            Frame::Batch(batch(Recipient::Peer(PeerId([0xAA; 32])), -1, &["hi"], None)),
-            format!("15 {ann} ac02 01 {bob} 07 01 01 026869 00"),
+            Frame::Batch(batch(Recipient::Peer(PeerId([0xAA; 32])), -1, &["hi"], None).into()),
+            format!("15 00 {ann} ac02 01 {bob} 07 01 01 026869 00"),
         ),
         (
             Frame::Ack(Ack { everyone: true, epoch: 300, received: 9, kept: 8 }),
@@ -229,15 +232,15 @@ fn trailing_bytes_unknown_tags_and_nothing_are_refused() {
 #[test]
 fn texts_are_clean_and_counted_as_soon_as_they_are_read() {
     let texts = vec!["x"; limits::BATCH_MESSAGES];
-    let most = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None));
+    let most = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None).into());
     assert_eq!(Frame::decode(&most.encode()), Ok(most));
     let texts = vec!["x"; limits::BATCH_MESSAGES + 1];
-    let more = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None));
+    let more = Frame::Batch(batch(Recipient::Everyone, 1, &texts, None).into());
     assert_eq!(Frame::decode(&more.encode()), Err(RecvError::Malformed(BATCH)));
-    let bytes = Frame::Batch(batch(Recipient::Everyone, 1, &["o"], None)).encode();
+    let bytes = Frame::Batch(batch(Recipient::Everyone, 1, &["o"], None).into()).encode();
     let hostile: Vec<u8> = bytes.iter().map(|byte| if *byte == b'o' { 0x1B } else { *byte }).collect();
     let Ok(Frame::Batch(read)) = Frame::decode(&hostile) else { panic!("{hostile:?}") };
-    assert_eq!(read.texts[0].as_str(), "\u{241B}");
+    assert_eq!(read.batch.texts[0].as_str(), "\u{241B}");
 }
 
 #[test]
@@ -266,7 +269,7 @@ proptest! {
     #[test]
     fn batches_round_trip(text in ".*", sequence in any::<u64>(), time in any::<i64>()) {
         let said = Batch { first: sequence, ..batch(Recipient::Everyone, time, &[&text], None) };
-        let frame = Frame::Batch(said);
+        let frame = Frame::Batch(said.into());
         prop_assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
     }
 }
