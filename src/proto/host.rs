@@ -60,6 +60,9 @@ struct MemberLink {
     detector: Detector,
     /// The version of the whole roster that it was sent; nothing while that is still to be sent.
     since: Option<u64>,
+    /// With what its admission is kept. It is told only then, since a host that forgets it would ask for the password
+    /// again.
+    saved_with: u64,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
     ways: WaysAsked,
@@ -469,6 +472,7 @@ impl Host {
                 core.event(event);
             }
         }
+        self.welcome(core);
     }
 
     pub(super) fn not_saved(&mut self, core: &mut Core, token: u64, message: &str) {

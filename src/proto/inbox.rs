@@ -92,12 +92,15 @@ impl Streams {
         if let Some(after) = after {
             upper = Some(after.first.saturating_sub(room(after.from - last)).saturating_sub(others));
         }
-        let wished = match (handed_on, upper) {
-            (Some(sent), _) => sent.min(now),
-            // A hole is closed from its end; what else is missing of an earlier epoch comes after it.
-            (None, Some(upper)) if after.is_some() => upper,
-            (None, Some(upper)) => lower.unwrap_or(upper),
-            (None, None) => now,
+        let wished = handed_on.map_or(now, |sent| sent.min(now));
+        let wished = match upper {
+            // A hole is closed from its end.
+            Some(upper) if after.is_some() => handed_on.map_or(upper, |_| wished),
+            // What else is missing of an earlier epoch comes after it, and needs room too.
+            Some(upper) if handed_on.is_none() || wished > upper => {
+                lower.unwrap_or(upper.saturating_sub(room(u64::MAX)))
+            }
+            _ => wished,
         };
         let (lower, upper) = (lower.unwrap_or(Place::MIN), upper.unwrap_or(Place::MAX));
         // Where there is no room, what is of one epoch stays in order.
@@ -358,7 +361,8 @@ mod tests {
         assert_eq!(place(5, 4, 9000, Some(-5)), (1501, Some((5, 0))), "a clock that is behind");
         assert_eq!(place(5, 2, 9000, None), (1499, Some((3, 0))), "late, but from its author");
         assert_eq!(place(5, 7, 9000, Some(3000)), (3000, None), "missed at the end");
-        assert_eq!(place(4, 1, 9000, Some(8000)), (999, None), "an earlier numbering stands before");
+        assert_eq!(place(4, 1, 9000, Some(8000)), (-9001, None), "an earlier epoch stands before, with room");
+        assert_eq!(place(4, 2, 9000, None), (-9000, None));
         assert_eq!(place(6, 1, 100, None), (13_001, None), "a later one after, whatever the clock says");
         // Two that come at the same time leave room for those between them.
         assert_eq!(place(6, 4, 100, None).0, 13_004);
@@ -386,7 +390,7 @@ mod tests {
         assert_eq!(arrive(11, 2, 3000), Some((1990, 0, Some((13, 0)))));
         let earlier = Batch { stream: StreamId { epoch: 0, ..range(1, 1, 1).stream }, ..range(1, 1, 5) };
         let Arrival::New(before) = inbox.arrive(&earlier, 9000, Some(8000)) else { panic!("new") };
-        assert_eq!(before.place, 995, "all of an earlier epoch stands before the later one");
+        assert_eq!(before.place, 995 - 10_000, "all of an earlier epoch stands before the later one");
         inbox.arrive_again(&range(1, 8, 13), 4000);
         assert_eq!(inbox.spans(true, 1).iter().map(|s| (s.from, s.to)).collect::<Vec<_>>(), [(1, 30)]);
     }
@@ -418,6 +422,20 @@ mod tests {
         // There is no end to how many may be missing, but to the room.
         let (from, _) = stand(1, first, 2 * usize::try_from(limits::GAP_ROOM).unwrap(), 9000);
         assert!(end < from);
+    }
+
+    #[test]
+    fn an_epoch_of_which_nothing_was_here_stands_before_the_later_ones_in_order() {
+        for sent in [None, Some(2000), Some(99_999)] {
+            let mut inbox = Inbox::new(&Policy::default(), Instant::now());
+            let mut stand = |epoch, sequence| match inbox.arrive(&one(epoch, sequence), 50_000, sent) {
+                Arrival::New(arrived) => arrived.place,
+                Arrival::Known => panic!("{sequence} is new"),
+            };
+            let later = stand(7, 1);
+            let earlier: Vec<Place> = (1..100).map(|sequence| stand(5, sequence)).collect();
+            assert!(earlier.is_sorted_by(|one, next| one < next) && earlier[98] < later, "{earlier:?}");
+        }
     }
 
     #[test]

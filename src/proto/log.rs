@@ -14,9 +14,12 @@ use std::{
 use bytes::Bytes;
 
 pub use self::audience::Audience;
-use crate::model::{
-    Addressee, Alias, CloseReason, DeliveryStatus, Interval, OwnStream, PeerId, Resolution, Span,
-    StoredBatch, StreamId, Summary, Timestamp, limits,
+use crate::{
+    model::{
+        Addressee, Alias, CloseReason, DeliveryStatus, Interval, OwnStream, PeerId, Resolution, Span,
+        StoredBatch, StreamId, Summary, Timestamp, limits,
+    },
+    wire::Frame,
 };
 
 /// How far one recipient has come. What is before a number is what is addressed to it before.
@@ -291,6 +294,15 @@ impl Log {
         cursor.kept = cursor.kept.max(kept);
         cursor.received = cursor.received.max(received);
         (for_good, for_now)
+    }
+
+    /// The host counts versions of the roster anew, and may have gone back: nobody knows any more by which one earlier
+    /// messages are addressed.
+    pub fn forget_rosters(&mut self) {
+        for entry in &mut self.entries {
+            entry.frame = Frame::encode_batch(0, &entry.batch.batch);
+        }
+        self.bytes = self.entries.iter().map(Entry::size).sum();
     }
 
     /// Lets go of what an acknowledgement, or a last word, has made needless.

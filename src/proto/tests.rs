@@ -82,6 +82,9 @@ struct Sim {
     /// Disks take their time to keep a package.
     hold_packages: bool,
     held_packages: Vec<u64>,
+    /// The host's disk takes its time.
+    hold_saves: bool,
+    held_saves: Vec<u64>,
     /// Who cannot reach whose join port.
     blocked: Option<(usize, usize)>,
     /// Who cannot reach whose peer listener.
@@ -142,6 +145,8 @@ impl Sim {
             hold_retired: false,
             hold_packages: false,
             held_packages: Vec::new(),
+            hold_saves: false,
+            held_saves: Vec::new(),
             blocked: None,
             closed: BTreeSet::new(),
             circuits: SimCircuits::default(),
@@ -336,6 +341,10 @@ impl Sim {
                 Output::Register(password) => {
                     let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
                     self.nodes[index].handle(self.now, Input::Registered(record.into()));
+                }
+                Output::Store(StoreCommand::SaveHost { token, state }) if self.hold_saves => {
+                    self.saved.push(*state);
+                    self.held_saves.push(token);
                 }
                 Output::Store(StoreCommand::SaveHost { token, state }) => {
                     self.saved.push(*state);
@@ -807,6 +816,27 @@ fn without_the_host_members_go_on_for_a_while_and_then_are_out_until_it_is_back(
         sim.wait(0.1);
         assert_eq!(sim.heard(bob).last().unwrap(), "ann: back");
     }
+}
+
+#[test]
+fn a_newcomer_is_told_that_it_is_in_once_the_host_would_know_it_again() {
+    let mut sim = Sim::host();
+    let (key, again) = history::identity();
+    let ann = sim.join_as("ann", PASSWORD, key);
+    sim.hold_saves = true;
+    let bob = sim.join("bob");
+    sim.wait(1.0);
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+    assert!(!sim.has(bob, |event| matches!(event, NodeEvent::Authenticated { .. })));
+    let token = *sim.held_saves.last().unwrap();
+    sim.nodes[0].handle(sim.now, Input::Store(StoreEvent::Saved(token)));
+    sim.run();
+    assert_eq!(sim.roster(bob), ["host", "ann", "bob"]);
+    // Whom it knows already needs to wait for no disk.
+    sim.crash(ann);
+    let ann = sim.join_as("ann", PASSWORD, again);
+    sim.wait(1.0);
+    assert!(sim.has(ann, |event| matches!(event, NodeEvent::Authenticated { .. })));
 }
 
 #[test]

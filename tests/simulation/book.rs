@@ -357,20 +357,28 @@ impl Book {
     }
 
     /// What is on the disks: every message that was delivered is on its recipient's exactly once, and none that has
-    /// failed.
+    /// failed; what one author says to one audience stands in order.
     pub(crate) fn check_disks(&mut self) {
+        let mut violations = Vec::new();
         let mut disks: BTreeMap<PeerId, BTreeMap<MessageId, (usize, String)>> = BTreeMap::new();
         for record in &self.people {
             let Some(id) = record.id else { continue };
             let disk = disks.entry(id).or_default();
+            let mut last = BTreeMap::new();
             export(&record.dir, &Filter::default(), |exported| {
+                let id = exported.message.id;
                 let text = exported.message.text.as_str().to_owned();
-                disk.entry(exported.message.id).or_insert((0, text)).0 += 1;
+                disk.entry(id).or_insert((0, text)).0 += 1;
+                let before = last
+                    .insert((id.author, id.to), id)
+                    .filter(|before| (before.epoch, before.sequence) > (id.epoch, id.sequence));
+                if let Some(before) = before {
+                    violations.push(format!("{} has {before} before {id}", record.name));
+                }
                 true
             })
             .unwrap();
         }
-        let mut violations = Vec::new();
         for record in &self.people {
             for ((id, peer), (status, _)) in &record.deliveries {
                 let found = disks.get(peer).and_then(|disk| disk.get(id));

@@ -177,8 +177,10 @@ impl Host {
         {
             return Self::refuse(core, conn, CloseReason::NetworkFull, &error);
         }
+        let mut saved_with = 0;
         if self.admission.admit(peer, alias.clone(), core.now.wall) {
             self.save(core, Vec::new());
+            saved_with = self.token;
         }
         core.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {
@@ -204,6 +206,7 @@ impl Host {
             ip: remote.ip(),
             detector: Detector::new(core.now.instant),
             since: None,
+            saved_with,
             roster_wanted: false,
             ways: WaysAsked::Never,
             called: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Core, Cut, Host, Mesh};
+use super::{Core, Cut, Host, MemberLink, Mesh};
 use crate::{
     model::{CloseReason, Held, PeerId, limits},
     proto::{core::Timer, roster::Changes},
@@ -45,20 +45,31 @@ impl Host {
             self.distribute_classic(core);
             self.save(core, Vec::new());
         }
-        if self.members.values().any(|link| link.since.is_none()) {
-            let mut frames = self.whole(core, Frame::Authenticated);
-            let ways = core.ways.no_ways();
-            if !ways.is_empty() {
-                frames.push(Frame::NoWays(ways).encode());
+        self.welcome(core);
+    }
+
+    /// Sends the whole roster to new members who stand in it and whose admission is kept.
+    pub(super) fn welcome(&mut self, core: &mut Core) {
+        let is_due = |(peer, link): &(&PeerId, &MemberLink)| {
+            link.since.is_none() && core.is_member(peer) && !self.saving.contains_key(&link.saved_with)
+        };
+        let new: Vec<PeerId> = self.members.iter().filter(is_due).map(|(peer, _)| *peer).collect();
+        if new.is_empty() {
+            return;
+        }
+        let mut frames = self.whole(core, Frame::Authenticated);
+        let ways = core.ways.no_ways();
+        if !ways.is_empty() {
+            frames.push(Frame::NoWays(ways).encode());
+        }
+        for peer in new {
+            let Some(link) = self.members.get_mut(&peer) else { continue };
+            link.since = Some(core.roster.version());
+            core.join_links.insert(peer, link.conn);
+            for frame in &frames {
+                core.send_bytes(link.conn, frame.clone());
             }
-            for (peer, link) in self.members.iter_mut().filter(|(_, link)| link.since.is_none()) {
-                link.since = Some(core.roster.version());
-                core.join_links.insert(*peer, link.conn);
-                for frame in &frames {
-                    core.send_bytes(link.conn, frame.clone());
-                }
-                core.timers.set(Timer::Beat(link.conn), link.detector.deadline());
-            }
+            core.timers.set(Timer::Beat(link.conn), link.detector.deadline());
         }
     }
 

@@ -356,6 +356,7 @@ impl Member {
             mesh.recall(core, recalled);
         }
         mesh.roster_changed(core, &changes);
+        mesh.forget_rosters();
         mesh.report_all(core);
         // A newcomer that may not read back has missed nothing.
         if asking.known || header.policy.read_back > 0 {

@@ -176,6 +176,11 @@ impl Mesh {
         }
     }
 
+    /// This node comes back to its host, which may be a restarted one.
+    pub(in crate::proto) fn forget_rosters(&mut self) {
+        self.logs.values_mut().for_each(Log::forget_rosters);
+    }
+
     /// The history is told whom a stream is for, where that has changed.
     pub(super) fn keep_audience(&mut self, core: &mut Core, key: LogKey) {
         let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
