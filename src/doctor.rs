@@ -10,7 +10,7 @@ use crate::{
     model::{CloseReason, Closed, NoWay, Peer, PeerId, Role, SafeText, Ways, limits},
     net::{
         examine::{self, Knocked},
-        machine::Machine,
+        platform::Platform,
     },
     network::{JoinOptions, Network},
     security::Identity,
@@ -30,7 +30,7 @@ pub struct Doctor<'a> {
     /// Where.
     pub target: &'a str,
     /// The machine from which.
-    pub machine: &'a dyn Machine,
+    pub platform: &'a dyn Platform,
     /// Who looks.
     pub identity: Arc<Identity>,
     /// The key that the host had before.
@@ -63,7 +63,7 @@ impl Doctor<'_> {
             }
         }
         let addr = open.ok_or(last)?;
-        match examine::knock(self.machine, addr, &self.identity.clone()).await {
+        match examine::knock(self.platform, addr, &self.identity.clone()).await {
             Ok(knocked) => self.met(addr, knocked),
             Err(closed) => Err(self.not_met(addr, &closed).await),
         }
@@ -72,7 +72,7 @@ impl Doctor<'_> {
     async fn resolve(&mut self) -> Result<Vec<SocketAddr>, CloseReason> {
         let target = self.target;
         let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
-        match examine::resolve(self.machine, target).await {
+        match examine::resolve(self.platform, target).await {
             Ok(addrs) if !addrs.is_empty() => {
                 let text: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
                 if target.parse::<SocketAddr>().is_err() {
@@ -104,7 +104,7 @@ impl Doctor<'_> {
             }
         }
         let port = addr.port();
-        let Err(error) = examine::connect(self.machine, addr).await else {
+        let Err(error) = examine::connect(self.platform, addr).await else {
             self.good(Check::Port, &format!("{addr} takes connections"));
             return Ok(());
         };
@@ -122,7 +122,7 @@ impl Doctor<'_> {
                     limits::CONNECT_TIMEOUT.as_secs()
                 ),
                 format!(
-                    "check the address; then let the port in on the host's machine, for example:\n{}\n{}",
+                    "check the address; then let the port in on the host's platform, for example:\n{}\n{}",
                     Firewall::Ufw.command(port),
                     Firewall::Firewalld.command(port)
                 ),
@@ -149,7 +149,7 @@ impl Doctor<'_> {
         match self.pin {
             Some(pin) if pin != knocked.host => {
                 let message = format!(
-                    "{addr} is a pyile host with the key {key}, and before it had {}: another machine, a new \
+                    "{addr} is a pyile host with the key {key}, and before it had {}: another platform, a new \
                      profile, or somebody who poses as the host",
                     pin.short()
                 );
@@ -202,7 +202,7 @@ impl Doctor<'_> {
     async fn not_met(&mut self, addr: SocketAddr, closed: &Closed) -> CloseReason {
         let version = env!("CARGO_PKG_VERSION");
         // Any server with TLS may refuse the protocol; one that speaks of itself is no pyile.
-        let said = examine::banner(self.machine, addr).await;
+        let said = examine::banner(self.platform, addr).await;
         let speaks_tls = said.is_empty() || said.starts_with(&[TLS_ALERT, 3]);
         let (message, next) = match closed.reason {
             CloseReason::IncompatibleVersion if speaks_tls => (

@@ -22,7 +22,7 @@ use crate::{
         Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, Wire,
         limits,
     },
-    net::{self, Machine, NodeHandle, Opened, PeerListen, ThisMachine},
+    net::{self, NodeHandle, Opened, PeerListen, Platform, SystemPlatform},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
     security::{HostRecord, PasswordCost},
     store::Profile,
@@ -142,22 +142,22 @@ pub struct Network {
 impl Network {
     /// Opens a network as its host. Fails when a port is taken, or when there is no password and none is kept.
     pub async fn host(options: HostOptions, profile: Profile) -> Result<Self, Closed> {
-        Self::host_on(options, profile, Arc::new(ThisMachine)).await
+        Self::host_on(options, profile, Arc::new(SystemPlatform)).await
     }
 
     /// As [`Self::host`], on another machine than this one.
     pub async fn host_on(
         options: HostOptions,
         profile: Profile,
-        machine: Arc<dyn Machine>,
+        platform: Arc<dyn Platform>,
     ) -> Result<Self, Closed> {
         refuse_second(&options, &profile)?;
         refuse_alias_of_a_member(&options.alias, &profile)?;
-        let join = net::bind_join(&*machine, options.listen)?;
+        let join = net::bind_join(&*platform, options.listen)?;
         let join_addr = local_addr(&*join)?;
-        let peer = net::bind_peer(&*machine, options.peer_listen, join_addr.ip())?;
+        let peer = net::bind_peer(&*platform, options.peer_listen, join_addr.ip())?;
         let distribution = if options.policy.classic {
-            Some(net::bind_distribution(&*machine, join_addr.ip())?)
+            Some(net::bind_distribution(&*platform, join_addr.ip())?)
         } else {
             None
         };
@@ -170,12 +170,12 @@ impl Network {
             options.password,
             kept.as_ref().map(|kept| kept.record.as_slice()),
             options.cost,
-            &*machine,
+            &*platform,
         )
         .await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
         let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
-        let id = kept.as_ref().map_or_else(|| new_network_id(&*machine), |kept| kept.network.id);
+        let id = kept.as_ref().map_or_else(|| new_network_id(&*platform), |kept| kept.network.id);
         let network = Identified { id, name };
         let recalled = recall(&profile, &network).await;
         let (version, departed) =
@@ -200,21 +200,21 @@ impl Network {
             peer_addrs: net::announced(local_addr(&*peer)?),
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
-        let config = node_config(&*machine, options.alias, &profile, options.cost, options.cleartext, role);
-        let network = Self::start(config, opened, profile, machine)?;
+        let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
+        let network = Self::start(config, opened, profile, platform)?;
         Ok(Self { join_addr: Some(join_addr), ..network })
     }
 
     /// Joins a network. Comes back at once: the events tell whether it worked.
     pub fn join(options: JoinOptions, profile: Profile) -> Result<Self, Closed> {
-        Self::join_on(options, profile, Arc::new(ThisMachine))
+        Self::join_on(options, profile, Arc::new(SystemPlatform))
     }
 
     /// As [`Self::join`], on another machine than this one.
     pub fn join_on(
         options: JoinOptions,
         profile: Profile,
-        machine: Arc<dyn Machine>,
+        platform: Arc<dyn Platform>,
     ) -> Result<Self, Closed> {
         let known = profile.recents().into_iter().find(|known| known.target == options.target);
         let pin = known.as_ref().map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
@@ -237,17 +237,17 @@ impl Network {
             rejoin_for: options.rejoin_for,
         }));
         let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
-        let config = node_config(&*machine, options.alias, &profile, options.cost, options.cleartext, role);
-        Self::start(config, opened, profile, machine)
+        let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
+        Self::start(config, opened, profile, platform)
     }
 
     fn start(
         config: NodeConfig,
         opened: Opened,
         profile: Profile,
-        machine: Arc<dyn Machine>,
+        platform: Arc<dyn Platform>,
     ) -> Result<Self, Closed> {
-        let handle = net::spawn(config, opened, profile, machine)
+        let handle = net::spawn(config, opened, profile, platform)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
         Ok(Self { handle, waiting: VecDeque::new(), lines: VecDeque::new(), join_addr: None })
     }
@@ -332,14 +332,14 @@ impl Network {
 }
 
 fn node_config(
-    machine: &dyn Machine,
+    platform: &dyn Platform,
     alias: Alias,
     profile: &Profile,
     cost: PasswordCost,
     cleartext: Option<bool>,
     role: RoleConfig,
 ) -> NodeConfig {
-    let (identity, seed) = (profile.identity(), machine.random());
+    let (identity, seed) = (profile.identity(), platform.random());
     NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
 }
 
@@ -384,13 +384,13 @@ async fn record(
     password: Option<Password>,
     kept: Option<&[u8]>,
     cost: PasswordCost,
-    machine: &dyn Machine,
+    platform: &dyn Platform,
 ) -> Result<HostRecord, Closed> {
     if let Some(password) = password {
         check_password(&password)?;
-        let seed = machine.random();
+        let seed = platform.random();
         let work = move || HostRecord::register(&password, cost, seed);
-        return match net::machine::work(machine, work).await {
+        return match net::platform::work(platform, work).await {
             Some(Ok(record)) => Ok(record),
             _ => Err(Closed::new(CloseReason::Internal, "the password's record could not be made")),
         };
@@ -417,14 +417,14 @@ pub fn check_password(password: &Password) -> Result<(), Closed> {
     Err(Closed::new(CloseReason::Usage, message))
 }
 
-fn new_network_id(machine: &dyn Machine) -> NetworkId {
-    let seed = machine.random();
+fn new_network_id(platform: &dyn Platform) -> NetworkId {
+    let seed = platform.random();
     let mut id = [0; 16];
     id.copy_from_slice(seed.first_chunk::<16>().unwrap_or(&[0; 16]));
     NetworkId(id)
 }
 
-fn local_addr(listener: &dyn net::machine::Listener) -> Result<SocketAddr, Closed> {
+fn local_addr(listener: &dyn net::platform::Listener) -> Result<SocketAddr, Closed> {
     listener.local_addr().map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))
 }
 

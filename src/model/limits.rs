@@ -86,7 +86,7 @@ pub const HANDSHAKE_RATE: u32 = 1;
 /// Handshakes of one address that may wait for their turn.
 pub const HANDSHAKES_WAITING: usize = 1024;
 /// How often a handshake that waits for its address's turn is looked at.
-pub const GATE_POLL: Duration = Duration::from_millis(100);
+pub const LIMITER_POLL: Duration = Duration::from_millis(100);
 /// One summarised line in the log for a flood of strangers in this time.
 pub const FLOOD_REPORT: Duration = Duration::from_secs(60);
 /// Addresses that are shown as held back, those with the most waiting first.

@@ -22,7 +22,7 @@ use super::{
     classic, clock, dialer,
     handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
-    machine::{self, Connection, Machine},
+    platform::{self, Connection, Platform},
     session::{self, Outbound},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub fn spawn(
     config: NodeConfig,
     opened: Opened,
     profile: Profile,
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
 ) -> Result<NodeHandle, rustls::Error> {
     let (commands_tx, commands) = mpsc::channel(limits::COMMANDS_WAITING);
     let (sends_tx, sends) = mpsc::channel(limits::COMMANDS_WAITING);
@@ -50,15 +50,15 @@ pub fn spawn(
     let host_listens = opened.peer.as_ref().and_then(|listener| listener.local_addr().ok());
     let listening = host_listens.map(|addr| (addr.ip(), addr));
     let (identity, cost) = (config.identity.clone(), config.cost);
-    let machine_now = machine.now();
+    let platform_now = platform.now();
     let mut actor = Actor {
         join_config: tls::server_config(&identity, JOIN_ALPN)?,
         peer_config: tls::server_config(&identity, PEER_ALPN)?,
-        node: Node::new(config, machine_now),
-        reported: machine_now.instant,
+        node: Node::new(config, platform_now),
+        reported: platform_now.instant,
         identity,
         cost,
-        machine,
+        platform,
         profile,
         sessions: JoinMap::new(),
         handles: HashMap::new(),
@@ -86,7 +86,7 @@ pub fn spawn(
         events,
         to_send: Vec::new(),
         telling: Telling::default(),
-        turn: machine_now,
+        turn: platform_now,
         abandoned: false,
         finished: None,
     };
@@ -124,7 +124,7 @@ struct Actor {
     node: Node,
     identity: Arc<Identity>,
     cost: PasswordCost,
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
     profile: Profile,
     join_config: Arc<ServerConfig>,
     peer_config: Arc<ServerConfig>,
@@ -202,12 +202,12 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
-        let watch = tokio::spawn(clock::watch(self.machine.clone(), self.inputs_tx.clone()));
+        let watch = tokio::spawn(clock::watch(self.platform.clone(), self.inputs_tx.clone()));
         self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
             self.tell();
-            self.turn = self.machine.now();
+            self.turn = self.platform.now();
             // What peers have said comes before what their silence means.
             self.take_in(woken);
             if self.node.poll_timeout().is_some_and(|at| at <= self.now().instant) {
@@ -415,7 +415,7 @@ impl Actor {
                 Output::Send(conn, frame) => self.to_send.push((conn, Outbound::Frame(frame))),
                 Output::Close(conn, _) => self.to_send.push((conn, Outbound::Close)),
                 Output::Join(target, addrs) if addrs.is_empty() => {
-                    let joining = dialer::join(self.machine.clone(), target);
+                    let joining = dialer::join(self.platform.clone(), target);
                     self.joins.spawn(async { (LinkKind::JoinOut, joining.await) });
                 }
                 Output::Join(_, addrs) => self.open_link(LinkKind::JoinOut, addrs),
@@ -423,7 +423,7 @@ impl Actor {
                     self.open_link(LinkKind::DistributionOut, vec![addr.into()]);
                 }
                 Output::Say(peer, to, from, object) => {
-                    self.says.spawn(peer, classic::say(self.machine.clone(), to, from, object));
+                    self.says.spawn(peer, classic::say(self.platform.clone(), to, from, object));
                 }
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
@@ -433,7 +433,7 @@ impl Actor {
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
                 Output::Dial(peer, addrs) => {
-                    self.dials.spawn(peer, dialer::dial(self.machine.clone(), addrs, None));
+                    self.dials.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
                 }
                 Output::OpenCircuit { circuit, carrier, remote, to } => {
                     self.open_circuit(circuit, carrier, remote, to);
@@ -455,7 +455,7 @@ impl Actor {
                     self.hash(move || Some(Input::Proven(conn, proof.answer(&ke2).ok())));
                 }
                 Output::Register(password) => {
-                    let (cost, seed) = (self.cost, self.machine.random());
+                    let (cost, seed) = (self.cost, self.platform.random());
                     self.hash(move || {
                         HostRecord::register(&password, cost, seed).ok().map(Box::new).map(Input::Registered)
                     });
@@ -472,16 +472,17 @@ impl Actor {
 
     /// Opens a link to the host, at the first of these addresses that answers.
     fn open_link(&mut self, link: LinkKind, addrs: Vec<SocketAddr>) {
-        let dialling = dialer::dial(self.machine.clone(), addrs, None);
+        let dialling = dialer::dial(self.platform.clone(), addrs, None);
         self.joins.spawn(async move { (link, dialling.await) });
     }
 
     /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.
     fn hash(&self, job: impl FnOnce() -> Option<Input> + Send + 'static) {
-        let (hashes, machine, to_node) = (self.hashes.clone(), self.machine.clone(), self.inputs_tx.clone());
+        let (hashes, platform, to_node) =
+            (self.hashes.clone(), self.platform.clone(), self.inputs_tx.clone());
         tokio::spawn(async move {
             let _turn = hashes.acquire_owned().await;
-            if let Some(Some(input)) = machine::work(&*machine, job).await {
+            if let Some(Some(input)) = platform::work(&*platform, job).await {
                 let _ = to_node.send(input).await;
             }
         });

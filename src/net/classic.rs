@@ -19,7 +19,7 @@ use tokio_util::codec::FramedRead;
 
 use super::{
     dialer,
-    machine::{Machine, Stream},
+    platform::{Platform, Stream},
     session::{self, Context, Outbound},
 };
 use crate::{
@@ -135,12 +135,12 @@ async fn write(writer: &mut WriteHalf<Plain>, outbound: &mut mpsc::Receiver<Outb
 /// Says something to a classic peer over a connection of its own. A peer that says that it has it says also what it
 /// calls itself.
 pub(super) async fn say(
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
     to: SocketAddrV4,
     from: Option<Ipv4Addr>,
     object: Bytes,
 ) -> Result<Option<String>, Closed> {
-    let connection = dialer::dial(machine, vec![to.into()], from.map(IpAddr::V4)).await?;
+    let connection = dialer::dial(platform, vec![to.into()], from.map(IpAddr::V4)).await?;
     let mut stream = connection.stream;
     let written = async {
         stream.write_all(&object).await?;

@@ -1,6 +1,6 @@
 //! The time of this machine, and pauses in a machine's time: it slept, or this process was stopped.
 //!
-//! The clock of timers stands still while a machine sleeps; [`Machine::since_start`] does not.
+//! The clock of timers stands still while a machine sleeps; [`Platform::since_start`] does not.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::mpsc, time};
 
-use super::machine::Machine;
+use super::platform::Platform;
 use crate::{
     model::{Moment, Timestamp, limits},
     proto::Input,
@@ -22,11 +22,11 @@ pub(crate) fn now() -> Moment {
 }
 
 /// Tells the node, until it is gone, of every pause in which nothing ran here.
-pub(super) async fn watch(machine: Arc<dyn Machine>, to_node: mpsc::Sender<Input>) {
+pub(super) async fn watch(platform: Arc<dyn Platform>, to_node: mpsc::Sender<Input>) {
     loop {
-        let begin = machine.since_start();
+        let begin = platform.since_start();
         time::sleep(limits::SLEEP_WATCH).await;
-        let late = machine.since_start().saturating_sub(begin + limits::SLEEP_WATCH);
+        let late = platform.since_start().saturating_sub(begin + limits::SLEEP_WATCH);
         if late >= limits::SUSPENDED && to_node.send(Input::Suspended(late)).await.is_err() {
             return;
         }

@@ -9,12 +9,12 @@ use std::{
 
 use tokio::{task::JoinSet, time};
 
-use super::machine::{Connection, Machine};
+use super::platform::{Connection, Platform};
 use crate::model::{CloseReason, Closed, limits};
 
 /// Connects to the host at `target`.
-pub(super) async fn join(machine: Arc<dyn Machine>, target: String) -> Result<Connection, Closed> {
-    let addrs = match time::timeout(limits::CONNECT_TIMEOUT, machine.resolve(&target)).await {
+pub(super) async fn join(platform: Arc<dyn Platform>, target: String) -> Result<Connection, Closed> {
+    let addrs = match time::timeout(limits::CONNECT_TIMEOUT, platform.resolve(&target)).await {
         Ok(Ok(addrs)) if !addrs.is_empty() => addrs,
         Ok(_) => {
             let name = target.rsplit_once(':').map_or(target.as_str(), |(name, _)| name);
@@ -27,7 +27,7 @@ pub(super) async fn join(machine: Arc<dyn Machine>, target: String) -> Result<Co
             return Err(Closed::new(CloseReason::Unreachable, message));
         }
     };
-    connect(machine, addrs, None).await.map_err(|error| {
+    connect(platform, addrs, None).await.map_err(|error| {
         let port = target.rsplit_once(':').map_or("", |(_, port)| port);
         let message = match error.kind() {
             io::ErrorKind::ConnectionRefused => format!(
@@ -48,11 +48,11 @@ pub(super) async fn join(machine: Arc<dyn Machine>, target: String) -> Result<Co
 
 /// Connects to a peer at the first of `addrs` that answers, from `from` if this machine has that address.
 pub(super) async fn dial(
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
     addrs: Vec<SocketAddr>,
     from: Option<IpAddr>,
 ) -> Result<Connection, Closed> {
-    connect(machine, addrs, from).await.map_err(|error| match error.kind() {
+    connect(platform, addrs, from).await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => CloseReason::NothingListens.into(),
         io::ErrorKind::TimedOut => CloseReason::NoAnswer.into(),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => CloseReason::NoRoute.into(),
@@ -61,7 +61,7 @@ pub(super) async fn dial(
 }
 
 async fn connect(
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
     addrs: Vec<SocketAddr>,
     from: Option<IpAddr>,
 ) -> io::Result<Connection> {
@@ -72,9 +72,9 @@ async fn connect(
         let next = addrs.next();
         let is_last = next.is_none();
         if let Some(addr) = next {
-            let machine = machine.clone();
+            let platform = platform.clone();
             tries.spawn(async move {
-                match time::timeout(limits::CONNECT_TIMEOUT, machine.connect(addr, from)).await {
+                match time::timeout(limits::CONNECT_TIMEOUT, platform.connect(addr, from)).await {
                     Ok(result) => result,
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 }

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::codec::FramedRead;
 
 use super::{
-    machine::{Connection, Machine},
+    platform::{Connection, Platform},
     session::handshake_failed,
 };
 use crate::{
@@ -36,8 +36,8 @@ pub struct Knocked {
 }
 
 /// The addresses of `host:port`.
-pub async fn resolve(machine: &dyn Machine, target: &str) -> io::Result<Vec<SocketAddr>> {
-    time::timeout(limits::CONNECT_TIMEOUT, machine.resolve(target)).await?
+pub async fn resolve(platform: &dyn Platform, target: &str) -> io::Result<Vec<SocketAddr>> {
+    time::timeout(limits::CONNECT_TIMEOUT, platform.resolve(target)).await?
 }
 
 /// This machine's address on the way to another. Nothing is sent.
@@ -50,22 +50,22 @@ pub fn route(addr: SocketAddr) -> io::Result<IpAddr> {
 }
 
 /// Whether something takes connections there.
-pub async fn connect(machine: &dyn Machine, addr: SocketAddr) -> io::Result<()> {
-    open(machine, addr).await.map(drop)
+pub async fn connect(platform: &dyn Platform, addr: SocketAddr) -> io::Result<()> {
+    open(platform, addr).await.map(drop)
 }
 
-async fn open(machine: &dyn Machine, addr: SocketAddr) -> io::Result<Connection> {
-    time::timeout(limits::CONNECT_TIMEOUT, machine.connect(addr, None)).await?
+async fn open(platform: &dyn Platform, addr: SocketAddr) -> io::Result<Connection> {
+    time::timeout(limits::CONNECT_TIMEOUT, platform.connect(addr, None)).await?
 }
 
 /// Knocks as a joiner does, and listens to the first answer.
 pub async fn knock(
-    machine: &dyn Machine,
+    platform: &dyn Platform,
     addr: SocketAddr,
     identity: &Arc<Identity>,
 ) -> Result<Knocked, Closed> {
     let lost = |_| Closed::from(CloseReason::ConnectionLost);
-    let connection = open(machine, addr).await.map_err(lost)?;
+    let connection = open(platform, addr).await.map_err(lost)?;
     let config = tls::client_config(identity, JOIN_ALPN, None)
         .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
@@ -87,9 +87,9 @@ pub async fn knock(
 }
 
 /// What a server that is no pyile host says: by itself, or when it is asked as a browser would.
-pub async fn banner(machine: &dyn Machine, addr: SocketAddr) -> Vec<u8> {
+pub async fn banner(platform: &dyn Platform, addr: SocketAddr) -> Vec<u8> {
     for question in [&b""[..], b"GET / HTTP/1.0\r\n\r\n"] {
-        let Ok(mut connection) = open(machine, addr).await else { continue };
+        let Ok(mut connection) = open(platform, addr).await else { continue };
         let mut answer = vec![0; limits::BANNER_BYTES];
         let reading = async {
             connection.stream.write_all(question).await?;

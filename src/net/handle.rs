@@ -2,7 +2,7 @@
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{listener::PeerListen, machine::Listener};
+use super::{listener::PeerListen, platform::Listener};
 use crate::{
     api::{NodeCommand, NodeEvent},
     model::{CloseReason, Closed},

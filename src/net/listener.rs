@@ -10,7 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use tokio::{sync::mpsc, time};
 
-use super::machine::{Connection, Listener, Machine};
+use super::platform::{Connection, Listener, Platform};
 use crate::{
     model::{CloseReason, Closed, limits},
     proto::LinkKind,
@@ -20,38 +20,42 @@ use crate::{
 pub type PeerListen = Option<SocketAddr>;
 
 /// Listens for joiners at `addr`.
-pub fn bind_join(machine: &dyn Machine, addr: SocketAddr) -> Result<Box<dyn Listener>, Closed> {
-    machine.bind(addr).map_err(|error| cannot_listen(addr, &error))
+pub fn bind_join(platform: &dyn Platform, addr: SocketAddr) -> Result<Box<dyn Listener>, Closed> {
+    platform.bind(addr).map_err(|error| cannot_listen(addr, &error))
 }
 
 /// Listens for peers: at `wanted`, or at `ip` on a free port of the dynamic range.
-pub fn bind_peer(machine: &dyn Machine, wanted: PeerListen, ip: IpAddr) -> Result<Box<dyn Listener>, Closed> {
+pub fn bind_peer(
+    platform: &dyn Platform,
+    wanted: PeerListen,
+    ip: IpAddr,
+) -> Result<Box<dyn Listener>, Closed> {
     let wanted = wanted.unwrap_or(SocketAddr::new(ip, 0));
     if wanted.port() != 0 {
-        return machine.bind(wanted).map_err(|error| cannot_listen(wanted, &error));
+        return platform.bind(wanted).map_err(|error| cannot_listen(wanted, &error));
     }
-    bind_free(machine, wanted.ip(), &limits::PEER_PORTS)
+    bind_free(platform, wanted.ip(), &limits::PEER_PORTS)
 }
 
 /// Listens for the second links of classic members.
-pub fn bind_distribution(machine: &dyn Machine, ip: IpAddr) -> Result<Box<dyn Listener>, Closed> {
-    bind_free(machine, ip, &limits::CLASSIC_PORTS)
+pub fn bind_distribution(platform: &dyn Platform, ip: IpAddr) -> Result<Box<dyn Listener>, Closed> {
+    bind_free(platform, ip, &limits::CLASSIC_PORTS)
 }
 
 /// Listens at `ip` on a free port of a range.
 fn bind_free(
-    machine: &dyn Machine,
+    platform: &dyn Platform,
     ip: IpAddr,
     ports: &RangeInclusive<u16>,
 ) -> Result<Box<dyn Listener>, Closed> {
     let (first, last) = (*ports.start(), *ports.end());
-    let mut rng = ChaCha20Rng::from_seed(machine.random());
+    let mut rng = ChaCha20Rng::from_seed(platform.random());
     let mut last_error = None;
     for _ in 0..limits::PEER_PORT_TRIES {
         let offset = rng.next_u32() % u32::from(last - first + 1);
         let port = first + u16::try_from(offset).unwrap_or(0);
         let addr = SocketAddr::new(ip, port);
-        match machine.bind(addr) {
+        match platform.bind(addr) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = Some((addr, error)),
             Err(error) => return Err(cannot_listen(addr, &error)),

@@ -12,7 +12,7 @@ mod dialer;
 pub mod examine;
 mod handle;
 mod listener;
-pub mod machine;
+pub mod platform;
 mod session;
 
 pub(crate) use self::clock::now;
@@ -20,7 +20,7 @@ pub use self::{
     actor::spawn,
     handle::{NodeHandle, Opened},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
-    machine::{Machine, ThisMachine},
+    platform::{Platform, SystemPlatform},
 };
 
 /// 32 bytes from the system.

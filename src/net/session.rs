@@ -18,7 +18,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
     classic, dialer,
-    machine::{Connection, Machine, Stream},
+    platform::{Connection, Platform, Stream},
 };
 use crate::{
     model::{CloseReason, Closed, PeerId, Wire, limits},
@@ -157,11 +157,11 @@ pub(super) async fn dialled(
 
 /// Reaches a join port and sees that the right key is there, and nothing more.
 pub(super) async fn probe(
-    machine: Arc<dyn Machine>,
+    platform: Arc<dyn Platform>,
     addrs: Vec<SocketAddr>,
     config: Arc<ClientConfig>,
 ) -> Result<(), Closed> {
-    let connection = dialer::dial(machine, addrs, None).await?;
+    let connection = dialer::dial(platform, addrs, None).await?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
     match time::timeout(limits::TLS_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => tls::secured(stream.get_ref().1, JOIN_ALPN).map(|_| ()),

@@ -13,7 +13,7 @@ use rand_core::{RngCore as _, SeedableRng as _};
 
 use super::{
     ConnId, NodeConfig, Output,
-    gate::{Entry, Gate},
+    limiter::{Entry, Limiter},
     roster::{Changes, Roster},
     timers::Timers,
     ways::WayBook,
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// An address may begin another handshake.
-    Gate,
+    Limiter,
     /// The admission on this link has taken too long.
     Admission(ConnId),
     /// Look at the heartbeat of this link.
@@ -92,7 +92,7 @@ pub(super) struct Core {
     pub(super) rng: ChaCha20Rng,
     pub(super) outputs: VecDeque<Output>,
     pub(super) timers: Timers<Timer>,
-    pub(super) gate: Gate,
+    pub(super) limiter: Limiter,
     pub(super) network: Option<Network>,
     pub(super) policy: Policy,
     pub(super) roster: Roster,
@@ -140,7 +140,7 @@ impl Core {
             rng: ChaCha20Rng::from_seed(config.seed),
             outputs: VecDeque::new(),
             timers: Timers::new(),
-            gate: Gate::new(config.descriptors),
+            limiter: Limiter::new(config.descriptors),
             network: None,
             policy: Policy::default(),
             roster: Roster::default(),
@@ -233,7 +233,7 @@ impl Core {
     }
 
     pub(super) fn incoming(&mut self, conn: ConnId, ip: IpAddr) {
-        match self.gate.incoming(conn, ip, &mut self.rng) {
+        match self.limiter.incoming(conn, ip, &mut self.rng) {
             Entry::Taken => {}
             Entry::TakenInsteadOf(other) => self.close(other, CloseReason::Busy),
             Entry::Dropped => self.close(conn, CloseReason::Busy),
@@ -241,40 +241,40 @@ impl Core {
     }
 
     pub(super) fn spoke(&mut self, conn: ConnId) {
-        let released = self.gate.spoke(conn, self.now.instant);
+        let released = self.limiter.spoke(conn, self.now.instant);
         self.proceed(released);
     }
 
     /// A link is authenticated: it no longer counts as a stranger's.
     pub(super) fn authenticated(&mut self, conn: ConnId) {
         self.outputs.push_back(Output::Authenticated(conn));
-        let released = self.gate.authenticated(conn, self.now.instant);
+        let released = self.limiter.authenticated(conn, self.now.instant);
         self.proceed(released);
     }
 
     pub(super) fn gone(&mut self, conn: ConnId) {
         self.open.remove(&conn);
         self.open_classic.remove(&conn);
-        let released = self.gate.closed(conn, self.now.instant);
+        let released = self.limiter.closed(conn, self.now.instant);
         self.proceed(released);
     }
 
-    pub(super) fn poll_gate(&mut self) {
-        let released = self.gate.poll(self.now.instant);
+    pub(super) fn poll_limiter(&mut self) {
+        let released = self.limiter.poll(self.now.instant);
         self.proceed(released);
     }
 
     /// An address may begin anew. False when it was not held back.
     pub(super) fn forgive(&mut self, ip: IpAddr) -> bool {
-        let Some(released) = self.gate.forgive(ip, self.now.instant) else { return false };
+        let Some(released) = self.limiter.forgive(ip, self.now.instant) else { return false };
         self.proceed(released);
         true
     }
 
     fn proceed(&mut self, released: Vec<ConnId>) {
         self.outputs.extend(released.into_iter().map(Output::Proceed));
-        if self.gate.is_waiting() && !self.timers.is_set(Timer::Gate) {
-            self.timers.set(Timer::Gate, self.now.instant + limits::GATE_POLL);
+        if self.limiter.is_waiting() && !self.timers.is_set(Timer::Limiter) {
+            self.timers.set(Timer::Limiter, self.now.instant + limits::LIMITER_POLL);
         }
     }
 

@@ -510,12 +510,12 @@ impl Host {
     pub(super) fn penalties_changed(&mut self, core: &mut Core) {
         let is_recent =
             |at: Instant| core.now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;
-        let penalties = core.gate.penalties(core.now.instant);
+        let penalties = core.limiter.penalties(core.now.instant);
         if penalties == self.penalties {
             return;
         }
         if self.penalties_told.is_some_and(is_recent) {
-            return core.timers.set(Timer::Gate, core.now.instant + limits::GATE_POLL);
+            return core.timers.set(Timer::Limiter, core.now.instant + limits::LIMITER_POLL);
         }
         self.penalties_told = Some(core.now.instant);
         self.penalties = penalties;

@@ -3,8 +3,8 @@
 //! It must never show its password to anybody, say more to a host whose key is not the pinned one, or take on a
 //! roster that the host has not signed.
 
-mod asking;
 mod handover;
+mod joining;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{
 
 /// A link over which admission is asked for.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct Joining {
     pub(super) conn: ConnId,
     pub(super) host: PeerId,
     pub(super) step: Step,
@@ -87,14 +87,14 @@ pub(super) struct Member {
     pub(super) pin: Option<PeerId>,
     rejoin_for: Duration,
     /// What was given to this member to become the host.
-    office: Option<handover::Office>,
+    handover: Option<handover::PendingHandover>,
     /// Whom this member tries to reach for the host.
     probing: Option<PeerId>,
     /// How to host from now on.
     elected: Option<Box<HostConfig>>,
     /// Who is the host now of the network that this peer hosted.
     moved: Option<HandoverStatement>,
-    pub(super) asking: Option<Asking>,
+    pub(super) joining: Option<Joining>,
     pub(super) dialling: bool,
     pub(super) link: Option<HostLink>,
     joined_before: bool,
@@ -121,14 +121,14 @@ impl Member {
             was_asked: false,
             known: None,
             addrs: Vec::new(),
-            office: None,
+            handover: None,
             probing: None,
             elected: None,
             moved: None,
             password: config.password,
             pin: config.pin,
             rejoin_for: config.rejoin_for,
-            asking: None,
+            joining: None,
             dialling: false,
             link: None,
             joined_before: false,
@@ -170,7 +170,7 @@ impl Member {
     }
 
     fn join(&mut self, core: &mut Core) {
-        if self.dialling || self.asking.is_some() {
+        if self.dialling || self.joining.is_some() {
             return;
         }
         self.dialling = true;
@@ -320,7 +320,7 @@ impl Member {
                 self.finish(closed);
             }
             // A new link of ours has taken over: not the end.
-            CloseReason::Superseded if self.asking.is_none() => {
+            CloseReason::Superseded if self.joining.is_none() => {
                 let message = "another pyile with the same key has joined and taken your place";
                 self.finish(Closed::new(CloseReason::Superseded, message));
             }
@@ -353,7 +353,7 @@ impl Member {
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
         self.wait_for_host(core);
-        if self.asking.is_none() && !self.dialling {
+        if self.joining.is_none() && !self.dialling {
             let wait = self.backoff.next(&mut core.rng);
             core.timers.set(Timer::Rejoin, core.now.instant + wait);
             self.tell_link(core, LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
@@ -379,14 +379,14 @@ impl Member {
             self.retry(core, closed.clone());
         } else if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
             self.lost(core, closed);
-        } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
+        } else if self.joining.as_ref().is_some_and(|joining| joining.conn == conn) {
             core.timers.cancel(Timer::Admission(conn));
-            let asking = self.asking.take();
+            let joining = self.joining.take();
             if let (Wire::Classic, false) = (self.wire(), self.joined_before) {
                 return self.finish(self.hung_up());
             }
-            let was_proving = asking.is_some_and(|asking| {
-                matches!(asking.step, Step::Working | Step::Decision) && asking.left > 0
+            let was_proving = joining.is_some_and(|joining| {
+                matches!(joining.step, Step::Working | Step::Decision) && joining.left > 0
             });
             if was_proving && !self.joined_before {
                 // Another try by itself could cost another attempt.
@@ -404,7 +404,7 @@ impl Member {
     pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
-                self.asking = None;
+                self.joining = None;
                 core.close(conn, CloseReason::TimedOut);
                 let limit = limits::ADMISSION_TIMEOUT.as_secs();
                 let message = format!("{} has not admitted you within {limit} s", self.target);

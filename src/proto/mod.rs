@@ -9,8 +9,8 @@
 pub mod admission;
 pub mod backoff;
 pub mod detector;
-pub mod gate;
 pub mod inbox;
+pub mod limiter;
 pub mod log;
 pub mod rate;
 pub mod roster;
@@ -18,8 +18,8 @@ pub mod window;
 
 mod classic;
 mod core;
-mod edge;
 mod host;
+mod io;
 mod member;
 mod mesh;
 mod timers;
@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::edge::{CircuitId, ConnId, Connected, Input, LinkKind, Output};
+pub use self::io::{CircuitId, ConnId, Connected, Input, LinkKind, Output};
 use self::{
     core::{Core, Timer},
     host::Host,
@@ -299,7 +299,7 @@ impl Node {
 
     /// Connections turned away at the door since this was last asked.
     pub fn take_dropped(&mut self) -> u64 {
-        self.core.gate.take_dropped()
+        self.core.limiter.take_dropped()
     }
 
     fn command(&mut self, command: NodeCommand) {
@@ -452,8 +452,8 @@ impl Node {
 
     fn timer(&mut self, timer: Timer) {
         match (timer, &mut self.role) {
-            (Timer::Gate, role) => {
-                self.core.poll_gate();
+            (Timer::Limiter, role) => {
+                self.core.poll_limiter();
                 if let RoleState::Host(host) = role {
                     host.penalties_changed(&mut self.core);
                 }

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     doctor::Doctor,
     model::{CloseReason, Timestamp, Wire},
-    net::ThisMachine,
+    net::SystemPlatform,
     network::with_port,
     security::Identity,
     store::{Profile, StoreError},
@@ -41,8 +41,8 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
     };
     let known = profile.iter().flat_map(Profile::recents).find(|known| known.target == target);
     let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
-    let machine = ThisMachine;
-    let mut doctor = Doctor { target: &target, machine: &machine, identity, pin, found: &mut found };
+    let platform = SystemPlatform;
+    let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut found };
     let reason = match doctor.look().await {
         Ok(knocked) => {
             let is_known = knocked.status == BannedStatus::Known;

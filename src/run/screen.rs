@@ -280,9 +280,9 @@ impl Screen {
             let target = crate::network::with_port(&typed);
             let known = profile.recents().into_iter().find(|known| known.target == target);
             let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
-            let (machine, identity) = (crate::net::ThisMachine, profile.identity());
+            let (platform, identity) = (crate::net::SystemPlatform, profile.identity());
             let mut tell = |finding| _ = found.try_send((typed.clone(), finding));
-            let mut doctor = Doctor { target: &target, machine: &machine, identity, pin, found: &mut tell };
+            let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut tell };
             let _ = doctor.look().await;
         };
         self.stop_examining();

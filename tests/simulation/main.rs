@@ -17,8 +17,8 @@
 
 mod book;
 mod disk;
-mod machine;
 mod person;
+mod platform;
 mod world;
 
 use std::{

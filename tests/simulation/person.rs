@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time};
 use crate::{
     book::{Book, HOST, may_try_again},
     disk,
-    machine::{SimMachine, Walls},
+    platform::{Outages, SimPlatform},
 };
 
 /// What somebody is to do.
@@ -38,7 +38,7 @@ pub(crate) struct Person {
     pub(crate) seed: u64,
     pub(crate) host: IpAddr,
     pub(crate) members: usize,
-    pub(crate) walls: Walls,
+    pub(crate) outages: Outages,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Notify,
 }
@@ -113,7 +113,7 @@ impl Person {
             }
         };
         book.lock().unwrap().begin(self.who, profile.identity().peer_id());
-        let machine = Arc::new(SimMachine::new(ip, self.walls.clone(), seed));
+        let platform = Arc::new(SimPlatform::new(ip, self.outages.clone(), seed));
         let alias = Alias::new(&self.name).unwrap();
         let password = Password::new(self.password.to_owned());
         let opened = if self.who == HOST {
@@ -121,12 +121,12 @@ impl Person {
             let cost = PasswordCost::TEST;
             let members = self.members;
             let options = HostOptions { listen, cost, members, ..HostOptions::new(alias, password) };
-            Network::host_on(options, profile, machine).await
+            Network::host_on(options, profile, platform).await
         } else {
             let target = format!("{}:4702", self.host);
             let options =
                 JoinOptions { cost: PasswordCost::TEST, ..JoinOptions::new(&target, alias, password) };
-            Network::join_on(options, profile, machine)
+            Network::join_on(options, profile, platform)
         };
         match opened {
             Ok(network) => self.run(book, network).await,

@@ -19,8 +19,8 @@ use turmoil::Sim;
 
 use crate::{
     book::{Book, HOST, Record},
-    machine::Walls,
     person::{Order, Person},
+    platform::Outages,
 };
 
 /// Who does not know the password.
@@ -170,7 +170,7 @@ impl World {
     fn settle_people(&mut self) {
         let Size { people, machines, .. } = self.size;
         let host: IpAddr = self.sim.lookup(machine_name(HOST).as_str());
-        let walls = self.build_walls();
+        let outages = self.plan_outages();
         for who in 0..people {
             let machine = if who < machines { who } else { 3 + who % (machines - 3) };
             self.machine_of.push(machine);
@@ -185,7 +185,7 @@ impl World {
                 seed: self.seed,
                 host,
                 members: people,
-                walls: walls.clone(),
+                outages: outages.clone(),
                 state: Mutex::default(),
                 changed: tokio::sync::Notify::new(),
             }));
@@ -212,21 +212,21 @@ impl World {
     }
 
     /// Some machines cannot reach each other at all but for the join port, and one can be reached by nobody.
-    fn build_walls(&mut self) -> Walls {
+    fn plan_outages(&mut self) -> Outages {
         let machines = self.size.machines;
         let ips: Vec<IpAddr> =
             (0..machines).map(|machine| self.sim.lookup(machine_name(machine).as_str())).collect();
-        let mut walls = BTreeSet::new();
+        let mut outages = BTreeSet::new();
         for one in 2..machines {
             for other in 2..one {
                 if self.below(6) == 0 {
-                    walls.extend([(ips[one], ips[other]), (ips[other], ips[one])]);
+                    outages.extend([(ips[one], ips[other]), (ips[other], ips[one])]);
                 }
             }
         }
         let hidden = 2 + self.below(machines - 2);
-        walls.extend(ips.iter().filter(|ip| **ip != ips[hidden]).map(|ip| (*ip, ips[hidden])));
-        Arc::new(walls)
+        outages.extend(ips.iter().filter(|ip| **ip != ips[hidden]).map(|ip| (*ip, ips[hidden])));
+        Arc::new(outages)
     }
 
     /// A profile with a key that follows from the seed.

@@ -47,7 +47,7 @@ impl Actor {
         self.store(StoreCommand::Recents);
         let flushed = async {
             loop {
-                self.turn = self.machine.now();
+                self.turn = self.platform.now();
                 self.give_store();
                 match time::timeout(limits::STORE_WITHIN, self.stored.recv()).await {
                     Ok(Some(StoreEvent::Recents(_))) if self.to_store.is_empty() => return,

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Dialled, Session};
 use crate::{
     model::{CloseReason, Closed, PeerId, Wire},
-    net::{circuit::CircuitEnd, classic, listener, machine::Connection, session},
+    net::{circuit::CircuitEnd, classic, listener, platform::Connection, session},
     proto::{CircuitId, Input, LinkKind},
     security::tls,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
@@ -120,7 +120,7 @@ impl Actor {
             Some((route, addr)) if route == ip || self.peer_listen.is_some() => return Ok(addr),
             _ => {}
         }
-        let listener = listener::bind_peer(&*self.machine, self.peer_listen, ip)?;
+        let listener = listener::bind_peer(&*self.platform, self.peer_listen, ip)?;
         let addr = listener
             .local_addr()
             .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
@@ -136,8 +136,8 @@ impl Actor {
             listener.abort();
         }
         let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
-        let wanted = listener::bind_join(&*self.machine, SocketAddr::new(ip, port));
-        let bound = wanted.or_else(|_| listener::bind_peer(&*self.machine, None, ip));
+        let wanted = listener::bind_join(&*self.platform, SocketAddr::new(ip, port));
+        let bound = wanted.or_else(|_| listener::bind_peer(&*self.platform, None, ip));
         let opened = bound.and_then(|listener| {
             let addr = listener
                 .local_addr()
@@ -151,11 +151,11 @@ impl Actor {
 
     /// Sees whether a peer listens for joiners at one of its addresses.
     pub(super) fn probe(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (machine, to_node) = (self.machine.clone(), self.inputs_tx.clone());
+        let (platform, to_node) = (self.platform.clone(), self.inputs_tx.clone());
         let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
         tokio::spawn(async move {
             let result = match config {
-                Ok(config) => session::probe(machine, addrs, config).await,
+                Ok(config) => session::probe(platform, addrs, config).await,
                 Err(error) => Err(Closed::new(CloseReason::Internal, error.to_string())),
             };
             let _ = to_node.send(Input::Probed(result)).await;

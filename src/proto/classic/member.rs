@@ -18,7 +18,7 @@ use crate::{
     proto::{
         ConnId, Connected, LinkKind, Output,
         core::{Core, Timer, usable_v4},
-        member::{Asking, Member, Step as AskStep},
+        member::{Joining, Member, Step as JoinStep},
         mesh::Mesh,
         roster::Roster,
     },
@@ -76,8 +76,8 @@ impl Member {
         }
         self.dialling = false;
         let host = connected.secured.peer;
-        let (step, connected) = (AskStep::Classic(Step::Status), connected.clone());
-        self.asking = Some(Asking { conn, host, step, left: 0, known: false, connected });
+        let (step, connected) = (JoinStep::Classic(Step::Status), connected.clone());
+        self.joining = Some(Joining { conn, host, step, left: 0, known: false, connected });
         core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
         self.tell_link(core, LinkState::Authenticating, "waiting for the host to speak first", None);
     }
@@ -112,8 +112,8 @@ impl Member {
     }
 
     fn admission_goes_on(&mut self, core: &mut Core, conn: ConnId, object: Object) {
-        let Some(asking) = self.asking.as_mut().filter(|asking| asking.conn == conn) else { return };
-        let AskStep::Classic(step) = &mut asking.step else { return };
+        let Some(joining) = self.joining.as_mut().filter(|joining| joining.conn == conn) else { return };
+        let JoinStep::Classic(step) = &mut joining.step else { return };
         match (object, step) {
             (Object::BannedStatus(true), _) => self.banned(core, ""),
             (Object::BannedStatus(false), step @ Step::Status) => {
@@ -126,7 +126,7 @@ impl Member {
                 self.tell_link(core, LinkState::Authenticating, "saying the password, in clear", None);
             }
             (Object::Authenticated(true), step @ Step::Verdict) => {
-                let Some(addr) = listening(&asking.connected) else {
+                let Some(addr) = listening(&joining.connected) else {
                     let message = "a classic host needs an IPv4 address of this machine, and there is none";
                     return self.finish(Closed::new(CloseReason::CannotListen, message));
                 };
@@ -144,12 +144,12 @@ impl Member {
                 let Step::Distribution(addrs) = std::mem::replace(step, Step::Status) else { return };
                 *step = Step::Opening(addrs);
                 // It is the host's, whatever it calls it.
-                let IpAddr::V4(ip) = asking.connected.remote.ip().to_canonical() else { return };
+                let IpAddr::V4(ip) = joining.connected.remote.ip().to_canonical() else { return };
                 core.outputs.push_back(Output::Distribution(SocketAddrV4::new(ip, addr.1)));
             }
             _ => {
                 core.close(conn, CloseReason::ProtocolError);
-                self.asking = None;
+                self.joining = None;
                 let message =
                     format!("{} is no classic host: it does not keep to that protocol", self.target);
                 self.finish(Closed::new(CloseReason::NotPyile, message));
@@ -159,16 +159,16 @@ impl Member {
 
     /// Both links are there: a member.
     fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh) {
-        let Some(asking) = &mut self.asking else { return };
-        let AskStep::Classic(Step::Opening(addrs)) = &mut asking.step else { return };
+        let Some(joining) = &mut self.joining else { return };
+        let JoinStep::Classic(Step::Opening(addrs)) = &mut joining.step else { return };
         let addrs = std::mem::take(addrs);
-        let at = asking.connected.remote.ip();
+        let at = joining.connected.remote.ip();
         let Some(host) = addresses(&addrs, at).first().copied() else {
             let message = format!("{} says nothing of itself in its roster", self.target);
             return self.finish(Closed::new(CloseReason::NotPyile, message));
         };
-        asking.host = PeerId::of_address(host);
-        let own = listening(&asking.connected).map(SocketAddr::V4).into_iter().collect();
+        joining.host = PeerId::of_address(host);
+        let own = listening(&joining.connected).map(SocketAddr::V4).into_iter().collect();
         let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own);
         let header = Authenticated {
             departed: 0,
@@ -183,15 +183,16 @@ impl Member {
 
     /// Another roster, of which nobody says why it is another.
     fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address]) {
-        let at = self.asking.as_ref().map(|asking| asking.connected.remote.ip()).or(core.host_ip);
+        let at = self.joining.as_ref().map(|joining| joining.connected.remote.ip()).or(core.host_ip);
         let Some(at) = at else { return };
         let addrs = &addresses(addrs, at);
         if self.link.is_none() {
             // It is taken on as soon as the history has told what it knows.
             let version = self.next_version();
-            if let Some(Asking { step: AskStep::Recalling(joining, _), connected, .. }) = &mut self.asking {
+            if let Some(Joining { step: JoinStep::Recalling(admitted, _), connected, .. }) = &mut self.joining
+            {
                 let own = listening(connected).map(SocketAddr::V4).into_iter().collect();
-                joining.0 = roster_of(core, version, addrs, own);
+                admitted.0 = roster_of(core, version, addrs, own);
             }
             return;
         }
@@ -228,11 +229,11 @@ impl Member {
 
     /// Gives up an admission of which only one link is left.
     pub(in crate::proto) fn give_up_asking(&mut self, core: &mut Core) {
-        if let Some(asking) = self.asking.take_if(|asking| {
-            matches!(asking.step, AskStep::Classic(_)) || matches!(asking.step, AskStep::Recalling(..))
+        if let Some(joining) = self.joining.take_if(|joining| {
+            matches!(joining.step, JoinStep::Classic(_)) || matches!(joining.step, JoinStep::Recalling(..))
         }) {
-            core.timers.cancel(Timer::Admission(asking.conn));
-            core.close(asking.conn, CloseReason::ConnectionLost);
+            core.timers.cancel(Timer::Admission(joining.conn));
+            core.close(joining.conn, CloseReason::ConnectionLost);
         }
         self.close_distribution(core);
     }

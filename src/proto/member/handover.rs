@@ -13,7 +13,7 @@ use crate::{
 
 /// What this member has been given to become the host.
 #[derive(Default)]
-pub(super) struct Office {
+pub(super) struct PendingHandover {
     /// Where it listens for joiners.
     join_addr: Option<SocketAddr>,
     bytes: Vec<u8>,
@@ -24,22 +24,22 @@ pub(super) struct Office {
     taken: bool,
 }
 
-impl std::fmt::Debug for Office {
+impl std::fmt::Debug for PendingHandover {
     /// What was given holds the password's record.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Office").field("join_addr", &self.join_addr).finish_non_exhaustive()
+        f.debug_struct("PendingHandover").field("join_addr", &self.join_addr).finish_non_exhaustive()
     }
 }
 
 impl Member {
     /// The host asks this member to take over.
     pub(super) fn offered(&mut self, core: &mut Core, port: u16) {
-        if self.office.is_some() {
+        if self.handover.is_some() {
             let detail = "another handover is under way there".to_owned();
             let refusal = Refusal { reason: CloseReason::Busy, detail };
             return self.answer(core, &Frame::HandoverRefused(refusal));
         }
-        self.office = Some(Office::default());
+        self.handover = Some(PendingHandover::default());
         core.timers.set(Timer::Handover, core.now.instant + 2 * limits::HANDOVER_TIMEOUT);
         core.outputs.push_back(Output::OpenJoin(port));
     }
@@ -50,14 +50,14 @@ impl Member {
         core: &mut Core,
         opened: Result<(SocketAddr, Vec<SocketAddr>), Closed>,
     ) {
-        let Some(office) = &mut self.office else { return };
+        let Some(pending) = &mut self.handover else { return };
         let frame = match opened {
             Ok((addr, announced)) => {
-                office.join_addr = Some(addr);
+                pending.join_addr = Some(addr);
                 Frame::HandoverReady(announced)
             }
             Err(closed) => {
-                self.office = None;
+                self.handover = None;
                 Frame::HandoverRefused(Refusal { reason: closed.reason, detail: closed.detail })
             }
         };
@@ -88,15 +88,17 @@ impl Member {
 
     /// A part of what a host needs.
     pub(super) fn package(&mut self, core: &mut Core, part: HandoverPart) {
-        let Some(office) = self.office.as_mut().filter(|office| office.join_addr.is_some()) else { return };
-        if office.bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
+        let Some(pending) = self.handover.as_mut().filter(|pending| pending.join_addr.is_some()) else {
+            return;
+        };
+        if pending.bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
             return self.decline(core, "there is too much to take over");
         }
-        office.bytes.extend(part.bytes);
+        pending.bytes.extend(part.bytes);
         if !part.is_last {
             return;
         }
-        let bytes = std::mem::take(&mut office.bytes);
+        let bytes = std::mem::take(&mut pending.bytes);
         let Ok(package) = serde_json::from_slice::<HostPackage>(&bytes) else {
             return self.decline(core, "what the host sent cannot be understood");
         };
@@ -104,13 +106,13 @@ impl Member {
         if !is_this_network || HostRecord::from_bytes(&package.state.record).is_err() {
             return self.decline(core, "what the host sent is not of this network");
         }
-        let (listen, alias) = (office.join_addr, Some(core.alias.clone()));
+        let (listen, alias) = (pending.join_addr, Some(core.alias.clone()));
         let state = Box::new(crate::model::HostState { alias, listen, ..package.state.clone() });
-        office.package = Some(Box::new(package));
+        pending.package = Some(Box::new(package));
         // No token of a host's own saves, or of another package.
         core.packages += 1;
         let token = u64::MAX - core.packages;
-        office.saving = Some(token);
+        pending.saving = Some(token);
         core.outputs.push_back(Output::Store(StoreCommand::KeepPackage { token, state }));
     }
 
@@ -127,11 +129,11 @@ impl Member {
         token: u64,
         result: Result<(), String>,
     ) {
-        let is_meant = |office: &&mut Office| office.saving == Some(token);
-        let Some(office) = self.office.as_mut().filter(is_meant) else { return };
+        let is_meant = |pending: &&mut PendingHandover| pending.saving == Some(token);
+        let Some(pending) = self.handover.as_mut().filter(is_meant) else { return };
         match result {
             Ok(()) => {
-                office.taken = true;
+                pending.taken = true;
                 self.answer(core, &Frame::HandoverTaken);
             }
             Err(why) => self.decline(core, &why),
@@ -140,9 +142,9 @@ impl Member {
 
     /// Nothing comes of it.
     pub(in crate::proto) fn called_off(&mut self, core: &mut Core) {
-        let Some(office) = self.office.take() else { return };
+        let Some(pending) = self.handover.take() else { return };
         core.timers.cancel(Timer::Handover);
-        if office.saving.is_some() {
+        if pending.saving.is_some() {
             core.outputs.push_back(Output::Store(StoreCommand::DropPackage));
         }
         core.outputs.push_back(Output::CloseJoin);
@@ -151,7 +153,7 @@ impl Member {
     /// The host is lost, or it takes too long. Whoever has told the host that it is ready stays so: the host may have
     /// signed already.
     pub(super) fn handover_in_doubt(&mut self, core: &mut Core) {
-        if self.office.as_ref().is_some_and(|office| !office.taken) {
+        if self.handover.as_ref().is_some_and(|pending| !pending.taken) {
             self.called_off(core);
         }
     }
@@ -172,7 +174,8 @@ impl Member {
     }
 
     fn take_office(&mut self, core: &mut Core) {
-        let Some(Office { join_addr: Some(join_addr), package: Some(package), .. }) = self.office.take()
+        let Some(PendingHandover { join_addr: Some(join_addr), package: Some(package), .. }) =
+            self.handover.take()
         else {
             return;
         };
@@ -224,10 +227,10 @@ impl Member {
         self.pin = Some(statement.to);
         self.target = join_addr.to_string();
         self.addrs = statement.addrs;
-        let is_told_by_host = self.asking.is_none();
-        if let Some(asking) = self.asking.take() {
-            core.timers.cancel(Timer::Admission(asking.conn));
-            core.close(asking.conn, CloseReason::Left);
+        let is_told_by_host = self.joining.is_none();
+        if let Some(joining) = self.joining.take() {
+            core.timers.cancel(Timer::Admission(joining.conn));
+            core.close(joining.conn, CloseReason::Left);
         }
         if let Some(link) = self.link.take() {
             core.timers.cancel(Timer::Beat(link.conn));

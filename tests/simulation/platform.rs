@@ -10,7 +10,7 @@ use std::{
 
 use pyile::{
     model::{Moment, Timestamp, limits::JOIN_PORT},
-    net::machine::{BoxFuture, Connection, Listener, Machine},
+    net::platform::{BoxFuture, Connection, Listener, Platform},
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -20,21 +20,21 @@ use turmoil::net::{TcpListener, TcpStream};
 const EPOCH: i64 = 1_790_000_000_000_000;
 
 /// From where to where no peer listener can be reached: firewalls. Join ports always can.
-pub(crate) type Walls = Arc<BTreeSet<(IpAddr, IpAddr)>>;
+pub(crate) type Outages = Arc<BTreeSet<(IpAddr, IpAddr)>>;
 
-pub(crate) struct SimMachine {
+pub(crate) struct SimPlatform {
     ip: IpAddr,
-    walls: Walls,
+    outages: Outages,
     rng: Mutex<ChaCha20Rng>,
 }
 
-impl SimMachine {
-    pub(crate) fn new(ip: IpAddr, walls: Walls, seed: [u8; 32]) -> Self {
-        Self { ip, walls, rng: Mutex::new(ChaCha20Rng::from_seed(seed)) }
+impl SimPlatform {
+    pub(crate) fn new(ip: IpAddr, outages: Outages, seed: [u8; 32]) -> Self {
+        Self { ip, outages, rng: Mutex::new(ChaCha20Rng::from_seed(seed)) }
     }
 }
 
-impl Machine for SimMachine {
+impl Platform for SimPlatform {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
         // turmoil listens at every address of a machine, which has one.
         let any = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), addr.port());
@@ -45,7 +45,7 @@ impl Machine for SimMachine {
 
     fn connect(&self, addr: SocketAddr, _from: Option<IpAddr>) -> BoxFuture<'_, io::Result<Connection>> {
         Box::pin(async move {
-            if addr.port() != JOIN_PORT && self.walls.contains(&(self.ip, addr.ip())) {
+            if addr.port() != JOIN_PORT && self.outages.contains(&(self.ip, addr.ip())) {
                 // Some firewalls say no, others say nothing.
                 if addr.port().is_multiple_of(2) {
                     return Err(io::ErrorKind::ConnectionRefused.into());

@@ -45,7 +45,7 @@ pub trait Listener: Send {
 }
 
 /// A machine.
-pub trait Machine: Send + Sync {
+pub trait Platform: Send + Sync {
     /// Listens at `addr`; port 0 is any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
 
@@ -70,19 +70,19 @@ pub trait Machine: Send + Sync {
 
 /// Has a machine do what takes long. Nothing comes of a job that panics.
 pub(crate) async fn work<T: Send + 'static>(
-    machine: &dyn Machine,
+    platform: &dyn Platform,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (done, result) = tokio::sync::oneshot::channel();
-    machine.work(Box::new(move || drop(done.send(job())))).await;
+    platform.work(Box::new(move || drop(done.send(job())))).await;
     result.await.ok()
 }
 
 /// The machine that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ThisMachine;
+pub struct SystemPlatform;
 
-impl Machine for ThisMachine {
+impl Platform for SystemPlatform {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
         let socket = socket(addr)?;
         #[cfg(unix)]

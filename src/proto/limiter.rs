@@ -42,7 +42,7 @@ struct Address {
 
 /// Connections that are not authenticated yet.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Limiter {
     free: usize,
     full: usize,
     connections: BTreeMap<ConnId, (IpAddr, Stage)>,
@@ -53,8 +53,8 @@ pub struct Gate {
     dropped: u64,
 }
 
-impl Gate {
-    /// A gate for a process that may have `descriptors` open: never more than half of them are strangers'.
+impl Limiter {
+    /// A limiter for a process that may have `descriptors` open: never more than half of them are strangers'.
     #[must_use]
     pub fn new(descriptors: usize) -> Self {
         let full = limits::STARTUPS_FULL.min(descriptors / 2).max(1);
@@ -232,55 +232,59 @@ mod tests {
     #[test]
     fn silent_connections_do_not_delay_one_that_speaks() {
         let now = Instant::now();
-        let mut gate = Gate::new(100_000);
+        let mut limiter = Limiter::new(100_000);
         for conn in 0..300 {
-            assert_eq!(gate.incoming(ConnId(conn), STRANGER, &mut rng()), Entry::Taken);
+            assert_eq!(limiter.incoming(ConnId(conn), STRANGER, &mut rng()), Entry::Taken);
         }
-        gate.incoming(ConnId(999), STRANGER, &mut rng());
-        assert_eq!(gate.spoke(ConnId(999), now), [ConnId(999)]);
+        limiter.incoming(ConnId(999), STRANGER, &mut rng());
+        assert_eq!(limiter.spoke(ConnId(999), now), [ConnId(999)]);
     }
 
     #[test]
     fn handshakes_of_one_address_take_turns() {
         let now = Instant::now();
-        let mut gate = Gate::new(100_000);
+        let mut limiter = Limiter::new(100_000);
         let mut going = 0;
         for conn in 0..20 {
-            gate.incoming(ConnId(conn), STRANGER, &mut rng());
-            going += gate.spoke(ConnId(conn), now).len();
+            limiter.incoming(ConnId(conn), STRANGER, &mut rng());
+            going += limiter.spoke(ConnId(conn), now).len();
         }
         assert_eq!(going, 8);
-        assert_eq!(gate.closed(ConnId(0), now), [ConnId(8)]);
+        assert_eq!(limiter.closed(ConnId(0), now), [ConnId(8)]);
         let other = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 10));
-        gate.incoming(ConnId(50), other, &mut rng());
-        assert_eq!(gate.spoke(ConnId(50), now), [ConnId(50)], "another address does not wait");
+        limiter.incoming(ConnId(50), other, &mut rng());
+        assert_eq!(limiter.spoke(ConnId(50), now), [ConnId(50)], "another address does not wait");
     }
 
     #[test]
     fn wasted_handshakes_cost_time_and_honest_ones_do_not() {
         let start = Instant::now();
         for honest in [false, true] {
-            let mut gate = Gate::new(100_000);
+            let mut limiter = Limiter::new(100_000);
             let mut passed = 0;
             for conn in 0..100 {
-                gate.incoming(ConnId(conn), STRANGER, &mut rng());
-                let released = gate.spoke(ConnId(conn), start);
+                limiter.incoming(ConnId(conn), STRANGER, &mut rng());
+                let released = limiter.spoke(ConnId(conn), start);
                 passed += released.len();
                 for conn in released {
                     let next =
-                        if honest { gate.authenticated(conn, start) } else { gate.closed(conn, start) };
+                        if honest { limiter.authenticated(conn, start) } else { limiter.closed(conn, start) };
                     assert!(next.is_empty());
                 }
             }
             assert_eq!(passed, if honest { 100 } else { 20 });
-            assert_eq!(gate.is_waiting(), !honest);
+            assert_eq!(limiter.is_waiting(), !honest);
             if !honest {
-                assert_eq!(gate.penalties(start), [Penalty { addr: STRANGER, waiting: 80 }]);
-                assert_eq!(gate.poll(start + Duration::from_secs(1)).len(), 1);
+                assert_eq!(limiter.penalties(start), [Penalty { addr: STRANGER, waiting: 80 }]);
+                assert_eq!(limiter.poll(start + Duration::from_secs(1)).len(), 1);
                 let later = start + Duration::from_secs(1);
-                assert_eq!(gate.forgive(STRANGER, later).unwrap().len(), 7, "as many as may go on at once");
-                assert!(gate.penalties(later).is_empty());
-                assert_eq!(gate.forgive(STRANGER, later), None, "nothing to forgive");
+                assert_eq!(
+                    limiter.forgive(STRANGER, later).unwrap().len(),
+                    7,
+                    "as many as may go on at once"
+                );
+                assert!(limiter.penalties(later).is_empty());
+                assert_eq!(limiter.forgive(STRANGER, later), None, "nothing to forgive");
             }
         }
     }
@@ -288,10 +292,10 @@ mod tests {
     #[test]
     fn when_full_the_silent_make_room_and_never_more_than_half_the_descriptors_are_used() {
         let mut rng = rng();
-        let mut gate = Gate::new(64);
+        let mut limiter = Limiter::new(64);
         let mut open: std::collections::BTreeSet<ConnId> = std::collections::BTreeSet::new();
         for conn in (0..300).map(ConnId) {
-            match gate.incoming(conn, STRANGER, &mut rng) {
+            match limiter.incoming(conn, STRANGER, &mut rng) {
                 Entry::Taken => _ = open.insert(conn),
                 Entry::TakenInsteadOf(other) => {
                     assert!(open.remove(&other));
@@ -302,57 +306,57 @@ mod tests {
             assert!(open.len() <= 32);
         }
         assert!(open.contains(&ConnId(299)), "the newest always has its chance");
-        assert!(gate.take_dropped() > 200);
+        assert!(limiter.take_dropped() > 200);
     }
 
     #[test]
     fn connections_that_speak_are_dropped_by_chance_from_512_on_and_all_of_them_at_2048() {
         let now = Instant::now();
-        let (mut gate, mut rng) = (Gate::new(100_000), rng());
+        let (mut limiter, mut rng) = (Limiter::new(100_000), rng());
         let mut taken_at = Vec::new();
         for number in 0..20_000_u32 {
             let conn = ConnId(u64::from(number));
-            if gate.incoming(conn, IpAddr::V4(number.into()), &mut rng) == Entry::Taken {
-                gate.spoke(conn, now);
+            if limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng) == Entry::Taken {
+                limiter.spoke(conn, now);
                 taken_at.push(number);
             }
         }
         assert_eq!(taken_at[511], 511, "below 512 nobody is turned away");
         let next = taken_at.iter().filter(|at| (512..612).contains(*at)).count();
         assert!((50..=85).contains(&next), "about 70 of the next hundred are taken: {next}");
-        assert!(gate.connections.len() <= 2048, "{}", gate.connections.len());
-        let (full, mut rng) = (gate.connections.len(), self::rng());
+        assert!(limiter.connections.len() <= 2048, "{}", limiter.connections.len());
+        let (full, mut rng) = (limiter.connections.len(), self::rng());
         for number in 0..5000 {
             let conn = ConnId(1_000_000 + number);
-            gate.incoming(conn, STRANGER, &mut rng);
-            gate.spoke(conn, now);
+            limiter.incoming(conn, STRANGER, &mut rng);
+            limiter.spoke(conn, now);
         }
-        assert!(gate.connections.len() <= 2048 && full > 1500, "{full}");
+        assert!(limiter.connections.len() <= 2048 && full > 1500, "{full}");
     }
 
     #[test]
     fn handshakes_that_wait_and_addresses_that_are_told_of_are_bounded() {
         let now = Instant::now();
-        let (mut gate, mut random) = (Gate::new(100_000), rng());
+        let (mut limiter, mut random) = (Limiter::new(100_000), rng());
         for conn in (0..6000).map(ConnId) {
-            gate.incoming(conn, STRANGER, &mut random);
-            gate.spoke(conn, now);
+            limiter.incoming(conn, STRANGER, &mut random);
+            limiter.spoke(conn, now);
         }
-        assert!(gate.connections.len() > 1024 + 8);
-        assert_eq!(gate.addresses[&STRANGER].waiting.len(), 1024);
-        let mut gate = Gate::new(100_000);
+        assert!(limiter.connections.len() > 1024 + 8);
+        assert_eq!(limiter.addresses[&STRANGER].waiting.len(), 1024);
+        let mut limiter = Limiter::new(100_000);
         for last in 0..100_u8 {
             let ip = IpAddr::from([10, 1, 1, last]);
             // The first 20 are wasted, the others wait: more of them the higher the address.
             for number in 0..21 + u64::from(last) / 10 {
                 let conn = ConnId(1000 * u64::from(last) + number);
-                gate.incoming(conn, ip, &mut rng());
-                for conn in gate.spoke(conn, now) {
-                    gate.closed(conn, now);
+                limiter.incoming(conn, ip, &mut rng());
+                for conn in limiter.spoke(conn, now) {
+                    limiter.closed(conn, now);
                 }
             }
         }
-        let penalties = gate.penalties(now);
+        let penalties = limiter.penalties(now);
         assert_eq!(penalties.len(), 32);
         assert!(penalties.iter().all(|penalty| penalty.waiting >= 7), "{penalties:?}");
     }
@@ -360,14 +364,14 @@ mod tests {
     #[test]
     fn a_flood_of_addresses_is_forgotten() {
         let now = Instant::now();
-        let mut gate = Gate::new(100_000);
+        let mut limiter = Limiter::new(100_000);
         for number in 0..20_000_u32 {
             let conn = ConnId(u64::from(number));
-            gate.incoming(conn, IpAddr::V4(number.into()), &mut rng());
-            gate.spoke(conn, now);
-            gate.closed(conn, now);
+            limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng());
+            limiter.spoke(conn, now);
+            limiter.closed(conn, now);
         }
-        assert!(gate.addresses.len() <= limits::ADDRESSES);
-        assert!(gate.connections.is_empty() && gate.silent.is_empty());
+        assert!(limiter.addresses.len() <= limits::ADDRESSES);
+        assert!(limiter.connections.is_empty() && limiter.silent.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It must never show the password to anybody, or say more to a host whose key is not the pinned one.
 
-use super::{Asking, HostLink, Member, Step};
+use super::{HostLink, Joining, Member, Step};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
@@ -41,7 +41,7 @@ impl Member {
             ));
             return;
         }
-        self.asking = Some(Asking { conn, host, step: Step::Status, left: 0, known: false, connected });
+        self.joining = Some(Joining { conn, host, step: Step::Status, left: 0, known: false, connected });
         core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
     }
 
@@ -110,15 +110,15 @@ impl Member {
     pub(in crate::proto) fn frame(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, frame: Frame) {
         if self.link.as_ref().is_some_and(|link| link.conn == conn) {
             self.host_frame(core, mesh, frame);
-        } else if self.asking.as_ref().is_some_and(|asking| asking.conn == conn) {
+        } else if self.joining.as_ref().is_some_and(|joining| joining.conn == conn) {
             self.asking_frame(core, mesh, frame);
         }
     }
 
     pub(super) fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame) {
-        let Some(asking) = &mut self.asking else { return };
-        let conn = asking.conn;
-        match (frame, &mut asking.step) {
+        let Some(joining) = &mut self.joining else { return };
+        let conn = joining.conn;
+        match (frame, &mut joining.step) {
             (Frame::BannedStatus(status), step) => {
                 let is_first = matches!(step, Step::Status);
                 self.status(core, status, is_first);
@@ -133,7 +133,7 @@ impl Member {
                 Err(error) => self.bad_roster(core, conn, error),
             },
             (Frame::RosterPage(page), Step::Roster(assembly)) => {
-                let host = asking.host;
+                let host = joining.host;
                 match assembly.page(page, &host) {
                     Ok(None) => {}
                     Ok(Some(roster)) => {
@@ -147,13 +147,13 @@ impl Member {
                 waiting.push(frame);
             }
             (Frame::Handover(statement), Step::Status) => {
-                let by = asking.host;
+                let by = joining.host;
                 self.handed_over(core, &by, statement);
             }
             (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal),
             _ => {
                 core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.asking = None;
+                self.joining = None;
                 let message = format!("{} does not keep to the protocol", self.target);
                 self.finish(Closed::new(CloseReason::NotPyile, message));
             }
@@ -168,32 +168,32 @@ impl Member {
     /// The host's first word: banned, known, or please prove the password.
     fn status(&mut self, core: &mut Core, status: BannedStatus, is_first: bool) {
         let me = core.me();
-        let Some(asking) = &mut self.asking else { return };
+        let Some(joining) = &mut self.joining else { return };
         let hello = |ke1| {
-            let addrs = asking.connected.listening.clone();
+            let addrs = joining.connected.listening.clone();
             Frame::Hello(Hello { alias: core.alias.to_string(), addrs, ke1 })
         };
         match status {
             BannedStatus::Banned { reason } => self.banned(core, &reason),
             BannedStatus::Known if is_first => {
                 let frame = hello(Vec::new());
-                asking.known = true;
-                asking.step = Step::Decision;
-                core.send(asking.conn, &frame);
+                joining.known = true;
+                joining.step = Step::Decision;
+                core.send(joining.conn, &frame);
                 self.tell_link(core, LinkState::Authenticating, "known to the host", None);
             }
             BannedStatus::Password { left } if is_first => {
-                asking.left = left;
+                joining.left = left;
                 let Some(password) = self.password.clone() else {
                     return self.password_wanted(core);
                 };
-                let context = join_context(&asking.connected.secured.binding, &asking.host, &me);
+                let context = join_context(&joining.connected.secured.binding, &joining.host, &me);
                 match JoinProof::start(&mut core.rng, password, context, core.cost) {
                     Ok((ke1, proof)) => {
-                        let addrs = asking.connected.listening.clone();
+                        let addrs = joining.connected.listening.clone();
                         let alias = core.alias.to_string();
-                        asking.step = Step::Challenge(Box::new(proof));
-                        core.send(asking.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
+                        joining.step = Step::Challenge(Box::new(proof));
+                        core.send(joining.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
                         self.tell_link(core, LinkState::Authenticating, "proving the password", None);
                     }
                     Err(_) => self.finish(CloseReason::Internal.into()),
@@ -224,12 +224,12 @@ impl Member {
 
     /// The answer to the challenge is worked out; none means a wrong password, or a relay.
     pub(in crate::proto) fn proven(&mut self, core: &mut Core, conn: ConnId, answer: Option<Vec<u8>>) {
-        let Some(asking) = self.asking.as_mut().filter(|asking| asking.conn == conn) else { return };
+        let Some(joining) = self.joining.as_mut().filter(|joining| joining.conn == conn) else { return };
         if let Some(ke3) = answer {
-            asking.step = Step::Decision;
+            joining.step = Step::Decision;
             core.send(conn, &Frame::Proof(ByteBuf(ke3)));
         } else {
-            let error = AuthenticationError::WrongPassword { left: asking.left.saturating_sub(1) };
+            let error = AuthenticationError::WrongPassword { left: joining.left.saturating_sub(1) };
             core.close(conn, CloseReason::WrongPassword);
             self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
         }
@@ -238,9 +238,9 @@ impl Member {
     fn refusal(&mut self, core: &mut Core, refusal: &Refusal) {
         let detail = SafeText::line(&refusal.detail).to_string();
         let closed = Closed::new(refusal.reason, detail);
-        if let Some(asking) = self.asking.take() {
-            core.timers.cancel(Timer::Admission(asking.conn));
-            core.close(asking.conn, refusal.reason);
+        if let Some(joining) = self.joining.take() {
+            core.timers.cancel(Timer::Admission(joining.conn));
+            core.close(joining.conn, refusal.reason);
         }
         match refusal.reason {
             CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
@@ -270,15 +270,15 @@ impl Member {
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
         let network = Network { name: SafeText::line(&header.network.name).to_string(), ..header.network };
-        if let Some(asking) = &mut self.asking {
-            asking.step = Step::Recalling(Box::new((roster, header)), Vec::new());
+        if let Some(joining) = &mut self.joining {
+            joining.step = Step::Recalling(Box::new((roster, header)), Vec::new());
         }
         core.outputs.push_back(Output::Store(StoreCommand::History(HistoryCommand::Recall(network))));
     }
 
     /// The history has told what it knows.
     pub(in crate::proto) fn recalled(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled) {
-        let Some(Asking { step, conn, .. }) = &mut self.asking else { return };
+        let Some(Joining { step, conn, .. }) = &mut self.joining else { return };
         let conn = *conn;
         let Step::Recalling(joining, waiting) = step else { return };
         let waiting = std::mem::take(waiting);
@@ -298,17 +298,17 @@ impl Member {
         header: Authenticated,
         recalled: Option<Recalled>,
     ) {
-        let Some(asking) = self.asking.take() else { return };
-        core.timers.cancel(Timer::Admission(asking.conn));
+        let Some(joining) = self.joining.take() else { return };
+        core.timers.cancel(Timer::Admission(joining.conn));
         if let Some(before) = self.link.take() {
             core.timers.cancel(Timer::Beat(before.conn));
             core.close(before.conn, CloseReason::Superseded);
         }
         self.recalled = Some(header.network.id);
-        let peer_addr = asking.connected.listening.first().copied();
-        let host = asking.host;
+        let peer_addr = joining.connected.listening.first().copied();
+        let host = joining.host;
         self.pin = Some(host);
-        core.join_links = std::collections::BTreeMap::from([(host, asking.conn)]);
+        core.join_links = std::collections::BTreeMap::from([(host, joining.conn)]);
         // The password has done its work, except where it is all that a host knows a member by.
         if self.wire() == Wire::Native {
             self.password = None;
@@ -325,13 +325,13 @@ impl Member {
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
         let network_id = header.network.id;
-        core.host_ip = Some(asking.connected.remote.ip());
+        core.host_ip = Some(joining.connected.remote.ip());
         core.network = Some(header.network);
         core.policy = header.policy;
         mesh.policy_changed(&header.policy, core.now.instant);
         let detector = Detector::new(core.now.instant);
-        core.timers.set(Timer::Beat(asking.conn), detector.deadline());
-        self.link = Some(HostLink { conn: asking.conn, detector, assembly: None, asked: false });
+        core.timers.set(Timer::Beat(joining.conn), detector.deadline());
+        self.link = Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false });
         if is_first && let Some(peer_addr) = peer_addr {
             core.event(NodeEvent::Listening {
                 role: Role::Member,
@@ -359,11 +359,11 @@ impl Member {
         mesh.forget_rosters();
         mesh.report_all(core);
         // A newcomer that may not read back has missed nothing.
-        if asking.known || header.policy.read_back > 0 {
+        if joining.known || header.policy.read_back > 0 {
             let since = core.take_away();
             mesh.catch_up(core, since);
         }
-        core.send(asking.conn, &Frame::RosterApplied(core.roster.version()));
+        core.send(joining.conn, &Frame::RosterApplied(core.roster.version()));
         self.known = Some(KnownHost {
             target: self.target.clone(),
             peer_id: host,
