@@ -61,8 +61,8 @@
 //! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.
 //!
-//! **No way.** Who cannot be dialled is asked by way of the host to dial; where that fails too, a third member carries
-//! the link: `proto::mesh`'s `ways` and `carry` decide, `net`'s circuits move bytes that only the two ends can read. What
+//! **No way.** Who cannot be dialled is asked by way of the host to dial; where that fails too, a third member relays
+//! the link: `proto::mesh`'s `ways` and `relay` decide, `net`'s relayed links move bytes that only the two ends can read. What
 //! everybody finds out goes to the host, which tells all.
 //!
 //! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall

@@ -144,7 +144,7 @@ fn partition_between_two_members_that_both_see_the_host() {
     bob.wait_for("what ann said", says("for you alone"));
     ann.wait_for("its acknowledgement", is_delivered("1"));
     assert!(ann.seen(|event| event["event"] == "route" && event["via"]["alias"] == "host"));
-    assert!(!host.seen(|event| event["event"] == "message"), "the carrier reads nothing");
+    assert!(!host.seen(|event| event["event"] == "message"), "the relay reads nothing");
     host.wait_for("who does not reach whom", |event| {
         event["event"] == "no_ways" && event["ways"].as_array().is_some_and(|ways| ways.len() == 2)
     });

@@ -19,13 +19,13 @@ use pyile::{
         StreamId, Timestamp, Wire, limits,
     },
     proto::{
-        CircuitId, ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
+        ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output, RelayedId,
         RoleConfig,
     },
     security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
     wire::{
-        Ack, Addressed, Authenticated, BannedStatus, Beat, CarryBytes, CarryTaken, Circuit, Frame, Hello,
-        PeerHello, Refusal, Removal, RosterDelta, RosterPage, Tried, classic::Object,
+        Ack, Addressed, Authenticated, BannedStatus, Beat, Frame, Hello, PeerHello, Refusal, RelayBytes,
+        RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -149,8 +149,8 @@ struct Driver<'a> {
     /// Links that are wanted: to the host, or to a peer.
     dials: VecDeque<Option<PeerId>>,
     bans: Vec<Ban>,
-    /// Circuits that end here, and whom they are to reach.
-    circuits: Vec<(CircuitId, Option<PeerId>)>,
+    /// Relays that end here, and whom they are to reach.
+    relays: Vec<(RelayedId, Option<PeerId>)>,
     /// What the host of a member has distributed.
     version: u64,
     roster: BTreeSet<usize>,
@@ -181,7 +181,7 @@ impl<'a> Driver<'a> {
             proofs: VecDeque::new(),
             dials: VecDeque::new(),
             bans: Vec::new(),
-            circuits: Vec::new(),
+            relays: Vec::new(),
             version: 0,
             roster: BTreeSet::new(),
             finished: false,
@@ -262,15 +262,15 @@ impl<'a> Driver<'a> {
                 let object = Object::decode(self.reader.bytes(size)).ok()?;
                 Some(Input::Object(conn, object))
             }
-            15 if !self.circuits.is_empty() => {
-                let at = self.reader.below(self.circuits.len().min(256));
-                let (circuit, _) = self.circuits[at];
+            15 if !self.relays.is_empty() => {
+                let at = self.reader.below(self.relays.len().min(256));
+                let (relayed, _) = self.relays[at];
                 match self.reader.below(3) {
-                    0 => Some(Input::CircuitTaken(circuit, self.reader.byte().into())),
-                    1 => Some(Input::CircuitBytes(circuit, vec![self.reader.byte()].into())),
+                    0 => Some(Input::RelayedTaken(relayed, self.reader.byte().into())),
+                    1 => Some(Input::RelayedBytes(relayed, vec![self.reader.byte()].into())),
                     _ => {
-                        self.circuits.remove(at);
-                        Some(Input::CircuitEnded(circuit))
+                        self.relays.remove(at);
+                        Some(Input::RelayedEnded(relayed))
                     }
                 }
             }
@@ -401,13 +401,13 @@ impl<'a> Driver<'a> {
                 Frame::Tried((0..PEOPLE).map(tried).collect())
             }
             (11..=13, _) => {
-                let circuit =
-                    Circuit { number: self.reader.byte().into(), peer: id(usize::from(number) % PEOPLE) };
+                let relayed =
+                    RelayedLink { number: self.reader.byte().into(), peer: id(usize::from(number) % PEOPLE) };
                 match number % 5 {
-                    0 | 1 => Frame::Carry(circuit),
-                    2 => Frame::Carried(circuit),
-                    3 => Frame::CarryBytes(CarryBytes { number: circuit.number, bytes: vec![number] }),
-                    _ => Frame::CarryTaken(CarryTaken { number: circuit.number, frames: 1 }),
+                    0 | 1 => Frame::RelayOpen(relayed),
+                    2 => Frame::RelayOpened(relayed),
+                    3 => Frame::RelayBytes(RelayBytes { number: relayed.number, bytes: vec![number] }),
+                    _ => Frame::RelayTaken(RelayTaken { number: relayed.number, frames: 1 }),
                 }
             }
             (10, LinkKind::JoinOut) => {
@@ -581,12 +581,12 @@ impl<'a> Driver<'a> {
                 self.proofs.push_back(Input::JoinOpened(Ok((addr, vec![addr]))));
             }
             Output::Probe(..) => self.proofs.push_back(Input::Probed(Ok(()))),
-            Output::OpenCircuit { circuit, to, .. } => self.circuits.push((circuit, to)),
-            Output::FeedCircuit(circuit, bytes) => {
-                assert!(!bytes.is_empty() && bytes.len() <= limits::CIRCUIT_BYTES);
-                assert!(self.circuits.iter().any(|(other, _)| *other == circuit));
+            Output::OpenRelayed { relayed, to, .. } => self.relays.push((relayed, to)),
+            Output::FeedRelayed(relayed, bytes) => {
+                assert!(!bytes.is_empty() && bytes.len() <= limits::RELAYED_BYTES);
+                assert!(self.relays.iter().any(|(other, _)| *other == relayed));
             }
-            Output::CloseCircuit(circuit) => self.circuits.retain(|(other, _)| *other != circuit),
+            Output::CloseRelayed(relayed) => self.relays.retain(|(other, _)| *other != relayed),
             Output::Store(command) => self.store(command),
             Output::Event(event) => self.event(&event),
             Output::Finished(_) => self.finished = true,
@@ -594,7 +594,7 @@ impl<'a> Driver<'a> {
             | Output::Authenticated(_)
             | Output::CloseJoin
             | Output::Distribution(_)
-            | Output::CreditCircuit(..) => {}
+            | Output::CreditRelayed(..) => {}
         }
     }
 

@@ -233,9 +233,9 @@ pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
 pub const CALL_AFTER: Duration = Duration::from_secs(1);
 /// Time before a peer is asked for that again.
 pub const CALL_EVERY: Duration = Duration::from_secs(10);
-/// Time for the asked peer to come, or to say that it cannot either, before somebody else carries the link.
+/// Time for the asked peer to come, or to say that it cannot either, before somebody else relays the link.
 pub const CALL_PATIENCE: Duration = Duration::from_secs(6);
-/// How often the direct way is tried while somebody carries a link.
+/// How often the direct way is tried while somebody relays a link.
 pub const DIRECT_AGAIN: Duration = Duration::from_secs(30);
 /// What is found out about ways within this time travels together.
 pub const WAYS_TICK: Duration = Duration::from_secs(1);
@@ -245,25 +245,25 @@ pub const NO_WAYS: usize = 500;
 pub const TRIED_BY: usize = 2;
 /// Members that one is asked to try at a time.
 pub const TRIED_AT_ONCE: usize = 16;
-/// Peers that are asked to carry a link before the first is asked again.
-pub const CARRIERS: usize = 3;
-/// Time for the handshake over a circuit: its carrier may have to open a link first.
-pub const CIRCUIT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Links that one peer may have carried over one link of its own.
-pub const CIRCUITS_PER_LINK: usize = 64;
-/// Links that a peer carries for others altogether: with full windows they take 64 MiB. Two groups of twenty that see
+/// Peers that are asked to relay a link before the first is asked again.
+pub const RELAYS: usize = 3;
+/// Time for the handshake over a relayed link: its relay may have to open a link first.
+pub const RELAYED_TIMEOUT: Duration = Duration::from_secs(15);
+/// Links that one peer may have relayed over one link of its own.
+pub const RELAYED_PER_LINK: usize = 64;
+/// Links that a peer relays for others altogether: with full windows they take 64 MiB. Two groups of twenty that see
 /// only the host stay below.
-pub const CIRCUITS: usize = 512;
-/// Links that a peer is to carry and for which it still opens one to the far end: what comes meanwhile takes 16 MiB at
+pub const RELAYED: usize = 512;
+/// Links that a peer is to relay and for which it still opens one to the far end: what comes meanwhile takes 16 MiB at
 /// most.
-pub const CIRCUITS_WAITING: usize = 256;
+pub const RELAYED_WAITING: usize = 256;
 /// The same over one link. A group of twenty on the other side is below it.
-pub const CIRCUITS_WAITING_PER_LINK: usize = 32;
-/// Frames of a carried link that may be on their way in one direction: with [`CIRCUITS_PER_LINK`] of them a link's
+pub const RELAYED_WAITING_PER_LINK: usize = 32;
+/// Frames of a relayed link that may be on their way in one direction: with [`RELAYED_PER_LINK`] of them a link's
 /// outbound queue still has room.
-pub const CIRCUIT_WINDOW: u32 = 8;
-/// Bytes of a carried link in one frame.
-pub const CIRCUIT_BYTES: usize = 8 * 1024;
+pub const RELAYED_WINDOW: u32 = 8;
+/// Bytes of a relayed link in one frame.
+pub const RELAYED_BYTES: usize = 8 * 1024;
 /// Peer links that one peer may have open here: two when both dialled at once, and room for stale ones.
 pub const LINKS_PER_PEER: usize = 4;
 /// Time that a peer link from an unknown key may wait for the roster to name it.

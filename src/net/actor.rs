@@ -18,17 +18,17 @@ use tokio_util::task::JoinMap;
 
 use self::telling::Telling;
 use super::{
-    circuit::CircuitEnd,
     classic, clock, dialer,
     handle::{NodeHandle, Opened},
     listener::{self, PeerListen},
     platform::{self, Connection, Platform},
+    relay::RelayedEnd,
     session::{self, Outbound},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{CloseReason, Closed, Moment, PeerId, limits},
-    proto::{CircuitId, ConnId, Input, LinkKind, Node, NodeConfig, Output},
+    proto::{ConnId, Input, LinkKind, Node, NodeConfig, Output, RelayedId},
     security::{HostRecord, Identity, PasswordCost, tls},
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
@@ -67,7 +67,7 @@ pub fn spawn(
         says: JoinMap::new(),
         dials: JoinMap::new(),
         listeners: JoinSet::new(),
-        circuits: HashMap::new(),
+        relays: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
         // A host's peer listener stays where it is, also once it is a member.
         peer_listen: listening.map(|(_, addr)| addr).or(opened.peer_listen),
@@ -138,7 +138,7 @@ struct Actor {
     dials: JoinMap<PeerId, Result<Connection, Closed>>,
     listeners: JoinSet<()>,
     /// Peer links inside those of others.
-    circuits: HashMap<CircuitId, CircuitEnd>,
+    relays: HashMap<RelayedId, RelayedEnd>,
     hashes: Arc<Semaphore>,
     peer_listen: PeerListen,
     /// Its peer listener, and the address of the route that it was opened for.
@@ -322,8 +322,8 @@ impl Actor {
     }
 
     fn input(&mut self, input: Input) {
-        if let Input::CircuitEnded(circuit) = &input {
-            self.circuits.remove(circuit);
+        if let Input::RelayedEnded(relayed) = &input {
+            self.relays.remove(relayed);
         }
         if let Input::Connected(conn, _) = &input
             && let Some(session) = self.handles.get_mut(conn)
@@ -435,22 +435,22 @@ impl Actor {
                 Output::Dial(peer, addrs) => {
                     self.dials.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
                 }
-                Output::OpenCircuit { circuit, carrier, remote, to } => {
-                    self.open_circuit(circuit, carrier, remote, to);
+                Output::OpenRelayed { relayed, relay, remote, to } => {
+                    self.open_relayed(relayed, relay, remote, to);
                 }
-                Output::FeedCircuit(circuit, bytes) => {
-                    let end = self.circuits.get(&circuit);
+                Output::FeedRelayed(relayed, bytes) => {
+                    let end = self.relays.get(&relayed);
                     if end.is_some_and(|end| !end.feed(bytes)) {
-                        self.circuits.remove(&circuit);
-                        self.node.handle(self.now(), Input::CircuitEnded(circuit));
+                        self.relays.remove(&relayed);
+                        self.node.handle(self.now(), Input::RelayedEnded(relayed));
                     }
                 }
-                Output::CreditCircuit(circuit, pieces) => {
-                    if let Some(end) = self.circuits.get(&circuit) {
+                Output::CreditRelayed(relayed, pieces) => {
+                    if let Some(end) = self.relays.get(&relayed) {
                         end.credit(pieces);
                     }
                 }
-                Output::CloseCircuit(circuit) => _ = self.circuits.remove(&circuit),
+                Output::CloseRelayed(relayed) => _ = self.relays.remove(&relayed),
                 Output::Prove(conn, proof, ke2) => {
                     self.hash(move || Some(Input::Proven(conn, proof.answer(&ke2).ok())));
                 }

@@ -5,7 +5,6 @@
 //! what goes down is tried and never waited for, so that no slow peer delays another and nothing can wedge.
 
 mod actor;
-mod circuit;
 mod classic;
 mod clock;
 mod dialer;
@@ -13,6 +12,7 @@ pub mod examine;
 mod handle;
 mod listener;
 pub mod platform;
+mod relay;
 mod session;
 
 pub(crate) use self::clock::now;

@@ -44,7 +44,7 @@ pub(super) struct Context {
     pub(super) to_node: mpsc::Sender<Input>,
     pub(super) outbound: mpsc::Receiver<Outbound>,
     pub(super) limit: FrameLimit,
-    /// The peer that carries the link, if it is a circuit.
+    /// The peer that relays the link, if one does.
     pub(super) via: Option<PeerId>,
     /// Who does not speak TLS may be a classic peer.
     pub(super) takes_classic: bool,
@@ -130,7 +130,7 @@ pub(super) async fn dialled(
     let (remote, local) = (connection.remote, connection.local);
     let handshake = Box::pin(async {
         let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
-        let patience = context.via.map_or(limits::TLS_TIMEOUT, |_| limits::CIRCUIT_TIMEOUT);
+        let patience = context.via.map_or(limits::TLS_TIMEOUT, |_| limits::RELAYED_TIMEOUT);
         let stream = match time::timeout(patience, connecting).await {
             Ok(result) => result.map_err(|error| handshake_failed(&error))?,
             Err(_) => {

@@ -49,7 +49,7 @@ pub(super) enum Timer {
     Idle(ConnId),
     /// A peer that is being dialled takes its time: ask it to come.
     Call(PeerId),
-    /// Try another way to this peer: the direct one, while somebody carries the link.
+    /// Try another way to this peer: the direct one, while somebody relays the link.
     Direct(PeerId),
     /// Tell what was found out about ways.
     Ways,

@@ -18,9 +18,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
-/// This node's end of a circuit, as numbered by the node; never used twice.
+/// This node's end of a relayed link, as numbered by the node; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CircuitId(pub u64);
+pub struct RelayedId(pub u64);
 
 /// What a connection is for and who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Connected {
     pub local: SocketAddr,
     /// [`LinkKind::JoinOut`] only: where this member's peer listener may be reached, best first.
     pub listening: Vec<SocketAddr>,
-    /// The peer that carries the link, if it is a circuit.
+    /// The peer that relays the link, if one does.
     pub via: Option<PeerId>,
 }
 
@@ -78,13 +78,13 @@ pub enum Input {
     /// A message went to a classic peer, which has said that it has it and what it calls itself, or has said nothing;
     /// or it did not go.
     Said(PeerId, Result<Option<String>, Closed>),
-    /// The session over a circuit has written something, at most [`crate::model::limits::CIRCUIT_BYTES`] and no more
+    /// The session over a relayed link has written something, at most [`crate::model::limits::RELAYED_BYTES`] and no more
     /// often than it has credit for.
-    CircuitBytes(CircuitId, Bytes),
-    /// The session over a circuit has read so many pieces.
-    CircuitTaken(CircuitId, u32),
-    /// The session over a circuit is over.
-    CircuitEnded(CircuitId),
+    RelayedBytes(RelayedId, Bytes),
+    /// The session over a relayed link has read so many pieces.
+    RelayedTaken(RelayedId, u32),
+    /// The session over a relayed link is over.
+    RelayedEnded(RelayedId),
     /// A connection ended.
     Closed(ConnId, Closed),
     /// The answer to a challenge is worked out, or cannot be.
@@ -122,24 +122,24 @@ pub enum Output {
     Probe(PeerId, Vec<SocketAddr>),
     /// Open a peer link: try these addresses in order.
     Dial(PeerId, Vec<SocketAddr>),
-    /// Run a peer link over a circuit: as the one who dials `to`, or else as the one who is called.
-    OpenCircuit {
+    /// Run a peer link through a relay: as the one who dials `to`, or else as the one who is called.
+    OpenRelayed {
         /// Which.
-        circuit: CircuitId,
-        /// Who carries it.
-        carrier: PeerId,
-        /// The carrier's address.
+        relayed: RelayedId,
+        /// Who relays it.
+        relay: PeerId,
+        /// The relay's address.
         remote: SocketAddr,
         /// Who is to be reached.
         to: Option<PeerId>,
     },
-    /// Something came for the session over a circuit.
-    FeedCircuit(CircuitId, Bytes),
-    /// The session over a circuit may write so many more pieces. It begins with
-    /// [`crate::model::limits::CIRCUIT_WINDOW`].
-    CreditCircuit(CircuitId, u32),
-    /// End the session over a circuit.
-    CloseCircuit(CircuitId),
+    /// Something came for the session over a relayed link.
+    FeedRelayed(RelayedId, Bytes),
+    /// The session over a relayed link may write so many more pieces. It begins with
+    /// [`crate::model::limits::RELAYED_WINDOW`].
+    CreditRelayed(RelayedId, u32),
+    /// End the session over a relayed link.
+    CloseRelayed(RelayedId),
     /// Open a classic member's second link to its host.
     Distribution(SocketAddrV4),
     /// Send an object to a classic peer, over a connection of its own from this address; comes back as

@@ -1,14 +1,14 @@
 //! Talking to every other member directly (seed, "Communication"): peer links, and what goes over them.
 //!
 //! A peer link is opened when there is something to say and closed when nothing has been said for a while. It must
-//! never carry anything to or from a key that the roster does not name, or a message under another's name.
+//! never send or take anything to or from a key that the roster does not name, or a message under another's name.
 
-mod carry;
 mod catch_up;
 mod conflict;
 mod feeding;
 mod journal;
 mod receiving;
+mod relay;
 mod sending;
 mod silence;
 mod ways;
@@ -20,11 +20,11 @@ use std::{
 };
 
 use self::{
-    carry::{Circuits, Waiting},
     catch_up::{CatchUp, Question},
     conflict::{Comparing, Renewing},
     feeding::Lacking,
     journal::Journal,
+    relay::{Relays, Waiting},
     sending::Growing,
     ways::Ways,
 };
@@ -80,7 +80,7 @@ pub(super) struct PeerState {
     is_clock_off: bool,
     /// How it can be reached.
     ways: Ways,
-    /// Circuits that wait for a link to it.
+    /// Relayed links that wait for a link to it.
     waiting: Vec<Waiting>,
 }
 
@@ -89,7 +89,7 @@ struct PeerLink {
     peer: PeerId,
     kind: LinkKind,
     remote: SocketAddr,
-    /// Who carries it.
+    /// Who relays it.
     via: Option<PeerId>,
     hello_sent: bool,
     /// The network that the other end says the link belongs to.
@@ -137,7 +137,7 @@ pub(super) struct Mesh {
     pub(super) catch_up: CatchUp,
     /// Host: what was taken on in this turn, and the roster by which it is addressed: an earlier one than that of now.
     late: Vec<(u64, Held)>,
-    circuits: Circuits,
+    relays: Relays,
 }
 
 impl Mesh {
@@ -157,7 +157,7 @@ impl Mesh {
             acks: BTreeMap::new(),
             catch_up: CatchUp::default(),
             late: Vec::new(),
-            circuits: Circuits::default(),
+            relays: Relays::default(),
         }
     }
 
@@ -352,7 +352,7 @@ impl Mesh {
             state.dialling = false;
         }
         state.links.push(conn);
-        self.forget_carriers(&peer);
+        self.forget_relays(&peer);
         if via.is_some() {
             core.timers.set(Timer::Direct(peer), core.now.instant + limits::DIRECT_AGAIN);
         } else {
@@ -362,7 +362,7 @@ impl Mesh {
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
             self.links.remove(&oldest);
-            self.end_circuits(core, oldest);
+            self.end_relayed(core, oldest);
             core.goodbye(oldest, CloseReason::Superseded, "");
         }
         self.tell_route(core, peer);
@@ -370,7 +370,7 @@ impl Mesh {
         self.pump(core, peer);
     }
 
-    /// A link of their own is there: nobody needs to carry one. What was on its way goes over this one.
+    /// The two have a direct link now and need no relay. What was on its way goes over this one.
     fn prefer_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
         let is_carried = |conn: &&ConnId| self.links.get(conn).is_some_and(|link| link.via.is_some());
@@ -424,14 +424,14 @@ impl Mesh {
             Frame::Wanted(wanted) if is_up => self.wanted(core, conn, peer, wanted),
             Frame::Held(held) if is_up => self.held(core, conn, peer, held),
             Frame::HandedOn(handed) if is_up => self.handed_on(core, conn, peer, handed),
-            frame @ (Frame::Carry(_)
-            | Frame::Carried(_)
-            | Frame::CarryBytes(_)
-            | Frame::CarryTaken(_)
-            | Frame::CarryClosed(_))
+            frame @ (Frame::RelayOpen(_)
+            | Frame::RelayOpened(_)
+            | Frame::RelayBytes(_)
+            | Frame::RelayTaken(_)
+            | Frame::RelayClosed(_))
                 if is_up && link.via.is_none() =>
             {
-                self.circuit_frame(core, conn, frame);
+                self.relayed_frame(core, conn, frame);
             }
             Frame::Beat(beat) if is_up => core.send(conn, &Frame::BeatReply(beat.number)),
             Frame::BeatReply(_) if is_up => {}
@@ -536,7 +536,7 @@ impl Mesh {
         core.timers.cancel(Timer::Idle(conn));
         core.timers.cancel(Timer::Patience(conn));
         core.timers.cancel(Timer::Silence(conn));
-        self.end_circuits(core, conn);
+        self.end_relayed(core, conn);
         self.acks.retain(|(over, ..), _| *over != conn);
         self.forget_questions(link.peer);
         let keys = self.logs_for(&link.peer);

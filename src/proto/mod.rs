@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::io::{CircuitId, ConnId, Connected, Input, LinkKind, Output};
+pub use self::io::{ConnId, Connected, Input, LinkKind, Output, RelayedId};
 use self::{
     core::{Core, Timer},
     host::Host,
@@ -192,13 +192,13 @@ impl Node {
                 self.mesh.said(&mut self.core, peer, is_answered);
             }
             Input::Closed(conn, closed) => self.closed(conn, &closed),
-            Input::CircuitBytes(circuit, bytes) => {
-                self.mesh.circuit_bytes(&mut self.core, circuit, &bytes);
+            Input::RelayedBytes(relayed, bytes) => {
+                self.mesh.relayed_bytes(&mut self.core, relayed, &bytes);
             }
-            Input::CircuitTaken(circuit, frames) => {
-                self.mesh.circuit_taken(&mut self.core, circuit, frames);
+            Input::RelayedTaken(relayed, frames) => {
+                self.mesh.relayed_taken(&mut self.core, relayed, frames);
             }
-            Input::CircuitEnded(circuit) => self.mesh.circuit_ended(&mut self.core, circuit),
+            Input::RelayedEnded(relayed) => self.mesh.relayed_ended(&mut self.core, relayed),
             Input::Proven(conn, answer) => match &mut self.role {
                 RoleState::Member(member) => member.proven(&mut self.core, conn, answer),
                 RoleState::Host(host) => {

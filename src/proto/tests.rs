@@ -14,7 +14,7 @@ mod late;
 mod streams;
 mod ways;
 
-use self::{history::SimStore, ways::SimCircuits};
+use self::{history::SimStore, ways::SimRelays};
 use super::*;
 use crate::{
     api::{StoreCommand, Target},
@@ -89,7 +89,7 @@ struct Sim {
     blocked: Option<(usize, usize)>,
     /// Who cannot reach whose peer listener.
     closed: BTreeSet<(usize, usize)>,
-    circuits: SimCircuits,
+    relays: SimRelays,
     /// What came over classic links, by their end here.
     classic: BTreeMap<End, Vec<Object>>,
     /// Classic links that were closed here.
@@ -149,7 +149,7 @@ impl Sim {
             held_saves: Vec::new(),
             blocked: None,
             closed: BTreeSet::new(),
-            circuits: SimCircuits::default(),
+            relays: SimRelays::default(),
             classic: BTreeMap::new(),
             shut: BTreeSet::new(),
             said: Vec::new(),
@@ -267,17 +267,17 @@ impl Sim {
                 }
                 Output::Distribution(addr) => self.distribution = Some(addr),
                 Output::Send(conn, _) if self.dead.contains(&(index, conn)) => {}
-                Output::Send(conn, bytes) if self.circuits.carries((index, conn)) => {
-                    self.send_in_circuit((index, conn), bytes);
+                Output::Send(conn, bytes) if self.relays.relays_over((index, conn)) => {
+                    self.send_in_relayed((index, conn), bytes);
                 }
-                Output::Close(conn, _) if self.circuits.carries((index, conn)) => {
-                    self.close_in_circuit((index, conn));
+                Output::Close(conn, _) if self.relays.relays_over((index, conn)) => {
+                    self.close_in_relayed((index, conn));
                 }
-                Output::OpenCircuit { circuit, carrier, to, .. } => {
-                    self.open_circuit(index, circuit, carrier, to);
+                Output::OpenRelayed { relayed, relay, to, .. } => {
+                    self.open_relayed(index, relayed, relay, to);
                 }
-                Output::FeedCircuit(circuit, bytes) => self.feed_circuit(index, circuit, &bytes),
-                Output::CloseCircuit(circuit) => self.close_circuit(index, circuit),
+                Output::FeedRelayed(relayed, bytes) => self.feed_relayed(index, relayed, &bytes),
+                Output::CloseRelayed(relayed) => self.close_relayed(index, relayed),
                 Output::Send(conn, bytes) => {
                     let frame = Frame::decode(&bytes).unwrap();
                     if let Some(other) = self.links.get(&(index, conn)) {
@@ -370,7 +370,7 @@ impl Sim {
                 }
                 Output::Event(event) => self.events[index].extend(event.expand()),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
-                Output::Authenticated(_) | Output::CloseJoin | Output::CreditCircuit(..) => {}
+                Output::Authenticated(_) | Output::CloseJoin | Output::CreditRelayed(..) => {}
             }
         }
     }

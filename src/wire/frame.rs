@@ -257,37 +257,37 @@ pub struct WaysPart {
     pub is_last: bool,
 }
 
-/// Payload of [`Frame::Carry`] and [`Frame::Carried`]: a peer link inside peer links.
+/// Payload of [`Frame::RelayOpen`] and [`Frame::RelayOpened`]: a peer link inside peer links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Circuit {
+pub struct RelayedLink {
     /// Its number on this link: even if the side that dialled the link opens it, else odd.
     pub number: u32,
     /// The far end.
     pub peer: PeerId,
 }
 
-/// Payload of [`Frame::CarryBytes`].
+/// Payload of [`Frame::RelayBytes`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CarryBytes {
-    /// Of which circuit.
+pub struct RelayBytes {
+    /// Of which relayed link.
     pub number: u32,
-    /// At most [`crate::model::limits::CIRCUIT_BYTES`]: TLS of the two ends, which the carrier cannot read.
+    /// At most [`crate::model::limits::RELAYED_BYTES`]: TLS of the two ends, which the relay cannot read.
     #[serde(with = "bytes_field")]
     pub bytes: Vec<u8>,
 }
 
-/// Payload of [`Frame::CarryTaken`]: the far end has taken so many frames, and more may follow.
+/// Payload of [`Frame::RelayTaken`]: the far end has taken so many frames, and more may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CarryTaken {
-    /// Of which circuit.
+pub struct RelayTaken {
+    /// Of which relayed link.
     pub number: u32,
     /// How many.
     pub frames: u32,
 }
 
-/// Payload of [`Frame::CarryClosed`]: a circuit is no more.
+/// Payload of [`Frame::RelayClosed`]: a relayed link is no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CarryClosed {
+pub struct RelayClosed {
     /// Which.
     pub number: u32,
     /// Why.
@@ -408,16 +408,16 @@ frames! {
     54 WaysRequest,
     /// Host to member: these.
     55 WaysPart(WaysPart),
-    /// On a peer link, to whoever is to carry: open a circuit to this peer.
-    60 Carry(Circuit),
-    /// On a peer link, from whoever carries: this peer has opened a circuit to you.
-    61 Carried(Circuit),
-    /// Both ways: a part of what goes over a circuit.
-    62 CarryBytes(CarryBytes),
+    /// On a peer link, to the relay: open a relayed link to this peer.
+    60 RelayOpen(RelayedLink),
+    /// On a peer link, from the relay: this peer has opened a relayed link to you.
+    61 RelayOpened(RelayedLink),
+    /// Both ways: a part of what goes over a relayed link.
+    62 RelayBytes(RelayBytes),
     /// Both ways: it was taken.
-    63 CarryTaken(CarryTaken),
-    /// Both ways: the circuit is no more.
-    64 CarryClosed(CarryClosed),
+    63 RelayTaken(RelayTaken),
+    /// Both ways: the relayed link is no more.
+    64 RelayClosed(RelayClosed),
 }
 
 /// The tag of [`Frame::Batch`].

@@ -69,10 +69,10 @@
 //! told on request (`WaysRequest`, `WaysPart`); with the first one the host also has some members try whoever asks
 //! (`TryPeers`).
 //!
-//! Where neither of two members reaches the other, a third one carries their link: `Carry` on the link to it,
-//! `Carried` on its link to the far end, and from then on `CarryBytes` in both directions, each frame answered by
-//! `CarryTaken`, until `CarryClosed`. Inside runs the same TLS, between the same two keys, as on a link of their own.
-//! At most [`limits::CIRCUIT_WINDOW`](crate::model::limits::CIRCUIT_WINDOW) frames are on their way at a time.
+//! Where neither of two members reaches the other, a third one relays their link: `RelayOpen` on the link to it,
+//! `RelayOpened` on its link to the far end, and from then on `RelayBytes` in both directions, each frame answered by
+//! `RelayTaken`, until `RelayClosed`. Inside runs the same TLS, between the same two keys, as on a link of their own.
+//! At most [`limits::RELAYED_WINDOW`](crate::model::limits::RELAYED_WINDOW) frames are on their way at a time.
 //!
 //! On any link `Goodbye` says why the sender closes it.
 //!
@@ -84,9 +84,9 @@ pub mod frame;
 
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
-    Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, CarryBytes, CarryClosed, CarryTaken, Circuit,
-    Conflict, Frame, HandedOn, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Hello,
-    PeerHello, Refusal, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
+    Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, Conflict, Frame, HandedOn, HandoverPart,
+    HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal, RelayBytes, RelayClosed,
+    RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
 };
 
 /// ALPN of the join link, version 1.

@@ -1,4 +1,4 @@
-//! How connections become sessions: those that came in, those that were made, and those that somebody carries; and the
+//! How connections become sessions: those that came in, those that were made, and those that somebody relays; and the
 //! listeners that take them.
 
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::{Actor, Dialled, Session};
 use crate::{
     model::{CloseReason, Closed, PeerId, Wire},
-    net::{circuit::CircuitEnd, classic, listener, platform::Connection, session},
-    proto::{CircuitId, Input, LinkKind},
+    net::{classic, listener, platform::Connection, relay::RelayedEnd, session},
+    proto::{Input, LinkKind, RelayedId},
     security::tls,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
@@ -62,21 +62,21 @@ impl Actor {
         self.dialled(connection, LinkKind::PeerOut, Dialled::Peer(peer), Some(peer), Vec::new(), None);
     }
 
-    /// Runs a peer link over a circuit.
-    pub(super) fn open_circuit(
+    /// Runs a peer link through a relay.
+    pub(super) fn open_relayed(
         &mut self,
-        circuit: CircuitId,
+        relayed: RelayedId,
         via: PeerId,
         remote: SocketAddr,
         to: Option<PeerId>,
     ) {
-        let (end, stream) = CircuitEnd::open(circuit, &self.inputs_tx);
-        self.circuits.insert(circuit, end);
+        let (end, stream) = RelayedEnd::open(relayed, &self.inputs_tx);
+        self.relays.insert(relayed, end);
         let local = self.listening.map_or(remote, |(_, addr)| addr);
         let connection = Connection { stream: Box::new(stream), local, remote };
         let link = if to.is_some() { LinkKind::PeerOut } else { LinkKind::PeerIn };
         match to {
-            // What comes of it the circuit tells.
+            // The relayed link reports what becomes of it.
             Some(_) => self.dialled(connection, link, Dialled::Nobody, to, Vec::new(), Some(via)),
             None => self.accepted(link, connection, Some(via)),
         }

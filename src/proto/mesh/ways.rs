@@ -1,4 +1,4 @@
-//! The ways to a peer: this one dials it; it is called, so that it dials this one; or somebody carries the link.
+//! The ways to a peer: this one dials it; it is called, so that it dials this one; or somebody relays the link.
 //!
 //! What was found out goes to the host, which tells all. It must never give up on the direct way for good.
 
@@ -72,7 +72,7 @@ impl Mesh {
     /// A peer went, or is somewhere else: what was found out about the way to it is worth nothing now.
     pub(super) fn forget_ways(&mut self, core: &mut Core, peer: PeerId) {
         core.ways.forget(&peer);
-        self.forget_carriers(&peer);
+        self.forget_relays(&peer);
         core.timers.cancel(Timer::Call(peer));
         core.timers.cancel(Timer::Direct(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -121,10 +121,10 @@ impl Mesh {
         if state.ways.called.is_some_and(waits) && !it_cannot {
             return;
         }
-        // Nothing is carried over what is carried itself.
+        // Nothing is relayed over what is relayed itself.
         self.refuse_waiting(core, peer);
         let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
-        if (is_asked || self.is_pending(&peer)) && !self.carry_to(core, peer) {
+        if (is_asked || self.is_pending(&peer)) && !self.relay_to(core, peer) {
             self.tell_unreachable(core, peer, closed);
         }
     }
@@ -158,7 +158,7 @@ impl Mesh {
         }
     }
 
-    /// Time to try again: the direct way while somebody carries the link, or another way while nobody does.
+    /// Time to try again: the direct way while somebody relays the link, or another way while nobody does.
     pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
         let reason = state.ways.direct.and_then(Direct::why_not);

@@ -3,7 +3,7 @@
 use super::{history::Disk, *};
 use crate::{
     model::{Held, HistoryState, NoWay, RosterEntry},
-    wire::{Circuit, HandoverPart, PeerHello, Tried},
+    wire::{HandoverPart, PeerHello, RelayedLink, Tried},
 };
 
 impl Sim {
@@ -214,10 +214,11 @@ fn links_that_are_carried_altogether() {
     let (mut carried, mut busy) = (0, 0);
     for (near, far) in pairs {
         let (conn, peer) = (sim.peer_link(0, near), sim.ids[far]);
-        let outputs = sim.flood(0, conn, (0..64).map(|at| Frame::Carry(Circuit { number: 2 * at, peer })));
-        carried += sent(&outputs, |frame| matches!(frame, Frame::Carried(_)));
+        let outputs =
+            sim.flood(0, conn, (0..64).map(|at| Frame::RelayOpen(RelayedLink { number: 2 * at, peer })));
+        carried += sent(&outputs, |frame| matches!(frame, Frame::RelayOpened(_)));
         let is_busy =
-            |frame: &Frame| matches!(frame, Frame::CarryClosed(end) if end.reason == CloseReason::Busy);
+            |frame: &Frame| matches!(frame, Frame::RelayClosed(end) if end.reason == CloseReason::Busy);
         busy += sent(&outputs, is_busy);
     }
     assert_eq!((carried, busy), (512, 64));

@@ -1,48 +1,48 @@
-//! Ways: who reaches whom, calls, and links that somebody carries.
+//! Ways: who reaches whom, calls, and links that somebody relays.
 
 use bytes::Bytes;
 
 use super::*;
-use crate::wire::{CarryBytes, Circuit};
+use crate::wire::{RelayBytes, RelayedLink};
 
-/// Sessions over circuits: instead of a handshake both ends say who they are.
+/// Sessions over relayed links: instead of a handshake both ends say who they are.
 #[derive(Default)]
-pub(super) struct SimCircuits {
-    carriers: BTreeMap<(usize, CircuitId), PeerId>,
-    ends: BTreeMap<(usize, CircuitId), ConnId>,
-    conns: BTreeMap<End, CircuitId>,
-    /// Bytes that were carried, to be searched.
+pub(super) struct SimRelays {
+    relays: BTreeMap<(usize, RelayedId), PeerId>,
+    ends: BTreeMap<(usize, RelayedId), ConnId>,
+    conns: BTreeMap<End, RelayedId>,
+    /// Bytes that were relayed, to be searched.
     pub(super) bytes: Vec<Bytes>,
 }
 
-impl SimCircuits {
-    pub(super) fn carries(&self, end: End) -> bool {
+impl SimRelays {
+    pub(super) fn relays_over(&self, end: End) -> bool {
         self.conns.contains_key(&end)
     }
 }
 
 impl Sim {
-    fn write(&mut self, index: usize, circuit: CircuitId, bytes: Bytes) {
-        self.circuits.bytes.push(bytes.clone());
-        self.nodes[index].handle(self.now, Input::CircuitBytes(circuit, bytes));
+    fn write(&mut self, index: usize, relayed: RelayedId, bytes: Bytes) {
+        self.relays.bytes.push(bytes.clone());
+        self.nodes[index].handle(self.now, Input::RelayedBytes(relayed, bytes));
     }
 
-    pub(super) fn open_circuit(
+    pub(super) fn open_relayed(
         &mut self,
         index: usize,
-        circuit: CircuitId,
-        carrier: PeerId,
+        relayed: RelayedId,
+        relay: PeerId,
         to: Option<PeerId>,
     ) {
-        self.circuits.carriers.insert((index, circuit), carrier);
+        self.relays.relays.insert((index, relayed), relay);
         if to.is_some() {
-            self.write(index, circuit, format!("call {index}").into());
+            self.write(index, relayed, format!("call {index}").into());
         }
     }
 
-    pub(super) fn feed_circuit(&mut self, index: usize, circuit: CircuitId, bytes: &[u8]) {
-        self.nodes[index].handle(self.now, Input::CircuitTaken(circuit, 1));
-        if let Some(conn) = self.circuits.ends.get(&(index, circuit)).copied() {
+    pub(super) fn feed_relayed(&mut self, index: usize, relayed: RelayedId, bytes: &[u8]) {
+        self.nodes[index].handle(self.now, Input::RelayedTaken(relayed, 1));
+        if let Some(conn) = self.relays.ends.get(&(index, relayed)).copied() {
             let frame = Frame::decode(bytes).unwrap();
             return self.nodes[index].handle(self.now, Input::Frame(conn, frame));
         }
@@ -52,37 +52,37 @@ impl Sim {
         let far: usize = far.parse().unwrap();
         let conn = self.conn();
         let link = if word == "call" { LinkKind::PeerIn } else { LinkKind::PeerOut };
-        self.circuits.ends.insert((index, circuit), conn);
-        self.circuits.conns.insert((index, conn), circuit);
-        let carrier = self.circuits.carriers[&(index, circuit)];
-        let carrier_at = self.ids.iter().position(|id| *id == carrier).unwrap();
+        self.relays.ends.insert((index, relayed), conn);
+        self.relays.conns.insert((index, conn), relayed);
+        let relay = self.relays.relays[&(index, relayed)];
+        let carrier_at = self.ids.iter().position(|id| *id == relay).unwrap();
         let remote = SocketAddr::new(Self::ip(carrier_at), 50_000);
         if link == LinkKind::PeerIn {
             self.nodes[index].handle(self.now, Input::Incoming(conn, remote.ip()));
             self.nodes[index].handle(self.now, Input::Spoke(conn));
-            self.write(index, circuit, format!("here {index}").into());
+            self.write(index, relayed, format!("here {index}").into());
         }
         let secured = Secured { peer: self.ids[far], binding: [8; 32] };
-        let (listening, via) = (Vec::new(), Some(carrier));
+        let (listening, via) = (Vec::new(), Some(relay));
         let connected = Connected { link, secured, remote, local: remote, listening, via };
         self.nodes[index].handle(self.now, Input::Connected(conn, connected));
     }
 
-    pub(super) fn send_in_circuit(&mut self, end: End, bytes: Bytes) {
-        let circuit = self.circuits.conns[&end];
-        self.write(end.0, circuit, bytes);
+    pub(super) fn send_in_relayed(&mut self, end: End, bytes: Bytes) {
+        let relayed = self.relays.conns[&end];
+        self.write(end.0, relayed, bytes);
     }
 
-    pub(super) fn close_in_circuit(&mut self, end: End) {
-        let circuit = self.circuits.conns.remove(&end).unwrap();
-        self.circuits.ends.remove(&(end.0, circuit));
-        self.nodes[end.0].handle(self.now, Input::CircuitEnded(circuit));
+    pub(super) fn close_in_relayed(&mut self, end: End) {
+        let relayed = self.relays.conns.remove(&end).unwrap();
+        self.relays.ends.remove(&(end.0, relayed));
+        self.nodes[end.0].handle(self.now, Input::RelayedEnded(relayed));
         self.nodes[end.0].handle(self.now, Input::Closed(end.1, CloseReason::Left.into()));
     }
 
-    pub(super) fn close_circuit(&mut self, index: usize, circuit: CircuitId) {
-        if let Some(conn) = self.circuits.ends.remove(&(index, circuit)) {
-            self.circuits.conns.remove(&(index, conn));
+    pub(super) fn close_relayed(&mut self, index: usize, relayed: RelayedId) {
+        if let Some(conn) = self.relays.ends.remove(&(index, relayed)) {
+            self.relays.conns.remove(&(index, conn));
             let closed = CloseReason::ConnectionLost.into();
             self.nodes[index].handle(self.now, Input::Closed(conn, closed));
         }
@@ -185,7 +185,7 @@ fn who_is_called_and_does_not_come_in_six_seconds_is_reached_through_another() {
     sim.frozen.insert(bob);
     sim.say(ann, "bob", "hi");
     sim.wait(5.9);
-    let by_ann = |sim: &Sim| sim.circuits.carriers.keys().filter(|(index, _)| *index == ann).count();
+    let by_ann = |sim: &Sim| sim.relays.relays.keys().filter(|(index, _)| *index == ann).count();
     assert_eq!(by_ann(&sim), 0);
     sim.wait(0.2);
     assert_eq!(by_ann(&sim), 1);
@@ -235,7 +235,7 @@ fn when_the_host_cannot_carry_either_another_member_does() {
     let (mut sim, [ann, bob, carol]) = carried_by_carol();
     assert_eq!(sim.heard(bob), ["ann: hi"]);
     assert!(sim.heard(carol).is_empty());
-    // And when the carrier goes, nothing is lost.
+    // And when the relay goes, nothing is lost.
     sim.command(carol, NodeCommand::Leave);
     sim.wait(3.0);
     sim.say(ann, "bob", "later");
@@ -254,11 +254,11 @@ fn a_banned_peer_is_not_carried() {
     let (mut sim, [_, _, carol]) = carried_by_carol();
     sim.ban("bob");
     sim.wait(1.0);
-    let before = sim.circuits.bytes.len();
-    assert!(sim.circuits.conns.is_empty(), "all circuits are gone");
+    let before = sim.relays.bytes.len();
+    assert!(sim.relays.conns.is_empty(), "all relays are gone");
     sim.say(carol, "everyone", "bob is gone");
     sim.wait(5.0);
-    assert_eq!(sim.circuits.bytes.len(), before);
+    assert_eq!(sim.relays.bytes.len(), before);
 }
 
 #[test]
@@ -280,33 +280,33 @@ fn a_member_that_misuses_circuits_gains_nothing() {
         sim.nodes[0].handle(sim.now, Input::Frame(conn, frame));
         sim.run();
     };
-    // To itself, to the carrier, to nobody, with the carrier's own numbers.
+    // To itself, to the relay, to nobody, with the relay's own numbers.
     let nobody = PeerId([9; 32]);
     for (number, peer) in
         [(first, sim.ids[ann]), (first + 2, sim.ids[0]), (first + 4, nobody), (first + 1, bob_id)]
     {
-        give(&mut sim, Frame::Carry(Circuit { number, peer }));
-        assert!(sim.circuits.carriers.is_empty());
+        give(&mut sim, Frame::RelayOpen(RelayedLink { number, peer }));
+        assert!(sim.relays.relays.is_empty());
     }
     // More than the window.
-    give(&mut sim, Frame::Carry(Circuit { number: 0, peer: bob_id }));
-    assert_eq!(sim.circuits.carriers.len(), 1, "bob was called");
+    give(&mut sim, Frame::RelayOpen(RelayedLink { number: 0, peer: bob_id }));
+    assert_eq!(sim.relays.relays.len(), 1, "bob was called");
     sim.frozen.insert(bob);
-    for _ in 0..=limits::CIRCUIT_WINDOW {
-        give(&mut sim, Frame::CarryBytes(CarryBytes { number: 0, bytes: b"x".to_vec() }));
+    for _ in 0..=limits::RELAYED_WINDOW {
+        give(&mut sim, Frame::RelayBytes(RelayBytes { number: 0, bytes: b"x".to_vec() }));
     }
     let queued = sim.queue.len();
     for _ in 0..100 {
-        give(&mut sim, Frame::CarryBytes(CarryBytes { number: 0, bytes: vec![0; 8192] }));
+        give(&mut sim, Frame::RelayBytes(RelayBytes { number: 0, bytes: vec![0; 8192] }));
     }
-    assert!(sim.queue.len() <= queued, "the circuit is closed");
+    assert!(sim.queue.len() <= queued, "the relayed is closed");
     sim.frozen.clear();
     sim.run();
-    // More circuits than there is room for.
+    // More relayed links than there is room for.
     for number in 1..200 {
-        give(&mut sim, Frame::Carry(Circuit { number: number * 2, peer: bob_id }));
+        give(&mut sim, Frame::RelayOpen(RelayedLink { number: number * 2, peer: bob_id }));
     }
-    assert!(sim.circuits.carriers.len() <= 1 + limits::CIRCUITS_PER_LINK);
+    assert!(sim.relays.relays.len() <= 1 + limits::RELAYED_PER_LINK);
     sim.say(ann, "everyone", "the link still stands");
     assert_eq!(sim.heard(bob).last().unwrap(), "ann: the link still stands");
 }
@@ -322,10 +322,10 @@ fn circuits_that_wait_for_their_far_ends_are_bounded_together() {
     sim.frozen.extend(others.iter().copied().chain([ann]));
     for number in 0..160 {
         let peer = sim.ids[others[number % 4]];
-        let circuit = Circuit { number: 2 * u32::try_from(number).unwrap(), peer };
-        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::Carry(circuit)));
+        let relayed = RelayedLink { number: 2 * u32::try_from(number).unwrap(), peer };
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::RelayOpen(relayed)));
         sim.drain(0);
     }
-    let is_busy = |delivery: &&Delivery| matches!(delivery, Delivery::Frame(_, Frame::CarryClosed(closed)) if closed.reason == CloseReason::Busy);
-    assert_eq!(sim.queue.iter().filter(is_busy).count(), 160 - limits::CIRCUITS_WAITING_PER_LINK);
+    let is_busy = |delivery: &&Delivery| matches!(delivery, Delivery::Frame(_, Frame::RelayClosed(closed)) if closed.reason == CloseReason::Busy);
+    assert_eq!(sim.queue.iter().filter(is_busy).count(), 160 - limits::RELAYED_WAITING_PER_LINK);
 }

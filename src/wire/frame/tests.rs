@@ -190,11 +190,11 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::WaysPart(WaysPart { version: 3, rows: vec![(300, ByteBuf(vec![5]))], is_last: true }),
             "37 03 01 ac02 01 05 01".into(),
         ),
-        (Frame::Carry(Circuit { number: 2, peer: PeerId([0xAA; 32]) }), format!("3c 02 {bob}")),
-        (Frame::Carried(Circuit { number: 3, peer: PeerId([1; 32]) }), format!("3d 03 {ann}")),
-        (Frame::CarryBytes(CarryBytes { number: 2, bytes: vec![7, 8] }), "3e 02 02 0708".into()),
-        (Frame::CarryTaken(CarryTaken { number: 2, frames: 1 }), "3f 02 01".into()),
-        (Frame::CarryClosed(CarryClosed { number: 2, reason: CloseReason::Left }), "40 02 01".into()),
+        (Frame::RelayOpen(RelayedLink { number: 2, peer: PeerId([0xAA; 32]) }), format!("3c 02 {bob}")),
+        (Frame::RelayOpened(RelayedLink { number: 3, peer: PeerId([1; 32]) }), format!("3d 03 {ann}")),
+        (Frame::RelayBytes(RelayBytes { number: 2, bytes: vec![7, 8] }), "3e 02 02 0708".into()),
+        (Frame::RelayTaken(RelayTaken { number: 2, frames: 1 }), "3f 02 01".into()),
+        (Frame::RelayClosed(RelayClosed { number: 2, reason: CloseReason::Left }), "40 02 01".into()),
     ]
 }
 
