@@ -180,7 +180,7 @@ pub enum NodeEvent {
     Listening {
         /// Host or member.
         role: Role,
-        /// Host: where joiners knock.
+        /// Host: the join address.
         #[serde(skip_serializing_if = "Option::is_none")]
         join_addr: Option<SocketAddr>,
         /// Where peers talk to this one.
@@ -398,7 +398,7 @@ pub enum NodeEvent {
     Handover {
         /// Who.
         host: Arc<Peer>,
-        /// Where joiners knock now.
+        /// The join address from now on.
         join_addr: SocketAddr,
     },
     /// The password was changed.

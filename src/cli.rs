@@ -55,7 +55,7 @@ Exit codes:
 pub enum Command {
     /// Open a network: you hold the door.
     Host {
-        /// Where joiners knock [default: where they did the last time, at first 0.0.0.0:4702; env: PYILE_LISTEN].
+        /// Address that joiners connect to [default: that of last time, at first 0.0.0.0:4702; env: PYILE_LISTEN].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
         /// Let classic peers in too, the Python program pyile_protocol 0.1.1: they send the password and every message

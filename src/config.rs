@@ -56,7 +56,7 @@ pub struct Config {
     pub alias: Alias,
     /// Somebody has chosen it; otherwise it is the login name, and what the host of before called itself is stronger.
     pub alias_is_chosen: bool,
-    /// Where joiners knock; nothing = where they did the last time, or [`default_listen`].
+    /// The join address; nothing = that of last time, or [`default_listen`].
     pub listen: Option<SocketAddr>,
     /// Where other members reach this one; nothing = the address in use, any free port.
     pub peer_listen: Option<SocketAddr>,
@@ -447,7 +447,7 @@ fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Where joiners knock at first, unless something else is said.
+/// The join address of a new host, unless the user gives another.
 #[must_use]
 pub fn default_listen() -> SocketAddr {
     (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into()

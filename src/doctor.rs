@@ -9,8 +9,8 @@ use crate::{
     api::{Check, Finding, NodeCommand, NodeEvent, Verdict},
     model::{CloseReason, Closed, NoWay, Peer, PeerId, Role, SafeText, Ways, limits},
     net::{
-        examine::{self, Knocked},
         platform::Platform,
+        probe::{self, Greeting},
     },
     network::{JoinOptions, Network},
     security::Identity,
@@ -25,13 +25,13 @@ use self::firewall::Firewall;
 /// The first byte of a TLS alert (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 21;
 
-/// A host that is looked at.
+/// A host that is diagnosed.
 pub struct Doctor<'a> {
     /// Where.
     pub target: &'a str,
     /// The machine from which.
     pub platform: &'a dyn Platform,
-    /// Who looks.
+    /// Who asks.
     pub identity: Arc<Identity>,
     /// The key that the host had before.
     pub pin: Option<PeerId>,
@@ -48,8 +48,8 @@ impl Doctor<'_> {
         (self.found)(Finding::good(check, message));
     }
 
-    /// Looks from outside, up to the host's first word. Gives it, or why there is none.
-    pub async fn look(&mut self) -> Result<Knocked, CloseReason> {
+    /// Diagnoses from outside, up to the host's first answer. Gives that answer, or why there is none.
+    pub async fn diagnose(&mut self) -> Result<Greeting, CloseReason> {
         let addrs = self.resolve().await?;
         let mut last = CloseReason::Unreachable;
         let mut open = None;
@@ -63,16 +63,16 @@ impl Doctor<'_> {
             }
         }
         let addr = open.ok_or(last)?;
-        match examine::knock(self.platform, addr, &self.identity.clone()).await {
-            Ok(knocked) => self.met(addr, knocked),
-            Err(closed) => Err(self.not_met(addr, &closed).await),
+        match probe::greet(self.platform, addr, &self.identity.clone()).await {
+            Ok(greeting) => self.greeted(addr, greeting),
+            Err(closed) => Err(self.not_greeted(addr, &closed).await),
         }
     }
 
     async fn resolve(&mut self) -> Result<Vec<SocketAddr>, CloseReason> {
         let target = self.target;
         let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
-        match examine::resolve(self.platform, target).await {
+        match probe::resolve(self.platform, target).await {
             Ok(addrs) if !addrs.is_empty() => {
                 let text: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
                 if target.parse::<SocketAddr>().is_err() {
@@ -94,7 +94,7 @@ impl Doctor<'_> {
 
     /// Whether something takes connections at an address.
     async fn reach(&mut self, addr: SocketAddr) -> Result<(), CloseReason> {
-        match examine::route(addr) {
+        match probe::route(addr) {
             Ok(from) => self.good(Check::Route, &format!("{} is reached from {from}", addr.ip())),
             Err(error) => {
                 let next = "check the address, and that this machine's network, VPN or Wi-Fi is up";
@@ -104,7 +104,7 @@ impl Doctor<'_> {
             }
         }
         let port = addr.port();
-        let Err(error) = examine::connect(self.platform, addr).await else {
+        let Err(error) = probe::connect(self.platform, addr).await else {
             self.good(Check::Port, &format!("{addr} takes connections"));
             return Ok(());
         };
@@ -122,7 +122,7 @@ impl Doctor<'_> {
                     limits::CONNECT_TIMEOUT.as_secs()
                 ),
                 format!(
-                    "check the address; then let the port in on the host's platform, for example:\n{}\n{}",
+                    "check the address; then let the port in on the host's machine, for example:\n{}\n{}",
                     Firewall::Ufw.command(port),
                     Firewall::Firewalld.command(port)
                 ),
@@ -144,12 +144,12 @@ impl Doctor<'_> {
     }
 
     /// The host has spoken.
-    fn met(&mut self, addr: SocketAddr, knocked: Knocked) -> Result<Knocked, CloseReason> {
-        let key = knocked.host.short();
+    fn greeted(&mut self, addr: SocketAddr, greeting: Greeting) -> Result<Greeting, CloseReason> {
+        let key = greeting.host.short();
         match self.pin {
-            Some(pin) if pin != knocked.host => {
+            Some(pin) if pin != greeting.host => {
                 let message = format!(
-                    "{addr} is a pyile host with the key {key}, and before it had {}: another platform, a new \
+                    "{addr} is a pyile host with the key {key}, and before it had {}: another machine, a new \
                      profile, or somebody who poses as the host",
                     pin.short()
                 );
@@ -171,7 +171,7 @@ impl Doctor<'_> {
                 );
             }
         }
-        match &knocked.status {
+        match &greeting.status {
             BannedStatus::Banned { reason } => {
                 let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 let message = format!("the host has banned this key or this address{because}");
@@ -195,14 +195,14 @@ impl Doctor<'_> {
                 );
             }
         }
-        Ok(knocked)
+        Ok(greeting)
     }
 
     /// Something answers, and not as a host of this version.
-    async fn not_met(&mut self, addr: SocketAddr, closed: &Closed) -> CloseReason {
+    async fn not_greeted(&mut self, addr: SocketAddr, closed: &Closed) -> CloseReason {
         let version = env!("CARGO_PKG_VERSION");
         // Any server with TLS may refuse the protocol; one that speaks of itself is no pyile.
-        let said = examine::banner(self.platform, addr).await;
+        let said = probe::banner(self.platform, addr).await;
         let speaks_tls = said.is_empty() || said.starts_with(&[TLS_ALERT, 3]);
         let (message, next) = match closed.reason {
             CloseReason::IncompatibleVersion if speaks_tls => (

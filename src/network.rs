@@ -31,7 +31,7 @@ use crate::{
 /// How to host.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// Where joiners knock.
+    /// The join address.
     pub listen: SocketAddr,
     /// Where this peer's own listener is to be; nothing = the join listener's address, any free port.
     pub peer_listen: PeerListen,
@@ -252,7 +252,7 @@ impl Network {
         Ok(Self { handle, waiting: VecDeque::new(), lines: VecDeque::new(), join_addr: None })
     }
 
-    /// Host: where joiners knock.
+    /// Host: the join address.
     #[must_use]
     pub fn join_addr(&self) -> Option<SocketAddr> {
         self.join_addr

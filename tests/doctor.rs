@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Peer, Starting, examine, free_port};
+use support::{Peer, Starting, diagnose, free_port};
 
 /// A server that says something at once, or once it was spoken to.
 fn server(speaks_first: bool, words: &'static [u8]) -> SocketAddr {
@@ -36,7 +36,7 @@ fn server(speaks_first: bool, words: &'static [u8]) -> SocketAddr {
 
 /// How a check stands, its words, and the exit code.
 fn found(target: &str, check: &str, args: &[&str], password: Option<&str>) -> (String, String, i32) {
-    let (findings, code) = examine(target, args, password);
+    let (findings, code) = diagnose(target, args, password);
     let finding = findings.iter().find(|finding| finding["check"] == check);
     let finding = finding.unwrap_or_else(|| panic!("no {check} in {findings:#?}"));
     let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
@@ -150,7 +150,7 @@ fn a_profile_in_use_still_looks() {
     ann.event("authenticated");
     let dir = ann.dir();
     let args = ["--data-dir", dir.path().to_str().unwrap()];
-    let (findings, code) = examine(&host.join_addr(), &args, Some("open sesame"));
+    let (findings, code) = diagnose(&host.join_addr(), &args, Some("open sesame"));
     assert_eq!(code, 0);
     let join: Vec<&Value> = findings.iter().filter(|finding| finding["check"] == "join").collect();
     assert_eq!(join[0]["verdict"], "skipped");

@@ -88,7 +88,7 @@ impl Phoenix {
     }
 }
 
-/// The number of each of an author's messages, in the order of the log, by numbering.
+/// The number of each of an author's messages, in the order of the log, by epoch.
 fn sequences<'a>(log: &'a [Value], author: &str, to: &str) -> Vec<(u64, u64, &'a str)> {
     let by_author = log.iter().filter(|line| text(&line["from"], "alias") == author);
     by_author

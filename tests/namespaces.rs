@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Peer, Starting, examine_on};
+use support::{Peer, Starting, diagnose_on};
 
 /// Runs a program of the system, which must succeed.
 fn must(program: &str, args: &[&str]) {
@@ -183,7 +183,7 @@ fn ipv6_only() {
     bob.wait_for("what ann said", says("to all six"));
     host.wait_for("the same", says("to all six"));
     assert!(!ann.seen(|event| event["event"] == "route"), "nobody carries it");
-    let (findings, code) = examine_on(Some(&lan.namespace("ann")), "fd77::1", &[], None);
+    let (findings, code) = diagnose_on(Some(&lan.namespace("ann")), "fd77::1", &[], None);
     assert!(found(&findings, "port").0 == "good" && code != 3, "{findings:#?}");
 }
 
@@ -202,11 +202,11 @@ fn doctor_at_a_filtered_port_and_at_an_address_that_nobody_has() {
     let ann = lan.namespace("ann");
     // Its answers to ann go nowhere.
     lan.on("host", &["ip", "route", "add", "blackhole", "10.77.0.2/32"]);
-    let (findings, code) = examine_on(Some(&ann), "10.77.0.1", &[], None);
+    let (findings, code) = diagnose_on(Some(&ann), "10.77.0.1", &[], None);
     let (verdict, words) = found(&findings, "port");
     assert_eq!((verdict.as_str(), code), ("bad", 3));
     assert!(words.contains("a firewall drops what is sent there") && words.contains("4702/tcp"), "{words}");
-    let (findings, code) = examine_on(Some(&ann), "10.99.0.1", &[], None);
+    let (findings, code) = diagnose_on(Some(&ann), "10.99.0.1", &[], None);
     let (verdict, words) = found(&findings, "route");
     assert_eq!((verdict.as_str(), code), ("bad", 3));
     assert!(words.contains("no way to 10.99.0.1"), "{words}");
@@ -217,7 +217,8 @@ fn doctor_behind_a_closed_peer_port_which_is_marked_and_messages_arrive() {
     let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
     let mut host = lan.host("host");
     let closed = ["--alias", "dora", "--peer-listen", "127.0.0.1:50555"];
-    let (findings, code) = examine_on(Some(&lan.namespace("ann")), "10.77.0.1", &closed, Some("open sesame"));
+    let (findings, code) =
+        diagnose_on(Some(&lan.namespace("ann")), "10.77.0.1", &closed, Some("open sesame"));
     let (verdict, words) = found(&findings, "peer_port");
     assert_eq!((verdict.as_str(), code), ("poor", 0));
     assert!(words.contains("the host cannot open a link") && words.contains("nothing listens"), "{words}");

@@ -140,14 +140,14 @@ fn ways_heartbeat(size: (u16, u16)) -> State {
     state
 }
 
-fn examined(size: (u16, u16)) -> State {
+fn diagnosed(size: (u16, u16)) -> State {
     let mut state = joining(size, "open sesame");
     let closed = Closed::new(
         CloseReason::Unreachable,
         "no answer from 192.168.1.66:4702 within 5 s; check the address, and that no firewall blocks port 4702",
     );
     let effects = update(&mut state, NOW, Event::OpenFailed(closed));
-    assert_eq!(effects, [Effect::Examine("192.168.1.66".to_owned())]);
+    assert_eq!(effects, [Effect::Diagnose("192.168.1.66".to_owned())]);
     for finding in [
         Finding::good(Check::Route, "192.168.1.66 is reached from 192.168.1.5"),
         Finding::new(
@@ -200,7 +200,7 @@ fn the_pictures_show_the_screens() {
         ("help-80x24", help((80, 24))),
         ("alone-80x24", alone((80, 24))),
         ("search", search((120, 35))),
-        ("examined-80x24", examined((80, 24))),
+        ("examined-80x24", diagnosed((80, 24))),
         ("ways", ways_grid((120, 35))),
         ("ways-40x12", ways_grid((40, 12))),
         ("ways-heartbeat", ways_heartbeat((120, 35))),

@@ -799,7 +799,7 @@ fn a_host_that_is_examined_without_end_fills_no_screen() {
     press(&mut state, KeyCode::Enter);
     let closed = Closed::new(CloseReason::Unreachable, "no answer");
     let effects = update(&mut state, NOW, Event::OpenFailed(closed));
-    assert_eq!(effects, [Effect::Examine("10.0.0.1".to_owned())]);
+    assert_eq!(effects, [Effect::Diagnose("10.0.0.1".to_owned())]);
     for number in 0..1000 {
         let finding = Finding::good(Check::Route, &format!("found {number}"));
         update(&mut state, NOW, Event::Found("10.0.0.1".to_owned(), finding));

@@ -280,7 +280,7 @@ impl<'a> Driver<'a> {
                 2 => {
                     let (token, who) = (u64::from(self.reader.byte()), self.somebody());
                     let for_good = token.is_multiple_of(2);
-                    let said = Input::Said(id(who), Ok(Some("somebody".to_owned())));
+                    let said = Input::ClassicSent(id(who), Ok(Some("somebody".to_owned())));
                     if who == 0 {
                         said
                     } else {
@@ -563,10 +563,10 @@ impl<'a> Driver<'a> {
                 assert!(!addrs.is_empty() && addrs.len() <= limits::CANDIDATES + 1);
                 self.dials.push_back(Some(peer));
             }
-            Output::Say(peer, ..) => {
+            Output::SendClassic(peer, ..) => {
                 let said =
                     if self.reader.byte() % 2 == 0 { Ok(None) } else { Err(CloseReason::Unreachable.into()) };
-                self.proofs.push_back(Input::Said(peer, said));
+                self.proofs.push_back(Input::ClassicSent(peer, said));
             }
             Output::Prove(conn, proof, ke2) => {
                 let answer = (self.reader.byte() % 2 == 0).then(|| proof.answer(&ke2).ok()).flatten();

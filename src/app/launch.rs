@@ -24,7 +24,7 @@ pub enum FieldName {
     Alias,
     /// The network's name.
     Network,
-    /// Where joiners knock.
+    /// The join address.
     Listen,
     /// The host to join.
     Target,
@@ -215,7 +215,7 @@ impl Form {
 
     /// The host that is to be looked at after a join that failed for this reason: where it is not the host's own word.
     #[must_use]
-    pub fn to_examine(&self, closed: &Closed) -> Option<String> {
+    pub fn to_diagnose(&self, closed: &Closed) -> Option<String> {
         let is_unclear = matches!(
             closed.reason,
             CloseReason::Unreachable

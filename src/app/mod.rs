@@ -57,7 +57,7 @@ pub enum Effect {
     /// Open a network.
     Open(Open),
     /// See why the host at this target cannot be joined; what is found comes as [`Event::Found`].
-    Examine(String),
+    Diagnose(String),
     /// Put a text on the clipboard.
     Copy(String),
     /// Ring the terminal's bell.
@@ -75,7 +75,7 @@ pub enum Effect {
 pub enum Open {
     /// A new one.
     Host {
-        /// Where joiners knock.
+        /// The join address.
         listen: std::net::SocketAddr,
         /// This peer's label.
         alias: Alias,

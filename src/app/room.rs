@@ -154,7 +154,7 @@ pub struct Room {
     pub role: Role,
     /// The network's name.
     pub network: SafeText,
-    /// Where joiners knock: the host's own, or the one this peer joined at.
+    /// The join address: the host's own, or the one at which this peer joined.
     pub join_addr: String,
     /// This peer's label.
     pub alias: String,

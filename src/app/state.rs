@@ -16,7 +16,7 @@ use crate::model::{Alias, KnownHost, Role, SafeText, Timestamp, Wire};
 pub struct Defaults {
     /// This peer's label.
     pub alias: Alias,
-    /// Where joiners knock.
+    /// The join address.
     pub listen: SocketAddr,
     /// The network's name.
     pub network: String,

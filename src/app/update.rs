@@ -190,7 +190,7 @@ fn failed(state: &mut State, closed: &Closed) -> Vec<Effect> {
     match &mut launch.form {
         Some(form) => {
             form.failed(closed);
-            form.to_examine(closed).map(Effect::Examine).into_iter().collect()
+            form.to_diagnose(closed).map(Effect::Diagnose).into_iter().collect()
         }
         None => {
             launch.message = Some(closed.to_string());

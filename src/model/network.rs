@@ -91,7 +91,7 @@ pub struct HostState {
     /// The OPAQUE server set-up and record, opaque to everything but `security`.
     #[serde(with = "base64_bytes")]
     pub record: Vec<u8>,
-    /// Where joiners knocked last: they come back there.
+    /// The join address of last time: members come back there.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// Keys that come back without a password.

@@ -64,7 +64,7 @@ pub fn spawn(
         handles: HashMap::new(),
         next_conn: 0,
         joins: JoinSet::new(),
-        says: JoinMap::new(),
+        classic_sends: JoinMap::new(),
         dials: JoinMap::new(),
         listeners: JoinSet::new(),
         relays: HashMap::new(),
@@ -134,7 +134,7 @@ struct Actor {
     /// Links to the host that are being opened.
     joins: JoinSet<(LinkKind, Result<Connection, Closed>)>,
     /// What is being said to classic peers.
-    says: JoinMap<PeerId, Result<Option<String>, Closed>>,
+    classic_sends: JoinMap<PeerId, Result<Option<String>, Closed>>,
     dials: JoinMap<PeerId, Result<Connection, Closed>>,
     listeners: JoinSet<()>,
     /// Peer links inside those of others.
@@ -191,7 +191,7 @@ enum Woken {
     Stored(Option<StoreEvent>),
     Session(ConnId, Closed),
     Join(LinkKind, Result<Connection, Closed>),
-    Said(PeerId, Result<Option<String>, Closed>),
+    ClassicSent(PeerId, Result<Option<String>, Closed>),
     Dial(PeerId, Result<Connection, Closed>),
     /// The front end has room for more, or is gone.
     Told,
@@ -241,8 +241,8 @@ impl Actor {
                     result.unwrap_or_else(|_| (LinkKind::JoinOut, Err(CloseReason::Internal.into())));
                 Woken::Join(link, result)
             }
-            Some((peer, result)) = self.says.join_next() => {
-                Woken::Said(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
+            Some((peer, result)) = self.classic_sends.join_next() => {
+                Woken::ClassicSent(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
             accepted = self.accepted.recv() => Woken::Accepted(accepted),
             () = until(self.store_at) => Woken::StoreDue,
@@ -276,7 +276,9 @@ impl Actor {
                 self.node.handle(self.now(), Input::Store(event));
             }
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
-            Woken::Said(peer, result) => self.node.handle(self.now(), Input::Said(peer, result)),
+            Woken::ClassicSent(peer, result) => {
+                self.node.handle(self.now(), Input::ClassicSent(peer, result))
+            }
             Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
             Woken::Join(_, Err(closed)) => self.node.handle(self.now(), Input::JoinFailed(closed)),
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
@@ -422,8 +424,8 @@ impl Actor {
                 Output::Distribution(addr) => {
                     self.open_link(LinkKind::DistributionOut, vec![addr.into()]);
                 }
-                Output::Say(peer, to, from, object) => {
-                    self.says.spawn(peer, classic::say(self.platform.clone(), to, from, object));
+                Output::SendClassic(peer, to, from, object) => {
+                    self.classic_sends.spawn(peer, classic::send(self.platform.clone(), to, from, object));
                 }
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
@@ -559,7 +561,7 @@ impl Actor {
         let _ = time::timeout(limits::LEAVE_TIMEOUT, told).await;
         self.listeners.abort_all();
         self.joins.abort_all();
-        self.says.abort_all();
+        self.classic_sends.abort_all();
         self.dials.abort_all();
         self.inputs.close();
         // Sessions that have nothing more to say end with this.

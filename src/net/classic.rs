@@ -134,7 +134,7 @@ async fn write(writer: &mut WriteHalf<Plain>, outbound: &mut mpsc::Receiver<Outb
 
 /// Says something to a classic peer over a connection of its own. A peer that says that it has it says also what it
 /// calls itself.
-pub(super) async fn say(
+pub(super) async fn send(
     platform: Arc<dyn Platform>,
     to: SocketAddrV4,
     from: Option<Ipv4Addr>,

@@ -10,7 +10,7 @@ use crate::{
 
 /// Listeners that are open before the node begins; a member's peer listener is opened when its route is known.
 pub struct Opened {
-    /// Host: where joiners knock.
+    /// Host: the join address.
     pub join: Option<Box<dyn Listener>>,
     /// Host: where peers talk to this one.
     pub peer: Option<Box<dyn Listener>>,

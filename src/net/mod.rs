@@ -8,10 +8,10 @@ mod actor;
 mod classic;
 mod clock;
 mod dialer;
-pub mod examine;
 mod handle;
 mod listener;
 pub mod platform;
+pub mod probe;
 mod relay;
 mod session;
 

@@ -77,7 +77,7 @@ pub enum Input {
     Object(ConnId, Object),
     /// A message went to a classic peer, which has said that it has it and what it calls itself, or has said nothing;
     /// or it did not go.
-    Said(PeerId, Result<Option<String>, Closed>),
+    ClassicSent(PeerId, Result<Option<String>, Closed>),
     /// The session over a relayed link has written something, at most [`crate::model::limits::RELAYED_BYTES`] and no more
     /// often than it has credit for.
     RelayedBytes(RelayedId, Bytes),
@@ -143,8 +143,8 @@ pub enum Output {
     /// Open a classic member's second link to its host.
     Distribution(SocketAddrV4),
     /// Send an object to a classic peer, over a connection of its own from this address; comes back as
-    /// [`Input::Said`].
-    Say(PeerId, SocketAddrV4, Option<Ipv4Addr>, Bytes),
+    /// [`Input::ClassicSent`].
+    SendClassic(PeerId, SocketAddrV4, Option<Ipv4Addr>, Bytes),
     /// Work out the answer to a challenge, off the async threads; comes back as [`Input::Proven`].
     Prove(ConnId, Box<JoinProof>, Vec<u8>),
     /// Work out the record of a new password, off the async threads; comes back as [`Input::Registered`].

@@ -31,7 +31,7 @@ use self::{
 use super::{
     ConnId, Connected, LinkKind,
     backoff::Backoff,
-    classic::Talk,
+    classic::ClassicMessaging,
     core::{Core, Timer},
     inbox::Inbox,
     log::{Log, Range},
@@ -130,7 +130,7 @@ pub(super) struct Mesh {
     comparing: BTreeMap<u64, Comparing>,
     renewing: BTreeMap<u64, Renewing>,
     pub(super) peers: BTreeMap<PeerId, PeerState>,
-    pub(super) talk: Talk,
+    pub(super) classic: ClassicMessaging,
     links: BTreeMap<ConnId, PeerLink>,
     /// Acknowledgements of this turn, by link and stream.
     acks: BTreeMap<(ConnId, bool, u64), crate::wire::Ack>,
@@ -152,7 +152,7 @@ impl Mesh {
             comparing: BTreeMap::new(),
             renewing: BTreeMap::new(),
             peers: BTreeMap::new(),
-            talk: Talk::default(),
+            classic: ClassicMessaging::default(),
             links: BTreeMap::new(),
             acks: BTreeMap::new(),
             catch_up: CatchUp::default(),
@@ -509,7 +509,7 @@ impl Mesh {
         if is_classic {
             // It has no link that would be closed.
             state.inbox.retain_held(|_, _| false);
-            self.forget_talk(core, &peer);
+            self.forget_classic(core, &peer);
         }
         // Whoever comes to a classic peer's address next may be somebody else.
         if is_classic || matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
@@ -584,7 +584,7 @@ impl Mesh {
 
     pub(super) fn patience_ended(&mut self, core: &mut Core, conn: ConnId) {
         if !self.has(conn) {
-            return self.talked_too_long(core, conn);
+            return self.classic_timed_out(core, conn);
         }
         self.drop_link(core, conn, CloseReason::NotAMember);
     }

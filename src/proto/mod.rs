@@ -103,7 +103,7 @@ pub struct HostConfig {
     pub recalled: Recalled,
     /// Who needs no password.
     pub admitted: Vec<Admitted>,
-    /// Where joiners knock.
+    /// The join address.
     pub join_addr: SocketAddr,
     /// The port on which classic members are given the roster, where they are let in.
     pub distribution: Option<u16>,
@@ -183,13 +183,13 @@ impl Node {
             Input::DialFailed(peer, closed) => self.mesh.dial_failed(&mut self.core, peer, &closed),
             Input::Frame(conn, frame) => self.frame(conn, frame),
             Input::Object(conn, object) => self.object(conn, object),
-            Input::Said(peer, result) => {
+            Input::ClassicSent(peer, result) => {
                 if let Some(label) = result.as_ref().ok().and_then(Option::as_deref).and_then(Alias::claimed)
                 {
                     self.bind_alias(peer, &label);
                 }
                 let is_answered = result.map(|label| label.is_some());
-                self.mesh.said(&mut self.core, peer, is_answered);
+                self.mesh.classic_sent(&mut self.core, peer, is_answered);
             }
             Input::Closed(conn, closed) => self.closed(conn, &closed),
             Input::RelayedBytes(relayed, bytes) => {
@@ -342,7 +342,7 @@ impl Node {
                 host.connected(&mut self.core, conn, &connected);
             }
             (LinkKind::JoinIn, RoleState::Member(member)) => {
-                member.knocked(&mut self.core, conn, &connected.secured.peer);
+                member.join_link(&mut self.core, conn, &connected.secured.peer);
             }
             (LinkKind::JoinOut, RoleState::Member(member)) => {
                 member.connected(&mut self.core, conn, connected);
@@ -379,7 +379,7 @@ impl Node {
     }
 
     fn object(&mut self, conn: ConnId, object: Object) {
-        if self.mesh.is_talking(conn) {
+        if self.mesh.is_classic(conn) {
             if let Some((author, label)) = self.mesh.label_in(&self.core, conn, &object) {
                 self.bind_alias(author, &label);
             }
@@ -417,7 +417,7 @@ impl Node {
             self.mesh.closed(&mut self.core, conn);
             return;
         }
-        if self.mesh.is_talking(conn) {
+        if self.mesh.is_classic(conn) {
             return self.mesh.stopped_talking(&mut self.core, conn, closed);
         }
         match &mut self.role {

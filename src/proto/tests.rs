@@ -262,7 +262,7 @@ impl Sim {
                     let object = Object::decode(&bytes).unwrap();
                     self.classic.get_mut(&(index, conn)).unwrap().push(object);
                 }
-                Output::Say(peer, _, from, bytes) => {
+                Output::SendClassic(peer, _, from, bytes) => {
                     self.said.push((index, peer, from, Object::decode(&bytes).unwrap()));
                 }
                 Output::Distribution(addr) => self.distribution = Some(addr),

@@ -43,9 +43,9 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
     let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
     let platform = SystemPlatform;
     let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut found };
-    let reason = match doctor.look().await {
-        Ok(knocked) => {
-            let is_known = knocked.status == BannedStatus::Known;
+    let reason = match doctor.diagnose().await {
+        Ok(greeting) => {
+            let is_known = greeting.status == BannedStatus::Known;
             match profile {
                 Some(profile) if is_known || config.password.is_some() => {
                     doctor.join(join_options(config, &target, Wire::Native), profile).await

@@ -257,7 +257,7 @@ impl Screen {
             }
             Effect::Store(command) => self.profile.command(command, &self.stored_tx),
             Effect::Open(open) => self.open(open),
-            Effect::Examine(target) => self.examine(target),
+            Effect::Diagnose(target) => self.diagnose(target),
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Bell => self.terminal.bell()?,
             Effect::Suspend => {
@@ -274,7 +274,7 @@ impl Screen {
     }
 
     /// Looks at a host from outside, in the name of this profile.
-    fn examine(&mut self, typed: String) {
+    fn diagnose(&mut self, typed: String) {
         let (profile, found) = (self.profile.clone(), self.found_tx.clone());
         let examining = async move {
             let target = crate::network::with_port(&typed);
@@ -283,7 +283,7 @@ impl Screen {
             let (platform, identity) = (crate::net::SystemPlatform, profile.identity());
             let mut tell = |finding| _ = found.try_send((typed.clone(), finding));
             let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut tell };
-            let _ = doctor.look().await;
+            let _ = doctor.diagnose().await;
         };
         self.stop_examining();
         self.examining = Some(tokio::spawn(examining));

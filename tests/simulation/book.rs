@@ -34,7 +34,7 @@ pub(crate) struct Record {
     pub(crate) seen: BTreeMap<MessageId, String>,
     /// Those of this session.
     pub(crate) seen_now: BTreeSet<MessageId>,
-    /// The last number of each numbering in this session, what came late left out.
+    /// The last number of each stream in this session, what came late left out.
     pub(crate) last: BTreeMap<(PeerId, u64, Recipient), u64>,
     pub(crate) said: BTreeMap<MessageId, String>,
     /// When it was first in the host's roster.

@@ -209,12 +209,12 @@ pub fn history_of(dir: &TempDir, args: &[&str]) -> Vec<Value> {
 }
 
 /// What `pyile doctor --json` finds, and its exit code.
-pub fn examine(target: &str, args: &[&str], password: Option<&str>) -> (Vec<Value>, i32) {
-    examine_on(None, target, args, password)
+pub fn diagnose(target: &str, args: &[&str], password: Option<&str>) -> (Vec<Value>, i32) {
+    diagnose_on(None, target, args, password)
 }
 
 /// The same on a machine of its own: in this network namespace.
-pub fn examine_on(
+pub fn diagnose_on(
     namespace: Option<&str>,
     target: &str,
     args: &[&str],

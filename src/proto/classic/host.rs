@@ -353,7 +353,7 @@ impl Host {
         peer: PeerId,
         label: &Alias,
     ) {
-        let entry = core.roster.get(&peer).filter(|entry| super::talk::is_unnamed(entry)).cloned();
+        let entry = core.roster.get(&peer).filter(|entry| super::messaging::is_unnamed(entry)).cloned();
         let Some(entry) = entry.filter(|_| self.classic.has(&peer)) else { return };
         let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
         if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &core.alias, others) {

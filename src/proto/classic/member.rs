@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::talk::is_unnamed;
+use super::messaging::is_unnamed;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{

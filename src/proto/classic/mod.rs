@@ -6,14 +6,14 @@
 
 mod host;
 mod member;
-mod talk;
+mod messaging;
 
 use std::net::SocketAddrV4;
 
 pub(super) use self::{
     host::{ClassicMembers, Step as HostStep},
     member::{ClassicHost, Step as MemberStep},
-    talk::Talk,
+    messaging::ClassicMessaging,
 };
 use super::core::{Core, usable_v4};
 use crate::{

@@ -1,4 +1,4 @@
-//! Admission (seed, "Protocol Flow"): from a joiner's first knock to its place in the roster.
+//! Admission (seed, "Protocol Flow"): from a joiner's first frame to its place in the roster.
 //!
 //! It must never say more to a banned joiner than that, or work for one that was not charged.
 

@@ -247,8 +247,8 @@ impl Member {
         }
     }
 
-    /// Somebody knocks here who takes this peer for the host, or tries whether it could be one.
-    pub(in crate::proto) fn knocked(&mut self, core: &mut Core, conn: ConnId, peer: &PeerId) {
+    /// A joiner takes this peer for the host, or a member probes whether it could be one.
+    pub(in crate::proto) fn join_link(&mut self, core: &mut Core, conn: ConnId, peer: &PeerId) {
         core.opened(conn);
         if core.is_member(peer) {
             // Not a stranger: it has wasted nothing.

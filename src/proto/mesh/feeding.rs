@@ -46,7 +46,7 @@ impl Mesh {
         let state = self.peer(peer, &core.policy, core.now.instant);
         let link = state.links.first().copied();
         if peer.wire() == Wire::Classic {
-            return self.say(core, peer);
+            return self.send_classic(core, peer);
         }
         let Some(conn) = link else {
             if !core.timers.is_set(Timer::Dial(peer)) {

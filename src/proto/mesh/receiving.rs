@@ -175,7 +175,7 @@ impl Mesh {
             at,
             place,
             references: Vec::new(),
-            claims: self.talk.claimed_in(&batch.stream.message(batch.first)),
+            claims: self.classic.claimed_in(&batch.stream.message(batch.first)),
         });
         let token = self.journal.give(batch.count(), batch.bytes());
         let command = StoreCommand::Keep { token, network, batch: stored.clone(), spans };

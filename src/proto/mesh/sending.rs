@@ -261,7 +261,13 @@ impl Mesh {
     }
 
     /// A classic peer has said that it has a message.
-    pub(in crate::proto) fn has_heard(&mut self, core: &mut Core, key: LogKey, peer: PeerId, sequence: u64) {
+    pub(in crate::proto) fn classic_acknowledged(
+        &mut self,
+        core: &mut Core,
+        key: LogKey,
+        peer: PeerId,
+        sequence: u64,
+    ) {
         if let Some(log) = self.logs.get_mut(&key) {
             log.sent(&peer, sequence);
             let everyone = key.0 == Recipient::Everyone;

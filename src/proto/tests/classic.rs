@@ -97,7 +97,7 @@ impl Sim {
 
     fn said(&mut self, index: usize, python: &Python, result: Result<Option<&str>, CloseReason>) {
         let result = result.map(|label| label.map(str::to_owned)).map_err(Closed::from);
-        self.nodes[index].handle(self.now, Input::Said(python.id(), result));
+        self.nodes[index].handle(self.now, Input::ClassicSent(python.id(), result));
         self.run();
     }
 }

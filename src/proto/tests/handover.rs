@@ -40,7 +40,7 @@ fn the_new_host_has_everything_and_the_others_follow_at_once() {
         let gone = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { .. });
         assert!(!sim.events[index][before..].iter().any(gone), "nobody seems to go and come");
     }
-    // Talk goes on in all directions.
+    // ClassicMessaging goes on in all directions.
     sim.say(0, "everyone", "from the old host");
     sim.say(ann, "bob", "to the new host");
     sim.wait(0.1);

@@ -299,7 +299,7 @@ fn a_member_that_misuses_circuits_gains_nothing() {
     for _ in 0..100 {
         give(&mut sim, Frame::RelayBytes(RelayBytes { number: 0, bytes: vec![0; 8192] }));
     }
-    assert!(sim.queue.len() <= queued, "the relayed is closed");
+    assert!(sim.queue.len() <= queued, "the relayed link is closed");
     sim.frozen.clear();
     sim.run();
     // More relayed links than there is room for.

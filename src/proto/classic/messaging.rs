@@ -26,7 +26,7 @@ use crate::{
 
 /// A message of a classic peer, until it is kept.
 #[derive(Debug)]
-struct Heard {
+struct Received {
     conn: ConnId,
     /// What says that it is here.
     reply: Bytes,
@@ -36,20 +36,20 @@ struct Heard {
 
 /// What is said over classic connections.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Talk {
+pub(in crate::proto) struct ClassicMessaging {
     /// Connections that are to bring a message, and where they come from.
-    talking: BTreeMap<ConnId, IpAddr>,
-    heard: BTreeMap<MessageId, Heard>,
+    receiving: BTreeMap<ConnId, IpAddr>,
+    received: BTreeMap<MessageId, Received>,
     /// What is being said to whom.
-    saying: BTreeMap<PeerId, (LogKey, u64)>,
+    sending: BTreeMap<PeerId, (LogKey, u64)>,
     /// Messages so far, by author, for everyone or for this peer.
     counts: BTreeMap<(PeerId, bool), u64>,
 }
 
-impl Talk {
+impl ClassicMessaging {
     /// What the sender of a message calls itself, when that is not its label.
     pub(in crate::proto) fn claimed_in(&self, id: &MessageId) -> Option<SafeText> {
-        self.heard.get(id).and_then(|heard| heard.claims.clone())
+        self.received.get(id).and_then(|received| received.claims.clone())
     }
 }
 
@@ -89,13 +89,13 @@ impl Mesh {
         if near(core, from).next().is_none() {
             return core.close(conn, CloseReason::NotAMember);
         }
-        self.talk.talking.insert(conn, from);
+        self.classic.receiving.insert(conn, from);
         core.timers.set(Timer::Patience(conn), core.now.instant + limits::CLASSIC_REPLY);
     }
 
     /// True for a connection that brings a message.
-    pub(in crate::proto) fn is_talking(&self, conn: ConnId) -> bool {
-        self.talk.talking.contains_key(&conn)
+    pub(in crate::proto) fn is_classic(&self, conn: ConnId) -> bool {
+        self.classic.receiving.contains_key(&conn)
     }
 
     /// Who says something over this connection, and what it calls itself, if that can be a label.
@@ -105,7 +105,7 @@ impl Mesh {
         conn: ConnId,
         object: &Object,
     ) -> Option<(PeerId, Alias)> {
-        let (Object::Message(message), Some(from)) = (object, self.talk.talking.get(&conn)) else {
+        let (Object::Message(message), Some(from)) = (object, self.classic.receiving.get(&conn)) else {
             return None;
         };
         Some((author(core, *from, message.from.socket())?, Alias::claimed(&message.alias)?))
@@ -113,7 +113,7 @@ impl Mesh {
 
     /// A classic peer says something.
     pub(in crate::proto) fn object(&mut self, core: &mut Core, conn: ConnId, object: Object) {
-        let Some(from) = self.talk.talking.remove(&conn) else { return };
+        let Some(from) = self.classic.receiving.remove(&conn) else { return };
         let Object::Message(message) = object else { return self.stop_talking(core, conn) };
         let Some(peer) = author(core, from, message.from.socket()) else {
             return self.stop_talking(core, conn);
@@ -136,17 +136,17 @@ impl Mesh {
         if !self.has_room() {
             return self.stop_talking(core, conn);
         }
-        let waiting = self.talk.heard.keys().filter(|id| id.author == peer).count();
+        let waiting = self.classic.received.keys().filter(|id| id.author == peer).count();
         let state = self.peer(peer, &core.policy, core.now.instant);
         if waiting >= limits::CLASSIC_WAITING || state.inbox.take_in(conn, said.into()).is_err() {
             // Nothing holds a classic peer back but that nobody answers.
             core.blame(&peer, "more than it may");
             return self.stop_talking(core, conn);
         }
-        self.talk.counts.insert((peer, id.to == Recipient::Everyone), id.sequence);
+        self.classic.counts.insert((peer, id.to == Recipient::Everyone), id.sequence);
         let (claims, alias) = (claims(&message.alias, &entry.alias), core.alias.to_string());
         let reply = Object::Reply(Reply { data: message, alias }).encode();
-        self.talk.heard.insert(id, Heard { conn, reply, claims });
+        self.classic.received.insert(id, Received { conn, reply, claims });
         self.release(core, peer);
     }
 
@@ -157,26 +157,26 @@ impl Mesh {
         let epoch = u64::try_from(author.since.0).unwrap_or(1).max(1);
         let inbox = &self.peer(peer, &core.policy, core.now.instant).inbox;
         let here = inbox.spans(everyone, epoch).last().map_or(0, |span| span.to);
-        let count = self.talk.counts.get(&(peer, everyone)).copied().unwrap_or(0);
+        let count = self.classic.counts.get(&(peer, everyone)).copied().unwrap_or(0);
         MessageId { author: peer, epoch, to, sequence: count.max(here) + 1 }
     }
 
     fn stop_talking(&mut self, core: &mut Core, conn: ConnId) {
-        self.talk.talking.remove(&conn);
+        self.classic.receiving.remove(&conn);
         core.timers.cancel(Timer::Patience(conn));
         core.close(conn, CloseReason::ProtocolError);
     }
 
     /// A classic connection has had its time.
-    pub(in crate::proto) fn talked_too_long(&mut self, core: &mut Core, conn: ConnId) {
-        self.talk.talking.remove(&conn);
+    pub(in crate::proto) fn classic_timed_out(&mut self, core: &mut Core, conn: ConnId) {
+        self.classic.receiving.remove(&conn);
         core.close(conn, CloseReason::TimedOut);
     }
 
     /// A connection that brought a message is gone.
     pub(in crate::proto) fn stopped_talking(&mut self, core: &mut Core, conn: ConnId, closed: &Closed) {
         core.timers.cancel(Timer::Patience(conn));
-        let Some(from) = self.talk.talking.remove(&conn) else { return };
+        let Some(from) = self.classic.receiving.remove(&conn) else { return };
         if let (CloseReason::ProtocolError, Some(peer)) = (closed.reason, author(core, from, None)) {
             core.blame(&peer, &closed.detail);
         }
@@ -187,7 +187,7 @@ impl Mesh {
         if !for_good {
             return;
         }
-        let Some(Heard { conn, reply, .. }) = self.talk.heard.remove(id) else { return };
+        let Some(Received { conn, reply, .. }) = self.classic.received.remove(id) else { return };
         if core.is_clear_allowed {
             core.send_object_bytes(conn, reply);
         }
@@ -196,14 +196,15 @@ impl Mesh {
     }
 
     /// What is forgotten of a classic peer that is gone.
-    pub(in crate::proto) fn forget_talk(&mut self, core: &mut Core, peer: &PeerId) {
-        let gone: Vec<MessageId> = self.talk.heard.keys().filter(|id| id.author == *peer).copied().collect();
+    pub(in crate::proto) fn forget_classic(&mut self, core: &mut Core, peer: &PeerId) {
+        let gone: Vec<MessageId> =
+            self.classic.received.keys().filter(|id| id.author == *peer).copied().collect();
         for id in gone {
-            if let Some(heard) = self.talk.heard.remove(&id) {
-                core.close(heard.conn, CloseReason::NotAMember);
+            if let Some(received) = self.classic.received.remove(&id) {
+                core.close(received.conn, CloseReason::NotAMember);
             }
         }
-        self.talk.counts.retain(|(author, _), _| author != peer);
+        self.classic.counts.retain(|(author, _), _| author != peer);
     }
 
     /// A message as it is said to a classic peer; or why it is not.
@@ -234,19 +235,19 @@ impl Mesh {
     pub(in crate::proto) fn clear_changed(&mut self, core: &mut Core) {
         let classic = self.peers.keys().filter(|peer| peer.wire() == Wire::Classic).copied();
         for peer in classic.collect::<Vec<_>>() {
-            self.say(core, peer);
+            self.send_classic(core, peer);
         }
     }
 
     /// Says the next message to a classic peer: one at a time.
-    pub(in crate::proto) fn say(&mut self, core: &mut Core, peer: PeerId) {
-        let is_talking = self.peers.get(&peer).is_some_and(|state| state.dialling);
+    pub(in crate::proto) fn send_classic(&mut self, core: &mut Core, peer: PeerId) {
+        let is_sending = self.peers.get(&peer).is_some_and(|state| state.dialling);
         // What is on its way cannot be called back; what becomes of it is told when that is known.
-        if !is_talking && (!core.policy.classic || !core.is_clear_allowed) {
+        if !is_sending && (!core.policy.classic || !core.is_clear_allowed) {
             return self.fail_all(core, peer, CloseReason::NotInClear);
         }
         let from = core.own_address(&peer).map(|addr| *addr.ip());
-        if is_talking || core.timers.is_set(Timer::Dial(peer)) {
+        if is_sending || core.timers.is_set(Timer::Dial(peer)) {
             return;
         }
         let Some(addr) = peer.address().filter(|_| core.is_member(&peer)) else { return };
@@ -255,8 +256,8 @@ impl Mesh {
                 Ok(bytes) => {
                     let state = self.peer(peer, &core.policy, core.now.instant);
                     state.dialling = true;
-                    self.talk.saying.insert(peer, (key, sequence));
-                    core.outputs.push_back(Output::Say(peer, addr, from, bytes));
+                    self.classic.sending.insert(peer, (key, sequence));
+                    core.outputs.push_back(Output::SendClassic(peer, addr, from, bytes));
                     return;
                 }
                 Err(error) => {
@@ -276,18 +277,23 @@ impl Mesh {
     }
 
     /// What became of a message to a classic peer.
-    pub(in crate::proto) fn said(&mut self, core: &mut Core, peer: PeerId, result: Result<bool, Closed>) {
+    pub(in crate::proto) fn classic_sent(
+        &mut self,
+        core: &mut Core,
+        peer: PeerId,
+        result: Result<bool, Closed>,
+    ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.dialling = false;
-        let said = self.talk.saying.remove(&peer);
+        let said = self.classic.sending.remove(&peer);
         match (result, said) {
-            (Ok(true), Some((key, sequence))) => self.has_heard(core, key, peer, sequence),
+            (Ok(true), Some((key, sequence))) => self.classic_acknowledged(core, key, peer, sequence),
             (Ok(false), Some((key, sequence))) => {
                 self.resolve(core, key, &peer, sequence, Resolution::Sent);
             }
             (Ok(_), None) => {}
             (Err(closed), _) => return self.dial_failed(core, peer, &closed),
         }
-        self.say(core, peer);
+        self.send_classic(core, peer);
     }
 }

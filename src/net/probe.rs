@@ -1,6 +1,6 @@
-//! Looking at a host from outside, one step after the other: the sockets of `pyile doctor`.
+//! Probes of a host from outside, one step after the other: the sockets of `pyile doctor`.
 //!
-//! It must never prove or send anything that an attempt could be charged for: it only looks.
+//! A probe never offers a password, so that the host charges no attempt for it.
 
 use std::{
     io,
@@ -26,9 +26,9 @@ use crate::{
     wire::{BannedStatus, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
 };
 
-/// What a host says to whoever knocks.
+/// A host's first answer to a joiner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Knocked {
+pub struct Greeting {
     /// Its key.
     pub host: PeerId,
     /// The first thing that it says.
@@ -58,12 +58,12 @@ async fn open(platform: &dyn Platform, addr: SocketAddr) -> io::Result<Connectio
     time::timeout(limits::CONNECT_TIMEOUT, platform.connect(addr, None)).await?
 }
 
-/// Knocks as a joiner does, and listens to the first answer.
-pub async fn knock(
+/// Connects as a joiner does, and reads the host's first answer.
+pub async fn greet(
     platform: &dyn Platform,
     addr: SocketAddr,
     identity: &Arc<Identity>,
-) -> Result<Knocked, Closed> {
+) -> Result<Greeting, Closed> {
     let lost = |_| Closed::from(CloseReason::ConnectionLost);
     let connection = open(platform, addr).await.map_err(lost)?;
     let config = tls::client_config(identity, JOIN_ALPN, None)
@@ -76,7 +76,7 @@ pub async fn knock(
     let host = tls::secured(stream.get_ref().1, JOIN_ALPN)?.peer;
     let mut frames = FramedRead::new(stream, FrameCodec::new(FrameLimit::before()));
     match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
-        Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok(Knocked { host, status }),
+        Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok(Greeting { host, status }),
         Ok(Some(Ok(Frame::Handover(_)))) => {
             Err(Closed::new(CloseReason::NotAMember, "it has handed its network over to another host"))
         }
