@@ -22,8 +22,8 @@ pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, Part, R
 
 use crate::model::{
     Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
-    Liveness, MessageId, NetworkId, NoWay, Password, Peer, PeerId, Penalty, Place, Recipient, Role, SafeText,
-    Span, StoredBatch, Summary, Timestamp, Ways,
+    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
+    SafeText, Span, StoredBatch, Summary, Timestamp, Unreachable,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -372,13 +372,13 @@ pub enum NodeEvent {
     /// Members that cannot open a link to others: all that is known, each time that it changes.
     NoWays {
         /// Who, to whom, and why not.
-        ways: Vec<NoWay>,
+        ways: Vec<Unreachable>,
     },
     /// Who has reached whom the last time that it tried. What is not here was not tried, or is among the ways that do
     /// not exist.
     Ways {
         /// By who tried.
-        rows: Vec<Ways>,
+        rows: Vec<Reached>,
     },
     /// The link to a peer goes another way than before.
     Route {

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{
     api::{Check, Finding, NodeCommand, NodeEvent, Verdict},
-    model::{CloseReason, Closed, NoWay, Peer, PeerId, Role, SafeText, Ways, limits},
+    model::{CloseReason, Closed, Peer, PeerId, Reached, Role, SafeText, Unreachable, limits},
     net::{
         platform::Platform,
         probe::{self, Greeting},
@@ -259,8 +259,8 @@ fn identify(said: &[u8], reason: CloseReason) -> (String, &'static str) {
 struct Inside {
     me: Option<(PeerId, SocketAddr)>,
     peers: Vec<Arc<Peer>>,
-    no_ways: Vec<NoWay>,
-    ways: Vec<Ways>,
+    unreachable: Vec<Unreachable>,
+    reached: Vec<Reached>,
     clocks: Vec<(Arc<Peer>, i64)>,
     why_not: Option<Closed>,
 }
@@ -270,8 +270,8 @@ impl Inside {
         match event {
             NodeEvent::Listening { peer_id, peer_addr, .. } => self.me = Some((peer_id, peer_addr)),
             NodeEvent::Roster { peers, .. } => self.peers = peers,
-            NodeEvent::NoWays { ways } => self.no_ways = ways,
-            NodeEvent::Ways { rows } => self.ways = rows,
+            NodeEvent::NoWays { ways } => self.unreachable = ways,
+            NodeEvent::Ways { rows } => self.reached = rows,
             NodeEvent::Clock { peer, ahead_ms } => self.clocks.push((peer, ahead_ms)),
             NodeEvent::Left { reason, message } => {
                 self.why_not = Some(Closed::new(reason, message.to_string()));
@@ -281,9 +281,10 @@ impl Inside {
     }
 
     /// Who reached this peer's port, and who did not and why.
-    fn tried(&self, me: &PeerId) -> (Vec<PeerId>, Vec<NoWay>) {
-        let reached = self.ways.iter().filter(|row| row.reached.contains(me)).map(|row| row.from).collect();
-        (reached, self.no_ways.iter().filter(|way| way.to == *me).copied().collect())
+    fn tried(&self, me: &PeerId) -> (Vec<PeerId>, Vec<Unreachable>) {
+        let reached =
+            self.reached.iter().filter(|row| row.reached.contains(me)).map(|row| row.from).collect();
+        (reached, self.unreachable.iter().filter(|way| way.to == *me).copied().collect())
     }
 
     /// All who try one that asks have tried this one.

@@ -12,7 +12,7 @@ use crossterm::event::KeyCode;
 use pyile::{
     api::{Check, Finding, HistoryEvent, Hit, LinkState, NodeEvent, Verdict},
     app::{Effect, Event, State, update},
-    model::{CloseReason, Closed, NoWay, Peer, Recipient, SafeText, Timestamp, Ways},
+    model::{CloseReason, Closed, Peer, Reached, Recipient, SafeText, Timestamp, Unreachable},
 };
 use scene::{
     NOW, cast, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text,
@@ -109,7 +109,8 @@ fn ways(size: (u16, u16)) -> State {
     let mut state = room(size);
     let cast = cast();
     let [ann, bob, carol, dave] = cast.as_slice() else { unreachable!() };
-    let no = |from: &Arc<Peer>, to: &Arc<Peer>, reason| NoWay { from: from.peer_id, to: to.peer_id, reason };
+    let no =
+        |from: &Arc<Peer>, to: &Arc<Peer>, reason| Unreachable { from: from.peer_id, to: to.peer_id, reason };
     let ways = vec![
         no(ann, dave, CloseReason::NoAnswer),
         no(bob, dave, CloseReason::NoAnswer),
@@ -118,7 +119,7 @@ fn ways(size: (u16, u16)) -> State {
     ];
     node(&mut state, NOW, NodeEvent::NoWays { ways });
     node(&mut state, NOW, NodeEvent::Route { peer: carol.clone(), via: Some(bob.clone()) });
-    let row = |from: &Arc<Peer>, reached: &[&Arc<Peer>]| Ways {
+    let row = |from: &Arc<Peer>, reached: &[&Arc<Peer>]| Reached {
         from: from.peer_id,
         reached: reached.iter().map(|peer| peer.peer_id).collect(),
     };

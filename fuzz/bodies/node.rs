@@ -15,8 +15,8 @@ use pyile::{
     },
     model::{
         Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, Moment, Network,
-        NetworkId, NoWay, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText,
-        StreamId, Timestamp, Wire, limits,
+        NetworkId, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, StreamId,
+        Timestamp, Unreachable, Wire, limits,
     },
     proto::{
         ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output, RelayedId,
@@ -386,11 +386,11 @@ impl<'a> Driver<'a> {
             (11, LinkKind::JoinIn | LinkKind::JoinOut) => match number % 4 {
                 0 => Frame::Call(id(usize::from(number / 4) % PEOPLE)),
                 1 => Frame::TryPeers((0..PEOPLE).map(id).collect()),
-                2 => Frame::WaysRequest,
+                2 => Frame::ReachabilityRequest,
                 _ => {
                     let reason = CloseReason::NoAnswer;
-                    let way = |to| NoWay { from: id(usize::from(number) % PEOPLE), to: id(to), reason };
-                    Frame::NoWays((0..PEOPLE).map(way).collect())
+                    let way = |to| Unreachable { from: id(usize::from(number) % PEOPLE), to: id(to), reason };
+                    Frame::Unreachable((0..PEOPLE).map(way).collect())
                 }
             },
             (12, LinkKind::JoinIn) => {

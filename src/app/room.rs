@@ -16,8 +16,8 @@ use super::{
 use crate::{
     api::Hit,
     model::{
-        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, NoWay, Peer, PeerId, Penalty,
-        Recipient, Role, SafeText, Timestamp, Ways, Wire, limits,
+        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Peer, PeerId, Penalty, Reached,
+        Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
     },
 };
 
@@ -205,11 +205,11 @@ pub struct Room {
     /// Somebody has to say so.
     pub cleartext_asked: bool,
     /// Members that cannot open links to others.
-    pub no_ways: Vec<NoWay>,
+    pub unreachable: Vec<Unreachable>,
     /// Who has reached whom, when that was last asked.
-    pub ways: Vec<Ways>,
+    pub reached: Vec<Reached>,
     /// The Heartbeat view shows who reaches whom.
-    pub shows_ways: bool,
+    pub shows_reachability: bool,
 }
 
 impl Room {
@@ -252,9 +252,9 @@ impl Room {
             stash: None,
             cleartext: None,
             cleartext_asked: false,
-            no_ways: Vec::new(),
-            ways: Vec::new(),
-            shows_ways: false,
+            unreachable: Vec::new(),
+            reached: Vec::new(),
+            shows_reachability: false,
         }
     }
 

@@ -114,7 +114,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         _ => None,
     };
     let changes_ways = matches!(event, NodeEvent::NoWays { .. } | NodeEvent::PeerUp { .. });
-    let is_looked_at = room.shows_ways && room.view == View::Heartbeat;
+    let is_looked_at = room.shows_reachability && room.view == View::Heartbeat;
     // What was left out is looked up.
     let skipped = matches!(event, NodeEvent::Skipped { .. }).then(|| Effect::Store(room.open_history()));
     let followed = room.apply(now, event);

@@ -237,10 +237,10 @@ pub const CALL_EVERY: Duration = Duration::from_secs(10);
 pub const CALL_PATIENCE: Duration = Duration::from_secs(6);
 /// How often the direct way is tried while somebody relays a link.
 pub const DIRECT_AGAIN: Duration = Duration::from_secs(30);
-/// What is found out about ways within this time travels together.
-pub const WAYS_TICK: Duration = Duration::from_secs(1);
-/// Ways that are known not to exist, as the host tells them: what is beyond them is not told.
-pub const NO_WAYS: usize = 500;
+/// Results of dialling are gathered for this long before they are sent.
+pub const REACHABILITY_TICK: Duration = Duration::from_secs(1);
+/// Pairs of members of which one cannot reach the other, as the host tells them; the rest is not told.
+pub const UNREACHABLE: usize = 500;
 /// Members that try the peer listener of one that asks who reaches whom, beside the host.
 pub const TRIED_BY: usize = 2;
 /// Members that one is asked to try at a time.

@@ -4,7 +4,7 @@
 
 mod keeping;
 mod links;
-mod telling;
+mod notifying;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::task::JoinMap;
 
-use self::telling::Telling;
+use self::notifying::Notifications;
 use super::{
     classic, clock, dialer,
     handle::{NodeHandle, Opened},
@@ -85,7 +85,7 @@ pub fn spawn(
         store_at: None,
         events,
         to_send: Vec::new(),
-        telling: Telling::default(),
+        telling: Notifications::default(),
         turn: platform_now,
         abandoned: false,
         finished: None,
@@ -160,7 +160,7 @@ struct Actor {
     events: mpsc::Sender<NodeEvent>,
     /// What the sessions and the front end are to be given once the node has said everything.
     to_send: Vec<(ConnId, Outbound)>,
-    telling: Telling,
+    telling: Notifications,
     /// The time of this turn: the clock is read once for all that came together.
     turn: Moment,
     /// The front end is gone.
@@ -277,7 +277,7 @@ impl Actor {
             }
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
             Woken::ClassicSent(peer, result) => {
-                self.node.handle(self.now(), Input::ClassicSent(peer, result))
+                self.node.handle(self.now(), Input::ClassicSent(peer, result));
             }
             Woken::Join(link, Ok(connection)) => self.reached_host(link, connection),
             Woken::Join(_, Err(closed)) => self.node.handle(self.now(), Input::JoinFailed(closed)),

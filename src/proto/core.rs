@@ -14,9 +14,9 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use super::{
     ConnId, NodeConfig, Output,
     limiter::{Entry, Limiter},
+    reachability::Reachability,
     roster::{Changes, Roster},
     timers::Timers,
-    ways::WayBook,
 };
 use crate::{
     api::{NodeEvent, PeerName},
@@ -51,8 +51,8 @@ pub(super) enum Timer {
     Call(PeerId),
     /// Try another way to this peer: the direct one, while somebody relays the link.
     Direct(PeerId),
-    /// Tell what was found out about ways.
-    Ways,
+    /// Report who was reached and who was not.
+    Reachability,
     /// Look at how long this peer link has been silent although an answer is due.
     Silence(ConnId),
     /// The roster has not named the key of this peer link in time.
@@ -99,7 +99,7 @@ pub(super) struct Core {
     /// Everybody who is or was a member, as last known.
     people: BTreeMap<PeerId, Arc<Peer>>,
     /// Those of them whom the front end takes for members.
-    told: BTreeSet<PeerId>,
+    notified: BTreeSet<PeerId>,
     /// Why those went who are not here any more.
     gone: BTreeMap<PeerId, CloseReason>,
     /// The last place of a message, here.
@@ -119,7 +119,7 @@ pub(super) struct Core {
     /// Out of the network until the host admits this one again.
     pub(super) is_out: bool,
     /// Who can reach whom, as far as it is known.
-    pub(super) ways: WayBook,
+    pub(super) reachability: Reachability,
     /// Member: what the host was not told yet.
     to_report: BTreeMap<PeerId, Option<CloseReason>>,
     /// Join links: the host's to every member, a member's to its host.
@@ -145,7 +145,7 @@ impl Core {
             policy: Policy::default(),
             roster: Roster::default(),
             people: BTreeMap::new(),
-            told: BTreeSet::new(),
+            notified: BTreeSet::new(),
             gone: BTreeMap::new(),
             last_place: Place::MIN,
             away: None,
@@ -155,7 +155,7 @@ impl Core {
             is_clear_allowed: true,
             seen_as: BTreeMap::new(),
             is_out: false,
-            ways: WayBook::default(),
+            reachability: Reachability::default(),
             to_report: BTreeMap::new(),
             join_links: BTreeMap::new(),
             host_ip: None,
@@ -281,10 +281,10 @@ impl Core {
     /// This node has tried to reach a peer.
     pub(super) fn report(&mut self, tried: Tried) {
         let me = self.me();
-        self.ways.note(me, tried);
+        self.reachability.note(me, tried);
         self.to_report.insert(tried.peer, tried.why_not);
-        if !self.timers.is_set(Timer::Ways) {
-            self.timers.set(Timer::Ways, self.now.instant + limits::WAYS_TICK);
+        if !self.timers.is_set(Timer::Reachability) {
+            self.timers.set(Timer::Reachability, self.now.instant + limits::REACHABILITY_TICK);
         }
     }
 
@@ -431,11 +431,11 @@ impl Core {
     pub(super) fn tell_changes(&mut self, changes: &Changes, announce: bool) {
         let me = self.me();
         for (entry, reason) in &changes.removed {
-            let was_told = self.told.remove(&entry.peer_id);
+            let was_notified = self.notified.remove(&entry.peer_id);
             self.gone.insert(entry.peer_id, *reason);
             if let Some(peer) = self.person(&entry.peer_id)
                 && announce
-                && was_told
+                && was_notified
                 && entry.peer_id != me
             {
                 self.event(NodeEvent::PeerDown { peer, reason: reason.departure() });
@@ -455,7 +455,7 @@ impl Core {
             });
             self.people.insert(entry.peer_id, peer.clone());
             self.gone.remove(&entry.peer_id);
-            let is_new = self.told.insert(entry.peer_id);
+            let is_new = self.notified.insert(entry.peer_id);
             if announce && entry.peer_id != me && is_new {
                 self.event(NodeEvent::PeerUp { peer });
             }
@@ -473,7 +473,7 @@ impl Core {
 
     /// A peer is gone although the roster still has it.
     pub(super) fn tell_gone(&mut self, peer: &PeerId, reason: CloseReason) {
-        if self.told.remove(peer)
+        if self.notified.remove(peer)
             && let Some(peer) = self.person(peer)
         {
             self.event(NodeEvent::PeerDown { peer, reason: reason.departure() });
@@ -486,7 +486,7 @@ impl Core {
         let back: Vec<PeerId> =
             self.roster.entries().map(|entry| entry.peer_id).filter(|peer| *peer != me).collect();
         for peer in back {
-            if self.told.insert(peer)
+            if self.notified.insert(peer)
                 && let Some(peer) = self.person(&peer)
             {
                 self.event(NodeEvent::PeerUp { peer });

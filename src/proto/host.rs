@@ -32,7 +32,7 @@ mod admitting;
 mod command;
 mod distribution;
 mod handover;
-mod ways;
+mod reachability;
 
 /// Somebody who asks for admission.
 #[derive(Debug)]
@@ -65,14 +65,14 @@ struct MemberLink {
     saved_with: u64,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
-    ways: WaysAsked,
+    reachability: ReachabilityAsked,
     /// Whom it has asked for a link lately, and when.
     called: BTreeMap<PeerId, Instant>,
 }
 
 /// Whether a member has asked who reaches whom. With the first time its peer listener is tried for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WaysAsked {
+enum ReachabilityAsked {
     Never,
     Before,
     Now,
@@ -125,7 +125,7 @@ pub(super) struct Host {
     handover: Option<handover::Handover>,
     /// Addresses that are held back, as they were told last.
     penalties: Vec<Penalty>,
-    penalties_told: Option<Instant>,
+    penalties_notified: Option<Instant>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }
@@ -157,7 +157,7 @@ impl Host {
             has_left: false,
             handover: None,
             penalties: Vec::new(),
-            penalties_told: None,
+            penalties_notified: None,
             successor: None,
         }
     }
@@ -266,12 +266,12 @@ impl Host {
             }
             Frame::Call(to) => self.call(core, mesh, peer, *to),
             Frame::Tried(tried) => Self::tried(core, peer, tried),
-            Frame::WaysRequest => {
-                let before = std::mem::replace(&mut link.ways, WaysAsked::Now);
-                if before != WaysAsked::Now {
+            Frame::ReachabilityRequest => {
+                let before = std::mem::replace(&mut link.reachability, ReachabilityAsked::Now);
+                if before != ReachabilityAsked::Now {
                     core.timers.set(Timer::Beat(conn), core.now.instant + limits::ROSTER_REQUEST_EVERY);
                 }
-                if before == WaysAsked::Never {
+                if before == ReachabilityAsked::Never {
                     self.have_tried(core, mesh, peer);
                 }
             }
@@ -346,7 +346,7 @@ impl Host {
             }
             Timer::Beat(conn) => self.beat(core, mesh, conn),
             Timer::Roster => self.distribute(core, mesh),
-            Timer::Ways => Self::tell_no_ways(core, mesh),
+            Timer::Reachability => Self::notify_unreachable(core, mesh),
             Timer::ClassicRoster => self.send_rosters(core),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
@@ -393,9 +393,9 @@ impl Host {
             }
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
-        if link.ways == WaysAsked::Now {
-            link.ways = WaysAsked::Before;
-            Self::send_ways(core, conn);
+        if link.reachability == ReachabilityAsked::Now {
+            link.reachability = ReachabilityAsked::Before;
+            Self::send_reachability(core, conn);
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
         if let Some(number) = step.beat {
@@ -514,10 +514,10 @@ impl Host {
         if penalties == self.penalties {
             return;
         }
-        if self.penalties_told.is_some_and(is_recent) {
+        if self.penalties_notified.is_some_and(is_recent) {
             return core.timers.set(Timer::Limiter, core.now.instant + limits::LIMITER_POLL);
         }
-        self.penalties_told = Some(core.now.instant);
+        self.penalties_notified = Some(core.now.instant);
         self.penalties = penalties;
         self.tell_admission(core);
     }

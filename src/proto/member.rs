@@ -15,17 +15,17 @@ use super::{
     core::{Core, Timer},
     detector::Detector,
     mesh::Mesh,
+    reachability,
     roster::{Assembly, Changes, Roster},
-    ways,
 };
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, NetworkId, Password, PeerId, SafeText,
-        StatusError, Timestamp, Ways, Wire, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, NetworkId, Password, PeerId, Reached, SafeText,
+        StatusError, Timestamp, Wire, limits,
     },
     security::JoinProof,
-    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, Refusal, RosterDelta, WaysPart},
+    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, Refusal, RosterDelta},
 };
 
 /// A link over which admission is asked for.
@@ -107,9 +107,9 @@ pub(super) struct Member {
     /// The network whose history was taken up.
     recalled: Option<NetworkId>,
     /// Who has reached whom, as it comes in.
-    ways: Vec<Ways>,
+    reached: Vec<Reached>,
     /// The front end knows why it is over.
-    told: bool,
+    notified: bool,
 }
 
 impl Member {
@@ -138,8 +138,8 @@ impl Member {
             last_failure: None,
             verdict: None,
             recalled: None,
-            ways: Vec::new(),
-            told: false,
+            reached: Vec::new(),
+            notified: false,
         }
     }
 
@@ -150,7 +150,7 @@ impl Member {
     /// Why the session is over, if it is.
     pub(super) fn take_final(&mut self, core: &mut Core) -> Option<Closed> {
         let closed = self.verdict.take()?;
-        if !self.told {
+        if !self.notified {
             core.event(NodeEvent::error(ErrorKind::Connection, &closed));
         }
         Some(closed)
@@ -206,12 +206,12 @@ impl Member {
                     mesh.reach(core, peer);
                 }
             }
-            Frame::NoWays(ways) => {
-                core.ways.replace(ways);
-                core.event(NodeEvent::NoWays { ways: core.ways.no_ways() });
-                mesh.ways_changed(core);
+            Frame::Unreachable(pairs) => {
+                core.reachability.replace(pairs);
+                core.event(NodeEvent::NoWays { ways: core.reachability.unreachable() });
+                mesh.paths_changed(core);
             }
-            Frame::WaysPart(part) => self.ways_part(core, &part),
+            Frame::ReachabilityPart(part) => self.reachability_part(core, &part),
             Frame::RosterDelta(delta) => self.delta(core, mesh, &delta),
             Frame::Held(held) if held.len() <= limits::HELD => mesh.want_of(core, host, held),
             Frame::RosterWhole(header) => {
@@ -286,22 +286,22 @@ impl Member {
     }
 
     /// Who has reached whom, as far as the host knows; nothing when the roster has changed meanwhile.
-    fn ways_part(&mut self, core: &mut Core, part: &WaysPart) {
+    fn reachability_part(&mut self, core: &mut Core, part: &ReachabilityPart) {
         if part.version != core.roster.version() {
-            self.ways.clear();
+            self.reached.clear();
             return;
         }
         let members: Vec<PeerId> = core.roster.entries().map(|entry| entry.peer_id).collect();
-        self.ways.extend(ways::read(&part.rows, &members));
-        self.ways.truncate(limits::MEMBERS_MAX);
+        self.reached.extend(reachability::read(&part.rows, &members));
+        self.reached.truncate(limits::MEMBERS_MAX);
         if part.is_last {
-            core.event(NodeEvent::Ways { rows: std::mem::take(&mut self.ways) });
+            core.event(NodeEvent::Ways { rows: std::mem::take(&mut self.reached) });
         }
     }
 
-    pub(super) fn ask_ways(&self, core: &mut Core) {
+    pub(super) fn ask_reachability(&self, core: &mut Core) {
         if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none()) {
-            core.send(link.conn, &Frame::WaysRequest);
+            core.send(link.conn, &Frame::ReachabilityRequest);
         }
     }
 
@@ -316,7 +316,7 @@ impl Member {
             CloseReason::Kicked => {
                 let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
                 core.event(NodeEvent::error(ErrorKind::Status, &closed));
-                self.told = true;
+                self.notified = true;
                 self.finish(closed);
             }
             // A new link of ours has taken over: not the end.
@@ -412,7 +412,7 @@ impl Member {
             }
             Timer::Beat(conn) => self.beat(core, conn),
             Timer::Rejoin => self.join(core),
-            Timer::Ways => self.tell_tried(core),
+            Timer::Reachability => self.tell_tried(core),
             Timer::Grace => self.part(core, mesh),
             Timer::Handover => self.handover_in_doubt(core),
             Timer::HostLost => {

@@ -7,11 +7,11 @@ mod catch_up;
 mod conflict;
 mod feeding;
 mod journal;
+mod paths;
 mod receiving;
 mod relay;
 mod sending;
 mod silence;
-mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -24,9 +24,9 @@ use self::{
     conflict::{Comparing, Renewing},
     feeding::Lacking,
     journal::Journal,
+    paths::Paths,
     relay::{Relays, Waiting},
     sending::Growing,
-    ways::Ways,
 };
 use super::{
     ConnId, Connected, LinkKind,
@@ -72,14 +72,14 @@ pub(super) struct PeerState {
     pub(super) dialling: bool,
     backoff: Backoff,
     /// Consecutive failures are told once.
-    told: bool,
+    notified: bool,
     answered_at: Option<SocketAddr>,
     /// How far its clock is behind this one, in microseconds.
     behind: i64,
     /// That was told.
     is_clock_off: bool,
     /// How it can be reached.
-    ways: Ways,
+    paths: Paths,
     /// Relayed links that wait for a link to it.
     waiting: Vec<Waiting>,
 }
@@ -279,11 +279,11 @@ impl Mesh {
                 links: Vec::new(),
                 dialling: false,
                 backoff: Backoff::default(),
-                told: false,
+                notified: false,
                 answered_at: None,
                 behind: 0,
                 is_clock_off: false,
-                ways: Ways::default(),
+                paths: Paths::default(),
                 waiting: Vec::new(),
             }),
         }
@@ -396,7 +396,7 @@ impl Mesh {
         }
         let wait = state.backoff.next(&mut core.rng);
         core.timers.set(Timer::Dial(peer), core.now.instant + wait);
-        self.other_ways(core, peer, closed);
+        self.other_paths(core, peer, closed);
     }
 
     pub(super) fn frame(&mut self, core: &mut Core, conn: ConnId, frame: Frame) {
@@ -482,7 +482,7 @@ impl Mesh {
         }
         for entry in &changes.updated {
             // It may be somewhere else now.
-            self.forget_ways(core, entry.peer_id);
+            self.forget_paths(core, entry.peer_id);
             core.timers.cancel(Timer::Dial(entry.peer_id));
             self.pump(core, entry.peer_id);
         }
@@ -498,7 +498,7 @@ impl Mesh {
         }
         core.timers.cancel(Timer::Dial(peer));
         core.timers.cancel(Timer::Throttle(peer));
-        self.forget_ways(core, peer);
+        self.forget_paths(core, peer);
         self.refuse_waiting(core, peer);
         // What was on the way waits again, and says so.
         self.tell_waiting(core, &peer);

@@ -22,8 +22,8 @@ mod host;
 mod io;
 mod member;
 mod mesh;
+mod reachability;
 mod timers;
-mod ways;
 
 use std::{
     net::SocketAddr,
@@ -310,9 +310,9 @@ impl Node {
                 self.mesh.send(&mut self.core, &to, &text, reference.as_deref());
             }
             (NodeCommand::Ways, RoleState::Host(_)) => {
-                self.core.event(NodeEvent::Ways { rows: self.core.ways.ways() });
+                self.core.event(NodeEvent::Ways { rows: self.core.reachability.reached() });
             }
-            (NodeCommand::Ways, RoleState::Member(member)) => member.ask_ways(&mut self.core),
+            (NodeCommand::Ways, RoleState::Member(member)) => member.ask_reachability(&mut self.core),
             (NodeCommand::Rejoin, RoleState::Member(member)) => member.rejoin_now(&mut self.core),
             (NodeCommand::Rejoin, RoleState::Host(_)) => {}
             (NodeCommand::Cleartext { allow }, role) => {

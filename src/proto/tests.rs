@@ -11,10 +11,10 @@ mod explore;
 mod handover;
 mod history;
 mod late;
+mod reachability;
 mod streams;
-mod ways;
 
-use self::{history::SimStore, ways::SimRelays};
+use self::{history::SimStore, reachability::SimRelays};
 use super::*;
 use crate::{
     api::{StoreCommand, Target},

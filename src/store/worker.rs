@@ -35,14 +35,14 @@ pub struct Worker {
     /// The node that keeps something here: it is told where.
     node: Option<Reply>,
     /// What was last said about the history.
-    told: (HistoryState, String),
+    notified: (HistoryState, String),
 }
 
 impl Worker {
     pub(super) fn new(files: Option<Files>, history: History, kept: watch::Sender<Kept>) -> Self {
         let (state, message) = history.state();
-        let told = (state, message.to_owned());
-        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, node: None, told }
+        let notified = (state, message.to_owned());
+        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, node: None, notified }
     }
 
     /// Works until the last asker is gone.
@@ -227,8 +227,8 @@ impl Worker {
 
     fn tell_state(&mut self, reply: &Reply) {
         let (state, message) = self.history.state();
-        if (state, message) != (self.told.0, self.told.1.as_str()) {
-            self.told = (state, message.to_owned());
+        if (state, message) != (self.notified.0, self.notified.1.as_str()) {
+            self.notified = (state, message.to_owned());
             let event = HistoryEvent::State { state, message: message.to_owned() };
             let _ = reply.blocking_send(StoreEvent::History(event));
         }

@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{Theme, has_focus, paint, ways};
+use super::{Theme, has_focus, paint, reachability};
 use crate::{
     app::{
         State,
@@ -62,7 +62,7 @@ fn way(room: &Room, view: &PeerView) -> Option<String> {
     if let Some(via) = view.via {
         return Some(format!("through {}", room.name(&via)));
     }
-    let (tried, reason) = ways::why_unreached(room, &view.peer.peer_id)?;
+    let (tried, reason) = reachability::why_unreached(room, &view.peer.peer_id)?;
     let who = if tried == 1 { "1 does".to_owned() } else { format!("{tried} do") };
     Some(format!("{who} not reach it: {}", reason.words()))
 }

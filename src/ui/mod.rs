@@ -14,8 +14,8 @@ mod log;
 mod messages;
 mod paint;
 mod peers;
+mod reachability;
 mod theme;
-mod ways;
 
 use ratatui::{Frame, layout::Position};
 
@@ -48,7 +48,7 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
                     cursor = composer::draw(room, theme, &areas, buffer);
                 }
                 View::Admin => admin::draw(state, room, theme, &areas, buffer),
-                View::Heartbeat if room.shows_ways => ways::view(room, theme, &areas, buffer),
+                View::Heartbeat if room.shows_reachability => reachability::view(room, theme, &areas, buffer),
                 View::Heartbeat => heartbeat::view(state, room, theme, &areas, buffer),
                 View::Log => log::draw(state, room, theme, &areas, buffer),
             }

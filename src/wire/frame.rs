@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    Batch, CloseReason, Departed, Held, Network, NetworkId, NoWay, PeerId, Policy, RecvError, RosterEntry,
-    Timestamp,
+    Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
+    Timestamp, Unreachable,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -246,9 +246,9 @@ pub struct Tried {
     pub why_not: Option<CloseReason>,
 }
 
-/// Payload of [`Frame::WaysPart`]: who has reached whom.
+/// Payload of [`Frame::ReachabilityPart`]: who has reached whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaysPart {
+pub struct ReachabilityPart {
     /// The version of the roster by which members are counted here.
     pub version: u64,
     /// Members by their place in it, and of each which others it has reached: bit n of byte m is member 8m + n.
@@ -402,12 +402,12 @@ frames! {
     51 TryPeers(Vec<PeerId>),
     /// Member to host: what came of trying.
     52 Tried(Vec<Tried>),
-    /// Host to member: all ways that are known not to exist.
-    53 NoWays(Vec<NoWay>),
+    /// Host to member: who is known not to reach whom.
+    53 Unreachable(Vec<Unreachable>),
     /// Member to host: who has reached whom?
-    54 WaysRequest,
+    54 ReachabilityRequest,
     /// Host to member: these.
-    55 WaysPart(WaysPart),
+    55 ReachabilityPart(ReachabilityPart),
     /// On a peer link, to the relay: open a relayed link to this peer.
     60 RelayOpen(RelayedLink),
     /// On a peer link, from the relay: this peer has opened a relayed link to you.

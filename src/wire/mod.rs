@@ -63,10 +63,10 @@
 //! host has them. What goes beyond is refused by everyone, from anyone; of somebody of whom it says nothing everything is.
 //! Whoever lacks something of it asks the host: it may be that its author never sends it any more.
 //!
-//! # Ways
+//! # Reachability
 //! Whoever cannot open a peer link asks for one from the other side (`Call`, over the join links). The host
-//! collects what everybody finds out (`Tried`), and tells all which ways do not exist (`NoWays`). Who has reached whom is
-//! told on request (`WaysRequest`, `WaysPart`); with the first one the host also has some members try whoever asks
+//! collects what everybody finds out (`Tried`), and tells all who cannot reach whom (`Unreachable`). Who has reached whom is
+//! told on request (`ReachabilityRequest`, `ReachabilityPart`); with the first one the host also has some members try whoever asks
 //! (`TryPeers`).
 //!
 //! Where neither of two members reaches the other, a third one relays their link: `RelayOpen` on the link to it,
@@ -85,8 +85,8 @@ pub mod frame;
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
     Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, Conflict, Frame, HandedOn, HandoverPart,
-    HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, Refusal, RelayBytes, RelayClosed,
-    RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, Wanted, WaysPart,
+    HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, ReachabilityPart, Refusal,
+    RelayBytes, RelayClosed, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, Wanted,
 };
 
 /// ALPN of the join link, version 1.

@@ -14,26 +14,26 @@ use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
     app::log::Entry,
     model::{
-        CloseReason, DeliveryStatus, ErrorKind, Liveness, MessageId, NoWay, Peer, PeerId, Place, Recipient,
-        Role, SafeText, Summary, Timestamp, history::conversation_of, limits,
+        CloseReason, DeliveryStatus, ErrorKind, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role,
+        SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
     },
 };
 
 impl Room {
-    /// Who cannot be reached by whom is told anew.
-    fn no_ways_changed(&mut self, now: Timestamp, ways: Vec<NoWay>) {
+    /// The host says anew who cannot reach whom.
+    fn unreachable_changed(&mut self, now: Timestamp, unreachable: Vec<Unreachable>) {
         let me = self.me;
-        let is_closed = |ways: &[NoWay]| ways.iter().any(|way| way.to == me);
-        if is_closed(&ways) && !is_closed(&self.no_ways) {
-            let from: Vec<String> =
-                ways.iter().filter(|way| way.to == me).map(|way| self.name(&way.from)).collect();
+        let am_unreachable = |pairs: &[Unreachable]| pairs.iter().any(|pair| pair.to == me);
+        if am_unreachable(&unreachable) && !am_unreachable(&self.unreachable) {
+            let to_me = unreachable.iter().filter(|pair| pair.to == me);
+            let from: Vec<String> = to_me.map(|pair| self.name(&pair.from)).collect();
             let text = format!(
                 "{} cannot open links to you; a firewall may block your peer port: `pyile doctor` tells more",
                 from.join(", ")
             );
             self.announce(now, Grade::Warning, &text);
         }
-        self.no_ways = ways;
+        self.unreachable = unreachable;
     }
 
     /// The link to a peer goes another way.
@@ -117,8 +117,8 @@ impl Room {
                 let rtt = rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
                 self.heartbeat(now, &peer, state, rtt, missed);
             }
-            NodeEvent::NoWays { ways } => self.no_ways_changed(now, ways),
-            NodeEvent::Ways { rows } => self.ways = rows,
+            NodeEvent::NoWays { ways } => self.unreachable_changed(now, ways),
+            NodeEvent::Ways { rows } => self.reached = rows,
             NodeEvent::Route { peer, via } => self.route_changed(now, &peer, via.as_deref()),
             NodeEvent::Clock { peer, ahead_ms } => self.clock_is_off(now, &peer, ahead_ms),
             NodeEvent::Attempt { .. }

@@ -100,9 +100,9 @@ fn view(state: &mut State, view: View) {
 /// Shows who reaches whom, as the host knows it now, or the heartbeat again.
 fn ways(state: &mut State) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
-    room.shows_ways = !room.shows_ways;
+    room.shows_reachability = !room.shows_reachability;
     room.scrolled = 0;
-    if room.shows_ways { vec![Effect::Node(NodeCommand::Ways)] } else { Vec::new() }
+    if room.shows_reachability { vec![Effect::Node(NodeCommand::Ways)] } else { Vec::new() }
 }
 
 fn compose(room: &mut Room) {

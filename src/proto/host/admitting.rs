@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Core, Host, Joiner, MemberLink, Mesh, Step, WaysAsked, candidates};
+use super::{Core, Host, Joiner, MemberLink, Mesh, ReachabilityAsked, Step, candidates};
 use crate::{
     api::NodeEvent,
     model::{AuthenticationError, CloseReason, Role, RosterEntry, SafeText, Wire, limits},
@@ -208,7 +208,7 @@ impl Host {
             since: None,
             saved_with,
             roster_wanted: false,
-            ways: WaysAsked::Never,
+            reachability: ReachabilityAsked::Never,
             called: BTreeMap::new(),
         };
         self.members.insert(peer, link);

@@ -40,7 +40,7 @@ impl Host {
             }
             core.tell_changes(&changes, version > 1);
             mesh.roster_changed(core, &changes);
-            Self::tell_no_ways_soon(core);
+            Self::notify_unreachable_soon(core);
             self.expect_cuts(core, &changes, version);
             self.distribute_classic(core);
             self.save(core, Vec::new());
@@ -58,9 +58,9 @@ impl Host {
             return;
         }
         let mut frames = self.whole(core, Frame::Authenticated);
-        let ways = core.ways.no_ways();
-        if !ways.is_empty() {
-            frames.push(Frame::NoWays(ways).encode());
+        let unreachable = core.reachability.unreachable();
+        if !unreachable.is_empty() {
+            frames.push(Frame::Unreachable(unreachable).encode());
         }
         for peer in new {
             let Some(link) = self.members.get_mut(&peer) else { continue };

@@ -103,7 +103,7 @@ impl Member {
     /// The host's word on this joiner is final.
     pub(in crate::proto) fn refused(&mut self, core: &mut Core, closed: Closed) {
         core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
-        self.told = true;
+        self.notified = true;
         self.finish(closed);
     }
 
@@ -218,7 +218,7 @@ impl Member {
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
         core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
         core.event(NodeEvent::error(ErrorKind::Status, &closed));
-        self.told = true;
+        self.notified = true;
         self.finish(closed);
     }
 

@@ -107,7 +107,7 @@ impl Mesh {
         let me = core.me();
         let tried = self.relays.tried.get(&peer);
         let blocked = |one: PeerId, other: PeerId| {
-            core.ways.why_not(one, other).is_some() && core.ways.why_not(other, one).is_some()
+            core.reachability.why_not(one, other).is_some() && core.reachability.why_not(other, one).is_some()
         };
         let could = |other: &PeerId| {
             *other != me
@@ -233,7 +233,7 @@ impl Mesh {
                 self.asked_to_carry(core, (conn, number), peer, far);
             }
             Frame::RelayOpened(RelayedLink { number, peer: far }) => {
-                self.called_through(core, (conn, number), far)
+                self.called_through(core, (conn, number), far);
             }
             Frame::RelayBytes(RelayBytes { number, bytes }) => {
                 self.relay_bytes(core, (conn, number), bytes.into());

@@ -241,7 +241,7 @@ impl Mesh {
             if !for_good.is_empty() {
                 // Only what arrives proves that a link is of use.
                 state.backoff.reset();
-                state.told = false;
+                state.notified = false;
                 // A classic peer takes one at a time: nobody waits for it.
                 if peer.wire() == Wire::Native {
                     state.progressed = Some(core.now.instant);
@@ -276,7 +276,7 @@ impl Mesh {
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.backoff.reset();
-            state.told = false;
+            state.notified = false;
         }
     }
 

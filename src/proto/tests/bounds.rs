@@ -2,7 +2,7 @@
 
 use super::{history::Disk, *};
 use crate::{
-    model::{Held, HistoryState, NoWay, RosterEntry},
+    model::{Held, HistoryState, RosterEntry, Unreachable},
     wire::{HandoverPart, PeerHello, RelayedLink, Tried},
 };
 
@@ -104,11 +104,11 @@ fn questions_for_the_whole_roster_and_for_the_ways() {
     let conn = sim.join_link(0, ann);
     let mut answers = [0, 0];
     for _ in 0..20 {
-        let floods = (0..1000).flat_map(|_| [Frame::RosterRequest, Frame::WaysRequest]);
+        let floods = (0..1000).flat_map(|_| [Frame::RosterRequest, Frame::ReachabilityRequest]);
         let mut outputs = sim.flood(0, conn, floods);
         outputs.extend(sim.outputs_within(0, 0.1));
         answers[0] += sent(&outputs, |frame| matches!(frame, Frame::RosterWhole(_)));
-        answers[1] += sent(&outputs, |frame| matches!(frame, Frame::WaysPart(part) if part.is_last));
+        answers[1] += sent(&outputs, |frame| matches!(frame, Frame::ReachabilityPart(part) if part.is_last));
     }
     // Two seconds: they come, and no faster than allowed.
     assert!(answers.iter().all(|count| (3..=4).contains(count)), "{answers:?}");
@@ -171,15 +171,15 @@ fn ways_that_do_not_exist() {
     let none = |index: u8| Tried { peer: PeerId([index; 32]), why_not: Some(CloseReason::NoAnswer) };
     let (at_host, at_ann) = (sim.join_link(0, ann), sim.join_link(ann, 0));
     sim.flood(0, at_host, (0..100).map(|_| Frame::Tried((0..=255).map(none).collect())));
-    assert!(sim.nodes[0].core.ways.no_ways().is_empty(), "strangers are in no book");
+    assert!(sim.nodes[0].core.reachability.unreachable().is_empty(), "strangers are in no book");
     let pairs = others.iter().flat_map(|from| others.iter().map(|to| (sim.ids[*from], sim.ids[*to])));
-    let ways = pairs.map(|(from, to)| NoWay { from, to, reason: CloseReason::NoAnswer }).collect();
-    let outputs = sim.flood(ann, at_ann, [Frame::NoWays(ways)]);
+    let ways = pairs.map(|(from, to)| Unreachable { from, to, reason: CloseReason::NoAnswer }).collect();
+    let outputs = sim.flood(ann, at_ann, [Frame::Unreachable(ways)]);
     let told = |output: &Output| match output {
         Output::Event(NodeEvent::NoWays { ways }) => Some(ways.len()),
         _ => None,
     };
-    assert_eq!(outputs.iter().find_map(told), Some(limits::NO_WAYS));
+    assert_eq!(outputs.iter().find_map(told), Some(limits::UNREACHABLE));
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_member_that_does_nothing_with_its_office_keeps_nobody_waiting() {
     for second in 1..=16 {
         sim.wait(1.0);
         // It is alive, and says everything but what it was asked.
-        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::WaysRequest));
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::ReachabilityRequest));
         assert_eq!(!sim.errors(0).is_empty(), second >= 15, "{second} s: {:?}", sim.errors(0));
     }
     sim.frozen.clear();

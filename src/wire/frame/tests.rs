@@ -177,17 +177,21 @@ fn golden() -> Vec<(Frame, String)> {
             format!("34 02 {bob} 00 {ann} 01 1f"),
         ),
         (
-            Frame::NoWays(vec![NoWay {
+            Frame::Unreachable(vec![Unreachable {
                 from: PeerId([1; 32]),
                 to: PeerId([0xAA; 32]),
                 reason: CloseReason::NothingListens,
             }]),
             format!("35 01 {ann} {bob} 1e"),
         ),
-        (Frame::WaysRequest, "36".into()),
+        (Frame::ReachabilityRequest, "36".into()),
         (
             // version, rows: place, bits; last
-            Frame::WaysPart(WaysPart { version: 3, rows: vec![(300, ByteBuf(vec![5]))], is_last: true }),
+            Frame::ReachabilityPart(ReachabilityPart {
+                version: 3,
+                rows: vec![(300, ByteBuf(vec![5]))],
+                is_last: true,
+            }),
             "37 03 01 ac02 01 05 01".into(),
         ),
         (Frame::RelayOpen(RelayedLink { number: 2, peer: PeerId([0xAA; 32]) }), format!("3c 02 {bob}")),

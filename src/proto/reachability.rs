@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{CloseReason, NoWay, PeerId, Ways, limits},
-    wire::{ByteBuf, Tried, WaysPart},
+    model::{CloseReason, PeerId, Reached, Unreachable, limits},
+    wire::{ByteBuf, ReachabilityPart, Tried},
 };
 
-/// Ways by who tried and whom.
+/// Who reaches whom: by who tried, and whom.
 #[derive(Debug, Default)]
-pub(super) struct WayBook {
+pub(super) struct Reachability {
     none: BTreeMap<(PeerId, PeerId), CloseReason>,
     reached: BTreeMap<PeerId, BTreeSet<PeerId>>,
     /// Something of `none` changed since it was last told.
     is_changed: bool,
 }
 
-impl WayBook {
+impl Reachability {
     /// A peer has tried another.
     pub(super) fn note(&mut self, from: PeerId, tried: Tried) {
         let way = (from, tried.peer);
@@ -43,7 +43,7 @@ impl WayBook {
     }
 
     /// Member: what the host says.
-    pub(super) fn replace(&mut self, ways: Vec<NoWay>) {
+    pub(super) fn replace(&mut self, ways: Vec<Unreachable>) {
         self.none = ways.into_iter().map(|way| ((way.from, way.to), way.reason)).collect();
     }
 
@@ -61,19 +61,19 @@ impl WayBook {
         self.is_changed
     }
 
-    /// Ways that do not exist, at most [`limits::NO_WAYS`] of them.
-    pub(super) fn no_ways(&self) -> Vec<NoWay> {
-        let way = |((from, to), reason): (&(PeerId, PeerId), &CloseReason)| NoWay {
+    /// Who cannot reach whom: at most [`limits::UNREACHABLE`] pairs.
+    pub(super) fn unreachable(&self) -> Vec<Unreachable> {
+        let way = |((from, to), reason): (&(PeerId, PeerId), &CloseReason)| Unreachable {
             from: *from,
             to: *to,
             reason: *reason,
         };
-        self.none.iter().take(limits::NO_WAYS).map(way).collect()
+        self.none.iter().take(limits::UNREACHABLE).map(way).collect()
     }
 
     /// Who has reached whom.
-    pub(super) fn ways(&self) -> Vec<Ways> {
-        let row = |(from, reached): (&PeerId, &BTreeSet<PeerId>)| Ways {
+    pub(super) fn reached(&self) -> Vec<Reached> {
+        let row = |(from, reached): (&PeerId, &BTreeSet<PeerId>)| Reached {
             from: *from,
             reached: reached.iter().copied().collect(),
         };
@@ -81,7 +81,7 @@ impl WayBook {
     }
 
     /// The same in parts that fit a frame, for members that know this version of the roster.
-    pub(super) fn parts(&self, version: u64, members: &[PeerId]) -> Vec<WaysPart> {
+    pub(super) fn parts(&self, version: u64, members: &[PeerId]) -> Vec<ReachabilityPart> {
         let place = |peer: &PeerId| members.binary_search(peer).ok();
         let row = |(from, reached): (&PeerId, &BTreeSet<PeerId>)| {
             let mut bits = vec![0; members.len().div_ceil(8)];
@@ -96,24 +96,24 @@ impl WayBook {
         let size = members.len().div_ceil(8) + 4;
         let chunks: Vec<_> = rows.chunks((limits::ROSTER_PAGE_BYTES / size).max(1)).collect();
         let last = chunks.len().saturating_sub(1);
-        let part = |(at, rows): (usize, &&[(u16, ByteBuf)])| WaysPart {
+        let part = |(at, rows): (usize, &&[(u16, ByteBuf)])| ReachabilityPart {
             version,
             rows: rows.to_vec(),
             is_last: at == last,
         };
         if chunks.is_empty() {
-            return vec![WaysPart { version, rows: Vec::new(), is_last: true }];
+            return vec![ReachabilityPart { version, rows: Vec::new(), is_last: true }];
         }
         chunks.iter().enumerate().map(part).collect()
     }
 }
 
 /// Member: reads rows that the host sent.
-pub(super) fn read(rows: &[(u16, ByteBuf)], members: &[PeerId]) -> Vec<Ways> {
+pub(super) fn read(rows: &[(u16, ByteBuf)], members: &[PeerId]) -> Vec<Reached> {
     let row = |(from, ByteBuf(bits)): &(u16, ByteBuf)| {
         let is_set = |at: usize| bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
         let reached = members.iter().enumerate().filter(|(at, _)| is_set(*at)).map(|(_, peer)| *peer);
-        Some(Ways { from: *members.get(usize::from(*from))?, reached: reached.collect() })
+        Some(Reached { from: *members.get(usize::from(*from))?, reached: reached.collect() })
     };
     rows.iter().filter_map(row).collect()
 }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_was_found_out_travels_in_bits() {
         let members: Vec<PeerId> = (0..20).map(|number| PeerId([number; 32])).collect();
-        let mut book = WayBook::default();
+        let mut book = Reachability::default();
         for (from, to) in [(0, 1), (0, 19), (7, 8), (19, 0)] {
             book.note(members[from], Tried { peer: members[to], why_not: None });
         }
@@ -134,12 +134,12 @@ mod tests {
         let parts = book.parts(5, &members);
         assert_eq!(parts.len(), 1);
         assert!(parts[0].is_last && parts[0].version == 5);
-        assert_eq!(read(&parts[0].rows, &members), book.ways());
-        assert_eq!(book.no_ways().len(), 1);
+        assert_eq!(read(&parts[0].rows, &members), book.reached());
+        assert_eq!(book.unreachable().len(), 1);
         book.note(members[3], Tried { peer: members[4], why_not: None });
-        assert!(book.take_changed() && book.no_ways().is_empty());
+        assert!(book.take_changed() && book.unreachable().is_empty());
         book.forget(&members[0]);
-        assert_eq!(book.ways().iter().map(|row| row.reached.len()).sum::<usize>(), 2, "7 to 8, 3 to 4");
+        assert_eq!(book.reached().iter().map(|row| row.reached.len()).sum::<usize>(), 2, "7 to 8, 3 to 4");
     }
 
     #[test]
@@ -150,17 +150,17 @@ mod tests {
             PeerId(bytes)
         };
         let members: Vec<PeerId> = (0..1000).map(id).collect();
-        let mut book = WayBook::default();
+        let mut book = Reachability::default();
         for number in 0..1000 {
             book.note(id(number), Tried { peer: id(999 - number), why_not: None });
         }
         let parts = book.parts(1, &members);
         assert!(parts.len() > 1);
         for part in &parts {
-            assert!(crate::wire::Frame::WaysPart(part.clone()).encode().len() <= limits::FRAME_AFTER);
+            assert!(crate::wire::Frame::ReachabilityPart(part.clone()).encode().len() <= limits::FRAME_AFTER);
         }
-        let all: Vec<Ways> = parts.iter().flat_map(|part| read(&part.rows, &members)).collect();
-        assert_eq!(all, book.ways());
+        let all: Vec<Reached> = parts.iter().flat_map(|part| read(&part.rows, &members)).collect();
+        assert_eq!(all, book.reached());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Ways: who reaches whom, calls, and links that somebody relays.
+//! Reachability: who reaches whom, calls, and links that somebody relays.
 
 use bytes::Bytes;
 
@@ -112,7 +112,7 @@ impl Sim {
     }
 
     /// Who cannot reach whom, as a node was told last.
-    fn no_ways(&self, index: usize) -> Vec<(usize, usize, CloseReason)> {
+    fn unreachable(&self, index: usize) -> Vec<(usize, usize, CloseReason)> {
         let at = |id: PeerId| self.ids.iter().position(|other| *other == id).unwrap();
         let told = |event: &NodeEvent| match event {
             NodeEvent::NoWays { ways } => Some(ways.clone()),
@@ -148,20 +148,20 @@ fn who_asks_is_tried_by_the_host_and_two_members_and_all_are_told_who_is_out_of_
     let dan = sim.join("dan");
     assert_eq!(dan, 4);
     sim.wait(4.0);
-    assert_eq!(sim.no_ways(0), [], "nobody needed it yet");
+    assert_eq!(sim.unreachable(0), [], "nobody needed it yet");
     for _ in 0..2 {
         sim.command(dan, NodeCommand::Ways);
         sim.wait(4.0);
     }
-    let told = sim.no_ways(0);
+    let told = sim.unreachable(0);
     assert_eq!(told.len(), 3, "the host and two of three");
     assert!(told.iter().all(|(_, to, why)| *to == dan && *why == CloseReason::NothingListens));
     for index in members.into_iter().chain([dan]) {
-        assert_eq!(sim.no_ways(index), told, "everybody is told, also dan itself");
+        assert_eq!(sim.unreachable(index), told, "everybody is told, also dan itself");
     }
     // Who comes later is told too, and a way that is found again is.
     let eve = sim.join("eve");
-    assert_eq!(sim.no_ways(eve), told);
+    assert_eq!(sim.unreachable(eve), told);
     sim.closed.clear();
     sim.say(0, "dan", "hi");
     sim.wait(0.5);
@@ -205,7 +205,7 @@ fn two_that_cannot_reach_each_other_talk_through_the_host_which_reads_nothing() 
     assert!(sim.heard(0).is_empty());
     sim.say(bob, "ann", "and back");
     assert_eq!(sim.heard(ann), ["bob: and back"]);
-    let told = sim.no_ways(0);
+    let told = sim.unreachable(0);
     let refused = CloseReason::NothingListens;
     assert_eq!(told, [(ann, bob, refused), (bob, ann, refused)]);
     // The direct way is taken again when it is there.
@@ -215,7 +215,7 @@ fn two_that_cannot_reach_each_other_talk_through_the_host_which_reads_nothing() 
     sim.say(ann, "bob", "directly");
     assert_eq!(sim.heard(bob).last().unwrap(), "ann: directly");
     sim.wait(2.0);
-    assert!(sim.no_ways(0).len() < 2, "{:?}", sim.no_ways(0));
+    assert!(sim.unreachable(0).len() < 2, "{:?}", sim.unreachable(0));
 }
 
 /// Ann has said something to bob, whom neither she nor the host reaches.

@@ -30,15 +30,15 @@ impl Host {
     pub(super) fn tried(core: &mut Core, from: PeerId, tried: &[Tried]) {
         for tried in tried.iter().take(limits::MEMBERS_MAX) {
             if core.is_member(&tried.peer) && tried.peer != from {
-                core.ways.note(from, *tried);
+                core.reachability.note(from, *tried);
             }
         }
-        Self::tell_no_ways_soon(core);
+        Self::notify_unreachable_soon(core);
     }
 
-    pub(super) fn tell_no_ways_soon(core: &mut Core) {
-        if core.ways.is_changed() && !core.timers.is_set(Timer::Ways) {
-            core.timers.set(Timer::Ways, core.now.instant + limits::WAYS_TICK);
+    pub(super) fn notify_unreachable_soon(core: &mut Core) {
+        if core.reachability.is_changed() && !core.timers.is_set(Timer::Reachability) {
+            core.timers.set(Timer::Reachability, core.now.instant + limits::REACHABILITY_TICK);
         }
     }
 
@@ -60,28 +60,28 @@ impl Host {
         core.send(conn, &Frame::Call(from));
     }
 
-    /// Tells every member which ways do not exist.
-    pub(super) fn tell_no_ways(core: &mut Core, mesh: &mut Mesh) {
+    /// Tells every member who cannot reach whom.
+    pub(super) fn notify_unreachable(core: &mut Core, mesh: &mut Mesh) {
         // What was found out here is in the book already.
         core.take_report();
-        if !core.ways.take_changed() {
+        if !core.reachability.take_changed() {
             return;
         }
-        let ways = core.ways.no_ways();
-        let frame = Frame::NoWays(ways.clone()).encode();
+        let ways = core.reachability.unreachable();
+        let frame = Frame::Unreachable(ways.clone()).encode();
         let links: Vec<ConnId> = core.join_links.values().copied().collect();
         for conn in links {
             core.send_bytes(conn, frame.clone());
         }
         core.event(crate::api::NodeEvent::NoWays { ways });
-        mesh.ways_changed(core);
+        mesh.paths_changed(core);
     }
 
     /// A member wants to see who reaches whom.
-    pub(super) fn send_ways(core: &mut Core, conn: ConnId) {
+    pub(super) fn send_reachability(core: &mut Core, conn: ConnId) {
         let members: Vec<PeerId> = core.roster.entries().map(|entry| entry.peer_id).collect();
-        for part in core.ways.parts(core.roster.version(), &members) {
-            core.send(conn, &Frame::WaysPart(part));
+        for part in core.reachability.parts(core.roster.version(), &members) {
+            core.send(conn, &Frame::ReachabilityPart(part));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The ways to a peer: this one dials it; it is called, so that it dials this one; or somebody relays the link.
+//! The paths to a peer: this node dials it, or asks it to dial this node, or a third member relays the link.
 //!
 //! What was found out goes to the host, which tells all. It must never give up on the direct way for good.
 
@@ -12,16 +12,16 @@ use crate::{
     wire::{Frame, Tried},
 };
 
-/// What is known of the ways to one peer.
+/// What is known of the paths to one peer.
 #[derive(Debug, Default)]
-pub(super) struct Ways {
+pub(super) struct Paths {
     /// What came of dialling it, if it was tried.
     direct: Option<Direct>,
     /// It is to be dialled although nothing is to be said to it.
     pub(super) is_wanted: bool,
     called: Option<Instant>,
     /// Through whom the link goes that is used, as the front end knows it.
-    pub(super) told_via: Option<PeerId>,
+    pub(super) notified_via: Option<PeerId>,
 }
 
 /// What came of dialling a peer.
@@ -46,38 +46,39 @@ impl Mesh {
         if !core.is_member(&peer) || peer == core.me() || peer.wire() == Wire::Classic {
             return;
         }
-        self.peer(peer, &core.policy, core.now.instant).ways.is_wanted = true;
+        self.peer(peer, &core.policy, core.now.instant).paths.is_wanted = true;
         self.dial(core, peer);
     }
 
     /// A peer was dialled, and this came of it.
     pub(super) fn tried(&mut self, core: &mut Core, peer: PeerId, why_not: Option<CloseReason>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        state.ways.is_wanted = false;
+        state.paths.is_wanted = false;
         core.timers.cancel(Timer::Call(peer));
         let direct = why_not.map_or(Direct::Reached, Direct::NotReached);
-        if state.ways.direct.replace(direct) != Some(direct) {
+        if state.paths.direct.replace(direct) != Some(direct) {
             core.report(Tried { peer, why_not });
         }
     }
 
     /// The host is another, or came back: it does not know yet what was found out.
     pub(in crate::proto) fn report_all(&mut self, core: &mut Core) {
-        let found = self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not())));
+        let found =
+            self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.paths.direct?.why_not())));
         for (peer, why_not) in found.collect::<Vec<_>>() {
             core.report(Tried { peer, why_not });
         }
     }
 
     /// A peer went, or is somewhere else: what was found out about the way to it is worth nothing now.
-    pub(super) fn forget_ways(&mut self, core: &mut Core, peer: PeerId) {
-        core.ways.forget(&peer);
+    pub(super) fn forget_paths(&mut self, core: &mut Core, peer: PeerId) {
+        core.reachability.forget(&peer);
         self.forget_relays(&peer);
         core.timers.cancel(Timer::Call(peer));
         core.timers.cancel(Timer::Direct(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
-            let told_via = state.ways.told_via;
-            state.ways = Ways { told_via, ..Ways::default() };
+            let notified_via = state.paths.notified_via;
+            state.paths = Paths { notified_via, ..Paths::default() };
         }
     }
 
@@ -92,7 +93,7 @@ impl Mesh {
     fn call(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let is_recent = |at: &Instant| core.now.instant.saturating_duration_since(*at) < limits::CALL_EVERY;
-        if state.ways.called.as_ref().is_some_and(is_recent) {
+        if state.paths.called.as_ref().is_some_and(is_recent) {
             return;
         }
         let me = core.me();
@@ -102,14 +103,14 @@ impl Mesh {
             (core.host().and_then(|host| core.join_links.get(&host)), peer)
         };
         if let Some(conn) = conn.copied() {
-            state.ways.called = Some(core.now.instant);
+            state.paths.called = Some(core.now.instant);
             core.send(conn, &Frame::Call(whom));
             core.timers.set(Timer::Direct(peer), core.now.instant + limits::CALL_PATIENCE);
         }
     }
 
-    /// A peer cannot be dialled now: other ways are tried, one after the other.
-    pub(super) fn other_ways(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
+    /// A peer cannot be dialled now: other paths are tried, one after the other.
+    pub(super) fn other_paths(&mut self, core: &mut Core, peer: PeerId, closed: &Closed) {
         let Some(state) = self.peers.get(&peer) else { return };
         if !state.links.is_empty() || !self.needs_link(&peer) || !core.is_member(&peer) {
             return;
@@ -117,8 +118,8 @@ impl Mesh {
         self.call(core, peer);
         let Some(state) = self.peers.get(&peer) else { return };
         let waits = |at: Instant| core.now.instant.saturating_duration_since(at) < limits::CALL_PATIENCE;
-        let it_cannot = core.ways.why_not(peer, core.me()).is_some();
-        if state.ways.called.is_some_and(waits) && !it_cannot {
+        let it_cannot = core.reachability.why_not(peer, core.me()).is_some();
+        if state.paths.called.is_some_and(waits) && !it_cannot {
             return;
         }
         // Nothing is relayed over what is relayed itself.
@@ -134,7 +135,7 @@ impl Mesh {
         let is_pending = self.is_pending(&peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if is_pending
-            && !std::mem::replace(&mut state.told, true)
+            && !std::mem::replace(&mut state.notified, true)
             && let Some(person) = core.person(&peer)
         {
             let message =
@@ -144,24 +145,24 @@ impl Mesh {
     }
 
     /// The host has told what it knows: who waits for a way may know more now.
-    pub(in crate::proto) fn ways_changed(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn paths_changed(&mut self, core: &mut Core) {
         let me = core.me();
         let waiting: Vec<(PeerId, CloseReason)> = self
             .peers
             .iter()
             .filter(|(peer, state)| state.links.is_empty() && self.needs_link(peer))
-            .filter_map(|(peer, state)| Some((*peer, state.ways.direct?.why_not()?)))
-            .filter(|(peer, _)| core.ways.why_not(*peer, me).is_some())
+            .filter_map(|(peer, state)| Some((*peer, state.paths.direct?.why_not()?)))
+            .filter(|(peer, _)| core.reachability.why_not(*peer, me).is_some())
             .collect();
         for (peer, reason) in waiting {
-            self.other_ways(core, peer, &reason.into());
+            self.other_paths(core, peer, &reason.into());
         }
     }
 
     /// Time to try again: the direct way while somebody relays the link, or another way while nobody does.
     pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let reason = state.ways.direct.and_then(Direct::why_not);
+        let reason = state.paths.direct.and_then(Direct::why_not);
         match state.links.first() {
             Some(conn) if self.links.get(conn).is_some_and(|link| link.via.is_some()) => {
                 self.dial(core, peer);
@@ -170,7 +171,7 @@ impl Mesh {
             Some(_) => {}
             None => {
                 let closed = reason.unwrap_or(CloseReason::Unreachable).into();
-                self.other_ways(core, peer, &closed);
+                self.other_paths(core, peer, &closed);
             }
         }
     }
@@ -179,7 +180,7 @@ impl Mesh {
     pub(super) fn tell_route(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let Some(link) = state.links.first().and_then(|conn| self.links.get(conn)) else { return };
-        if std::mem::replace(&mut state.ways.told_via, link.via) != link.via
+        if std::mem::replace(&mut state.paths.notified_via, link.via) != link.via
             && let Some(person) = core.person(&peer)
         {
             let via = link.via.and_then(|via| core.person(&via));

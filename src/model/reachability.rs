@@ -6,7 +6,7 @@ use super::{peer::PeerId, reason::CloseReason};
 
 /// A member cannot open a link to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NoWay {
+pub struct Unreachable {
     /// Who tried.
     pub from: PeerId,
     /// Whom it did not reach.
@@ -15,10 +15,10 @@ pub struct NoWay {
     pub reason: CloseReason,
 }
 
-/// What one member found out about the ways to others.
+/// Whom a member reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ways {
-    /// Who.
+pub struct Reached {
+    /// The member.
     pub from: PeerId,
     /// Whom it reached the last time that it tried.
     pub reached: Vec<PeerId>,

@@ -12,7 +12,7 @@ use crate::{
 
 /// Events that the front end has not taken.
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub(super) struct Notifications {
     events: VecDeque<NodeEvent>,
     bytes: usize,
     /// Messages, and deliveries, that were left out.
@@ -58,7 +58,7 @@ fn size(event: &NodeEvent) -> usize {
         }
 }
 
-impl Telling {
+impl Notifications {
     /// Takes an event.
     pub(super) fn push(&mut self, event: NodeEvent) {
         self.bytes += size(&event);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn whoever_reads_gets_everything_in_order() {
-        let mut telling = Telling::default();
+        let mut telling = Notifications::default();
         let events = [message(10), beat(1, 1), beat(1, 2), message(20)];
         events.iter().cloned().for_each(|event| telling.push(event));
         assert!(telling.has_received());
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn whoever_does_not_read_gets_the_newest_state_and_how_much_it_has_missed() {
-        let mut telling = Telling::default();
+        let mut telling = Notifications::default();
         let left = NodeEvent::PeerDown { peer: peer(3), reason: CloseReason::Left };
         telling.push(left.clone());
         let mut said = 0;
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_bounded_too() {
-        let mut telling = Telling::default();
+        let mut telling = Notifications::default();
         for number in 0..100_000 {
             telling.push(NodeEvent::error(ErrorKind::Recv, &format!("{number} {}", "x".repeat(1000))));
         }

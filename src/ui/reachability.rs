@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{Theme, paint};
 use crate::{
     app::{layout::Areas, room::Room, wrap},
-    model::{CloseReason, NoWay, PeerId, Wire},
+    model::{CloseReason, PeerId, Unreachable, Wire},
 };
 
 /// Columns of a cell: a number of up to two digits and a space.
@@ -23,9 +23,9 @@ enum Way {
 fn way(room: &Room, from: &PeerId, to: &PeerId) -> Way {
     if from == to {
         Way::Oneself
-    } else if room.no_ways.iter().any(|way| way.from == *from && way.to == *to) {
+    } else if room.unreachable.iter().any(|way| way.from == *from && way.to == *to) {
         Way::Closed
-    } else if room.ways.iter().any(|row| row.from == *from && row.reached.contains(to)) {
+    } else if room.reached.iter().any(|row| row.from == *from && row.reached.contains(to)) {
         Way::Reached
     } else {
         Way::Unknown
@@ -34,8 +34,8 @@ fn way(room: &Room, from: &PeerId, to: &PeerId) -> Way {
 
 /// Why a member is not reached by those who tried, if that is so.
 pub(super) fn why_unreached(room: &Room, peer: &PeerId) -> Option<(usize, CloseReason)> {
-    let mut tried = room.no_ways.iter().filter(|way| way.to == *peer);
-    let first: &NoWay = tried.next()?;
+    let mut tried = room.unreachable.iter().filter(|way| way.to == *peer);
+    let first: &Unreachable = tried.next()?;
     Some((1 + tried.count(), first.reason))
 }
 
@@ -93,7 +93,7 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
 /// What is in the way, a line each for whoever is out of reach.
 fn in_words(room: &Room, members: &[PeerId], width: usize) -> Vec<String> {
     let line = |to: &PeerId| {
-        let tried: Vec<&NoWay> = room.no_ways.iter().filter(|way| way.to == *to).collect();
+        let tried: Vec<&Unreachable> = room.unreachable.iter().filter(|way| way.to == *to).collect();
         let reason = tried.first()?.reason.words();
         let names: Vec<String> = tried.iter().take(3).map(|way| room.name(&way.from)).collect();
         let more = match tried.len().saturating_sub(names.len()) {
