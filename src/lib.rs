@@ -61,9 +61,9 @@
 //! **Ban.** The host adds the ban, tells and cuts off the peer, and distributes a roster without it, all at once; the
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.
 //!
-//! **No way.** Who cannot be dialled is asked by way of the host to dial; where that fails too, a third member relays
-//! the link: `proto::mesh`'s `ways` and `relay` decide, `net`'s relayed links move bytes that only the two ends can read. What
-//! everybody finds out goes to the host, which tells all.
+//! **No path.** A peer that cannot be dialled is asked, through the host, to dial. Where that fails too, a third member relays
+//! the link. `proto::mesh`'s `paths` and `relay` decide; `net`'s `relay` moves the bytes, which only the two ends can read.
+//! Members report to the host whom they reach, and the host tells all.
 //!
 //! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall
 //! of this process is not the peer's silence. A member that lost its host asks for admission again by its key, with

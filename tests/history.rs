@@ -352,6 +352,7 @@ fn a_host_that_is_killed_comes_back_with_everything_and_its_members_by_themselve
     );
     // What was said to it meanwhile was queued for it.
     host.peer.wait_for("message", |event| event["text"] == "without a host");
+    members[1].rewind();
     members[1].wait_for("kept by all", |event| event["summary"] == "8/8");
     let texts: Vec<Value> = host.history().iter().map(|line| line["text"].clone()).collect();
     assert_eq!(texts, ["before", "without a host"]);
