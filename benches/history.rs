@@ -16,8 +16,8 @@ use pyile::{
     api::{HistoryCommand, HistoryEvent, NodeEvent, Part, StoreCommand, StoreEvent},
     app::{Defaults, Event, State, update},
     model::{
-        Alias, Batch, Network, NetworkId, Page, PeerId, Recipient, Role, SafeText, Span, StoredBatch,
-        StreamId, Timestamp,
+        Alias, Batch, Network, NetworkId, Page, PeerId, Recipient, Role, SafeText, Signature, Span,
+        StoredBatch, StreamId, Timestamp,
     },
     store::{Keeping, Profile, Retention},
     ui,
@@ -48,7 +48,7 @@ fn message(number: u64) -> StoreCommand {
     let place = 1_700_000_000_000_000 + number.cast_signed() * 1_000_000;
     let stream = StreamId { author, epoch: 1, to: Recipient::Everyone };
     let texts = vec![SafeText::clean(&text(number))];
-    let (sent_at, signature) = (Timestamp(place), Some([3; 64]));
+    let (sent_at, signature) = (Timestamp(place), Some(Signature([3; 64])));
     let batch = StoredBatch {
         batch: Batch { stream, first: number, sent_at, texts, signature },
         alias: Alias::new("bob").unwrap(),

@@ -356,11 +356,11 @@ fn a_lost_roster_delta_is_made_up_for() {
     let forged = PeerId([3; 32]);
     host.add(entry(forged, "forged", Role::Member, nowhere));
     let mut delta = host.delta(forged);
-    delta.signature[0] ^= 1;
+    delta.signature.0[0] ^= 1;
     link.send(&Frame::RosterDelta(delta));
     link.find("the question for the whole", |frame| matches!(frame, Frame::RosterRequest).then_some(()));
     let mut header = host.header();
-    header.signature[0] ^= 1;
+    header.signature.0[0] ^= 1;
     link.send(&Frame::RosterWhole(Box::new(header)));
     link.send(&host.page());
     assert_eq!(goodbye(link.closed()), CloseReason::ProtocolError);

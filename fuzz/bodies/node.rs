@@ -15,8 +15,8 @@ use pyile::{
     },
     model::{
         Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, Moment, Network,
-        NetworkId, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, StreamId,
-        Timestamp, Unreachable, Wire, limits,
+        NetworkId, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, Signature,
+        StreamId, Timestamp, Unreachable, Wire, limits,
     },
     proto::{
         ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output, RelayedId,
@@ -449,7 +449,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The host's signature over the roster, or something else.
-    fn signature(&mut self) -> [u8; 64] {
+    fn signature(&mut self) -> Signature {
         let entries = self.entries();
         let signer = if self.reader.byte() == 255 { 2 } else { 1 };
         let nobody = std::iter::empty();
@@ -497,7 +497,7 @@ impl<'a> Driver<'a> {
             })
             .collect();
         let mut delta =
-            RosterDelta { from, to: self.version, removed, updated, departed, signature: [0; 64] };
+            RosterDelta { from, to: self.version, removed, updated, departed, signature: Signature([0; 64]) };
         let signer = if self.reader.byte() == 255 { 2 } else { 1 };
         delta.signature = sign::roster_delta(&world().people[signer], &NETWORK, &delta.signed_bytes());
         Frame::RosterDelta(delta)

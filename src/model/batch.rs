@@ -11,7 +11,7 @@ use super::{
     history::Place,
     limits,
     message::{MessageId, StreamId},
-    peer::Alias,
+    peer::{Alias, Signature},
     text::SafeText,
     time::Timestamp,
 };
@@ -29,8 +29,7 @@ pub struct Batch {
     #[serde(deserialize_with = "bounded_texts")]
     pub texts: Vec<SafeText>,
     /// The author's signature over all this; only on batches to everyone, which others may hand on.
-    #[serde(with = "signature")]
-    pub signature: Option<[u8; 64]>,
+    pub signature: Option<Signature>,
 }
 
 impl Batch {
@@ -132,34 +131,4 @@ fn bounded_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SafeT
         }
     }
     deserializer.deserialize_seq(Texts)
-}
-
-/// serde stops at arrays of 32.
-mod signature {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[allow(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
-        signature: &Option<[u8; 64]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let halves = signature.as_ref().and_then(|bytes| {
-            let (first, second) = bytes.split_at(32);
-            Some((<[u8; 32]>::try_from(first).ok()?, <[u8; 32]>::try_from(second).ok()?))
-        });
-        halves.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<[u8; 64]>, D::Error> {
-        let halves = Option::<([u8; 32], [u8; 32])>::deserialize(deserializer)?;
-        Ok(halves.map(|(first, second)| {
-            let mut signature = [0; 64];
-            let (low, high) = signature.split_at_mut(32);
-            low.copy_from_slice(&first);
-            high.copy_from_slice(&second);
-            signature
-        }))
-    }
 }

@@ -22,6 +22,10 @@ use super::{limits, text, time::Timestamp};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub [u8; 32]);
 
+/// An Ed25519 signature (RFC 8032).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature(#[serde(with = "serde_big_array::BigArray")] pub [u8; 64]);
+
 /// What the id of a classic peer begins with.
 const CLASSIC_MARK: &[u8; 26] = b"pyile classic peer address";
 

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Batch, CloseReason, Departed, NetworkId, PeerId, RosterEntry, Timestamp, Wire, limits},
+    model::{
+        Batch, CloseReason, Departed, NetworkId, PeerId, RosterEntry, Signature, Timestamp, Wire, limits,
+    },
     security::{Identity, sign},
     wire::{Authenticated, Removal, RosterDelta, RosterPage},
 };
@@ -174,7 +176,7 @@ impl Roster {
         let native = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
         let departed = native.map(|removal| departed(&removal.peer)).collect();
         let to = from + 1;
-        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: [0; 64] };
+        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: Signature([0; 64]) };
         delta.signature = sign::roster_delta(host, network, &delta.signed_bytes());
         let changes = self.change(&delta);
         // Long after, nobody asks any more what they said.
@@ -186,7 +188,7 @@ impl Roster {
 
     /// Host: the signature over this version.
     #[must_use]
-    pub fn signature(&self, host: &Identity, network: &NetworkId) -> [u8; 64] {
+    pub fn signature(&self, host: &Identity, network: &NetworkId) -> Signature {
         sign::roster(host, network, self.version, self.entries.values(), self.departed.values())
     }
 
@@ -272,7 +274,7 @@ impl Roster {
 }
 
 fn bytes_of(item: &impl serde::Serialize) -> usize {
-    postcard::experimental::serialized_size(item).unwrap_or(limits::ROSTER_PAGE_BYTES)
+    postcard::to_stdvec(item).map_or(limits::ROSTER_PAGE_BYTES, |bytes| bytes.len())
 }
 
 /// Begins another page where this one has no room for so many bytes.

@@ -19,7 +19,8 @@ use super::*;
 use crate::{
     api::{StoreCommand, Target},
     model::{
-        Batch, DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, SafeText, StreamId, Timestamp,
+        Batch, DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, SafeText, Signature, StreamId,
+        Timestamp,
     },
     security::tls::Secured,
     wire::{Ack, Hello},
@@ -1143,7 +1144,7 @@ fn a_lost_delta_is_asked_for_again() {
         removed: Vec::new(),
         updated: Vec::new(),
         departed: Vec::new(),
-        signature: [0; 64],
+        signature: Signature([0; 64]),
     };
     sim.wait(1.0);
     sim.queue.push_back(Delivery::Frame(end, Frame::RosterDelta(delta)));

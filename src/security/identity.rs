@@ -14,7 +14,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use super::tls::spki;
-use crate::model::PeerId;
+use crate::model::{PeerId, Signature};
 
 /// A private key that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,13 +64,13 @@ impl Identity {
         self.certified.clone()
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    pub(super) fn sign(&self, message: &[u8]) -> Signature {
         let mut signature = [0; 64];
         // An Ed25519 signature has 64 bytes; a verifier would refuse zeros.
         if let Some((bytes, _)) = self.pair.sign(message).as_ref().split_first_chunk::<64>() {
             signature = *bytes;
         }
-        signature
+        Signature(signature)
     }
 }
 
@@ -80,8 +80,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-pub(super) fn verify(peer: &PeerId, message: &[u8], signature: &[u8; 64]) -> bool {
-    UnparsedPublicKey::new(&ED25519, peer.0).verify(message, signature).is_ok()
+pub(super) fn verify(peer: &PeerId, message: &[u8], signature: &Signature) -> bool {
+    UnparsedPublicKey::new(&ED25519, peer.0).verify(message, &signature.0).is_ok()
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 
 use super::identity::{Identity, verify};
-use crate::model::{Batch, Departed, NetworkId, PeerId, Recipient, RosterEntry};
+use crate::model::{Batch, Departed, NetworkId, PeerId, Recipient, RosterEntry, Signature};
 
 const DELTA_LABEL: &[u8] = b"pyile/1 roster delta";
 const ROSTER_LABEL: &[u8] = b"pyile/1 roster";
@@ -20,7 +20,7 @@ pub fn roster<'a>(
     version: u64,
     entries: impl Iterator<Item = &'a RosterEntry>,
     departed: impl Iterator<Item = &'a Departed>,
-) -> [u8; 64] {
+) -> Signature {
     host.sign(&roster_bytes(network, version, entries, departed))
 }
 
@@ -31,20 +31,20 @@ pub fn roster_holds<'a>(
     version: u64,
     entries: impl Iterator<Item = &'a RosterEntry>,
     departed: impl Iterator<Item = &'a Departed>,
-    signature: &[u8; 64],
+    signature: &Signature,
 ) -> bool {
     verify(host, &roster_bytes(network, version, entries, departed), signature)
 }
 
 /// Signs what changed in a roster, as it travels, as its host.
 #[must_use]
-pub fn roster_delta(host: &Identity, network: &NetworkId, delta: &[u8]) -> [u8; 64] {
+pub fn roster_delta(host: &Identity, network: &NetworkId, delta: &[u8]) -> Signature {
     host.sign(&delta_bytes(network, delta))
 }
 
 /// True when `signature` is the host's over what changed in a roster.
 #[must_use]
-pub fn roster_delta_holds(host: &PeerId, network: &NetworkId, delta: &[u8], signature: &[u8; 64]) -> bool {
+pub fn roster_delta_holds(host: &PeerId, network: &NetworkId, delta: &[u8], signature: &Signature) -> bool {
     verify(host, &delta_bytes(network, delta), signature)
 }
 
@@ -54,7 +54,7 @@ fn delta_bytes(network: &NetworkId, delta: &[u8]) -> Vec<u8> {
 
 /// Signs a batch to everyone as its author; what it has of a signature does not matter.
 #[must_use]
-pub fn batch(author: &Identity, network: &NetworkId, batch: &Batch) -> [u8; 64] {
+pub fn batch(author: &Identity, network: &NetworkId, batch: &Batch) -> Signature {
     author.sign(&batch_bytes(network, batch))
 }
 
@@ -67,7 +67,7 @@ pub fn batch_holds(network: &NetworkId, batch: &Batch) -> bool {
 
 /// Signs who is the host from now on, as the host until now.
 #[must_use]
-pub fn handover(host: &Identity, network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> [u8; 64] {
+pub fn handover(host: &Identity, network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> Signature {
     host.sign(&handover_bytes(network, to, addrs))
 }
 
@@ -78,7 +78,7 @@ pub fn handover_holds(
     network: &NetworkId,
     to: &PeerId,
     addrs: &[SocketAddr],
-    signature: &[u8; 64],
+    signature: &Signature,
 ) -> bool {
     verify(host, &handover_bytes(network, to, addrs), signature)
 }
@@ -97,20 +97,20 @@ fn roster_bytes<'a>(
     entries: impl Iterator<Item = &'a RosterEntry>,
     departed: impl Iterator<Item = &'a Departed>,
 ) -> Vec<u8> {
-    let mut digest = Sha256::new();
+    let mut digest = Context::new(&SHA256);
     // Self-delimiting, hence no two rosters have the same bytes.
     for entry in entries {
-        digest.update([0]);
-        digest.update(postcard::to_stdvec(entry).unwrap_or_default());
+        digest.update(&[0]);
+        digest.update(&postcard::to_stdvec(entry).unwrap_or_default());
     }
     for departed in departed {
-        digest.update([1]);
-        digest.update(postcard::to_stdvec(departed).unwrap_or_default());
+        digest.update(&[1]);
+        digest.update(&postcard::to_stdvec(departed).unwrap_or_default());
     }
     let mut bytes = ROSTER_LABEL.to_vec();
     bytes.extend(network.0);
     bytes.extend(version.to_be_bytes());
-    bytes.extend(digest.finalize());
+    bytes.extend(digest.finish().as_ref());
     bytes
 }
 

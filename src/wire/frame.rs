@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
     Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
-    Timestamp, Unreachable,
+    Signature, Timestamp, Unreachable,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -38,7 +38,7 @@ pub struct Hello {
     /// Where the joiner's peer listener may be reached, best first.
     pub addrs: Vec<SocketAddr>,
     /// The first message of OPAQUE; empty for a known key.
-    #[serde(with = "bytes_field")]
+    #[serde(with = "serde_bytes")]
     pub ke1: Vec<u8>,
 }
 
@@ -56,8 +56,7 @@ pub struct Authenticated {
     /// Members of the past in it.
     pub departed: u32,
     /// The host's signature over it.
-    #[serde(with = "signature_field")]
-    pub signature: [u8; 64],
+    pub signature: Signature,
 }
 
 /// Payload of [`Frame::RosterPage`]: a part of a whole roster.
@@ -94,8 +93,7 @@ pub struct RosterDelta {
     /// How far the words of those count who are gone.
     pub departed: Vec<Departed>,
     /// The host's signature over all this.
-    #[serde(with = "signature_field")]
-    pub signature: [u8; 64],
+    pub signature: Signature,
 }
 
 impl RosterDelta {
@@ -211,7 +209,7 @@ pub struct HandoverProbed {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandoverPart {
     /// Its bytes. They hold the password's record.
-    #[serde(with = "bytes_field")]
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// Nothing more follows.
     pub is_last: bool,
@@ -233,8 +231,7 @@ pub struct HandoverStatement {
     /// Where it listens for joiners, best first.
     pub addrs: Vec<SocketAddr>,
     /// The old host's signature over all this.
-    #[serde(with = "signature_field")]
-    pub signature: [u8; 64],
+    pub signature: Signature,
 }
 
 /// What came of trying to reach a peer at its peer listener.
@@ -272,7 +269,7 @@ pub struct RelayBytes {
     /// Of which relayed link.
     pub number: u32,
     /// At most [`crate::model::limits::RELAYED_BYTES`]: TLS of the two ends, which the relay cannot read.
-    #[serde(with = "bytes_field")]
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
@@ -442,7 +439,7 @@ pub struct Refusal {
 
 /// Bytes that this layer does not look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ByteBuf(#[serde(with = "bytes_field")] pub Vec<u8>);
+pub struct ByteBuf(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 /// postcard writes a `u8` as itself, so that the tag comes first. Writing these types to memory cannot fail; an
 /// empty frame, which no peer accepts, would stand for it.
@@ -455,66 +452,6 @@ fn decode_payload<T: DeserializeOwned>(tag: u8, bytes: &[u8]) -> Result<T, RecvE
         Ok((payload, [])) => Ok(payload),
         Ok((_, rest)) => Err(RecvError::TrailingBytes { tag, bytes: rest.len() }),
         Err(_) => Err(RecvError::Malformed(tag)),
-    }
-}
-
-mod bytes_field {
-    use serde::{Deserializer, Serializer, de::Visitor};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Raw;
-        impl Visitor<'_> for Raw {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Raw)
-    }
-}
-
-mod signature_field {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// serde stops at arrays of 32.
-    #[derive(Serialize, Deserialize)]
-    pub(super) struct Halves([u8; 32], [u8; 32]);
-
-    impl From<&[u8; 64]> for Halves {
-        fn from(signature: &[u8; 64]) -> Self {
-            let mut halves = Self([0; 32], [0; 32]);
-            let (first, second) = signature.split_at(32);
-            halves.0.copy_from_slice(first);
-            halves.1.copy_from_slice(second);
-            halves
-        }
-    }
-
-    impl From<Halves> for [u8; 64] {
-        fn from(halves: Halves) -> Self {
-            let mut signature = [0; 64];
-            let (first, second) = signature.split_at_mut(32);
-            first.copy_from_slice(&halves.0);
-            second.copy_from_slice(&halves.1);
-            signature
-        }
-    }
-
-    pub(super) fn serialize<S: Serializer>(value: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
-        Halves::from(value).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
-        Halves::deserialize(deserializer).map(Into::into)
     }
 }
 

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use pyile::{
     model::{
         Alias, Batch, Network, NetworkId, Password, PeerId, Policy, Recipient, Role, RosterEntry, SafeText,
-        StreamId, Timestamp, Wire,
+        Signature, StreamId, Timestamp, Wire,
     },
     security::{HostRecord, Identity, JoinProof, PasswordCost, password::join_context, sign, tls},
     wire::{
@@ -382,13 +382,13 @@ impl FalseHost {
         let updated = self.roster.iter().filter(|entry| entry.peer_id == added).cloned().collect();
         let (from, to) = (self.version - 1, self.version);
         let (removed, departed) = (Vec::new(), Vec::new());
-        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: [0; 64] };
+        let mut delta = RosterDelta { from, to, removed, updated, departed, signature: Signature([0; 64]) };
         delta.signature = self.sign(&delta);
         delta
     }
 
     /// This host's signature over what changed.
-    pub fn sign(&self, delta: &RosterDelta) -> [u8; 64] {
+    pub fn sign(&self, delta: &RosterDelta) -> Signature {
         sign::roster_delta(&self.stranger.identity, &self.network.id, &delta.signed_bytes())
     }
 }

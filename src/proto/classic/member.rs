@@ -6,14 +6,14 @@ use std::{
     net::{IpAddr, SocketAddr, SocketAddrV4},
 };
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::messaging::is_unnamed;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
         Alias, AuthenticationError, CloseReason, Closed, ErrorKind, Liveness, Network, NetworkId, PeerId,
-        Policy, Role, RosterEntry, SafeText, Wire, limits,
+        Policy, Role, RosterEntry, SafeText, Signature, Wire, limits,
     },
     proto::{
         ConnId, Connected, LinkKind, Output,
@@ -176,7 +176,7 @@ impl Member {
             policy: Policy { classic: true, grace: 0, ..Policy::default() },
             version: roster.version(),
             entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
-            signature: [0; 64],
+            signature: Signature([0; 64]),
         };
         self.recall(core, mesh, roster, header);
     }
@@ -331,8 +331,7 @@ fn listening(connected: &Connected) -> Option<SocketAddrV4> {
 
 /// A classic network has no identity but where its host is.
 fn network_id(target: &str) -> NetworkId {
-    let digest = Sha256::digest(format!("pyile classic network at {}", SafeText::line(target)));
-    let mut id = [0; 16];
-    id.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
-    NetworkId(id)
+    let place = format!("pyile classic network at {}", SafeText::line(target));
+    let digest = digest(&SHA256, place.as_bytes());
+    NetworkId(*digest.as_ref().first_chunk().unwrap_or(&[0; 16]))
 }

@@ -11,8 +11,8 @@ use super::read::{COLUMNS, TABLES, alias, audience_of, conversation, key, messag
 use crate::{
     api::Compared,
     model::{
-        Addressee, Batch, Held, Interval, NetworkId, OwnStream, PeerId, Recipient, SafeText, StoredBatch,
-        StoredMessage, StreamId, Timestamp, history::conversation_of, limits,
+        Addressee, Batch, Held, Interval, NetworkId, OwnStream, PeerId, Recipient, SafeText, Signature,
+        StoredBatch, StoredMessage, StreamId, Timestamp, history::conversation_of, limits,
     },
 };
 
@@ -171,7 +171,7 @@ pub(super) fn range(
 struct Border {
     first: u64,
     last: u64,
-    signature: [u8; 64],
+    signature: Signature,
 }
 
 fn borders(db: &Connection, conversation: i64, wanted: &Held) -> Result<Vec<Border>> {
@@ -192,7 +192,7 @@ fn borders(db: &Connection, conversation: i64, wanted: &Held) -> Result<Vec<Bord
         Ok(Border {
             first: row.get::<_, i64>(0)?.cast_unsigned(),
             last: row.get::<_, i64>(1)?.cast_unsigned(),
-            signature: row.get(2)?,
+            signature: Signature(row.get(2)?),
         })
     })?;
     found.collect()

@@ -6,8 +6,8 @@ use super::{database::FILE, *};
 use crate::{
     api::{Audience, Receipt},
     model::{
-        Addressee, Alias, CloseReason, DeliveryStatus, Interval, Network, Resolution, Span, StoredBatch,
-        StoredMessage, StreamId,
+        Addressee, Alias, CloseReason, DeliveryStatus, Interval, Network, Resolution, Signature, Span,
+        StoredBatch, StoredMessage, StreamId,
     },
 };
 
@@ -45,7 +45,7 @@ fn batch_of(author: PeerId, to: Recipient, first: u64, said: &[&str]) -> Write {
     let place = 1000 * first.cast_signed();
     let stream = StreamId { author, epoch: 5, to };
     let texts: Vec<SafeText> = said.iter().map(|text| SafeText::clean(text)).collect();
-    let signature = (to == EVERYONE).then_some([7; 64]);
+    let signature = (to == EVERYONE).then_some(Signature([7; 64]));
     let references = if author == ME { vec![Some(Arc::from("r")); texts.len()] } else { Vec::new() };
     let batch = Batch { stream, first, sent_at: Timestamp(place), texts, signature };
     let spans = vec![Span { from: 1, to: batch.last(), first: 1000, last: place }];
@@ -176,7 +176,7 @@ fn a_batch_that_comes_again_is_compared_word_for_word() {
         assert_eq!(compare(batch_of(BOB, EVERYONE, 3, &["c", "d"])), Compared::Lacks(vec![4]));
         assert_eq!(compare(keep(BOB, EVERYONE, 9, "x")), Compared::Lacks(vec![9]));
         let Compared::Differs(Some(proof)) = compare(keep(BOB, EVERYONE, 2, "x")) else { panic!("differs") };
-        assert_eq!((proof.first, proof.last(), proof.signature), (1, 3, Some([7; 64])));
+        assert_eq!((proof.first, proof.last(), proof.signature), (1, 3, Some(Signature([7; 64]))));
         assert!(matches!(compare(keep(BOB, Recipient::Peer(ME), 1, "x")), Compared::Differs(_)));
     }
 }

@@ -128,7 +128,7 @@ fn keep(
             epoch,
             batch.first.cast_signed(),
             batch.last().cast_signed(),
-            signature.as_slice()
+            signature.0.as_slice()
         ])?;
     }
     let mut insert = db.prepare_cached(

@@ -17,7 +17,7 @@ fn entry() -> RosterEntry {
     }
 }
 
-fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<[u8; 64]>) -> Batch {
+fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<Signature>) -> Batch {
     let stream = StreamId { author: PeerId([1; 32]), epoch: 300, to };
     let texts = texts.iter().map(|text| SafeText::clean(text)).collect();
     Batch { stream, first: 7, sent_at: Timestamp(sent_at), texts, signature }
@@ -38,7 +38,7 @@ fn authenticated() -> Authenticated {
         version: 3,
         entries: 2,
         departed: 1,
-        signature: [5; 64],
+        signature: Signature([5; 64]),
     }
 }
 
@@ -89,7 +89,7 @@ fn golden() -> Vec<(Frame, String)> {
                 removed: vec![Removal { peer: PeerId([1; 32]), reason: CloseReason::Banned }],
                 updated: vec![entry()],
                 departed: vec![departed()],
-                signature: [5; 64],
+                signature: Signature([5; 64]),
             }),
             format!("0d 03 04 01 {ann} 04 01 {entry_hex} 01 {departed_hex} {}", h("05", 64)),
         ),
@@ -103,7 +103,7 @@ fn golden() -> Vec<(Frame, String)> {
         (
             Frame::Batch(Addressed {
                 roster: 5,
-                batch: batch(Recipient::Everyone, 1, &["hi", "ho"], Some([5; 64])),
+                batch: batch(Recipient::Everyone, 1, &["hi", "ho"], Some(Signature([5; 64]))),
             }),
             // roster, author, epoch 300, everyone, first number, time 1 in zigzag, count of texts, texts, signature
             format!("15 05 {ann} ac02 00 07 02 02 026869 02686f 01 {}", h("05", 64)),
@@ -123,7 +123,7 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::HandedOn(HandedOn {
                 wanted: Wanted { direct: false, range: held() },
                 label: "ann".into(),
-                batches: vec![batch(Recipient::Everyone, 1, &["hi"], Some([5; 64]))],
+                batches: vec![batch(Recipient::Everyone, 1, &["hi"], Some(Signature([5; 64])))],
                 next: Some(8),
             }),
             // what was wanted, label, one batch as above, where the next part begins
@@ -136,7 +136,7 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::Conflict(Conflict {
                 everyone: true,
                 epoch: 300,
-                proof: Some(Box::new(batch(Recipient::Everyone, 1, &["hi"], Some([5; 64])))),
+                proof: Some(Box::new(batch(Recipient::Everyone, 1, &["hi"], Some(Signature([5; 64]))))),
             }),
             // to everyone, epoch, what is kept there, as above
             format!("1b 01 ac02 01 {ann} ac02 00 07 02 01 026869 01 {}", h("05", 64)),
@@ -159,7 +159,7 @@ fn golden() -> Vec<(Frame, String)> {
                 network: NetworkId([9; 16]),
                 to: PeerId([0xAA; 32]),
                 addrs: entry().addrs,
-                signature: [5; 64],
+                signature: Signature([5; 64]),
             }),
             format!("2e {} {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
         ),
