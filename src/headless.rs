@@ -208,7 +208,8 @@ async fn read_commands(typed: mpsc::Sender<Typed>) {
     }
 }
 
-/// Reads one line into `line`. False for a line that is too long, of which nothing is kept.
+/// Reads one line into `line`. False for a line that is too long, of which nothing is kept. By hand, since a `FramedRead`
+/// with a `LinesCodec` ends the stream at the first line that is too long or not UTF-8.
 async fn next_line(
     input: &mut (impl tokio::io::AsyncBufRead + Unpin),
     line: &mut Vec<u8>,

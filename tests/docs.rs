@@ -1,0 +1,109 @@
+//! The pages in `docs` and the README name what there is: each name and number in them is held to the code.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The names in the first column of the tables under a heading.
+fn rows(page: &str, heading: &str) -> BTreeSet<String> {
+    let (_, after) = page.split_once(heading).unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let first = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    first.map(str::to_owned).collect()
+}
+
+/// The variants of an enum that are serialised, in snake case.
+fn variants(source: &str, name: &str) -> BTreeSet<String> {
+    let (_, after) = source.split_once(&format!("pub enum {name} {{")).unwrap();
+    let body = after.split("\n}\n").next().unwrap();
+    let mut variants = BTreeSet::new();
+    let mut is_skipped = false;
+    for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
+        if line == "#[serde(skip)]" {
+            is_skipped = true;
+        }
+        if line.starts_with(char::is_uppercase) && !std::mem::take(&mut is_skipped) {
+            let name = line.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            let snake = name.chars().enumerate().flat_map(|(at, c)| {
+                let gap = (at > 0 && c.is_uppercase()).then_some('_');
+                gap.into_iter().chain(c.to_lowercase())
+            });
+            variants.insert(snake.collect());
+        }
+    }
+    variants
+}
+
+#[test]
+fn the_json_page_has_every_event_command_and_exit_code() {
+    let (page, api) = (page("docs/json.md"), page("src/api.rs"));
+    assert_eq!(rows(&page, "## Events"), variants(&api, "NodeEvent"));
+    assert_eq!(rows(&page, "## Commands"), variants(&api, "NodeCommand"));
+    let run = self::page("src/run/mod.rs");
+    let (_, codes) = run.split_once("pub fn exit_code").unwrap();
+    let body = codes.split("\n}\n").next().unwrap();
+    let codes = body.lines().filter_map(|line| line.rsplit_once("=> ")?.1.trim_end_matches(',').parse().ok());
+    let codes: BTreeSet<u8> = codes.collect();
+    let (_, after) = page.split_once("## Exit codes").unwrap();
+    let named = after.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok());
+    assert_eq!(named.collect::<BTreeSet<u8>>(), codes);
+}
+
+/// Every field of an event is in its row, by the name that it has in JSON.
+#[test]
+fn the_json_page_has_every_field_of_every_event() {
+    let (page, api) = (page("docs/json.md"), page("src/api.rs"));
+    let (_, after) = api.split_once("pub enum NodeEvent {").unwrap();
+    let body = after.split("\n}\n").next().unwrap();
+    let (mut event, mut attributes, mut missing) = (String::new(), String::new(), Vec::new());
+    for line in body.lines() {
+        let deep = line.strip_prefix("        ");
+        if let Some(name) = line.strip_prefix("    ").filter(|line| line.starts_with(char::is_uppercase)) {
+            let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            event = variants(&format!("pub enum X {{\n    {name},\n}}\n"), "X").pop_first().unwrap();
+        } else if let Some(attribute) = deep.filter(|line| line.starts_with("#[serde")) {
+            attributes.push_str(attribute);
+        } else if let Some((field, _)) = deep.and_then(|line| line.split_once(": ")) {
+            let attributes = std::mem::take(&mut attributes);
+            if field.starts_with("//") || attributes.contains("(skip)") {
+                continue;
+            }
+            let renamed = attributes.split_once("rename = \"").and_then(|(_, rest)| rest.split('"').next());
+            let field = renamed.unwrap_or(field);
+            let is_row = |line: &&str| {
+                let mut names = line.split('|').nth(1).unwrap_or_default().split('`');
+                names.any(|name| name == event)
+            };
+            let row = page.lines().filter(|line| line.starts_with("| `")).find(is_row);
+            if !row.is_some_and(|row| row.contains(&format!("`{field}`"))) {
+                missing.push(format!("{event}.{field}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name));
+    for path in docs.chain(top) {
+        let text = fs::read_to_string(&path).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let target = path.parent().unwrap().join(link);
+            assert!(target.exists(), "{} names {link}", path.display());
+        }
+        let quoted = text.split('`').skip(1).step_by(2);
+        let named =
+            quoted.filter(|name| ["src/", "tests/", "benches/"].iter().any(|dir| name.starts_with(dir)));
+        for name in named.filter(|name| !name.contains('*')) {
+            assert!(root.join(name).exists(), "{} names {name}", path.display());
+        }
+    }
+}
