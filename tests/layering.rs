@@ -97,8 +97,12 @@ fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
 
 /// The modules that `code` names after `crate::`.
 fn used(code: &str) -> BTreeSet<String> {
+    named_after("crate::", code)
+}
+
+fn named_after(start: &str, code: &str) -> BTreeSet<String> {
     let mut modules = BTreeSet::new();
-    for (at, path) in code.match_indices("crate::") {
+    for (at, path) in code.match_indices(start) {
         let rest = &code[at + path.len()..];
         let word = |text: &str| -> String {
             text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
@@ -151,6 +155,23 @@ fn the_table_has_no_cycle() {
             assert!(place < at, "{module} may use {name}, which must stand above it");
         }
     }
+}
+
+/// Two files beside each other that need each other are one, or a third one is missing.
+#[test]
+fn no_files_beside_each_other_use_each_other() {
+    let mut uses: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
+    for (path, code) in sources().into_values().flatten() {
+        let beside = |name: String| path.with_file_name(name).with_extension("rs");
+        let names = named_after(" super::", &code).into_iter().map(beside).filter(|other| *other != path);
+        uses.insert(path.clone(), names.collect());
+    }
+    let circles: Vec<_> = uses
+        .iter()
+        .flat_map(|(path, names)| names.iter().map(move |other| (path, other)))
+        .filter(|(path, other)| path < other && uses.get(*other).is_some_and(|back| back.contains(*path)))
+        .collect();
+    assert_eq!(circles, []);
 }
 
 #[test]

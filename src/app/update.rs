@@ -1,5 +1,6 @@
 //! The reducer: one event in, the state changed, effects out.
 
+mod admin;
 mod command;
 mod history;
 mod room;

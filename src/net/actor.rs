@@ -18,12 +18,13 @@ use tokio_util::task::JoinMap;
 
 use self::notifying::Notifications;
 use super::{
-    classic, clock, dialer,
+    classic, dialer,
     handle::{NodeHandle, Opened},
+    link::{Context, Outbound},
     listener::{self, PeerListen},
     platform::{self, Connection, Platform},
     relay::RelayedEnd,
-    session::{self, Outbound},
+    session, suspend,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
@@ -202,7 +203,7 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
-        let watch = tokio::spawn(clock::watch(self.platform.clone(), self.inputs_tx.clone()));
+        let watch = tokio::spawn(suspend::watch(self.platform.clone(), self.inputs_tx.clone()));
         self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
@@ -341,10 +342,10 @@ impl Actor {
         link: LinkKind,
         limit: FrameLimit,
         dialled: Dialled,
-    ) -> (session::Context, Session) {
+    ) -> (Context, Session) {
         let (outbound, from_node) = mpsc::channel(limits::OUTBOUND_FRAMES);
         let to_node = self.inputs_tx.clone();
-        let context = session::Context {
+        let context = Context {
             conn,
             link,
             to_node,

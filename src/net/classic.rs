@@ -19,8 +19,8 @@ use tokio_util::codec::FramedRead;
 
 use super::{
     dialer,
+    link::{self, Context, Outbound},
     platform::{Platform, Stream},
-    session::{self, Context, Outbound},
 };
 use crate::{
     model::{CloseReason, Closed, PeerId, Wire, limits},
@@ -83,7 +83,7 @@ pub(super) async fn run(mut context: Context, stream: Plain, connected: Connecte
         closed = write(&mut writer, &mut context.outbound) => closed,
     };
     if closed.reason == CloseReason::Left {
-        session::linger(reader.into_inner(), writer).await;
+        link::linger(reader.into_inner(), writer).await;
     }
     closed
 }

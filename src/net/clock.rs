@@ -1,36 +1,13 @@
-//! The time of this machine, and pauses in a machine's time: it slept, or this process was stopped.
-//!
-//! The clock of timers stands still while a machine sleeps; [`Platform::since_start`] does not.
+//! The time of this machine.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::{sync::mpsc, time};
-
-use super::platform::Platform;
-use crate::{
-    model::{Moment, Timestamp, limits},
-    proto::Input,
-};
+use crate::model::{Moment, Timestamp};
 
 /// The time now, on both clocks.
 pub(crate) fn now() -> Moment {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment { instant: Instant::now(), wall: Timestamp(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)) }
-}
-
-/// Tells the node, until it is gone, of every pause in which nothing ran here.
-pub(super) async fn watch(platform: Arc<dyn Platform>, to_node: mpsc::Sender<Input>) {
-    loop {
-        let begin = platform.since_start();
-        time::sleep(limits::SLEEP_WATCH).await;
-        let late = platform.since_start().saturating_sub(begin + limits::SLEEP_WATCH);
-        if late >= limits::SUSPENDED && to_node.send(Input::Suspended(late)).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Time since the machine was started, its sleep included.

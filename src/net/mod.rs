@@ -9,11 +9,13 @@ mod classic;
 mod clock;
 mod dialer;
 mod handle;
+mod link;
 mod listener;
 pub mod platform;
 pub mod probe;
 mod relay;
 mod session;
+mod suspend;
 
 pub(crate) use self::clock::now;
 pub use self::{

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, SinkExt, StreamExt as _};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf},
+    io::{AsyncWrite, ReadHalf},
     sync::{mpsc, oneshot},
     time,
 };
@@ -18,37 +18,17 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
     classic, dialer,
+    link::{Context, Outbound, linger},
     platform::{Connection, Platform, Stream},
 };
 use crate::{
-    model::{CloseReason, Closed, PeerId, Wire, limits},
+    model::{CloseReason, Closed, Wire, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
-    wire::{DecodeError, Frame, FrameCodec, FrameLimit, JOIN_ALPN, Refusal},
+    wire::{DecodeError, Frame, FrameCodec, JOIN_ALPN, Refusal},
 };
 
 type Tls = TlsStream<Box<dyn Stream>>;
-
-/// What the node has for a session.
-#[derive(Debug)]
-pub(super) enum Outbound {
-    Frame(Bytes),
-    /// Send what came before, then close.
-    Close,
-}
-
-/// What a session needs of its actor.
-pub(super) struct Context {
-    pub(super) conn: ConnId,
-    pub(super) link: LinkKind,
-    pub(super) to_node: mpsc::Sender<Input>,
-    pub(super) outbound: mpsc::Receiver<Outbound>,
-    pub(super) limit: FrameLimit,
-    /// The peer that relays the link, if one does.
-    pub(super) via: Option<PeerId>,
-    /// Who does not speak TLS may be a classic peer.
-    pub(super) takes_classic: bool,
-}
 
 /// A connection that came in, until it ends.
 pub(super) async fn accepted(
@@ -305,17 +285,6 @@ fn slim(buffer: &mut BytesMut) {
     }
 }
 
-/// Closes so that the last words arrive: a socket that is dropped with unread bytes takes them back.
-pub(super) async fn linger(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
-    let closing = async {
-        writer.shutdown().await?;
-        let mut rest = [0; 1024];
-        while reader.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    let _ = time::timeout(limits::LINGER, closing).await;
-}
-
 /// How a session ended, also one that failed.
 pub(super) fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
     match result {
@@ -330,7 +299,10 @@ pub(super) fn ended(result: Result<Closed, tokio::task::JoinError>) -> Closed {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+    use crate::wire::FrameLimit;
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_stalls_ends_the_link_and_one_that_goes_on_slowly_does_not() {

@@ -13,8 +13,11 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::tls::spki;
 use crate::model::{PeerId, Signature};
+
+/// What stands before the 32 bytes of an Ed25519 key in its 44-byte `SubjectPublicKeyInfo` (RFC 8410).
+pub(super) const SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// A private key that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +81,15 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.peer_id.short())
     }
+}
+
+/// A peer's key as a `SubjectPublicKeyInfo` (RFC 8410), which stands for a certificate in TLS (RFC 7250).
+pub(super) fn spki(peer: &PeerId) -> [u8; 44] {
+    let mut bytes = [0; 44];
+    let (prefix, key) = bytes.split_at_mut(SPKI_PREFIX.len());
+    prefix.copy_from_slice(&SPKI_PREFIX);
+    key.copy_from_slice(&peer.0);
+    bytes
 }
 
 pub(super) fn verify(peer: &PeerId, message: &[u8], signature: &Signature) -> bool {

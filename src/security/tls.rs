@@ -20,11 +20,9 @@ use rustls::{
     },
 };
 
-use super::identity::Identity;
+use super::identity::{Identity, SPKI_PREFIX};
 use crate::model::{CloseReason, Closed, PeerId};
 
-/// What stands before the 32 bytes of an Ed25519 key in its 44-byte `SubjectPublicKeyInfo` (RFC 8410).
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// What a finished handshake proved.
@@ -40,14 +38,6 @@ impl fmt::Debug for Secured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secured({})", self.peer.short())
     }
-}
-
-pub(super) fn spki(peer: &PeerId) -> [u8; 44] {
-    let mut bytes = [0; 44];
-    let (prefix, key) = bytes.split_at_mut(SPKI_PREFIX.len());
-    prefix.copy_from_slice(&SPKI_PREFIX);
-    key.copy_from_slice(&peer.0);
-    bytes
 }
 
 fn key_of(certificate: &CertificateDer<'_>) -> Result<PeerId, Error> {

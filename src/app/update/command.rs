@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Effect, State, ToastKind, room, toast};
+use super::{Effect, State, ToastKind, admin, toast};
 use crate::{
     api::{NodeCommand, PeerName, Target},
     app::{
@@ -184,7 +184,7 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Ban(Whom::Name(name), reason) => {
             host_only()?;
             let peer = member(state, &name)?;
-            room::ask_ban(state, &peer, reason);
+            admin::ask_ban(state, &peer, reason);
         }
         Typed::Ban(Whom::Address(addr), reason) => {
             host_only()?;
@@ -196,17 +196,17 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Kick(name, reason) => {
             host_only()?;
             let peer = member(state, &name)?;
-            room::ask_kick(state, &peer, reason);
+            admin::ask_kick(state, &peer, reason);
         }
         Typed::Unban(whom) => {
             host_only()?;
             let ban = banned(state, &whom).ok_or("there is no such ban; F3 shows all")?;
-            room::ask_unban(state, ban);
+            admin::ask_unban(state, ban);
         }
         Typed::Handover(name) => {
             host_only()?;
             let peer = member(state, &name)?;
-            room::ask_handover(state, &peer);
+            admin::ask_handover(state, &peer);
         }
         Typed::Password => {
             host_only()?;

@@ -1,20 +1,18 @@
 //! What keys do in the room.
 
-use std::net::IpAddr;
-
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::{Effect, State, ToastKind, history, toast};
+use super::{Effect, State, ToastKind, admin, command, history, toast};
 use crate::{
     api::{NodeCommand, Target},
     app::{
         AdminColumn, AdminRow, admin_rows,
         keymap::Action,
-        layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
+        layer::{Layer, Prompt, PromptKind},
         layout,
         room::{Focus, Grade, Pane, Room, View},
     },
-    model::{Attempt, Ban, Peer, Penalty, Wire, limits},
+    model::limits,
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
@@ -37,10 +35,10 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
             }
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
         }
-        Action::Ban => ban_selected(state),
-        Action::Kick => kick_selected(state),
-        Action::Unban => unban_selected(state),
-        Action::Handover => hand_over_selected(state),
+        Action::Ban => admin::ban_selected(state),
+        Action::Kick => admin::kick_selected(state),
+        Action::Unban => admin::unban_selected(state),
+        Action::Handover => admin::hand_over_selected(state),
         Action::Copy => return copy(state),
         Action::Info => return history::info(state),
         Action::FindOlder | Action::FindNewer => {
@@ -150,7 +148,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
     }
     if text.starts_with('/') && !text.starts_with("//") {
         let line = conversation.draft.take();
-        let effects = super::command::run(state, &line);
+        let effects = command::run(state, &line);
         return effects.unwrap_or_else(|message| {
             toast(state, ToastKind::Error, &message);
             if let Some(conversation) = state.room_mut().and_then(Room::conversation_mut) {
@@ -325,171 +323,4 @@ fn copy(state: &mut State) -> Vec<Effect> {
     let Some(text) = text.filter(|_| room.view == View::Chat) else { return Vec::new() };
     toast(state, ToastKind::Info, "copied");
     vec![Effect::Copy(text)]
-}
-
-// ---- Admin ----
-
-fn selected(state: &State) -> Option<AdminRow> {
-    let room = state.room()?;
-    admin_rows(room).into_iter().nth(room.admin_at)
-}
-
-fn only_host(state: &mut State) -> bool {
-    if !state.is_host() {
-        toast(state, ToastKind::Error, "only the host can ban, kick and unban");
-    }
-    state.is_host()
-}
-
-fn ban_selected(state: &mut State) {
-    if !only_host(state) {
-        return;
-    }
-    match selected(state) {
-        Some(AdminRow::Member(peer)) => ask_ban(state, &peer, String::new()),
-        Some(AdminRow::Attempt(attempt)) => {
-            let lines = vec![format!("Nobody can join from {} until you lift the ban.", attempt.addr)];
-            let pending =
-                Pending::Ban { peer: None, addr: Some(attempt.addr), reason: "wrong passwords".to_owned() };
-            let title = format!("Ban the address {}?", attempt.addr);
-            state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Ban", pending)));
-        }
-        _ => toast(state, ToastKind::Info, "choose a member to ban with ↑ and ↓"),
-    }
-}
-
-/// Asks how a member is to be banned.
-pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
-    let addr = peer.addr.ip();
-    if peer.wire == Wire::Classic {
-        return ask_ban_classic(state, peer, reason);
-    }
-    let mut lines = vec![
-        format!("{} ({}) is cut off from everyone at once", peer.alias, peer.peer_id.short()),
-        "and cannot come back until you lift the ban.".to_owned(),
-    ];
-    if !reason.is_empty() {
-        lines.push(format!("It is told: {reason}"));
-    }
-    if addr.is_loopback() {
-        lines.push(format!("Its address {addr} is this machine: banning it bans all here."));
-    }
-    let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
-    let items =
-        vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(false), Item::Yes];
-    let title = format!("Ban {}?", peer.alias);
-    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
-}
-
-/// A classic peer has no key: it is its address that is banned.
-fn ask_ban_classic(state: &mut State, peer: &Peer, reason: String) {
-    let addr = peer.addr.ip();
-    let mut lines = vec![format!(
-        "{} is a classic peer and has no key: its address {addr} is banned, and with it everybody who comes from there.",
-        peer.alias
-    )];
-    if addr.is_loopback() {
-        lines.push(format!("The address {addr} is this machine."));
-    }
-    let items = vec![Item::Cancel, Item::NewPassword(false), Item::Yes];
-    let pending = Pending::Ban { peer: None, addr: Some(addr), reason };
-    let title = format!("Ban {}?", peer.alias);
-    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
-}
-
-fn kick_selected(state: &mut State) {
-    if !only_host(state) {
-        return;
-    }
-    match selected(state) {
-        Some(AdminRow::Member(peer)) => ask_kick(state, &peer, String::new()),
-        _ => toast(state, ToastKind::Info, "choose a member to kick with ↑ and ↓"),
-    }
-}
-
-/// Asks whether a member is to be removed.
-pub(super) fn ask_kick(state: &mut State, peer: &Peer, reason: String) {
-    let what = if peer.wire == Wire::Classic { "is removed:" } else { "is removed and its key forgotten:" };
-    let lines = vec![
-        format!("{} ({}) {what}", peer.alias, peer.peer_id.short()),
-        "it may join again, with the password.".to_owned(),
-    ];
-    let pending = Pending::Kick { peer: peer.peer_id, reason };
-    state.layers.push(Layer::Dialog(Dialog::new(format!("Kick {}?", peer.alias), lines, "Kick", pending)));
-}
-
-fn hand_over_selected(state: &mut State) {
-    if !only_host(state) {
-        return;
-    }
-    match selected(state) {
-        Some(AdminRow::Member(peer)) if peer.wire == Wire::Classic => {
-            toast(
-                state,
-                ToastKind::Error,
-                &format!("{} is a classic peer, and those cannot host", peer.alias),
-            );
-        }
-        Some(AdminRow::Member(peer)) => ask_handover(state, &peer),
-        _ => toast(state, ToastKind::Info, "choose the next host with ↑ and ↓"),
-    }
-}
-
-/// Asks whether a member is to be the host.
-pub(super) fn ask_handover(state: &mut State, peer: &Peer) {
-    let mut lines = vec![format!(
-        "{} ({}) becomes the host, with the bans, the members' keys and the password. Its word is final then; \
-             you stay as a member.",
-        peer.alias,
-        peer.peer_id.short()
-    )];
-    let classic = state.room().map_or(0, Room::classic);
-    if classic > 0 {
-        lines.push(format!("Classic peers know no other host than you: {classic} will be gone."));
-    }
-    let title = format!("Hand the network over to {}?", peer.alias);
-    let pending = Pending::Handover(peer.peer_id);
-    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Hand over", pending)));
-}
-
-fn unban_selected(state: &mut State) {
-    if !only_host(state) {
-        return;
-    }
-    match selected(state) {
-        Some(AdminRow::Banned(ban)) => ask_unban(state, *ban),
-        Some(AdminRow::Attempt(Attempt { addr, .. }) | AdminRow::Penalty(Penalty { addr, .. })) => {
-            ask_forgive(state, addr);
-        }
-        _ => toast(state, ToastKind::Info, "choose a ban, an attempt or a penalty to lift with ↑ and ↓"),
-    }
-}
-
-/// Asks whether an address may begin anew.
-fn ask_forgive(state: &mut State, addr: IpAddr) {
-    let lines = vec!["Its wrong passwords and wasted handshakes are forgotten.".to_owned()];
-    let dialog = Dialog::new(format!("Let {addr} begin anew?"), lines, "Forgive", Pending::Forgive(addr));
-    state.layers.push(Layer::Dialog(dialog));
-}
-
-/// Asks whether a ban is to be lifted.
-pub(super) fn ask_unban(state: &mut State, ban: Ban) {
-    let whom = ban_words(&ban);
-    let lines = vec!["It may join again, with the password.".to_owned()];
-    let dialog =
-        Dialog::new(format!("Lift the ban on {whom}?"), lines, "Lift", Pending::Unban(Box::new(ban)));
-    state.layers.push(Layer::Dialog(dialog));
-}
-
-/// Whom a ban refuses, in words.
-fn ban_words(ban: &Ban) -> String {
-    let key = ban.peer_id.map(|peer| {
-        ban.alias.as_ref().map_or_else(|| peer.short(), |alias| format!("{alias} ({})", peer.short()))
-    });
-    match (key, ban.addr) {
-        (Some(key), Some(addr)) => format!("{key} and {addr}"),
-        (Some(key), None) => key,
-        (None, Some(addr)) => addr.to_string(),
-        (None, None) => "nobody".to_owned(),
-    }
 }

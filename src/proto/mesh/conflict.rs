@@ -43,8 +43,12 @@ pub(super) struct Renewing {
 }
 
 impl Mesh {
-    /// Asks the history whether a batch is what is kept under its numbers.
-    pub(super) fn compare(&mut self, core: &mut Core, comparing: Comparing) {
+    /// Asks the history whether what an author has sent is what is kept under its numbers.
+    pub(super) fn compare_received(&mut self, core: &mut Core, conn: ConnId, batch: Arc<Batch>) {
+        self.compare(core, Comparing::Received { conn, batch });
+    }
+
+    fn compare(&mut self, core: &mut Core, comparing: Comparing) {
         let Some(network) = Self::network(core) else { return };
         let token = self.catch_up.next_token();
         let (Comparing::Received { batch, .. } | Comparing::Own { batch, .. }) = &comparing;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Mesh, conflict::Comparing, journal::Due};
+use super::{Mesh, journal::Due};
 use crate::{
     api::{NodeEvent, Said, StoreCommand},
     model::{
@@ -89,7 +89,7 @@ impl Mesh {
                     self.ask_for_gap(core, &stream, first, missed);
                 }
             }
-            Taken::Known => self.compare(core, Comparing::Received { conn, batch }),
+            Taken::Known => self.compare_received(core, conn, batch),
             Taken::Refused => {}
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConnection, ServerConnection};
 
-use super::*;
+use super::{super::identity::spki, *};
 use crate::{
     model::PeerId,
     wire::{JOIN_ALPN, PEER_ALPN},
