@@ -67,6 +67,41 @@ const IMPURE: &[&str] = &[
     "sleep(",
 ];
 
+/// What only these files may name, and why each of them may.
+const SEAMS: &[(&[&str], &[(&str, &str)])] = &[
+    (
+        &["TcpStream", "TcpListener", "TcpSocket", "UdpSocket", "lookup_host"],
+        &[
+            ("net/platform.rs", "the seam under all sockets"),
+            ("net/probe.rs", "asks the system for a route; nothing is sent"),
+        ],
+    ),
+    (
+        &["SystemRandom", "OsRng", "getrandom"],
+        &[
+            ("net/mod.rs", "the seed that the platform gives a node"),
+            ("security/identity.rs", "draws a key, once in the life of a profile"),
+        ],
+    ),
+    (
+        &["Instant::now", "SystemTime::now"],
+        &[
+            ("net/clock.rs", "the time that the platform gives a node"),
+            ("store/history/database.rs", "when a disk was tried last, and old messages were looked for"),
+            ("headless.rs", "how long a session may take to leave"),
+            ("doctor.rs", "how long a diagnosis may take from inside the network"),
+            ("run/screen.rs", "when the screen is drawn next"),
+        ],
+    ),
+    (
+        &["AtomicBool", "AtomicU", "AtomicI"],
+        &[
+            ("wire/codec.rs", "a session's limit grows when it is admitted, while its reader waits"),
+            ("terminal.rs", "a panic in any thread gives the terminal back"),
+        ],
+    ),
+];
+
 /// Every source file of a module, without its tests and comments.
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
     let mut sources: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
@@ -184,6 +219,28 @@ fn pure_layers_name_no_clock_socket_file_or_thread() {
             for name in IMPURE {
                 assert!(!code.contains(name), "{} names {name}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn sockets_clocks_randomness_and_shared_state_are_named_where_they_belong() {
+    for (path, code) in sources().into_values().flatten() {
+        for (names, places) in SEAMS {
+            let may = places.iter().any(|(place, _)| path.ends_with(place));
+            for name in names.iter().filter(|_| !may) {
+                assert!(!code.contains(name), "{} names {name}", path.display());
+            }
+        }
+    }
+    for (names, places) in SEAMS {
+        for (place, why) in *places {
+            let text =
+                fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(place)).unwrap();
+            assert!(
+                names.iter().any(|name| text.contains(name)),
+                "{place} needs none of {names:?} now: {why}"
+            );
         }
     }
 }
