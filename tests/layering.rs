@@ -67,8 +67,11 @@ const IMPURE: &[&str] = &[
     "sleep(",
 ];
 
-/// What only these files may name, and why each of them may.
-const SEAMS: &[(&[&str], &[(&str, &str)])] = &[
+/// A file, and why it may name what others may not.
+type Place = (&'static str, &'static str);
+
+/// What only these files may name.
+const SEAMS: &[(&[&str], &[Place])] = &[
     (
         &["TcpStream", "TcpListener", "TcpSocket", "UdpSocket", "lookup_host"],
         &[
