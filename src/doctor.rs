@@ -311,7 +311,7 @@ impl Doctor<'_> {
         let mut inside = Inside::default();
         let mut begun = Instant::now();
         let mut is_in = false;
-        let mut ask = tokio::time::interval(limits::EXAMINE_EVERY);
+        let mut ask = tokio::time::interval(limits::DIAGNOSIS_EVERY);
         loop {
             tokio::select! {
                 event = network.next_event() => {
@@ -328,7 +328,7 @@ impl Doctor<'_> {
                 // However much is said meanwhile.
                 _ = ask.tick(), if is_in => network.command(NodeCommand::Ways).await,
             }
-            if is_in && (inside.is_enough() || begun.elapsed() > limits::EXAMINE_TIMEOUT) {
+            if is_in && (inside.is_enough() || begun.elapsed() > limits::DIAGNOSIS_TIMEOUT) {
                 break;
             }
         }

@@ -67,6 +67,30 @@ const IMPURE: &[&str] = &[
     "sleep(",
 ];
 
+/// Names that parts had once, and what they are called now: nobody has to know both.
+const OLD_NAMES: &[(&str, &str)] = &[
+    ("gate", "limiter"),
+    ("edge", "io"),
+    ("office", "pending handover"),
+    ("asking", "joining"),
+    ("circuit", "relayed link"),
+    ("carrier", "relay"),
+    ("leg", "hop"),
+    ("talk", "classic messaging"),
+    ("heard_by", "acknowledged"),
+    ("ways_part", "reachability part"),
+    ("waybook", "reachability"),
+    ("noway", "unreachable"),
+    ("examine", "diagnose, probe"),
+    ("knock", "probe, join"),
+    ("machine", "platform"),
+    ("walls", "outages"),
+    ("outbox", "log"),
+    ("tally", "receipts"),
+    ("numbering", "stream, epoch"),
+    ("telling", "notifications"),
+];
+
 /// A file, and why it may name what others may not.
 type Place = (&'static str, &'static str);
 
@@ -244,6 +268,22 @@ fn sockets_clocks_randomness_and_shared_state_are_named_where_they_belong() {
                 names.iter().any(|name| text.contains(name)),
                 "{place} needs none of {names:?} now: {why}"
             );
+        }
+    }
+}
+
+#[test]
+fn nothing_bears_an_old_name() {
+    for (path, code) in sources().into_values().flatten() {
+        let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        // Every second part between quotation marks is a text.
+        let words = code
+            .split('"')
+            .step_by(2)
+            .flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let words: BTreeSet<String> = words.map(str::to_lowercase).chain([file]).collect();
+        for (old, new) in OLD_NAMES {
+            assert!(!words.contains(*old), "{}: {old} is {new} now", path.display());
         }
     }
 }

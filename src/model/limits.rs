@@ -68,7 +68,7 @@ pub const CLASSIC_ROSTER_TICK: Duration = Duration::from_secs(1);
 pub const CLASSIC_ROSTER_AGAIN: Duration = Duration::from_secs(5);
 /// Ports on which classic peers are given the roster (seed, "Sockets").
 pub const CLASSIC_PORTS: std::ops::RangeInclusive<u16> = 50_000..=51_000;
-/// Wrong objects are told of with so many of their bytes.
+/// An error about a wrong object quotes so many of its bytes.
 pub const CLASSIC_EXCERPT: usize = 40;
 
 /// Unauthenticated connections below which all are taken (as OpenSSH's `MaxStartups`).
@@ -85,7 +85,7 @@ pub const HANDSHAKE_BURST: u32 = 20;
 pub const HANDSHAKE_RATE: u32 = 1;
 /// Handshakes of one address that may wait for their turn.
 pub const HANDSHAKES_WAITING: usize = 1024;
-/// How often a handshake that waits for its address's turn is looked at.
+/// How often the limiter checks whether a waiting handshake may begin.
 pub const LIMITER_POLL: Duration = Duration::from_millis(100);
 /// One summarised line in the log for a flood of strangers in this time.
 pub const FLOOD_REPORT: Duration = Duration::from_secs(60);
@@ -127,7 +127,7 @@ pub const BEAT_SLOT: Duration = Duration::from_millis(100);
 pub const SUSPECT_AFTER: Duration = Duration::from_secs(5);
 /// Silence after which a peer is removed: simulated without false removals on LAN and WAN.
 pub const DEAD_AFTER: Duration = Duration::from_secs(12);
-/// A timer that comes this late means that this process was stopped, not that peers were silent.
+/// A timer that fires this late means that this process was stopped, not that peers were silent.
 pub const STALL: Duration = Duration::from_secs(1);
 /// Heartbeats whose answer is waited for.
 pub const BEATS_OUTSTANDING: usize = 8;
@@ -138,7 +138,7 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 pub const BACKOFF_LAST: Duration = Duration::from_millis(6400);
 /// How long a member tries to come back by default: a host may be away overnight.
 pub const REJOIN_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Time by which a wake-up is late that means that this machine slept.
+/// A wake-up that is this late means that this machine slept.
 pub const SUSPENDED: Duration = Duration::from_secs(5);
 /// How often the clock is looked at for that.
 pub const SLEEP_WATCH: Duration = Duration::from_secs(2);
@@ -158,13 +158,13 @@ pub const BATCH_MESSAGES: usize = 512;
 /// Bytes of an own stream's newest batches that stay in memory while somebody lacks them; the rest is read from the
 /// history. What the history does not have for good stays beyond that, up to [`UNSAVED_BYTES`].
 pub const LOG_BYTES: usize = 4 * 1024 * 1024;
-/// Messages said within this time wait equally long.
+/// Messages that were said within this time expire together.
 pub const AGE_STEP: Duration = Duration::from_secs(10);
 /// Bytes of a program's own names for messages that somebody has not got: of more the oldest are not told any more.
 pub const REFERENCES_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that such a name takes beside its letters.
 pub const REFERENCE_BYTES: usize = 64;
-/// How often a peer may have something else under the numbers of what was said to it alone, in one session.
+/// Conflicts that one peer may report in one session about what was said to it alone.
 pub const CONFLICTS: u32 = 8;
 /// Epochs between an old and a new one, for what is said again.
 pub const EPOCH_ROOM: u64 = 1_000_000;
@@ -189,33 +189,33 @@ pub const RATE: u32 = 100;
 pub const RATE_BURST: u32 = 1000;
 /// Bytes of text a second that a member takes from another, by default.
 pub const RATE_BYTES: u32 = 1024 * 1024;
-/// Epochs of one author that count after it has gone.
+/// Epochs of a departed author whose words still count, the newest of them.
 pub const DEPARTED_EPOCHS: usize = 16;
 /// Members of the past whose words still count, the newest of them.
 pub const DEPARTED: usize = 4096;
-/// How long they do.
+/// How long they count.
 pub const DEPARTED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Holes in a stream that are remembered, so that a late message still finds its place.
 pub const GAPS: usize = 64;
 /// Epochs of one author that are remembered: one for each of its sessions.
 pub const EPOCHS: usize = 64;
-/// A clock that differs by more is told of.
+/// A peer whose clock differs by more than this is reported.
 pub const CLOCK_OFF: Duration = Duration::from_secs(60);
 /// A message that took longer than this has waited, and stands where it was said.
 pub const DELAYED: Duration = Duration::from_secs(2);
-/// Places that are left free for messages that are missing; of more some share a place.
+/// Places that are left free for missing messages; if more are missing, some share a place.
 pub const GAP_ROOM: u64 = 10_000;
-/// A hole of more messages than this is taken for lost: nobody could hand them all on.
+/// A hole of more messages than this is taken for lost: they are too many to be handed on.
 pub const GAP_MOST: u64 = 100_000;
-/// Peers that somebody who was away asks what it missed.
+/// Peers that a returning member asks for what it missed.
 pub const CATCH_UP_PEERS: usize = 3;
 /// How much further back it asks than it remembers: clocks differ.
 pub const CATCH_UP_SLACK: Duration = Duration::from_secs(600);
 /// Authors and epochs that one answer to it names.
 pub const HELD: usize = 1000;
-/// Ranges of messages that are wanted of one peer at a time.
+/// Ranges of messages that may wait to be asked of one peer.
 pub const WANTED: usize = HELD * 4;
-/// Time between two questions for messages: whoever hands on is no faster than this allows, either.
+/// Time between two questions for messages; it also bounds how fast messages are handed on.
 pub const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Questions of one peer that may wait for their answer.
 pub const QUESTIONS: usize = 4;
@@ -231,7 +231,7 @@ pub const HANDOVER_PART: usize = 48 * 1024;
 pub const PEER_LINK_IDLE: Duration = Duration::from_secs(60);
 /// Time after which a peer that does not answer is asked to open the link itself.
 pub const CALL_AFTER: Duration = Duration::from_secs(1);
-/// Time before a peer is asked for that again.
+/// Time before the peer is asked again.
 pub const CALL_EVERY: Duration = Duration::from_secs(10);
 /// Time for the asked peer to come, or to say that it cannot either, before somebody else relays the link.
 pub const CALL_PATIENCE: Duration = Duration::from_secs(6);
@@ -254,8 +254,7 @@ pub const RELAYED_PER_LINK: usize = 64;
 /// Links that a peer relays for others altogether: with full windows they take 64 MiB. Two groups of twenty that see
 /// only the host stay below.
 pub const RELAYED: usize = 512;
-/// Links that a peer is to relay and for which it still opens one to the far end: what comes meanwhile takes 16 MiB at
-/// most.
+/// Relayed links that wait until the relay has a link to the far end: what comes meanwhile takes 16 MiB at most.
 pub const RELAYED_WAITING: usize = 256;
 /// The same over one link. A group of twenty on the other side is below it.
 pub const RELAYED_WAITING_PER_LINK: usize = 32;
@@ -277,11 +276,11 @@ pub const FRAMES_TOGETHER: usize = 16;
 pub const FRAMES_TO_NODE: usize = 1024;
 /// Frames that the node takes before it looks at its timers again.
 pub const FRAMES_AT_ONCE: usize = 256;
-/// Messages of the front end that the node takes in one turn: they go together.
+/// Messages of the front end that the node takes in one turn; they become one batch for each audience.
 pub const SENDS_AT_ONCE: usize = BATCH_MESSAGES;
-/// Commands that a front end may have waiting.
+/// Commands of a front end that may wait for the node.
 pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
-/// Events that a front end may have waiting.
+/// Events that may wait for a front end.
 pub const EVENTS_WAITING: usize = 1024;
 /// Bytes of events beyond those that a front end has not read: of more it gets the newest state, and how many messages
 /// it has to look up.
@@ -298,11 +297,11 @@ pub const OUTPUT_BYTES: usize = 64 * 1024;
 pub const CONNECTIONS_WAITING: usize = 64;
 /// Time that a closed link waits for the other end to close too, so that its last words arrive.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// Bundles of commands that the store may have waiting; what comes meanwhile is bundled.
+/// Bundles of commands that may wait for the store; further commands join the last bundle.
 pub const STORE_COMMANDS: usize = 64;
 /// Commands to a store that nobody waits for, which go to it together at the latest.
 pub const STORE_TOGETHER: usize = 64;
-/// Within this time the history is given receipts and other things that nobody waits for.
+/// Receipts, and other things that nobody waits for, reach the history within this time.
 pub const STORE_WITHIN: Duration = Duration::from_millis(100);
 /// Answers of the store that may wait for whoever asked.
 pub const STORE_EVENTS: usize = 1024;
@@ -322,10 +321,10 @@ pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 pub const ROWS_TOGETHER: usize = 2000;
 /// How often old messages are looked for, when they are not to be kept for good; sooner when [`RETENTION_PART`] was said.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
-/// One in so many of the bytes that a history may take: after that much text old messages are looked for, so that it
-/// exceeds them by no more.
+/// Old messages are also looked for after text of one in so many of the bytes that a history may take, so that it
+/// exceeds its limit by no more than that.
 pub const RETENTION_PART: u64 = 16;
-/// Messages that are deleted at once: others wait that long for the history.
+/// Messages that are deleted at once: other commands wait for the history meanwhile.
 pub const DELETED_AT_ONCE: usize = 10_000;
 /// Messages of one page of a conversation.
 pub const PAGE: usize = 200;
@@ -346,11 +345,11 @@ pub const DESCRIPTORS: u64 = 8192;
 pub const BANNER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Bytes of it that are looked at.
 pub const BANNER_BYTES: usize = 512;
-/// Time for the host and [`TRIED_BY`] members to try this peer's port while it is examined.
-pub const EXAMINE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often it is asked meanwhile what came of it.
-pub const EXAMINE_EVERY: Duration = Duration::from_secs(1);
-/// Steps of an examination that the launch screen shows.
+/// Time for the host and [`TRIED_BY`] members to try this peer's port during a diagnosis.
+pub const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the host is asked for the results meanwhile.
+pub const DIAGNOSIS_EVERY: Duration = Duration::from_secs(1);
+/// Steps of a diagnosis that the launch screen shows.
 pub const FINDINGS: usize = 16;
 /// Networks that the launch screen remembers.
 pub const RECENTS: usize = 32;

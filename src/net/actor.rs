@@ -86,7 +86,7 @@ pub fn spawn(
         store_at: None,
         events,
         to_send: Vec::new(),
-        telling: Notifications::default(),
+        notifications: Notifications::default(),
         turn: platform_now,
         abandoned: false,
         finished: None,
@@ -161,7 +161,7 @@ struct Actor {
     events: mpsc::Sender<NodeEvent>,
     /// What the sessions and the front end are to be given once the node has said everything.
     to_send: Vec<(ConnId, Outbound)>,
-    telling: Notifications,
+    notifications: Notifications,
     /// The time of this turn: the clock is read once for all that came together.
     turn: Moment,
     /// The front end is gone.
@@ -224,7 +224,7 @@ impl Actor {
 
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
-        let tells = !self.telling.is_empty();
+        let tells = !self.notifications.is_empty();
         let deadline = self.node.poll_timeout();
         tokio::select! {
             biased;
@@ -376,7 +376,7 @@ impl Actor {
             self.carry_out();
             // Whoever is told of something finds it in the history.
             self.give_store();
-            if self.telling.has_received() {
+            if self.notifications.has_received() {
                 self.tell();
             }
             if self.send_all() {
@@ -387,15 +387,15 @@ impl Actor {
 
     /// Gives the front end as much as it has room for.
     fn tell(&mut self) {
-        while !self.telling.is_empty() {
+        while !self.notifications.is_empty() {
             match self.events.try_reserve() {
                 Ok(place) => {
-                    let Some(event) = self.telling.pop() else { return };
+                    let Some(event) = self.notifications.pop() else { return };
                     place.send(event);
                 }
                 Err(mpsc::error::TrySendError::Full(())) => return,
                 // A front end that is gone has closed the commands too, and the node leaves.
-                Err(mpsc::error::TrySendError::Closed(())) => return self.telling.clear(),
+                Err(mpsc::error::TrySendError::Closed(())) => return self.notifications.clear(),
             }
         }
     }
@@ -466,7 +466,7 @@ impl Actor {
                 Output::Store(command) => self.store(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
-                    self.telling.push(event);
+                    self.notifications.push(event);
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
@@ -554,8 +554,8 @@ impl Actor {
         self.store_at = self.store_at.map(|_| self.now().instant);
         self.give_store();
         let told = async {
-            while !self.telling.is_empty() && self.events.reserve().await.is_ok() {
-                let Some(event) = self.telling.pop() else { return };
+            while !self.notifications.is_empty() && self.events.reserve().await.is_ok() {
+                let Some(event) = self.notifications.pop() else { return };
                 let _ = self.events.try_send(event);
             }
         };

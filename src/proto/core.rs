@@ -28,7 +28,7 @@ use crate::{
     wire::{Frame, Refusal, Tried, classic::Object},
 };
 
-/// What a deadline is for.
+/// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// An address may begin another handshake.
@@ -47,17 +47,17 @@ pub(super) enum Timer {
     Dial(PeerId),
     /// Close this peer link if it carries nothing.
     Idle(ConnId),
-    /// A peer that is being dialled takes its time: ask it to come.
+    /// Dialling this peer takes long: ask it to dial this node.
     Call(PeerId),
-    /// Try another way to this peer: the direct one, while somebody relays the link.
+    /// Try another path to this peer; while its link is relayed, the direct one.
     Direct(PeerId),
     /// Report who was reached and who was not.
     Reachability,
-    /// Look at how long this peer link has been silent although an answer is due.
+    /// Check how long this peer link has been silent although an answer is due.
     Silence(ConnId),
     /// The roster has not named the key of this peer link in time.
     Patience(ConnId),
-    /// Take more of what this peer has sent.
+    /// Take more messages of this peer, which is over its rate.
     Throttle(PeerId),
     /// Give up on messages that waited too long.
     Expire,
@@ -65,19 +65,19 @@ pub(super) enum Timer {
     Answer(PeerId),
     /// Ask this peer the next question.
     Ask(PeerId),
-    /// Read again what this peer lacks.
+    /// Read the messages that this peer lacks from the history again.
     Read(PeerId),
     /// A handover takes too long.
     Handover,
-    /// Members of the old host that have not come to the new one.
+    /// Remove members of the old host that have not come to the new one.
     Expected,
-    /// The members go on without the host for too long.
+    /// Stop going on without the host: the grace time is over.
     Grace,
     /// Ask for admission again.
     Rejoin,
     /// Give up on the host.
     HostLost,
-    /// A recipient that made no progress no longer presses.
+    /// A recipient without progress no longer slows its sender down.
     Pressed,
     /// Leave although something is still on its way.
     Leave,
@@ -98,35 +98,35 @@ pub(super) struct Core {
     pub(super) roster: Roster,
     /// Everybody who is or was a member, as last known.
     people: BTreeMap<PeerId, Arc<Peer>>,
-    /// Those of them whom the front end takes for members.
+    /// Those of whom the front end was notified as members.
     notified: BTreeSet<PeerId>,
-    /// Why those went who are not here any more.
+    /// Why each peer that is gone went.
     gone: BTreeMap<PeerId, CloseReason>,
-    /// The last place of a message, here.
+    /// The place of the last message in this history.
     last_place: Place,
-    /// Since when messages may have been missed.
+    /// Messages may have been missed since this time.
     away: Option<Timestamp>,
     /// Links whose handshake is finished and that are not closed.
     open: BTreeSet<ConnId>,
     /// Classic links that are not closed: no frame ever goes over them.
     open_classic: BTreeSet<ConnId>,
-    /// Whether messages may go to classic peers, in clear, when somebody has said so.
+    /// The person's decision whether messages may go to classic peers, in clear.
     pub(super) cleartext: Option<bool>,
-    /// They may.
+    /// Messages may go to classic peers now.
     pub(super) is_clear_allowed: bool,
     /// Host: this machine's address on the way to a classic member.
     pub(super) seen_as: BTreeMap<PeerId, Ipv4Addr>,
-    /// Out of the network until the host admits this one again.
+    /// This node is out of the network until the host admits it again.
     pub(super) is_out: bool,
-    /// Who can reach whom, as far as it is known.
+    /// Who reaches whom, as far as this node knows.
     pub(super) reachability: Reachability,
-    /// Member: what the host was not told yet.
+    /// Member: results of dialling that the host was not told yet.
     to_report: BTreeMap<PeerId, Option<CloseReason>>,
     /// Join links: the host's to every member, a member's to its host.
     pub(super) join_links: BTreeMap<PeerId, ConnId>,
     /// The address at which this member reached its host.
     pub(super) host_ip: Option<IpAddr>,
-    /// Packages of a host that were given to the store.
+    /// Counts the host packages that were given to the store.
     pub(super) packages: u64,
 }
 
@@ -187,7 +187,7 @@ impl Core {
         self.outputs.push_back(Output::Close(conn, reason));
     }
 
-    /// Says why, then closes.
+    /// Sends the reason, then closes the link.
     pub(super) fn goodbye(&mut self, conn: ConnId, reason: CloseReason, detail: &str) {
         self.send(conn, &Frame::Goodbye(Refusal { reason, detail: detail.to_owned() }));
         self.close(conn, reason);
@@ -264,7 +264,7 @@ impl Core {
         self.proceed(released);
     }
 
-    /// An address may begin anew. False when it was not held back.
+    /// Lifts what holds an address back. False when nothing did.
     pub(super) fn forgive(&mut self, ip: IpAddr) -> bool {
         let Some(released) = self.limiter.forgive(ip, self.now.instant) else { return false };
         self.proceed(released);
@@ -305,7 +305,7 @@ impl Core {
         self.people.get(peer).cloned()
     }
 
-    /// The member that somebody means.
+    /// The member with this name.
     pub(super) fn member_named(&self, name: &PeerName) -> Option<PeerId> {
         match name {
             PeerName::Id(peer) => self.roster.get(peer).map(|entry| entry.peer_id),
@@ -316,7 +316,7 @@ impl Core {
         }
     }
 
-    /// Somebody to whom something may be said, present or not: a member, or one who was and may come back.
+    /// The peer with this name to whom a message may be sent: a member, or a former one that may come back.
     pub(super) fn correspondent(&self, name: &PeerName) -> Option<PeerId> {
         let is_meant = |peer: &&Arc<Peer>| match name {
             PeerName::Id(id) => peer.peer_id == *id,
@@ -329,13 +329,13 @@ impl Core {
             .or_else(|| self.people.values().filter(was_here).find(is_meant).map(|peer| peer.peer_id))
     }
 
-    /// Why a peer cannot come back by itself, if so.
+    /// Why a former member cannot come back by itself; nothing when it can.
     pub(super) fn shut_out(&self, peer: &PeerId) -> Option<CloseReason> {
         let reason = self.gone.get(peer).copied();
         reason.filter(|reason| matches!(reason, CloseReason::Kicked | CloseReason::Banned))
     }
 
-    /// Learns of somebody who is not here.
+    /// Remembers a peer that is not a member now.
     pub(super) fn remember(&mut self, peer_id: PeerId, alias: Alias) {
         let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let (role, wire) = (Role::Member, peer_id.wire());
@@ -395,7 +395,7 @@ impl Core {
         self.away.take().unwrap_or(Timestamp(self.last_place.min(self.now.wall.0)))
     }
 
-    /// From when on a member may read what was said to everyone.
+    /// The time from which a member may read what was said to everyone.
     pub(super) fn readable_since(&self, peer: &PeerId) -> Timestamp {
         let back = i64::from(self.policy.read_back).saturating_mul(1_000_000);
         let since = self.roster.get(peer).map_or(Timestamp(i64::MAX), |entry| entry.since);
@@ -471,7 +471,7 @@ impl Core {
         }
     }
 
-    /// A peer is gone although the roster still has it.
+    /// Tells the front end that a peer is gone although the roster still has it.
     pub(super) fn tell_gone(&mut self, peer: &PeerId, reason: CloseReason) {
         if self.notified.remove(peer)
             && let Some(peer) = self.person(peer)
@@ -480,7 +480,7 @@ impl Core {
         }
     }
 
-    /// The roster as a whole confirms everybody in it.
+    /// Tells the front end of everybody in the roster who was taken for gone.
     pub(super) fn tell_present(&mut self) {
         let me = self.me();
         let back: Vec<PeerId> =

@@ -15,7 +15,7 @@ use crate::model::{Liveness, limits};
 pub struct Step {
     /// Send a beat with this number.
     pub beat: Option<u32>,
-    /// The peer's liveness is now another.
+    /// The peer's liveness changed to this.
     pub changed: Option<Liveness>,
 }
 
@@ -90,7 +90,7 @@ impl Detector {
         u32::try_from(silence / limits::BEAT_EVERY.as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// The next beat is due then: somebody else sets the pace.
+    /// Sets when the next beat is due.
     pub fn beat_at(&mut self, at: Instant) {
         self.next_beat = at;
     }
@@ -127,7 +127,7 @@ impl Detector {
         step
     }
 
-    /// What is believed of the peer now.
+    /// The peer's liveness, as far as is known.
     #[must_use]
     pub fn state(&self) -> Liveness {
         self.state

@@ -58,15 +58,15 @@ struct MemberLink {
     conn: ConnId,
     ip: IpAddr,
     detector: Detector,
-    /// The version of the whole roster that it was sent; nothing while that is still to be sent.
+    /// The version of the roster that it was sent at first; nothing while that is still to be sent.
     since: Option<u64>,
-    /// With what its admission is kept. It is told only then, since a host that forgets it would ask for the password
-    /// again.
+    /// The save that keeps its admission. The member is told only after it, since a host that forgot the admission would
+    /// ask for the password again.
     saved_with: u64,
     /// It has asked for the whole roster again.
     roster_wanted: bool,
     reachability: ReachabilityAsked,
-    /// Whom it has asked for a link lately, and when.
+    /// The members that it has lately asked for a link, and when.
     called: BTreeMap<PeerId, Instant>,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Host {
     distributed: Option<Instant>,
     /// When it began.
     begun: Instant,
-    /// What to acknowledge once it is on disk.
+    /// Events to give out once a save is on disk.
     saving: BTreeMap<u64, Vec<NodeEvent>>,
     token: u64,
     /// Members of an earlier run that are not here yet.
@@ -118,12 +118,12 @@ pub(super) struct Host {
     /// Members of the past, and the version of the roster, of an earlier run.
     departed: Vec<Departed>,
     version: u64,
-    /// Something is to be kept at the end of the turn.
+    /// The state changed and is to be saved at the end of the turn.
     is_unsaved: bool,
-    /// It is over: nobody is expected back.
+    /// The host has left: nobody is expected back.
     has_left: bool,
     handover: Option<handover::Handover>,
-    /// Addresses that are held back, as they were told last.
+    /// Addresses that are held back, as the front end was last notified.
     penalties: Vec<Penalty>,
     penalties_notified: Option<Instant>,
     /// Who is the host from now on.
@@ -204,7 +204,7 @@ impl Host {
         self.save(core, Vec::new());
     }
 
-    /// Takes the place of the old host, whose members come one after the other.
+    /// Takes the old host's place; its members come one after the other.
     pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh) {
         let me = core.me();
         core.is_out = false;
@@ -417,8 +417,8 @@ impl Host {
 
     // ---- What is kept ----
 
-    /// Keeps everything at the end of the turn; `then` is told once it is on disk. A network that is being set aside is
-    /// not kept again.
+    /// Has the state saved at the end of the turn, and gives `then` out once that is on disk. A network that is being set
+    /// aside is not saved again.
     fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
         if self.is_retiring() {
             return then.into_iter().for_each(|event| core.event(event));
@@ -428,7 +428,7 @@ impl Host {
         self.is_unsaved = true;
     }
 
-    /// Has what has changed in this turn kept, once.
+    /// Ends a turn: late messages are named to the members, and a changed state is saved once.
     pub(super) fn end_turn(&mut self, core: &mut Core, mesh: &mut Mesh) {
         self.tell_late(core, &mesh.take_late());
         if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
@@ -506,7 +506,7 @@ impl Host {
         core.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.clone() });
     }
 
-    /// Other addresses are held back than before: told from time to time, however fast they change.
+    /// Notifies the front end from time to time which addresses are held back, however fast they change.
     pub(super) fn penalties_changed(&mut self, core: &mut Core) {
         let is_recent =
             |at: Instant| core.now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;

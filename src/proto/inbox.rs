@@ -1,4 +1,4 @@
-//! What one author has sent: what is known dropped, holes noticed, and no faster than the network's policy allows.
+//! The messages of one author: drops known ones, notices holes, and takes them no faster than the network's policy allows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,12 +11,12 @@ use crate::{
     wire::Addressed,
 };
 
-/// What a batch is, given what is here.
+/// Whether a batch is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// All of it is new.
     New(Arrived),
-    /// Something came under some of its numbers before, or was given up.
+    /// Some of its numbers are known: a batch came under them before, or they were given up.
     Known,
 }
 
@@ -27,8 +27,8 @@ pub struct Arrived {
     pub place: Place,
     /// How many of the same stream are missing just before it.
     pub missed: u64,
-    /// Others of the same stream that were sent later were here already: the next of them, and how many are missing
-    /// just before that one now.
+    /// The next message of the same stream that is here already, and how many are missing just before it now. Nothing when
+    /// no later message is here.
     pub next: Option<(u64, u64)>,
 }
 
@@ -48,7 +48,7 @@ impl Streams {
     ) -> Arrival {
         let (everyone, epoch) = key;
         let earlier = self.0.range((everyone, 0)..key).next_back().and_then(|(_, spans)| spans.last());
-        // An earlier epoch stands before the later ones, however late it comes.
+        // An earlier epoch stands before the later ones, however late its messages come.
         let later = epoch.checked_add(1).and_then(|from| {
             self.0.range((everyone, from)..=(everyone, u64::MAX)).next().and_then(|(_, spans)| spans.first())
         });
@@ -61,7 +61,7 @@ impl Streams {
         let count = self.0.range((everyone, 0)..=(everyone, u64::MAX)).count();
         if count >= limits::EPOCHS && !self.0.contains_key(&key) {
             match oldest {
-                // Nobody who begins anew so often is followed that far back.
+                // Of too many epochs the oldest are forgotten.
                 Some(oldest) if key < oldest => return Arrival::Known,
                 Some(oldest) => _ = self.0.remove(&oldest),
                 None => {}
@@ -174,8 +174,8 @@ impl Inbox {
         }
     }
 
-    /// Takes a batch in that came over a link; [`Self::release`] gives it out when its turn has come. A sender that keeps to the window
-    /// never floods.
+    /// Takes in a batch that came over a link. [`Self::release`] gives it out when its turn has come. A sender that keeps to
+    /// the window is never [`Flooded`].
     pub fn take_in(&mut self, conn: ConnId, addressed: Addressed) -> Result<(), Flooded> {
         let bytes = self.held_bytes + addressed.batch.bytes();
         let messages = self.held_messages + addressed.batch.count();
@@ -188,7 +188,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Drops what waits for its turn and is not `wanted`. It was not acknowledged, and may come again.
+    /// Drops batches that wait for their turn and are not `wanted`. They were not acknowledged, and may come again.
     pub fn retain_held(&mut self, wanted: impl Fn(ConnId, &StreamId) -> bool) {
         self.held.retain(|(over, held)| wanted(*over, &held.batch.stream));
         self.held_messages = self.held.iter().map(|(_, held)| held.batch.count()).sum();
@@ -215,7 +215,7 @@ impl Inbox {
         self.streams.arrive(key(&batch.stream), (batch.first, batch.last()), now, handed_on)
     }
 
-    /// Messages that are known are not here any more, or were given up: they stand at `place` now.
+    /// Takes a batch in again whose numbers are known but whose messages were lost or given up. It stands at `place` now.
     pub fn arrive_again(&mut self, batch: &Batch, place: Place) {
         let spans = self.streams.0.entry(key(&batch.stream)).or_default();
         let (mut from, mut to) = (batch.first, batch.last());
@@ -249,7 +249,7 @@ impl Inbox {
         (counts, newest)
     }
 
-    /// Takes up what was here before.
+    /// Takes up what the history has of a stream.
     pub fn recall(&mut self, everyone: bool, epoch: u64, spans: Vec<Span>) {
         self.streams.0.insert((everyone, epoch), spans);
     }

@@ -1,4 +1,4 @@
-//! Where the node meets its shell: what it is told, and what it says is to be done. Plain data, without a word of how.
+//! The inputs and outputs of a node, as plain data: what happened, and what the shell is to do.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -33,9 +33,9 @@ pub enum LinkKind {
     PeerIn,
     /// This peer went to another.
     PeerOut,
-    /// A classic joiner came to where rosters are to be had.
+    /// A classic joiner came to the distribution port.
     DistributionIn,
-    /// This classic member went there.
+    /// This member went to its classic host's distribution port.
     DistributionOut,
 }
 

@@ -1,4 +1,4 @@
-//! Who may take up room and work before being authenticated: the door against floods.
+//! The admission limiter: how many connections may take up room and work before they are authenticated.
 //!
 //! A silent connection costs a descriptor and no work, so it only counts against the total; the one that begins a
 //! handshake takes one of its address's places. An honest joiner speaks at once, and is therefore never kept
@@ -22,7 +22,7 @@ pub enum Entry {
     Taken,
     /// It may stay in the place of this one, which has said nothing so far.
     TakenInsteadOf(ConnId),
-    /// It must go.
+    /// It is dropped.
     Dropped,
 }
 
@@ -163,7 +163,7 @@ impl Limiter {
         penalties
     }
 
-    /// Lets an address begin anew. Gives every connection that may now go on; nothing when it was not held back.
+    /// Lifts what holds an address back. Gives every connection that may now go on; nothing when nothing did.
     pub fn forgive(&mut self, ip: IpAddr, now: Instant) -> Option<Vec<ConnId>> {
         let block = address_block(ip);
         let address = self.addresses.get_mut(&block).filter(|address| address.wasted.is_empty(now))?;
@@ -171,7 +171,7 @@ impl Limiter {
         Some(self.release(block, now))
     }
 
-    /// True while somebody waits for a turn that only time brings.
+    /// True while a connection waits for time to pass.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.addresses.values().any(|address| !address.waiting.is_empty())

@@ -22,16 +22,16 @@ use crate::{
     wire::Frame,
 };
 
-/// How far one recipient has come. What is before a number is what is addressed to it before.
+/// How far one recipient has come. Each number covers all messages before it that are addressed to the recipient.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The last number that was sent over the link that there is.
+    /// The last number that was sent over the present link.
     pub sent: u64,
-    /// The last that was ever sent: nobody can say that it will never arrive.
+    /// The last number that was ever sent. What was sent may arrive, whatever happens.
     pub tried: u64,
-    /// The last that it has, at least until its program ends.
+    /// The last number that the recipient has, at least until its program ends.
     pub received: u64,
-    /// The last that it has for good.
+    /// The last number that the recipient has for good.
     pub kept: u64,
 }
 
@@ -56,7 +56,7 @@ impl Entry {
         self.batch.batch.last()
     }
 
-    /// Bytes that it takes here, about.
+    /// Bytes that it takes in memory, about.
     fn size(&self) -> usize {
         let batch = &self.batch.batch;
         self.frame.len() + batch.bytes() + limits::BATCH_BESIDE + limits::MESSAGE_BESIDE * batch.texts.len()
@@ -68,9 +68,9 @@ impl Entry {
 pub enum Next {
     /// Nothing that may leave.
     Nothing,
-    /// This.
+    /// This batch.
     Batch(Entry),
-    /// What the history has of these numbers.
+    /// The messages with these numbers, which only the history has.
     History(u64, u64),
 }
 
@@ -157,19 +157,19 @@ impl Log {
         self.span
     }
 
-    /// What is said from now on is for this peer too.
+    /// Addresses later messages to this peer too.
     pub fn address(&mut self, peer: PeerId, at: Timestamp) {
         self.readers.entry(peer).or_default().audience.open(self.last + 1, at);
     }
 
-    /// What is said from now on is not for this peer.
+    /// Addresses no later messages to this peer.
     pub fn dismiss(&mut self, peer: &PeerId) {
         if let Some(reader) = self.readers.get_mut(peer) {
             reader.audience.close(self.last);
         }
     }
 
-    /// Only these numbers are for this peer.
+    /// Addresses only these numbers to this peer.
     pub fn address_only(&mut self, peer: PeerId, (first, last): Range, at: Timestamp) {
         let audience = &mut self.readers.entry(peer).or_default().audience;
         audience.close(first.saturating_sub(1));
@@ -227,7 +227,7 @@ impl Log {
         new
     }
 
-    /// Lets go of what nobody needs from here: all have it, or there is too much of it and the history has it too.
+    /// Lets go of batches that all recipients have, and of those beyond the memory's limit that the history has too.
     fn trim(&mut self) {
         let needed = self.needed();
         while let Some(oldest) = self.entries.front() {
@@ -305,7 +305,7 @@ impl Log {
         self.bytes = self.entries.iter().map(Entry::size).sum();
     }
 
-    /// Lets go of what an acknowledgement, or a last word, has made needless.
+    /// Lets go of what nobody needs any more after an acknowledgement or a resolution.
     pub fn settle(&mut self) {
         self.trim();
         if !self.references.is_empty() {
@@ -316,7 +316,7 @@ impl Log {
         }
     }
 
-    /// The last word on everything up to `up_to` that a peer has not got. Gives the ranges that it was not spoken on.
+    /// Resolves everything up to `up_to` that a peer has not got. Gives the ranges that were pending.
     pub fn resolve(
         &mut self,
         peer: &PeerId,
@@ -338,8 +338,8 @@ impl Log {
         pending
     }
 
-    /// A peer will not be sent anything more, up to a number: of what it may have got already nothing more will be heard,
-    /// and the rest has failed. Gives the ranges of both.
+    /// Gives up on a peer, up to a number: what was sent to it before stays `sent`, since it may have arrived, and the rest
+    /// has failed. Gives the ranges of both.
     pub fn give_up(
         &mut self,
         peer: &PeerId,
@@ -366,7 +366,7 @@ impl Log {
         self.readers.get(peer).is_some_and(pending)
     }
 
-    /// Everybody whom it is or was for.
+    /// Everybody to whom messages of the stream are or were addressed.
     pub fn readers(&self) -> impl Iterator<Item = PeerId> {
         self.readers.keys().copied()
     }
@@ -377,13 +377,13 @@ impl Log {
         self.readers.get(peer).map(|reader| reader.cursor)
     }
 
-    /// True when everybody has everything, or never will.
+    /// True when nothing is pending for anybody.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.readers.keys().all(|peer| !self.is_pending(peer))
     }
 
-    /// Up to which number messages were said no later than `time`, by steps of [`limits::AGE_STEP`].
+    /// The last number that was said no later than `time`, by steps of [`limits::AGE_STEP`].
     pub fn take_older(&mut self, time: Timestamp) -> u64 {
         let mut up_to = 0;
         while let Some((last, _)) = self.ages.front().copied().filter(|(_, at)| *at <= time) {
@@ -393,13 +393,13 @@ impl Log {
         up_to
     }
 
-    /// When the oldest messages were said that may still be waited for.
+    /// When the oldest messages were said that may still be pending.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
         self.ages.front().map(|(_, at)| *at)
     }
 
-    /// How many recipients have the messages of a range: up to each of these numbers.
+    /// How many recipients have the messages of a range. Each summary holds up to its number.
     #[must_use]
     pub fn summaries(&self, (first, last): Range) -> Vec<(u64, Summary)> {
         let mut ends = vec![last];
@@ -451,7 +451,7 @@ impl Log {
         self.references.range(first..=last).map(|(at, reference)| (*at, reference.clone())).collect()
     }
 
-    /// Intervals that the history does not have so.
+    /// The intervals that changed since the history was last told.
     pub fn take_unsaved(&mut self, alias: impl Fn(&PeerId) -> Alias) -> Vec<(PeerId, Alias, Interval)> {
         let mut unsaved = Vec::new();
         for (peer, reader) in &mut self.readers {
@@ -462,13 +462,13 @@ impl Log {
         unsaved
     }
 
-    /// True when not everything that somebody lacks is in memory.
+    /// True when a recipient lacks messages that are not in memory.
     #[must_use]
     pub fn is_long(&self) -> bool {
         self.entries.front().map_or(self.last, |oldest| oldest.batch.batch.first - 1) >= self.needed()
     }
 
-    /// What a peer has not got of a range.
+    /// The parts of a range that are pending for a peer.
     #[must_use]
     pub fn waiting(&self, peer: &PeerId, (first, last): Range) -> Vec<Range> {
         let Some(reader) = self.readers.get(peer) else { return Vec::new() };

@@ -92,7 +92,7 @@ pub(super) struct Member {
     probing: Option<PeerId>,
     /// How to host from now on.
     elected: Option<Box<HostConfig>>,
-    /// Who is the host now of the network that this peer hosted.
+    /// The statement by which this peer handed its network over.
     moved: Option<HandoverStatement>,
     pub(super) joining: Option<Joining>,
     pub(super) dialling: bool,
@@ -108,7 +108,7 @@ pub(super) struct Member {
     recalled: Option<NetworkId>,
     /// Who has reached whom, as it comes in.
     reached: Vec<Reached>,
-    /// The front end knows why it is over.
+    /// The front end was notified why the session is over.
     notified: bool,
 }
 
@@ -147,7 +147,7 @@ impl Member {
         self.join(core);
     }
 
-    /// Why the session is over, if it is.
+    /// Why the session is over; nothing while it goes on.
     pub(super) fn take_final(&mut self, core: &mut Core) -> Option<Closed> {
         let closed = self.verdict.take()?;
         if !self.notified {
@@ -246,7 +246,7 @@ impl Member {
         }
     }
 
-    /// The host does not keep to the protocol: it is told so and left.
+    /// Leaves a host that does not keep to the protocol, and tells it so.
     fn misled(&mut self, core: &mut Core, conn: ConnId, by: &str) {
         if let Some(host) = self.pin {
             core.blame(&host, by);
@@ -333,7 +333,7 @@ impl Member {
         self.pin.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
     }
 
-    /// The link to the host is gone. Comes back by itself for as long as it may.
+    /// The link to the host is gone. The member tries to come back for as long as it may.
     fn lost(&mut self, core: &mut Core, closed: &Closed) {
         let Some(link) = self.link.take() else { return };
         core.join_links.clear();

@@ -1,4 +1,4 @@
-//! What is known of who can open a link to whom: the host's collection, and what it tells the members of it.
+//! Who can open a link to whom: what the host collects, and what it tells the members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Reachability {
     none: BTreeMap<(PeerId, PeerId), CloseReason>,
     reached: BTreeMap<PeerId, BTreeSet<PeerId>>,
-    /// Something of `none` changed since it was last told.
+    /// `none` changed since the members were last told.
     is_changed: bool,
 }
 
@@ -31,7 +31,7 @@ impl Reachability {
         }
     }
 
-    /// A peer went, or came anew from who knows where.
+    /// A peer went, or has new addresses.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         let before = self.none.len();
         self.none.retain(|(from, to), _| from != peer && to != peer);
@@ -47,7 +47,7 @@ impl Reachability {
         self.none = ways.into_iter().map(|way| ((way.from, way.to), way.reason)).collect();
     }
 
-    /// Why one cannot reach the other, if that is known.
+    /// Why one peer cannot reach the other; nothing when it can, or when that is not known.
     pub(super) fn why_not(&self, from: PeerId, to: PeerId) -> Option<CloseReason> {
         self.none.get(&(from, to)).copied()
     }

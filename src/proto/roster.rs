@@ -112,7 +112,7 @@ impl Roster {
         self.entries.values().filter(stays).chain(self.pending_updates.values())
     }
 
-    /// Member: without the others, for one who is on its own.
+    /// Member: this roster without the others, for a member that is on its own.
     #[must_use]
     pub fn alone(&self, me: &PeerId) -> Self {
         let entries = self.entries.get(me).map(|entry| (*me, entry.clone())).into_iter().collect();
@@ -179,7 +179,7 @@ impl Roster {
         let mut delta = RosterDelta { from, to, removed, updated, departed, signature: Signature([0; 64]) };
         delta.signature = sign::roster_delta(host, network, &delta.signed_bytes());
         let changes = self.change(&delta);
-        // Long after, nobody asks any more what they said.
+        // After that time nobody asks any more for their messages.
         let oldest =
             now.0.saturating_sub(i64::try_from(limits::DEPARTED_FOR.as_micros()).unwrap_or(i64::MAX));
         self.departed.retain(|_, departed| departed.at.0 >= oldest);

@@ -15,7 +15,7 @@ struct Sent {
     bytes: usize,
 }
 
-/// Batches that were sent and that the recipient has not said to have, in order.
+/// Batches that were sent and not acknowledged, in order.
 #[derive(Debug, Default)]
 pub struct Window {
     sent: VecDeque<Sent>,

@@ -159,26 +159,26 @@ mod tests {
 
     #[test]
     fn whoever_reads_gets_everything_in_order() {
-        let mut telling = Notifications::default();
+        let mut notifications = Notifications::default();
         let events = [message(10), beat(1, 1), beat(1, 2), message(20)];
-        events.iter().cloned().for_each(|event| telling.push(event));
-        assert!(telling.has_received());
-        assert_eq!(std::iter::from_fn(|| telling.pop()).collect::<Vec<_>>(), events);
+        events.iter().cloned().for_each(|event| notifications.push(event));
+        assert!(notifications.has_received());
+        assert_eq!(std::iter::from_fn(|| notifications.pop()).collect::<Vec<_>>(), events);
     }
 
     #[test]
     fn whoever_does_not_read_gets_the_newest_state_and_how_much_it_has_missed() {
-        let mut telling = Notifications::default();
+        let mut notifications = Notifications::default();
         let left = NodeEvent::PeerDown { peer: peer(3), reason: CloseReason::Left };
-        telling.push(left.clone());
+        notifications.push(left.clone());
         let mut said = 0;
-        while telling.skipped == (0, 0) {
-            telling.push(beat(1, said));
-            telling.push(beat(2, said));
-            telling.push(message(16 * 1024));
+        while notifications.skipped == (0, 0) {
+            notifications.push(beat(1, said));
+            notifications.push(beat(2, said));
+            notifications.push(message(16 * 1024));
             said += 1;
         }
-        let events: Vec<_> = std::iter::from_fn(|| telling.pop()).collect();
+        let events: Vec<_> = std::iter::from_fn(|| notifications.pop()).collect();
         let messages = u64::from(said) * 2;
         let skipped = NodeEvent::Skipped { messages, deliveries: 0 };
         assert_eq!(events, [skipped, left, beat(1, said - 1), beat(2, said - 1)]);
@@ -186,12 +186,12 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_bounded_too() {
-        let mut telling = Notifications::default();
+        let mut notifications = Notifications::default();
         for number in 0..100_000 {
-            telling.push(NodeEvent::error(ErrorKind::Recv, &format!("{number} {}", "x".repeat(1000))));
+            notifications.push(NodeEvent::error(ErrorKind::Recv, &format!("{number} {}", "x".repeat(1000))));
         }
-        assert!(telling.bytes <= limits::UNREAD_BYTES);
-        let last = std::iter::from_fn(|| telling.pop()).last().unwrap();
+        assert!(notifications.bytes <= limits::UNREAD_BYTES);
+        let last = std::iter::from_fn(|| notifications.pop()).last().unwrap();
         assert!(matches!(last, NodeEvent::Error { message, .. } if message.as_str().starts_with("99999 ")));
     }
 }

@@ -115,7 +115,7 @@ impl Host {
         }
     }
 
-    /// An attempt ended one way or the other. Gives how many are left.
+    /// An attempt succeeded or failed. Gives how many the address has left.
     pub(in crate::proto) fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool) -> u32 {
         let Settled { wrong, ban, challenge, refuse } =
             self.admission.settle(ip, proven, core.now.instant, core.now.wall);

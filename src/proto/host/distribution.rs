@@ -73,7 +73,7 @@ impl Host {
         }
     }
 
-    /// What came in this turn too late for those whom its author did not know yet: they are told that it is here.
+    /// Names the messages that came in this turn to the members whom their author did not know yet.
     pub(super) fn tell_late(&self, core: &mut Core, late: &[(u64, Held)]) {
         for link in self.members.values() {
             let lacks = |(roster, held): &(u64, Held)| {

@@ -30,9 +30,9 @@ enum Step {
     Offered,
     /// Everybody tries to reach it.
     Probing { addrs: Vec<SocketAddr>, waiting: BTreeSet<PeerId>, failed: Vec<String> },
-    /// It keeps what a host needs, as it was at this save.
+    /// The member keeps what a host needs, as it was at this save.
     Sent { addrs: Vec<SocketAddr>, token: u64 },
-    /// It has it; what this host kept goes aside before anybody is told.
+    /// The member has kept it. What this host kept is set aside before anybody is told.
     Retiring { addrs: Vec<SocketAddr> },
 }
 
@@ -141,7 +141,7 @@ impl Host {
         }
     }
 
-    /// The member keeps everything.
+    /// The member has kept everything.
     pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId) {
         let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handover else {
             return;
@@ -194,7 +194,7 @@ impl Host {
         }
     }
 
-    /// A member is gone in the middle of it.
+    /// A member is gone in the middle of the handover.
     pub(in crate::proto) fn handover_without(&mut self, core: &mut Core, peer: PeerId) {
         match &self.handover {
             // Too late: it is the host as soon as it is back.
@@ -207,7 +207,7 @@ impl Host {
         }
     }
 
-    /// It takes too long.
+    /// The handover takes too long.
     pub(in crate::proto) fn handover_timed_out(&mut self, core: &mut Core) {
         let why = match &self.handover {
             Some(Handover { step: Step::Probing { waiting, .. }, .. }) => {
@@ -232,7 +232,7 @@ impl Host {
         core.event(NodeEvent::error(ErrorKind::Command, &message));
     }
 
-    /// Who is the host from now on, once this one is no longer.
+    /// The host from now on, once this node is no longer the host.
     pub(in crate::proto) fn take_successor(&mut self) -> Option<HandoverStatement> {
         self.successor.take()
     }

@@ -1,4 +1,4 @@
-//! To whom the messages of an own stream are addressed, and the last word on those that will never be acknowledged.
+//! To whom the messages of an own stream are addressed, and the resolution of those that will never be acknowledged.
 //!
 //! The intervals of one recipient are in order and do not overlap; only the last one may go on.
 
@@ -8,12 +8,12 @@ use crate::model::{Interval, Resolution, Timestamp};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Audience {
     intervals: Vec<Interval>,
-    /// Those that the history does not have so.
+    /// First numbers of the intervals that changed since the history was last told.
     unsaved: Vec<u64>,
 }
 
 impl Audience {
-    /// What was kept of it; an interval that went on ends at `last`.
+    /// The intervals that the history kept. One that was open ends at `last`.
     #[must_use]
     pub fn recalled(mut intervals: Vec<Interval>, last: u64) -> Self {
         for interval in &mut intervals {
@@ -28,7 +28,7 @@ impl Audience {
         &self.intervals
     }
 
-    /// What is said from `first` on is for this recipient.
+    /// Addresses messages from `first` on to this recipient.
     pub fn open(&mut self, first: u64, at: Timestamp) {
         if self.is_open() {
             return;
@@ -47,7 +47,7 @@ impl Audience {
         }
     }
 
-    /// What is said after `last` is not for this recipient.
+    /// Addresses no messages after `last` to this recipient.
     pub fn close(&mut self, last: u64) {
         if let Some(interval) = self.intervals.last_mut().filter(|interval| interval.last.is_none()) {
             interval.last = Some(last);
@@ -56,7 +56,7 @@ impl Audience {
         }
     }
 
-    /// True while what is said is for this recipient.
+    /// True while new messages are addressed to this recipient.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.intervals.last().is_some_and(|interval| interval.last.is_none())
@@ -69,8 +69,7 @@ impl Audience {
         self.intervals.get(at).filter(|interval| interval.last.is_none_or(|last| sequence <= last))
     }
 
-    /// Ranges after `after` and up to `up_to` that are addressed to this recipient and on which the last word is not
-    /// spoken, in order.
+    /// Ranges after `after` and up to `up_to` that are addressed to this recipient and not resolved, in order.
     pub fn pending(&self, after: u64, up_to: u64) -> impl Iterator<Item = (u64, u64)> {
         let from = self.intervals.partition_point(|interval| interval.last.is_some_and(|last| last <= after));
         let open = self.intervals.iter().skip(from).filter(|interval| interval.resolution.is_none());
@@ -81,7 +80,7 @@ impl Audience {
         .filter(|(first, last)| first <= last)
     }
 
-    /// The last word on what is addressed to this recipient in a range, where it is not spoken yet.
+    /// Resolves what is addressed to this recipient in a range and is not resolved yet.
     pub fn resolve(&mut self, first: u64, last: u64, resolution: Resolution, at: Timestamp) {
         let before = std::mem::take(&mut self.intervals);
         for interval in before {
@@ -110,8 +109,8 @@ impl Audience {
         }
     }
 
-    /// Intervals that the history does not have so, of those that begin no later than `last`: nothing is said yet in
-    /// the others.
+    /// The intervals that changed since the history was last told, of those that begin no later than `last`: the others
+    /// have no message yet.
     pub fn take_unsaved(&mut self, last: u64) -> Vec<Interval> {
         let (now, later) = std::mem::take(&mut self.unsaved).into_iter().partition(|first| *first <= last);
         self.unsaved = later;

@@ -79,7 +79,7 @@ impl Member {
         }
     }
 
-    /// It can, or cannot.
+    /// The probe of the next host succeeded, or says why not.
     pub(in crate::proto) fn probed(&mut self, core: &mut Core, why_not: Option<String>) {
         if let Some(peer) = self.probing.take() {
             self.answer(core, &Frame::HandoverProbed(HandoverProbed { peer, why_not }));
@@ -140,7 +140,7 @@ impl Member {
         }
     }
 
-    /// Nothing comes of it.
+    /// The handover is called off.
     pub(in crate::proto) fn called_off(&mut self, core: &mut Core) {
         let Some(pending) = self.handover.take() else { return };
         core.timers.cancel(Timer::Handover);
@@ -150,8 +150,8 @@ impl Member {
         core.outputs.push_back(Output::CloseJoin);
     }
 
-    /// The host is lost, or it takes too long. Whoever has told the host that it is ready stays so: the host may have
-    /// signed already.
+    /// The host is lost, or the handover takes too long. A member that has told the host that it is ready stays ready: the
+    /// host may have signed already.
     pub(super) fn handover_in_doubt(&mut self, core: &mut Core) {
         if self.handover.as_ref().is_some_and(|pending| !pending.taken) {
             self.called_off(core);
@@ -241,7 +241,7 @@ impl Member {
         if is_told_by_host {
             self.join(core);
         } else {
-            // Two that send one to each other must not make one run between them.
+            // Two retired hosts that name each other must not send a member back and forth.
             let wait = self.backoff.next(&mut core.rng);
             core.timers.set(Timer::Rejoin, core.now.instant + wait);
         }

@@ -289,7 +289,7 @@ impl Member {
         }
     }
 
-    /// A member: everything is known.
+    /// Becomes a member: the roster and the history are here.
     fn joined(
         &mut self,
         core: &mut Core,

@@ -1,8 +1,8 @@
-//! Catching up: whoever was away, or finds a hole in a stream, asks for what it lacks, and whoever has
-//! it hands it on.
+//! Catching up: a member that was away, or finds a hole in a stream, asks for the messages that it lacks, and members that
+//! have them hand them on.
 //!
-//! It must never take on a message of somebody who is not at the other end without that author's signature, or hand
-//! on what its reader may not read.
+//! It must never take on a message that was handed on by anybody but its author without the author's signature, or hand on
+//! what the reader may not read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,34 +24,34 @@ use crate::{
     wire::{Frame, HandedOn, Wanted},
 };
 
-/// What a peer is asked; the next question waits for the answer.
+/// A question to a peer. The next one waits for the answer.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) frame: Frame,
     pub(super) is_asked: bool,
 }
 
-/// Whom to ask what was missed, and who has asked this peer.
+/// Whom this node asks for what it missed, and who has asked this node.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct CatchUp {
-    /// What came since then may be missing here.
+    /// Messages since this time may be missing here.
     since: Timestamp,
-    /// Nobody has handed on yet all that it had.
+    /// Nobody has handed on yet all that it has.
     is_open: bool,
-    /// How many are still to be asked.
+    /// How many peers are still to be asked.
     left: usize,
     asked: BTreeSet<PeerId>,
-    /// Who is being asked.
+    /// The peer that is being asked what it has.
     current: Option<PeerId>,
-    /// Messages that are wanted of a peer, beside the question that it has.
+    /// Messages to be asked of each peer, after the present question.
     pub(in crate::proto) wanted: BTreeMap<PeerId, VecDeque<Wanted>>,
-    /// Questions to this peer's history, by number: who asked, over which link, and what.
+    /// Questions of others that wait for the history, by token: who asked, over which link, and for what.
     answering: BTreeMap<u64, (PeerId, ConnId, Option<Wanted>)>,
     number: u64,
 }
 
 impl CatchUp {
-    /// A number for a question to the history.
+    /// A token for a question to the history.
     pub(super) fn next_token(&mut self) -> u64 {
         self.number += 1;
         self.number
@@ -59,11 +59,11 @@ impl CatchUp {
 }
 
 impl Mesh {
-    /// Asks a few peers what came since `since`, as far as this one may read.
+    /// Asks a few peers which messages they have since `since`, as far as this node may read them.
     pub(in crate::proto) fn catch_up(&mut self, core: &mut Core, since: Timestamp) {
         let slack = i64::try_from(limits::CATCH_UP_SLACK.as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp(since.0.saturating_sub(slack)).max(core.readable_since(&core.me()));
-        // What was not answered the last time is still missing.
+        // A question that nobody has answered stays open, with its earlier time.
         let is_open = std::mem::replace(&mut self.catch_up.is_open, true);
         self.catch_up.since = if is_open { since.min(self.catch_up.since) } else { since };
         self.catch_up.left = limits::CATCH_UP_PEERS;
@@ -87,7 +87,7 @@ impl Mesh {
             let at = core.rng.next_u32().checked_rem(count)?;
             Some(others.swap_remove(usize::try_from(at).ok()?))
         });
-        // Those who come later are asked when they are here.
+        // Peers that come later are asked then.
         let Some(source) = source else { return };
         self.catch_up.left -= 1;
         self.catch_up.asked.insert(source);
@@ -99,7 +99,7 @@ impl Mesh {
     fn ask(&mut self, core: &mut Core, peer: PeerId, frame: Frame) {
         let state = self.peer(peer, &core.policy, core.now.instant);
         let before = state.question.replace(Question { frame, is_asked: false });
-        // A question that is overtaken is asked again; the answer to the first one is passed over.
+        // A question that is replaced is asked again later; an answer to it now is passed over.
         if let Some(Question { frame: Frame::Wanted(wanted), .. }) = before {
             self.catch_up.wanted.entry(peer).or_default().push_front(wanted);
         }
@@ -113,7 +113,7 @@ impl Mesh {
         if is_asked || core.timers.is_set(Timer::Ask(peer)) {
             return;
         }
-        // What was handed on is kept before more is asked for.
+        // More is asked for only when what was handed on is kept.
         if self.journal.behind() > limits::UNKEPT_BATCHES {
             core.timers.set(Timer::Ask(peer), core.now.instant + limits::ASK_EVERY);
             return;
@@ -131,7 +131,7 @@ impl Mesh {
         }
     }
 
-    /// A peer does not answer, or is gone: others may.
+    /// A peer does not answer, or is gone: another one is asked.
     pub(in crate::proto) fn no_answer(&mut self, core: &mut Core, peer: PeerId) {
         core.timers.cancel(Timer::Answer(peer));
         core.timers.cancel(Timer::Ask(peer));
@@ -145,7 +145,7 @@ impl Mesh {
         }
     }
 
-    /// A message came, and some before it are missing: their author has them.
+    /// Messages before one that came are missing: asks their author.
     pub(super) fn ask_for_gap(&mut self, core: &mut Core, stream: &StreamId, first: u64, missed: u64) {
         let author = stream.author;
         let range = Held { author, epoch: stream.epoch, from: first.saturating_sub(missed), to: first - 1 };
@@ -154,7 +154,7 @@ impl Mesh {
         self.next_question(core, author);
     }
 
-    /// A peer says what it has.
+    /// A peer answers which messages it has.
     pub(super) fn held(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, held: Vec<Held>) {
         if !self.takes_answer(peer, |frame| matches!(frame, Frame::CatchUp(_))) {
             return;
@@ -165,15 +165,15 @@ impl Mesh {
         self.want_of(core, peer, held);
     }
 
-    /// A peer has these: what is not here is wanted of it.
+    /// A peer has these messages: asks it for those that are not here.
     pub(in crate::proto) fn want_of(&mut self, core: &mut Core, peer: PeerId, held: Vec<Held>) {
         let me = core.me();
         let mut wanted = Vec::new();
         let may_name = Self::may_name(core, &peer);
         for range in held.into_iter().filter(is_lawful) {
-            // The newest of what is too much.
+            // Of too many, only the newest.
             let range = Held { from: range.from.max(range.to.saturating_sub(limits::GAP_MOST)), ..range };
-            // What a classic peer said is signed by nobody, and counted by each for itself.
+            // Nobody signs what a classic peer says, and each member numbers it for itself.
             let is_classic = range.author.wire() == Wire::Classic;
             if range.author == me || is_classic || !may_name(core, &range.author) {
                 continue;
@@ -190,8 +190,7 @@ impl Mesh {
         self.next_question(core, peer);
     }
 
-    /// Somebody is gone, and may have been sending something: what it said to everyone and the host has is asked of the
-    /// host.
+    /// An author is gone, perhaps before it had sent its last messages here: asks the host for those that it has.
     pub(super) fn want_last_words(&mut self, core: &mut Core, gone: &PeerId) {
         let me = core.me();
         let Some((host, departed)) = core.host().filter(|host| *host != me).zip(core.roster.departed(gone))
@@ -201,7 +200,7 @@ impl Mesh {
         let newest = departed.counts.last().filter(|_| departed.newest >= core.readable_since(&me));
         let inbox = self.peers.get(gone).map(|state| &state.inbox);
         let missing = |count: &(u64, u64)| {
-            // What was said before this node was there is not missing.
+            // Messages from before this node's admission are not missing.
             let known = inbox.and_then(|inbox| inbox.spans(true, count.0).first()).map(|span| span.from);
             let from = known.or_else(|| (Some(count) == newest).then_some(1))?;
             Some(Held { author: *gone, epoch: count.0, from, to: count.1 })
@@ -210,29 +209,29 @@ impl Mesh {
         self.want_of(core, host, held);
     }
 
-    /// Notes what is wanted of a peer; what is too much stays a gap.
+    /// Adds to what is to be asked of a peer. What is too much stays a gap.
     fn want(&mut self, peer: PeerId, wanted: impl IntoIterator<Item = Wanted>) {
         let waiting = self.catch_up.wanted.entry(peer).or_default();
         let room = limits::WANTED.saturating_sub(waiting.len());
         waiting.extend(wanted.into_iter().take(room));
     }
 
-    /// Whether a peer may tell of an author: of those who are known here anybody may, of others only the host,
-    /// which knows whom it has admitted.
+    /// Whether a peer may name an author: any peer may name one that is known here, and only the host one that is not,
+    /// since it knows whom it has admitted.
     fn may_name(core: &Core, peer: &PeerId) -> impl Fn(&Core, &PeerId) -> bool + use<> {
         let is_host = core.host().as_ref() == Some(peer);
         move |core, author| is_host || core.person(author).is_some()
     }
 
-    /// True for the answer that is waited for. One that comes too late, or to a question that was overtaken, is
-    /// nobody's fault and is passed over.
+    /// True for the answer to the present question. Any other answer came too late, which is nobody's fault, and is passed
+    /// over.
     fn takes_answer(&mut self, peer: PeerId, is_answered: impl Fn(&Frame) -> bool) -> bool {
         let Some(state) = self.peers.get_mut(&peer) else { return false };
         let question = state.question.take_if(|question| question.is_asked && is_answered(&question.frame));
         question.is_some()
     }
 
-    /// A peer hands on what was wanted of it.
+    /// A peer hands on messages that it was asked for.
     pub(super) fn handed_on(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, handed: HandedOn) {
         let HandedOn { wanted, label, batches, next } = handed;
         let is_asked = self.takes_answer(peer, |frame| *frame == Frame::Wanted(wanted));
@@ -247,28 +246,28 @@ impl Mesh {
             if !is_wanted || !batch.is_lawful() {
                 return self.drop_link(core, conn, CloseReason::ProtocolError);
             }
-            // Its author's fault, or that of whoever hands it on: nobody can tell.
+            // Nobody can tell whether its author or the peer that hands it on is at fault.
             if author != peer && !sign::batch_holds(&network, &batch) {
                 continue;
             }
             core.meet(&author, &label);
-            // What is known is kept already.
+            // A batch that is known is kept already.
             let _ = self.take_on(core, &batch, Way::HandedOn);
         }
-        // Whoever hands on nothing has no more.
+        // A peer that hands on nothing has no more.
         let goes_on = |next: &u64| count > 0 && *next > wanted.range.from && *next <= wanted.range.to;
         if let Some(next) = next.filter(goes_on) {
             let rest = Wanted { range: Held { from: next, ..wanted.range }, ..wanted };
             self.catch_up.wanted.entry(peer).or_default().push_front(rest);
         }
         core.timers.cancel(Timer::Answer(peer));
-        // Ten times as fast as somebody may talk, and no faster.
+        // At most ten times the rate at which a member may send.
         let rate = 10 * u64::from(core.policy.rate);
         let pace = (count * 1000).checked_div(rate).map_or(Duration::ZERO, Duration::from_millis);
         core.timers.set(Timer::Ask(peer), core.now.instant + pace.max(limits::ASK_EVERY));
     }
 
-    /// A peer asks what is here.
+    /// A peer asks which messages are here.
     pub(super) fn asked(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, since: Timestamp) {
         let Some((token, network)) = self.may_ask(core, conn, peer, None) else { return };
         let since = since.max(core.readable_since(&peer));
@@ -291,7 +290,7 @@ impl Mesh {
         core.outputs.push_back(Output::Store(StoreCommand::History(command)));
     }
 
-    /// A number for a question to the history, unless its asker has too many open.
+    /// A token for a peer's question to the history, unless the peer has too many open.
     fn may_ask(
         &mut self,
         core: &mut Core,
@@ -310,7 +309,7 @@ impl Mesh {
         Some((token, network))
     }
 
-    /// The history says what is here.
+    /// The history answers which messages are here.
     pub(in crate::proto) fn answer_held(&mut self, core: &mut Core, token: u64, mut held: Vec<Held>) {
         held.retain(|range| range.author.wire() == Wire::Native);
         held.truncate(limits::HELD);
@@ -319,7 +318,7 @@ impl Mesh {
         }
     }
 
-    /// The history gives what was wanted.
+    /// The history gives the messages that a peer asked for.
     pub(in crate::proto) fn answer_range(
         &mut self,
         core: &mut Core,
@@ -330,7 +329,7 @@ impl Mesh {
         let Some((_, conn, Some(wanted))) = self.catch_up.answering.remove(&token) else { return };
         let label = batches.first().map(|batch| batch.alias.to_string()).unwrap_or_default();
         let network = Self::network(core);
-        // What came over its author's own link was not checked then.
+        // A batch that came over its author's own link was not verified then.
         let can_be_handed_on = |batch: &&Batch| {
             wanted.direct || network.is_some_and(|network| sign::batch_holds(&network, batch))
         };
@@ -338,7 +337,7 @@ impl Mesh {
         core.send(conn, &Frame::HandedOn(HandedOn { wanted, label, batches, next }));
     }
 
-    /// A link is gone: what was asked over it is asked again over the next.
+    /// A link is gone: the question over it is asked again over the next one.
     pub(super) fn forget_questions(&mut self, peer: PeerId) {
         if let Some(state) = self.peers.get_mut(&peer)
             && let Some(question) = &mut state.question
@@ -348,7 +347,7 @@ impl Mesh {
     }
 }
 
-/// A range that can be counted through.
+/// True for a range whose numbers do not overflow.
 fn is_lawful(range: &Held) -> bool {
     let most = i64::MAX.cast_unsigned();
     range.from >= 1 && range.from <= range.to && range.to < most && range.epoch < most

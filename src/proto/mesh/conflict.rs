@@ -1,9 +1,9 @@
-//! Two batches under one number: the first is kept, the second is answered with what is kept. An author that is told so
-//! of its own words has gone back in time (a profile put back from a copy, a machine from a snapshot): it begins a new
-//! epoch, and says there what somebody lacks.
+//! Two batches under one number: the receiver keeps the first, and answers the second with it. An author that gets such an
+//! answer has gone back in time (its profile was put back from a copy, or its machine from a snapshot). It begins a new
+//! epoch, and says there again what the receiver lacks.
 //!
-//! A member must not make an author begin anew by a mere claim: of streams to everyone the author's own signature is
-//! asked for, over something else than what it has.
+//! No member may make an author begin a new epoch by a mere claim: for streams to everyone the answer must hold the author's
+//! own signature over a batch that differs from what the author has.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -25,20 +25,20 @@ use crate::{
 /// What the history is asked to compare.
 #[derive(Debug, Clone)]
 pub(super) enum Comparing {
-    /// What an author has sent under numbers that are known.
+    /// A batch that an author sent under numbers that are known.
     Received { conn: ConnId, batch: Arc<Batch> },
-    /// What somebody has of this node's own.
+    /// A batch that a peer has under numbers of this node's own.
     Own { conn: ConnId, peer: PeerId, batch: Arc<Batch> },
 }
 
-/// What is said again to one recipient in an epoch of its own, until all of it is.
+/// Messages that are said again, to one recipient, in an epoch of their own.
 #[derive(Debug)]
 pub(super) struct Renewing {
     to: Recipient,
-    /// The epoch that is over, and the one in which it is said again.
+    /// The old epoch, and the one in which its messages are said again.
     epochs: (u64, u64),
     peer: PeerId,
-    /// What it lacks, the next first.
+    /// The ranges that the recipient lacks, the next first.
     lacking: VecDeque<Range>,
 }
 
@@ -86,11 +86,11 @@ impl Mesh {
         }
     }
 
-    /// A batch came whose numbers are known.
+    /// The history has compared a batch whose numbers are known.
     fn known(&mut self, core: &mut Core, conn: ConnId, batch: &Arc<Batch>, compared: Option<Compared>) {
         match compared {
             Some(Compared::Same) => self.acknowledge_when_kept(core, conn, batch.stream, batch.last()),
-            // It was here once, and is not any more: it is taken on again, since it is called delivered.
+            // The history has lost it. It is taken on again, since it is called delivered once it is acknowledged.
             Some(Compared::Lacks(numbers)) => {
                 let place = core.place_for();
                 let author = batch.stream.author;
@@ -114,18 +114,18 @@ impl Mesh {
                 let conflict = Conflict { everyone, epoch: batch.stream.epoch, proof };
                 core.send(conn, &Frame::Conflict(conflict));
             }
-            // Nothing is said of what cannot be looked up: it comes again.
+            // Without an answer of the history there is none to the author, which sends it again.
             None => {}
         }
     }
 
-    /// Somebody has something else under numbers of this node's own.
+    /// A peer has another batch under numbers of this node's own.
     pub(super) fn in_conflict(&mut self, core: &mut Core, conn: ConnId, peer: PeerId, conflict: Conflict) {
         let Conflict { everyone, epoch, proof } = conflict;
         let to = if everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
         let Some(id) = self.logs.get(&(to, epoch)).map(Log::id) else { return };
         if !everyone {
-            // It concerns nobody else, and is bounded.
+            // Only the two of them are concerned, and the number of conflicts is bounded.
             let state = self.peer(peer, &core.policy, core.now.instant);
             state.conflicts += 1;
             if state.conflicts > limits::CONFLICTS {
@@ -145,8 +145,8 @@ impl Mesh {
         }
     }
 
-    /// Begins a new epoch of an own stream, unless that was done already. What a peer lacks of the old one is read, to
-    /// be said again to it alone, in an epoch that stands before the new one.
+    /// Begins a new epoch of an own stream, unless there is one already. The messages that a peer lacks of the old epoch are
+    /// read and said again to this peer alone, in an epoch between the two.
     fn renew(&mut self, core: &mut Core, (to, old): (Recipient, u64), peer: PeerId) {
         let is_under_way =
             |renewing: &Renewing| (renewing.to, renewing.epochs.0, renewing.peer) == (to, old, peer);
@@ -173,11 +173,11 @@ impl Mesh {
         self.read_to_renew(core, Renewing { to, epochs: (old, epoch), peer, lacking: lacking.into() });
     }
 
-    /// Asks the history for the next part of what is to be said again; at the end the old words are given up.
+    /// Asks the history for the next messages to be said again. After the last one those of the old epoch are resolved.
     fn read_to_renew(&mut self, core: &mut Core, renewing: Renewing) {
         let Renewing { to, epochs: (old, epoch), peer, ref lacking } = renewing;
         let Some(((from, until), network)) = lacking.front().copied().zip(Self::network(core)) else {
-            // It has said that it takes nothing more of that epoch.
+            // The recipient takes nothing more of the old epoch.
             let conflict = Resolution::Failed(CloseReason::Conflict);
             self.resolve(core, (to, old), &peer, u64::MAX, conflict);
             return self.settle_log((to, epoch));
@@ -190,7 +190,7 @@ impl Mesh {
         core.outputs.push_back(Output::Store(StoreCommand::History(command)));
     }
 
-    /// The history gives what is to be said again. False when it was not asked for that.
+    /// The history gives messages to be said again. False when it was asked for something else.
     pub(super) fn say_again(
         &mut self,
         core: &mut Core,
@@ -201,7 +201,7 @@ impl Mesh {
         let Some(mut renewing) = self.renewing.remove(&token) else { return false };
         let key = (renewing.to, renewing.epochs.1);
         for StoredBatch { batch, references, .. } in batches.iter().map(Arc::as_ref) {
-            // Nobody else lacks it: the others have it under its old number.
+            // Nobody else lacks them: the others have them under their old numbers.
             let (texts, references) = (batch.texts.clone(), references.clone());
             let said = Growing { roster: u64::MAX, at: core.now, texts, references, bytes: 0 };
             self.say_batch(core, key, said, batch.sent_at);

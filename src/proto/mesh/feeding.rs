@@ -15,17 +15,17 @@ use crate::{
     wire::Frame,
 };
 
-/// What the history has of a stream that a recipient lacks, beyond what the log has in memory.
+/// Messages that a recipient lacks and that only the history has.
 #[derive(Debug, Default)]
 pub(super) struct Lacking {
-    /// The question that is open.
+    /// The token of the open question to the history.
     asked: Option<u64>,
     /// Its answer: batches of one stream, in order.
     entries: VecDeque<Entry>,
 }
 
 impl Mesh {
-    /// Own streams that are, or were, for a peer, the oldest first.
+    /// The own streams that are, or were, addressed to a peer, the oldest first.
     pub(in crate::proto) fn logs_for(&self, peer: &PeerId) -> Vec<LogKey> {
         let direct = Recipient::Peer(*peer);
         let everyone = self.logs.range((Recipient::Everyone, 0)..=(Recipient::Everyone, u64::MAX));
@@ -33,12 +33,12 @@ impl Mesh {
         everyone.chain(direct).map(|(key, _)| *key).collect()
     }
 
-    /// True when a peer has not got everything that was said to it.
+    /// True when messages are pending for a peer.
     pub(in crate::proto) fn is_pending(&self, peer: &PeerId) -> bool {
         self.logs_for(peer).iter().any(|key| self.logs.get(key).is_some_and(|log| log.is_pending(peer)))
     }
 
-    /// Sends what the peer's window has room for, or sees to a link.
+    /// Sends what the peer's window has room for; without a link, has one opened.
     pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId) {
         if peer == core.me() || !core.is_member(&peer) || !self.needs_link(&peer) {
             return;
@@ -73,7 +73,7 @@ impl Mesh {
     fn feed(&mut self, core: &mut Core, conn: ConnId, peer: PeerId) {
         let mut waits = None;
         for key in self.logs_for(&peer) {
-            // What was said earlier to the same audience goes first.
+            // Earlier epochs of the same audience go first.
             if waits == Some(key.0) {
                 continue;
             }
@@ -96,7 +96,7 @@ impl Mesh {
         }
     }
 
-    /// The next batch of a stream for a peer. What the log does not have any more is asked of the history.
+    /// The next batch of a stream for a peer. The history is asked for what the log has no more.
     pub(in crate::proto) fn next_entry(
         &mut self,
         core: &mut Core,
@@ -112,7 +112,7 @@ impl Mesh {
         let id = log.id();
         let state = self.peers.get_mut(peer)?;
         let lacking = &mut state.lacking;
-        // What was read ahead and is not needed any more.
+        // Batches that were read ahead and are not needed any more.
         while lacking
             .entries
             .front()
@@ -141,7 +141,7 @@ impl Mesh {
         None
     }
 
-    /// The history has given what a peer lacks. What it does not have any more will never arrive.
+    /// The history has given the messages that a peer lacks. Those that it has lost will never arrive.
     pub(super) fn read(
         &mut self,
         core: &mut Core,
@@ -167,7 +167,7 @@ impl Mesh {
         self.pump(core, peer);
     }
 
-    /// The history could not be read: for what somebody lacks it is asked again after a while.
+    /// The history could not be read. It is asked again after a while for the messages that a peer lacks.
     pub(super) fn not_read(&mut self, core: &mut Core, token: u64) {
         if let Some((peer, ..)) = self.reading.remove(&token) {
             if let Some(state) = self.peers.get_mut(&peer) {
@@ -175,7 +175,7 @@ impl Mesh {
             }
             return core.timers.set(Timer::Read(peer), core.now.instant + limits::DISK_RETRY);
         }
-        // What is to be said again is refused again over the next link, and read then.
+        // After a conflict the peer answers with it again over the next link, and the messages are read then.
         if self.renewing.remove(&token).is_none() {
             self.compared(core, token, None);
             self.answer_range(core, token, &[], None);

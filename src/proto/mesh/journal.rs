@@ -1,4 +1,4 @@
-//! What the history was given, how far it has come with it, and what is done when it has.
+//! The batches that were given to the history, how far it has kept them, and what is due when it has.
 
 use std::collections::VecDeque;
 
@@ -7,12 +7,12 @@ use crate::{
     proto::ConnId,
 };
 
-/// What is done once a batch is in the history.
+/// What is due once a batch is in the history.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Due {
     /// Own messages up to this one may leave.
     Release { to: Recipient, epoch: u64, last: u64, bytes: usize },
-    /// Their sender is told that messages up to this one are here.
+    /// Messages up to this one are acknowledged to their sender.
     Acknowledge { conn: ConnId, stream: StreamId, last: u64 },
 }
 
@@ -23,17 +23,17 @@ pub(super) struct Journal {
     pub(super) waits: bool,
     /// The last batch that the history was given.
     given: u64,
-    /// The last that it has for good.
+    /// The last batch that it has for good.
     kept: u64,
-    /// The last that it has at all.
+    /// The last batch that it has, for good or in memory.
     had: u64,
     due: VecDeque<(u64, Due)>,
-    /// Received, but not kept for good: the disk takes nothing now.
+    /// Due once more when the disk takes what the history has only in memory now.
     unsaved: VecDeque<(u64, Due)>,
-    /// Bytes of own messages that are due.
+    /// Bytes of own messages that wait to be kept.
     own_bytes: usize,
     own_batches: usize,
-    /// Messages that wait for the disk, own ones included, and their bytes.
+    /// Messages, own and received, that the history holds in memory because the disk takes nothing, and their bytes.
     held: u64,
     held_bytes: usize,
 }
@@ -49,8 +49,7 @@ impl Journal {
         self.given
     }
 
-    /// Something is to be done once the last batch that was given is kept, and all before it. Gives it back when that
-    /// is so already.
+    /// Notes what is due once all batches that were given are kept. Gives it back when they are kept already.
     pub(super) fn when_kept(&mut self, due: Due) -> Option<Due> {
         if !self.waits || self.kept >= self.given {
             return Some(due);
@@ -88,12 +87,12 @@ impl Journal {
         now
     }
 
-    /// False when what waits for the disk takes all the memory that it may.
+    /// False when the messages that wait for the disk take all the memory that they may.
     pub(super) fn has_room(&self) -> bool {
         self.held <= limits::UNSAVED_MESSAGES as u64 && self.held_bytes <= limits::UNSAVED_BYTES
     }
 
-    /// True while so much waits to be kept that whoever sends had better wait too.
+    /// True while so many own messages wait to be kept that the front end should wait too.
     pub(super) fn is_pressed(&self) -> bool {
         self.own_bytes > limits::UNKEPT_BYTES
     }

@@ -1,6 +1,6 @@
 //! The paths to a peer: this node dials it, or asks it to dial this node, or a third member relays the link.
 //!
-//! What was found out goes to the host, which tells all. It must never give up on the direct way for good.
+//! Members report to the host whom they reach. A member must never give up on the direct path for good.
 
 use std::time::Instant;
 
@@ -15,16 +15,16 @@ use crate::{
 /// What is known of the paths to one peer.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    /// What came of dialling it, if it was tried.
+    /// The result of the last dial, if there was one.
     direct: Option<Direct>,
-    /// It is to be dialled although nothing is to be said to it.
+    /// The peer is to be dialled although there is nothing to send.
     pub(super) is_wanted: bool,
     called: Option<Instant>,
-    /// Through whom the link goes that is used, as the front end knows it.
+    /// The relay of the link in use, as the front end was last notified.
     pub(super) notified_via: Option<PeerId>,
 }
 
-/// What came of dialling a peer.
+/// The result of dialling a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direct {
     Reached,
@@ -50,7 +50,7 @@ impl Mesh {
         self.dial(core, peer);
     }
 
-    /// A peer was dialled, and this came of it.
+    /// A peer was dialled, with this result.
     pub(super) fn tried(&mut self, core: &mut Core, peer: PeerId, why_not: Option<CloseReason>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.paths.is_wanted = false;
@@ -61,7 +61,7 @@ impl Mesh {
         }
     }
 
-    /// The host is another, or came back: it does not know yet what was found out.
+    /// The host came back, or is another: reports all results to it.
     pub(in crate::proto) fn report_all(&mut self, core: &mut Core) {
         let found =
             self.peers.iter().filter_map(|(peer, state)| Some((*peer, state.paths.direct?.why_not())));
@@ -70,7 +70,7 @@ impl Mesh {
         }
     }
 
-    /// A peer went, or is somewhere else: what was found out about the way to it is worth nothing now.
+    /// A peer went, or has new addresses: what was known of the paths to it holds no more.
     pub(super) fn forget_paths(&mut self, core: &mut Core, peer: PeerId) {
         core.reachability.forget(&peer);
         self.forget_relays(&peer);
@@ -82,7 +82,7 @@ impl Mesh {
         }
     }
 
-    /// A peer that is being dialled takes its time to answer: it had better come here itself.
+    /// A peer that is being dialled takes long to answer: asks it to dial this node.
     pub(in crate::proto) fn call_now(&mut self, core: &mut Core, peer: PeerId) {
         if self.peers.get(&peer).is_some_and(|state| state.links.is_empty()) && self.needs_link(&peer) {
             self.call(core, peer);
@@ -122,7 +122,7 @@ impl Mesh {
         if state.paths.called.is_some_and(waits) && !it_cannot {
             return;
         }
-        // Nothing is relayed over what is relayed itself.
+        // A relayed link relays nothing itself.
         self.refuse_waiting(core, peer);
         let is_asked = self.peers.get(&peer).is_some_and(|state| state.question.is_some());
         if (is_asked || self.is_pending(&peer)) && !self.relay_to(core, peer) {
@@ -144,7 +144,7 @@ impl Mesh {
         }
     }
 
-    /// The host has told what it knows: who waits for a way may know more now.
+    /// The host has told who reaches whom: peers that wait for a path may have one now.
     pub(in crate::proto) fn paths_changed(&mut self, core: &mut Core) {
         let me = core.me();
         let waiting: Vec<(PeerId, CloseReason)> = self
@@ -159,7 +159,7 @@ impl Mesh {
         }
     }
 
-    /// Time to try again: the direct way while somebody relays the link, or another way while nobody does.
+    /// Tries another path: the direct one while the link is relayed, or another one while there is no link.
     pub(in crate::proto) fn try_direct(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get(&peer) else { return };
         let reason = state.paths.direct.and_then(Direct::why_not);
@@ -176,7 +176,7 @@ impl Mesh {
         }
     }
 
-    /// The link that is used goes another way than before.
+    /// Notifies the front end when the link in use takes another path.
     pub(super) fn tell_route(&mut self, core: &mut Core, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let Some(link) = state.links.first().and_then(|conn| self.links.get(conn)) else { return };

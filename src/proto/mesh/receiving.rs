@@ -1,6 +1,6 @@
-//! Receiving: what a peer has sent is taken on as fast as the policy allows, shown, kept, and only then acknowledged.
+//! Receiving: batches of a peer are taken on as fast as the policy allows, shown, kept, and only then acknowledged.
 //!
-//! It must never acknowledge what is not here word for word, whatever numbers it has.
+//! It must never acknowledge a message that is not here word for word, whatever its number.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ use crate::{
 pub(super) enum Way {
     /// Over its author's own link, in its turn, addressed by this version of the roster.
     Direct { roster: u64 },
-    /// Later than it should, from whoever had it.
+    /// Later than it should, from a member that had it.
     HandedOn,
 }
 
-/// What came of taking a batch on.
+/// The result of taking a batch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
     /// It is new, and so many are missing just before it.
     New(u64),
-    /// Something came under its numbers before.
+    /// A batch came under some of its numbers before.
     Known,
     /// It is not for this node now.
     Refused,
@@ -63,7 +63,7 @@ impl Mesh {
     pub(in crate::proto) fn release(&mut self, core: &mut Core, peer: PeerId) {
         loop {
             let Some(state) = self.peers.get_mut(&peer) else { return };
-            // What comes after it must not be taken for what it is not.
+            // Later batches wait for the comparison: it decides what they are.
             if state.comparing.is_some() {
                 return;
             }
@@ -106,19 +106,19 @@ impl Mesh {
         let delay = core.now.wall.since(sent_at);
         let when = match way {
             Way::HandedOn => Some(batch.sent_at.0),
-            // What has waited stands where it was said, so that all see the same order.
+            // A message that has waited stands where it was said, so that all members see the same order.
             Way::Direct { .. } if (limits::DELAYED..limits::UNDELIVERED_FOR).contains(&delay) => {
                 Some(sent_at.0)
             }
             Way::Direct { .. } => None,
         };
-        // Nobody has said anything here before it was admitted.
+        // No message stands before its author's admission.
         let when = when.map(|when| core.roster.get(&author).map_or(when, |entry| when.max(entry.since.0)));
         let state = self.peer(author, &core.policy, core.now.instant);
         let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
             return Taken::Known;
         };
-        // What was said before the last link was lost could have come over it.
+        // A message from before the last link was lost is late: it could have come over that link.
         let could_have_come = when.is_some_and(|when| state.lost_at.is_some_and(|lost| when < lost.0));
         let late = way == Way::HandedOn || next.is_some() || could_have_come;
         let at = if late || when.is_some() { Timestamp(place) } else { core.now.wall };
@@ -131,8 +131,8 @@ impl Mesh {
         Taken::New(missed)
     }
 
-    /// Host: what its author has addressed by an earlier roster, or may have, somebody lacks who has come since then, and
-    /// has asked for what it missed before this came.
+    /// Host: notes a batch that is addressed by an earlier roster, or may be. Members that were admitted since then lack it,
+    /// and may have asked for what they missed before it came.
     fn note_late(&mut self, core: &Core, batch: &Batch, way: Way) {
         let roster = match way {
             Way::Direct { roster } => roster,
@@ -154,7 +154,7 @@ impl Mesh {
         }
     }
 
-    /// Host: what was taken on in this turn that is addressed by an earlier roster, and by which.
+    /// Host: the batches of this turn that are addressed by an earlier roster, and the version of that roster.
     pub(in crate::proto) fn take_late(&mut self) -> Vec<(u64, Held)> {
         std::mem::take(&mut self.late)
     }
@@ -209,7 +209,7 @@ impl Mesh {
     pub(super) fn is_due(&mut self, core: &mut Core, due: Due, for_good: bool) {
         match due {
             Due::Release { to, epoch, last, .. } => self.release_own(core, (to, epoch), last, for_good),
-            // Nobody sends more than a window of what is not acknowledged at all.
+            // Without an acknowledgement the sender stops after a window.
             Due::Acknowledge { conn, stream, last } if for_good || self.journal.has_room() => {
                 self.acknowledge(core, conn, &stream, last, for_good);
             }
@@ -251,7 +251,7 @@ impl Mesh {
         self.journal.waits
     }
 
-    /// False when what waits for room on the disk takes all the memory that it may.
+    /// False when the messages that wait for room on the disk take all the memory that they may.
     pub(in crate::proto) fn has_room(&self) -> bool {
         self.journal.has_room()
     }

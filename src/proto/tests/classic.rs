@@ -63,7 +63,7 @@ impl Sim {
         self.run();
     }
 
-    fn knock(&mut self, ip: &str, password: &str) -> (End, Vec<Object>) {
+    fn try_join(&mut self, ip: &str, password: &str) -> (End, Vec<Object>) {
         let join = self.plain(0, LinkKind::JoinIn, &format!("{ip}:4702"));
         self.tell(join, Object::Password(Password::new(password.into())));
         let told = self.told(join);
@@ -71,7 +71,7 @@ impl Sim {
     }
 
     fn python(&mut self, ip: &str, port: u16) -> Python {
-        let (join, _) = self.knock(ip, PASSWORD);
+        let (join, _) = self.try_join(ip, PASSWORD);
         self.tell(join, Object::PeerAddress(Address("whatever".into(), port)));
         let distribution = self.plain(0, LinkKind::DistributionIn, &format!("{ip}:50001"));
         self.wait(0.1);
@@ -150,7 +150,7 @@ fn a_python_program_joins_in_the_order_of_the_original_and_is_marked() {
 fn attempts_and_bans_are_those_of_all_others() {
     let mut sim = Sim::classic_host();
     for (turn, left) in [2, 1, 0].into_iter().enumerate() {
-        let (join, told) = sim.knock("10.0.0.9", "wrong");
+        let (join, told) = sim.try_join("10.0.0.9", "wrong");
         assert_eq!(told, [Object::BannedStatus(false), Object::Authenticated(false)]);
         assert!(sim.shut.contains(&join));
         let attempts = |event: &&NodeEvent| matches!(event, NodeEvent::Attempt { .. });
@@ -160,7 +160,7 @@ fn attempts_and_bans_are_those_of_all_others() {
     let join = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
     assert_eq!(sim.told(join), [Object::BannedStatus(true)]);
     assert!(sim.shut.contains(&join));
-    assert_eq!(sim.knock("10.0.0.10", PASSWORD).1.len(), 2, "nobody else");
+    assert_eq!(sim.try_join("10.0.0.10", PASSWORD).1.len(), 2, "nobody else");
     // Guesses at once cannot race: as many are under way as there are attempts left.
     let mut sim = Sim::classic_host();
     let joins: Vec<End> = (0..5).map(|_| sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702")).collect();
@@ -194,7 +194,7 @@ fn who_hangs_up_while_its_password_is_compared_is_judged_by_the_password() {
         let mut sim = Sim::classic_host();
         hold(&mut sim);
         for _ in 0..3 {
-            let (join, _) = sim.knock("10.0.0.9", password);
+            let (join, _) = sim.try_join("10.0.0.9", password);
             sim.hang_up(join);
             release(&mut sim);
             hold(&mut sim);
@@ -210,7 +210,7 @@ fn passwords_are_compared_a_few_at_a_time_and_whoever_is_gone_by_then_costs_noth
     let mut sim = Sim::classic_host();
     hold(&mut sim);
     let joins: Vec<End> =
-        (0..20_u8).map(|number| sim.knock(&format!("10.0.1.{number}"), PASSWORD).0).collect();
+        (0..20_u8).map(|number| sim.try_join(&format!("10.0.1.{number}"), PASSWORD).0).collect();
     assert_eq!(sim.held_proofs.len(), limits::HASHES_AT_ONCE);
     for join in &joins[2..18] {
         sim.hang_up(*join);
@@ -230,7 +230,7 @@ fn an_address_is_admitted_for_one_session_only() {
     assert!(sim.saved.last().unwrap().admitted.is_empty(), "an address proves nothing the next time");
     assert!(sim.saved.last().unwrap().roster.is_empty(), "it knows no way back");
     sim.hang_up(bob.distribution);
-    let (join, told) = sim.knock("10.0.0.9", "wrong");
+    let (join, told) = sim.try_join("10.0.0.9", "wrong");
     assert_eq!(told.last(), Some(&Object::Authenticated(false)));
     assert!(sim.shut.contains(&join) && sim.shut.contains(&bob.join));
 }
@@ -571,7 +571,7 @@ fn without_the_policy_nothing_is_spoken_or_taken_in_clear() {
 fn a_roster_of_70_fits_and_a_longer_one_is_cut_with_a_word_in_the_log() {
     let mut sim = Sim::classic_host();
     let joined = |sim: &mut Sim| {
-        let (join, _) = sim.knock("192.168.200.200", PASSWORD);
+        let (join, _) = sim.try_join("192.168.200.200", PASSWORD);
         sim.tell(join, Object::PeerAddress(Address("x".into(), 50_999)));
         let told = sim.told(join);
         sim.hang_up(join);
@@ -686,9 +686,9 @@ fn a_handover_lets_python_programs_go_and_the_new_host_lets_none_in() {
 fn who_does_not_finish_in_time_is_let_go() {
     let mut sim = Sim::classic_host();
     let silent = sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702");
-    let (half, _) = sim.knock("10.0.0.10", PASSWORD);
+    let (half, _) = sim.try_join("10.0.0.10", PASSWORD);
     sim.tell(half, Object::PeerAddress(Address("x".into(), 49_001)));
-    let (wrong, _) = sim.knock("10.0.0.11", PASSWORD);
+    let (wrong, _) = sim.try_join("10.0.0.11", PASSWORD);
     sim.tell(wrong, Object::Beat);
     assert!(sim.shut.contains(&wrong), "out of turn");
     sim.wait(16.0);
@@ -704,7 +704,7 @@ fn a_full_network_does_not_blame_the_password() {
         config.members = 2;
     });
     sim.join("ann");
-    assert_eq!(sim.knock("10.0.0.9", PASSWORD).1.pop(), Some(Object::Authenticated(false)));
+    assert_eq!(sim.try_join("10.0.0.9", PASSWORD).1.pop(), Some(Object::Authenticated(false)));
     assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
     assert!(sim.errors(0)[0].contains("the network is full"), "{:?}", sim.errors(0));
 }
