@@ -11,8 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let password = Password::new(std::env::var("PYILE_PASSWORD")?);
     let options = HostOptions::new(Alias::new("host")?, password);
-    let mut network =
-        Network::host(options, Profile::ephemeral()?).await.map_err(|closed| closed.to_string())?;
+    let mut network = Network::host(options, Profile::ephemeral()?).await?;
     let mut lines = BufReader::new(stdin()).lines();
     loop {
         tokio::select! {

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [host, alias] = words.as_slice() else { return Err("usage: peer HOST ALIAS".into()) };
     let options = JoinOptions::new(host, Alias::new(alias)?, Password::new(std::env::var("PYILE_PASSWORD")?));
-    let mut network = Network::join(options, Profile::ephemeral()?).map_err(|closed| closed.to_string())?;
+    let mut network = Network::join(options, Profile::ephemeral()?)?;
     let mut lines = BufReader::new(stdin()).lines();
     loop {
         tokio::select! {

@@ -101,6 +101,7 @@ fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAdd
 /// What a front end may ask of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum NodeCommand {
     /// Sends a text.
     Send {
@@ -175,6 +176,7 @@ pub enum NodeCommand {
 /// What happened in the node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum NodeEvent {
     /// This node takes connections.
     Listening {
@@ -457,6 +459,7 @@ impl NodeEvent {
 /// A member's way into the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LinkState {
     /// Reaching the host.
     Connecting,

@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, Policy, Recalled, Wire,
-        limits,
+        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, PeerId, Policy, Recalled,
+        Wire, limits,
     },
     net::{self, NodeHandle, Opened, PeerListen, Platform, SystemPlatform},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -37,13 +37,14 @@ pub struct HostOptions {
     pub peer_listen: PeerListen,
     /// This peer's label.
     pub alias: Alias,
-    /// The network's name; nothing = the one it had, or one made from the alias.
+    /// The network's name, 1 to [`limits::NETWORK_NAME_CHARACTERS`] characters; nothing = the one it had, or one made from
+    /// the alias.
     pub network: Option<String>,
     /// The network's password; nothing = the one that the profile keeps the record of.
     pub password: Option<Password>,
-    /// Wrong passwords from one address before it is banned.
+    /// Wrong passwords from one address before it is banned, at least 1.
     pub attempts: u32,
-    /// Members at most, the host included.
+    /// Members at most, the host included: 1 to [`limits::MEMBERS_MAX`].
     pub members: usize,
     /// What the host sets for all.
     pub policy: Policy,
@@ -77,6 +78,9 @@ impl HostOptions {
 pub struct JoinOptions {
     /// The host, as `host:port`.
     pub target: String,
+    /// The host's key, where it is known from elsewhere: another one is refused. Nothing = the key that the profile
+    /// remembers for this target; at a first join any key is taken and remembered.
+    pub pin: Option<PeerId>,
     /// Where this peer's listener is to be; nothing = the address of the route, any free port.
     pub peer_listen: PeerListen,
     /// This peer's label.
@@ -100,6 +104,7 @@ impl JoinOptions {
     pub fn new(target: &str, alias: Alias, password: Password) -> Self {
         Self {
             target: with_port(target),
+            pin: None,
             peer_listen: None,
             alias,
             password: Some(password),
@@ -140,7 +145,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens a network as its host. Fails when a port is taken, or when there is no password and none is kept.
+    /// Opens a network as its host. Fails when a port is taken, when there is no password and none is kept, when an option
+    /// is out of its bounds, or when another process hosts with this profile.
+    ///
+    /// On Unix it raises the process's limit of open descriptors as far as the system allows, since every member is a
+    /// connection or two.
     pub async fn host(options: HostOptions, profile: Profile) -> Result<Self, Closed> {
         Self::host_on(options, profile, Arc::new(SystemPlatform)).await
     }
@@ -151,6 +160,7 @@ impl Network {
         profile: Profile,
         platform: Arc<dyn Platform>,
     ) -> Result<Self, Closed> {
+        check_bounds(&options)?;
         refuse_second(&options, &profile)?;
         refuse_alias_of_a_member(&options.alias, &profile)?;
         let join = net::bind_join(&*platform, options.listen)?;
@@ -205,7 +215,10 @@ impl Network {
         Ok(Self { join_addr: Some(join_addr), ..network })
     }
 
-    /// Joins a network. Comes back at once: the events tell whether it worked.
+    /// Joins a network. Comes back at once: the events tell whether it worked. Fails only when no listener can be opened or
+    /// the wire does not fit what is known of the host.
+    ///
+    /// On Unix it raises the process's limit of open descriptors, as [`Self::host`] does.
     pub fn join(options: JoinOptions, profile: Profile) -> Result<Self, Closed> {
         Self::join_on(options, profile, Arc::new(SystemPlatform))
     }
@@ -217,7 +230,8 @@ impl Network {
         platform: Arc<dyn Platform>,
     ) -> Result<Self, Closed> {
         let known = profile.recents().into_iter().find(|known| known.target == options.target);
-        let pin = known.as_ref().map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
+        let remembered = known.as_ref().map(|known| known.peer_id);
+        let pin = options.pin.or(remembered).filter(|host| host.wire() == Wire::Native);
         if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
             let message = format!(
                 "{} was joined before over encrypted links, with the key {}; joining it as a classic host would say \
@@ -328,6 +342,24 @@ impl Network {
         self.command(NodeCommand::Leave).await;
         while self.next_event().await.is_some() {}
         self.handle.ended().await
+    }
+}
+
+fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
+    let refuse = |what: &str, least: usize, most: usize, found: usize| {
+        let message = format!("{what}: {least} to {most} are possible, and {found} were asked for");
+        Err(Closed::new(CloseReason::Usage, message))
+    };
+    if !(1..=limits::MEMBERS_MAX).contains(&options.members) {
+        return refuse("members", 1, limits::MEMBERS_MAX, options.members);
+    }
+    if options.attempts == 0 {
+        return refuse("attempts", 1, u32::MAX as usize, 0);
+    }
+    let name = options.network.as_ref().map(|name| name.trim().chars().count());
+    match name.filter(|count| !(1..=limits::NETWORK_NAME_CHARACTERS).contains(count)) {
+        Some(count) => refuse("characters of the network's name", 1, limits::NETWORK_NAME_CHARACTERS, count),
+        None => Ok(()),
     }
 }
 
@@ -452,6 +484,24 @@ fn descriptors() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_out_of_bounds_are_refused_with_what_is_possible() {
+        let with = |change: fn(&mut HostOptions)| {
+            let mut options =
+                HostOptions::new(Alias::new("host").unwrap(), Password::new("secret".to_owned()));
+            change(&mut options);
+            check_bounds(&options).map_err(|closed| closed.to_string())
+        };
+        assert_eq!(with(|_| ()), Ok(()));
+        assert_eq!(with(|options| options.members = limits::MEMBERS_MAX), Ok(()));
+        let members = with(|options| options.members = limits::MEMBERS_MAX + 1);
+        assert_eq!(members, Err("members: 1 to 1000 are possible, and 1001 were asked for".to_owned()));
+        assert!(with(|options| options.members = 0).is_err());
+        assert!(with(|options| options.attempts = 0).is_err());
+        assert!(with(|options| options.network = Some("x".repeat(65))).is_err());
+        assert!(with(|options| options.network = Some(" ".to_owned())).is_err());
+    }
 
     #[test]
     fn a_host_without_a_port_has_the_join_port() {

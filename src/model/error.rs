@@ -8,6 +8,7 @@ use super::{limits, peer::AliasError, reason::CloseReason};
 
 /// The seed's `AuthenticationException`: a joiner that is not admitted. Nothing changed but the count of attempts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AuthenticationError {
     /// The joiner's fault, or somebody between the two: both look the same, on purpose.
     #[error(
@@ -53,6 +54,7 @@ fn left_words(left: u32) -> String {
 
 /// The seed's `StatusException`: what the host says of a peer before anything else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StatusError {
     /// The key or the address is refused.
     #[error("the host has banned you{}; only the host can lift it", reason_words(.0))]
@@ -68,6 +70,7 @@ fn reason_words(reason: &str) -> String {
 
 /// The seed's `SendException`: a message that was not taken for sending. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// No text.
     #[error("nothing to send: the text is empty")]
@@ -120,6 +123,7 @@ impl SendError {
 
 /// The seed's `RecvException`: bytes that are no frame. The peer's fault; its link is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecvError {
     /// More bytes than the phase allows.
     #[error("a frame of {found} bytes, at most {limit} are allowed here")]
@@ -151,6 +155,7 @@ pub enum RecvError {
 /// The `kind` of an `error` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// Not admitted.
     Authentication,

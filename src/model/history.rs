@@ -145,6 +145,7 @@ pub fn conversation_of(id: &StreamId, me: &PeerId) -> Recipient {
 /// Where the history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HistoryState {
     /// On disk.
     Saved,

@@ -99,6 +99,7 @@ impl fmt::Display for MessageId {
 /// How far a message has come on its way to one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DeliveryStatus {
     /// Kept here until the recipient can be reached.
     Queued,

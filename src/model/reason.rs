@@ -8,6 +8,7 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal $text:literal $words:literal,)*) => {
         /// Why something ended. The number is its form on the wire and never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum CloseReason { $($(#[$doc])* $name = $code,)* }
 
         impl CloseReason {
@@ -161,6 +162,8 @@ impl From<CloseReason> for Closed {
         Self { reason, detail: String::new() }
     }
 }
+
+impl std::error::Error for Closed {}
 
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

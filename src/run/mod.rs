@@ -178,6 +178,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
 fn join_options(config: &Config, target: &str, wire: Wire) -> JoinOptions {
     JoinOptions {
         target: with_port(target),
+        pin: None,
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),
