@@ -302,7 +302,8 @@ impl Insider {
     pub fn raw_message(&self, to: Recipient, sequence: u64, text: &str) -> Vec<u8> {
         let author = self.stranger.identity.peer_id();
         let stream = StreamId { author, epoch: 1, to };
-        let raw = (21_u8, (stream, sequence, now(), vec![text], None::<([u8; 32], [u8; 32])>));
+        let roster = 1_u64;
+        let raw = (21_u8, (roster, stream, sequence, now(), vec![text], None::<()>));
         framed_bytes(&postcard::to_stdvec(&raw).unwrap())
     }
 }
