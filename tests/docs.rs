@@ -2,7 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use pyile::{
+    model::limits,
+    wire::{Frame, JOIN_ALPN, PEER_ALPN},
+};
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -85,6 +94,57 @@ fn the_json_page_has_every_field_of_every_event() {
         }
     }
     assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn the_protocol_page_has_every_frame_with_its_tag() {
+    let (page, source) = (page("docs/protocol.md"), page("src/wire/frame.rs"));
+    let (_, frames) = source.split_once("\nframes! {").unwrap();
+    let frames = frames.split("\n}\n").next().unwrap().lines().filter_map(|line| {
+        let (tag, rest) = line.trim().split_once(' ')?;
+        Some((tag.parse().ok()?, rest.split(|c: char| !c.is_alphanumeric()).next()?.to_owned()))
+    });
+    let frames: BTreeMap<u8, String> = frames.collect();
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.split(" | ");
+        let tag = cells.next()?.strip_prefix("| ")?.parse().ok()?;
+        Some((tag, cells.next()?.trim_matches('`').to_owned()))
+    });
+    assert_eq!(rows.collect::<BTreeMap<u8, String>>(), frames);
+    assert_eq!(frames.keys().copied().collect::<Vec<u8>>(), Frame::TAGS);
+    for alpn in [JOIN_ALPN, PEER_ALPN] {
+        assert!(page.contains(&format!("`{}`", String::from_utf8_lossy(alpn))));
+    }
+}
+
+#[test]
+fn the_protocol_page_has_the_limits_of_the_code() {
+    let page = page("docs/protocol.md");
+    let limits = [
+        ("bytes of a frame before admission", limits::FRAME_BEFORE as u64),
+        ("bytes of a frame afterwards", limits::FRAME_AFTER as u64),
+        ("bytes of a text", limits::TEXT_BYTES as u64),
+        ("messages of a batch", limits::BATCH_MESSAGES as u64),
+        ("bytes of text at which a batch is closed", limits::BATCH_BYTES as u64),
+        ("messages on their way to one peer", limits::WINDOW_MESSAGES as u64),
+        ("bytes on their way to one peer", limits::WINDOW_BYTES as u64),
+        ("members", limits::MEMBERS_MAX as u64),
+        ("members of the past", limits::DEPARTED as u64),
+        ("addresses of a peer", limits::CANDIDATES as u64),
+        ("ranges in `Held`", limits::HELD as u64),
+        ("frames of a relayed link on their way", limits::RELAYED_WINDOW.into()),
+        ("bytes in `RelayBytes`", limits::RELAYED_BYTES as u64),
+        ("seconds between two beats", limits::BEAT_EVERY.as_secs()),
+        ("seconds of silence until `Beat` is sent on a peer link", limits::SUSPECT_AFTER.as_secs()),
+        ("seconds of silence until a link is given up", limits::DEAD_AFTER.as_secs()),
+    ];
+    let (_, table) = page.split_once("## Limits").unwrap();
+    let rows = table.lines().filter_map(|line| {
+        let (name, value) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+        Some((name.to_owned(), value.parse().ok()?))
+    });
+    let limits = limits.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(rows.collect::<Vec<(String, u64)>>(), limits);
 }
 
 #[test]

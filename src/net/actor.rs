@@ -104,7 +104,7 @@ pub fn spawn(
     Ok(NodeHandle { sends: sends_tx, commands: commands_tx, events: events_rx, task })
 }
 
-/// Whom a connection was made to.
+/// To whom a connection is being made.
 #[derive(Debug, Clone, Copy)]
 enum Dialled {
     Nobody,
@@ -112,7 +112,7 @@ enum Dialled {
     Peer(PeerId),
 }
 
-/// The actor's end of a session: only ever tried, never waited for.
+/// The actor's end of a session. The actor tries to send, and never waits.
 struct Session {
     outbound: mpsc::Sender<Outbound>,
     limit: FrameLimit,
@@ -134,15 +134,15 @@ struct Actor {
     next_conn: u64,
     /// Links to the host that are being opened.
     joins: JoinSet<(LinkKind, Result<Connection, Closed>)>,
-    /// What is being said to classic peers.
+    /// Messages that are being sent to classic peers.
     classic_sends: JoinMap<PeerId, Result<Option<String>, Closed>>,
     dials: JoinMap<PeerId, Result<Connection, Closed>>,
     listeners: JoinSet<()>,
-    /// Peer links inside those of others.
+    /// The ends of relayed links.
     relays: HashMap<RelayedId, RelayedEnd>,
     hashes: Arc<Semaphore>,
     peer_listen: PeerListen,
-    /// Its peer listener, and the address of the route that it was opened for.
+    /// The peer listener, and the address of the route for which it was opened.
     listening: Option<(std::net::IpAddr, SocketAddr)>,
     /// The join port of a member that is to be the host.
     join_listener: Option<AbortHandle>,
@@ -154,12 +154,12 @@ struct Actor {
     commands: mpsc::Receiver<NodeCommand>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
-    /// What the store is to be given, as one bundle. The windows of the links bound it.
+    /// Commands for the store, as one bundle. The windows of the links bound it.
     to_store: Vec<StoreCommand>,
-    /// When it is given what nobody waits for; at once when somebody waits for a part of it.
+    /// When commands that nobody waits for are given to the store; at once when somebody waits for one of them.
     store_at: Option<Instant>,
     events: mpsc::Sender<NodeEvent>,
-    /// What the sessions and the front end are to be given once the node has said everything.
+    /// Frames for the sessions, given to them at the end of a turn.
     to_send: Vec<(ConnId, Outbound)>,
     notifications: Notifications,
     /// The time of this turn: the clock is read once for all that came together.
@@ -209,7 +209,7 @@ impl Actor {
             let woken = self.wake().await;
             self.tell();
             self.turn = self.platform.now();
-            // What peers have said comes before what their silence means.
+            // Frames come before timers: a peer that has spoken is not silent.
             self.take_in(woken);
             if self.node.poll_timeout().is_some_and(|at| at <= self.now().instant) {
                 self.node.handle_timeout(self.now());
@@ -292,7 +292,7 @@ impl Actor {
             | Woken::Told
             | Woken::StoreDue => {}
         }
-        // What a person asks for must not wait behind a flood of frames.
+        // A person's commands must not wait behind a flood of frames.
         while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {
             self.command(command);
             self.perform();
@@ -308,7 +308,7 @@ impl Actor {
 
     fn command(&mut self, command: NodeCommand) {
         if command == NodeCommand::Leave {
-            // What was said before the goodbye comes before it.
+            // Messages from before the goodbye are sent before it.
             while let Ok(send) = self.sends.try_recv() {
                 self.node.handle(self.now(), Input::Command(send));
             }
@@ -316,7 +316,7 @@ impl Actor {
         self.node.handle(self.now(), Input::Command(command));
     }
 
-    /// Takes in what has come meanwhile.
+    /// Takes in the inputs that have come meanwhile.
     fn take_waiting(&mut self, most: usize) {
         for _ in 0..most {
             let Ok(input) = self.inputs.try_recv() else { return };
@@ -368,13 +368,13 @@ impl Actor {
         self.node.handle(self.now(), Input::Closed(conn, closed));
     }
 
-    /// Does what the node says, until it has nothing more to say. What it tells and sends goes out together: whoever it
-    /// is for wakes up once. Nothing is acknowledged before the front end could read it; everything else is sent before
-    /// it is told, since others wait for it.
+    /// Carries out all outputs of the node. Frames and events go out together at the end, so that each session and the front
+    /// end wake up once. The front end gets received messages before they are acknowledged, and everything else after the
+    /// sessions, since other peers wait for those.
     fn perform(&mut self) {
         loop {
             self.carry_out();
-            // Whoever is told of something finds it in the history.
+            // A front end that reads the history finds there what it was notified of.
             self.give_store();
             if self.notifications.has_received() {
                 self.tell();
@@ -491,7 +491,7 @@ impl Actor {
         });
     }
 
-    /// Gives each session all that is for it. False when one does not take it, which the node is told.
+    /// Gives each session its frames. False when a session does not take them, which the node is told.
     fn send_all(&mut self) -> bool {
         let mut to_send = std::mem::take(&mut self.to_send);
         to_send.sort_by_key(|(conn, _)| *conn);
@@ -549,7 +549,7 @@ impl Actor {
         }
     }
 
-    /// Stops accepting, lets the last words out, closes everything.
+    /// Stops accepting, lets the last frames out, closes everything.
     async fn shut_down(&mut self) {
         self.store_at = self.store_at.map(|_| self.now().instant);
         self.give_store();

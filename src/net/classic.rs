@@ -68,7 +68,7 @@ pub(super) fn connected(
 /// A classic connection, until it ends.
 pub(super) async fn run(mut context: Context, stream: Plain, connected: Connected) -> Closed {
     let limit = match connected.link {
-        // Nobody who is not known yet may say much, and nobody who is has to.
+        // A sender that is not known yet may send only small objects.
         LinkKind::JoinIn | LinkKind::DistributionIn => limits::CLASSIC_BEFORE,
         _ => limits::CLASSIC_AFTER,
     };
@@ -132,8 +132,8 @@ async fn write(writer: &mut WriteHalf<Plain>, outbound: &mut mpsc::Receiver<Outb
     CloseReason::Internal.into()
 }
 
-/// Says something to a classic peer over a connection of its own. A peer that says that it has it says also what it
-/// calls itself.
+/// Sends a message to a classic peer over a connection of its own. Gives what the peer calls itself, which is its
+/// acknowledgement, or nothing when it does not answer.
 pub(super) async fn send(
     platform: Arc<dyn Platform>,
     to: SocketAddrV4,

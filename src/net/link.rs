@@ -15,7 +15,7 @@ use crate::{
     wire::FrameLimit,
 };
 
-/// What the node has for a session.
+/// What a session is to do.
 #[derive(Debug)]
 pub(super) enum Outbound {
     Frame(Bytes),
@@ -36,7 +36,7 @@ pub(super) struct Context {
     pub(super) takes_classic: bool,
 }
 
-/// Closes so that the last words arrive: a socket that is dropped with unread bytes takes them back.
+/// Closes so that the last frames arrive: a socket that is dropped with unread bytes takes them back.
 pub(super) async fn linger(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
     let closing = async {
         writer.shutdown().await?;

@@ -189,7 +189,7 @@ async fn run(mut context: Context, stream: Tls, connected: Connected) -> Closed 
         closed = write(&mut writer, &mut context.outbound) => closed,
     };
     if closed.reason == CloseReason::ProtocolError {
-        // What is no frame never reaches the node; the other end is told here.
+        // Bytes that are no frame never reach the node. The other end is told here.
         let refusal = Refusal { reason: closed.reason, detail: closed.detail.clone() };
         let _ = time::timeout(limits::LINGER, writer.send(Frame::Goodbye(refusal).encode())).await;
     }
@@ -278,7 +278,7 @@ async fn write<W: AsyncWrite + Unpin>(
     CloseReason::Internal.into()
 }
 
-/// A roster or a flood that went through a link once does not cost its memory ever after.
+/// Lets go of buffers that have grown with a roster or a flood.
 fn slim(buffer: &mut BytesMut) {
     if buffer.is_empty() && buffer.capacity() > 4 * limits::BUFFER_BYTES {
         *buffer = BytesMut::with_capacity(limits::BUFFER_BYTES);

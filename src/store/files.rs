@@ -19,7 +19,7 @@ use crate::{
 
 const IDENTITY: &str = "identity.key";
 const HOST: &str = "host.json";
-/// What a host needs that this profile may become.
+/// The package of a network that this profile may be about to host.
 const PACKAGE: &str = "host-pending.json";
 const KNOWN_HOSTS: &str = "known_hosts.json";
 const LOCK: &str = "lock";
@@ -99,7 +99,7 @@ impl Files {
         let _ = fs::remove_file(self.dir.join(PACKAGE));
     }
 
-    /// Sets what a host needs aside, under the first name that is free.
+    /// Sets the host's file aside, under the first name that is free.
     pub(super) fn retire_host(&self) -> Result<(), StoreError> {
         let path = self.dir.join(HOST);
         let mut numbers = 1_u32..;

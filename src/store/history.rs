@@ -1,8 +1,8 @@
 //! The history of a profile: an SQLite database in the profile's directory, or a queue in memory where the user wants
 //! that.
 //!
-//! It must never lose what it said it keeps, or let a disk that takes nothing pass for one that keeps. Keys and bans are
-//! not its business.
+//! It must never lose a message that it has called kept, or call a message kept that the disk has not taken. Keys and bans
+//! are not its business.
 
 mod database;
 mod export;
@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-/// How long messages are kept, and how much room they may take. Zero = for good, as much as there is.
+/// How long messages are kept, and how much room they may take. Zero = no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {
-    /// Messages older than this go.
+    /// Messages older than this are deleted.
     pub time: Duration,
-    /// Bytes of the database; the oldest messages go first.
+    /// Bytes of the database; the oldest messages are deleted first.
     pub bytes: u64,
 }
 
@@ -44,7 +44,7 @@ pub enum Keeping {
     InMemory,
 }
 
-/// What became of what was to be written.
+/// The result of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
     /// All of it, and all that waited before it, is kept.
@@ -57,7 +57,7 @@ pub(super) enum Committed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unread;
 
-/// Where it is, and what it does with each question.
+/// A history, on disk or in memory.
 #[derive(Debug)]
 pub(super) enum History {
     OnDisk(Box<Database>),
@@ -84,7 +84,7 @@ impl History {
         }
     }
 
-    /// How long until what waits is to be tried again.
+    /// How long until the waiting changes are to be tried again.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::OnDisk(database) => database.retry_in(),
@@ -105,7 +105,7 @@ impl History {
         }
     }
 
-    /// Tries again to write what waits.
+    /// Tries again to write the waiting changes.
     pub(super) fn write_waiting(&mut self) -> Committed {
         match self {
             Self::OnDisk(database) => database.write_waiting(),
@@ -122,7 +122,7 @@ impl History {
         }
     }
 
-    /// What a node takes up again.
+    /// What a node needs to go on where it was.
     pub(super) fn recall(&mut self, network: &NetworkId) -> Recalled {
         match self {
             Self::OnDisk(database) => database.recall(network),
@@ -194,7 +194,7 @@ impl History {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the waiting changes.
     pub(super) fn close(&mut self) {
         if let Self::OnDisk(database) = self {
             database.close();

@@ -87,7 +87,7 @@ pub enum StoreError {
     Identity(#[from] crate::security::IdentityError),
 }
 
-/// What is kept now, beside the history.
+/// The files of the profile, as they are kept now.
 #[derive(Debug, Clone)]
 struct Kept {
     host: Option<HostState>,
@@ -113,7 +113,7 @@ pub struct Profile {
     identity: Arc<Identity>,
     kept: watch::Receiver<Kept>,
     store: Arc<dyn Store>,
-    /// What nobody waits for.
+    /// Commands that nobody waits for.
     later: Arc<Mutex<Vec<Bundle>>>,
 }
 

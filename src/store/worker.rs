@@ -1,6 +1,6 @@
 //! The store's work: carries out commands in their order, and writes to the history in batches.
 //!
-//! It must never say that something is kept before it is.
+//! It must never call a message kept before it is on disk.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -28,13 +28,13 @@ pub struct Worker {
     history: History,
     /// What the next batch writes.
     batch: Vec<Write>,
-    /// Whom to tell about which message once it is kept.
+    /// Who is to hear of which message once it is kept.
     keeping: Option<(u64, Reply)>,
     /// The same for what waits for room on the disk.
     waiting: Option<(u64, Reply)>,
-    /// The node that keeps something here: it is told where.
+    /// The node that keeps its history here, for news of the history.
     node: Option<Reply>,
-    /// What was last said about the history.
+    /// The last news of the history.
     notified: (HistoryState, String),
 }
 
@@ -122,7 +122,7 @@ impl Worker {
                 let _ = reply.blocking_send(event);
             }
             StoreCommand::History(command) => {
-                // Whoever asks sees what was kept before.
+                // A question is answered after everything before it is written.
                 self.commit();
                 let event = self.ask(command, &reply);
                 let _ = reply.blocking_send(StoreEvent::History(event));

@@ -1,6 +1,6 @@
-//! What the store is given, and when.
+//! When commands are given to the store.
 //!
-//! It must never keep back what somebody waits for, or let the store answer without what was given before.
+//! It must never keep back a command that somebody waits for, or let the store answer before it has earlier commands.
 
 use tokio::time;
 

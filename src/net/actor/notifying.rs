@@ -1,7 +1,7 @@
-//! What the front end is to be told: it takes it when it likes, and the node never waits for it.
+//! Events that wait for the front end. It takes them when it likes, and the node never waits for it.
 //!
-//! Of what changes, one that does not read gets the newest state; of messages, how many it has to look up in the
-//! history. What it gets stays in order.
+//! A front end that does not read gets the newest state of what changes, and how many messages it has to look up in the
+//! history. Its events stay in order.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -73,7 +73,7 @@ impl Notifications {
         self.events.is_empty() && self.skipped == (0, 0)
     }
 
-    /// True when something is to be told that others had better not be sent before.
+    /// True when a received message waits, which must reach the front end before it is acknowledged.
     pub(super) fn has_received(&self) -> bool {
         self.events.iter().any(|event| matches!(event, NodeEvent::Batch(said) if !said.own))
     }

@@ -1,7 +1,7 @@
 //! The history on disk: an SQLite database that may be locked, full, damaged or gone, and is tried again until it works.
 //!
-//! It must never delete a file that it cannot read, call something kept that is not in the file that others would open,
-//! or stop the talk because a disk takes nothing.
+//! It must never delete a file that it cannot read, call a message kept that is not in the file that others would open, or
+//! stop the session because a disk takes nothing.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ pub(super) const FILE: &str = "history.db";
 pub(in crate::store) struct Database {
     me: PeerId,
     path: PathBuf,
-    /// Nothing while it cannot be opened.
+    /// The connection; nothing while the file cannot be opened.
     db: Option<Connection>,
     /// Which file it is, so that one that was taken away is noticed.
     file: Option<FileId>,
@@ -36,7 +36,7 @@ pub(in crate::store) struct Database {
     looked_for_old: Option<Instant>,
     /// Bytes of text that were kept since then.
     kept_since: u64,
-    /// What waits for the disk.
+    /// Changes that wait for the disk.
     unsaved: VecDeque<Write>,
     state: HistoryState,
     /// What is to be said about it, once.
@@ -122,7 +122,7 @@ impl Database {
         (self.state, &self.message)
     }
 
-    /// How long until what waits is to be tried again.
+    /// How long until the waiting changes are to be tried again.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let due = self.tried + limits::DISK_RETRY;
         (self.state == HistoryState::Unsaved).then(|| due.saturating_duration_since(Instant::now()))
@@ -156,17 +156,17 @@ impl Database {
         }
     }
 
-    /// Tries again to write what waits.
+    /// Tries again to write the waiting changes.
     pub(super) fn write_waiting(&mut self) -> Committed {
         self.tried = Instant::now();
-        // What goes into a file that was taken away is kept nowhere.
+        // What is written to a file that was deleted is kept nowhere.
         if self.db.is_some() && FileId::of(&self.path) != self.file {
             let _ = self.reopen("the history's file was taken away; a new history begins");
         } else if self.db.is_none() {
             let _ = self.reopen("");
         }
         if self.state == HistoryState::Unsaved && !matches!(self.unsaved.back(), Some(Write::Probe)) {
-            // What changes nothing proves nothing.
+            // A write that changes nothing does not prove that the disk takes anything.
             self.unsaved.push_back(Write::Probe);
         }
         let mut outcome = self.write();
@@ -203,8 +203,8 @@ impl Database {
         write::write(db, &mut self.ids, &self.me, writes).map_err(Failed::Sqlite)
     }
 
-    /// Messages that wait are never dropped: the node sees to it that they do not become too many. Who has own ones may
-    /// be: they go again, and are dropped there.
+    /// Waiting messages are never dropped; the node bounds them. Waiting receipts may be dropped: then the messages are sent
+    /// again, and the receivers drop them.
     fn bound(&mut self) {
         if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
             self.unsaved.retain(|write| !matches!(write, Write::Receipt(_) | Write::Probe));
@@ -258,7 +258,7 @@ impl Database {
         })
     }
 
-    /// What a node takes up again.
+    /// What a node needs to go on where it was.
     pub(super) fn recall(&mut self, network: &NetworkId) -> Recalled {
         if !self.unsaved.is_empty() && self.tried.elapsed() >= limits::DISK_RETRY {
             self.write_waiting();
@@ -303,7 +303,7 @@ impl Database {
         used(self.connection()).expect("it can be read")
     }
 
-    /// Writes what waits.
+    /// Writes the waiting changes.
     pub(super) fn close(&mut self) {
         if !self.unsaved.is_empty() && self.write_waiting() == Committed::NotYet {
             tracing::error!(messages = self.unsaved.len(), "not saved: the disk takes nothing");
@@ -455,7 +455,7 @@ fn connected(path: &Path) -> rusqlite::Result<Connection> {
 
 fn prepared(mut db: Connection) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_mode", "WAL")?;
-    // What was said to be kept is on the disk, not on its way there.
+    // A commit returns when the disk has it, not while it is on its way there.
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "secure_delete", "FAST")?;
     db.set_prepared_statement_cache_capacity(64);

@@ -28,7 +28,7 @@ struct Conversation {
     streams: BTreeMap<StreamId, BTreeMap<u64, Arc<StoredBatch>>>,
 }
 
-/// What became of one own stream for one recipient.
+/// The audience and the receipts of one own stream for one recipient.
 #[derive(Debug)]
 struct Reader {
     alias: Alias,
@@ -256,7 +256,7 @@ impl Memory {
         page
     }
 
-    /// Gathers messages until there are enough of them. True when there are no more.
+    /// Gathers messages up to a number of them. True when there are no more.
     fn gather<'a>(
         &self,
         conversation: &Conversation,

@@ -211,6 +211,25 @@ fn golden_bytes() {
     }
 }
 
+/// `docs/vectors.txt` has the same for those who implement the wire elsewhere. `PYILE_VECTORS=write` writes it anew.
+#[test]
+fn the_vectors_are_those_of_the_page() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vectors.txt");
+    let name = |frame: &Frame| {
+        let text = format!("{frame:?}");
+        text.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()
+    };
+    let line = |(frame, hex): (Frame, String)| {
+        let hex: String = hex.split_whitespace().collect();
+        format!("{} {hex}\n", name(&frame))
+    };
+    let vectors: String = golden().into_iter().map(line).collect();
+    if std::env::var_os("PYILE_VECTORS").is_some_and(|value| value == "write") {
+        std::fs::write(&path, &vectors).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), vectors);
+}
+
 #[test]
 fn every_tag_has_golden_bytes() {
     let tags: std::collections::BTreeSet<u8> = golden().iter().map(|(frame, _)| frame.encode()[0]).collect();
