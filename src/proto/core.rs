@@ -51,6 +51,8 @@ pub(super) enum Timer {
     Call(PeerId),
     /// Try another path to this peer; while its link is relayed, the direct one.
     Direct(PeerId),
+    /// Name late messages to the members that lack them.
+    Late,
     /// Report who was reached and who was not.
     Reachability,
     /// Check how long this peer link has been silent although an answer is due.

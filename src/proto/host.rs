@@ -21,8 +21,8 @@ use super::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        CloseReason, Departed, ErrorKind, HostState, Liveness, Moment, Network, PeerId, Penalty, Recalled,
-        Role, RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, Departed, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId, Penalty,
+        Recalled, Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -118,6 +118,8 @@ pub(super) struct Host {
     /// Members of the past, and the version of the roster, of an earlier run.
     departed: Vec<Departed>,
     version: u64,
+    /// Messages that came late, and the version of the roster by which each is addressed.
+    late: Vec<(u64, Held)>,
     /// The state changed and is to be saved at the end of the turn.
     is_unsaved: bool,
     /// The host has left: nobody is expected back.
@@ -153,6 +155,7 @@ impl Host {
             expected: config.expected,
             departed: config.departed,
             version: config.version,
+            late: Vec::new(),
             is_unsaved: false,
             has_left: false,
             handover: None,
@@ -347,6 +350,7 @@ impl Host {
             Timer::Beat(conn) => self.beat(core, mesh, conn),
             Timer::Roster => self.distribute(core, mesh),
             Timer::Reachability => Self::notify_unreachable(core, mesh),
+            Timer::Late => self.tell_late(core),
             Timer::ClassicRoster => self.send_rosters(core),
             Timer::Handover => self.handover_timed_out(core),
             Timer::Expected => {
@@ -430,7 +434,7 @@ impl Host {
 
     /// Ends a turn: late messages are named to the members, and a changed state is saved once.
     pub(super) fn end_turn(&mut self, core: &mut Core, mesh: &mut Mesh) {
-        self.tell_late(core, &mesh.take_late());
+        self.note_late(core, mesh.take_late());
         if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
             let state = Box::new(self.state(core));
             core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));

@@ -73,8 +73,19 @@ impl Host {
         }
     }
 
-    /// Names the messages that came in this turn to the members whom their author did not know yet.
-    pub(super) fn tell_late(&self, core: &mut Core, late: &[(u64, Held)]) {
+    /// Takes messages that came late. They are named together, however often an author claims not to know the roster.
+    pub(super) fn note_late(&mut self, core: &mut Core, late: Vec<(u64, Held)>) {
+        self.late.extend(late);
+        if self.late.len() >= limits::HELD {
+            self.tell_late(core);
+        } else if !self.late.is_empty() && !core.timers.is_set(Timer::Late) {
+            core.timers.set(Timer::Late, core.now.instant + limits::ROSTER_TICK);
+        }
+    }
+
+    /// Names the messages that came late to the members whom their author did not know yet.
+    pub(super) fn tell_late(&mut self, core: &mut Core) {
+        let late = std::mem::take(&mut self.late);
         for link in self.members.values() {
             let lacks = |(roster, held): &(u64, Held)| {
                 link.since.is_some_and(|since| *roster < since).then_some(*held)

@@ -64,6 +64,31 @@ fn what_was_on_its_way_when_somebody_came_reaches_it_too() {
 }
 
 #[test]
+fn an_author_that_never_knows_the_roster_does_not_make_the_host_tell_of_each_message() {
+    let mut late = Late::new();
+    let (sim, ann) = (&mut late.sim, late.ann);
+    let stream = StreamId { author: sim.ids[ann], epoch: 9, to: Recipient::Everyone };
+    let conn = sim.peer_link(0, ann);
+    let mut held = 0;
+    let mut count = |sim: &mut Sim| {
+        while let Some(output) = sim.nodes[0].poll_output() {
+            let is_held = |bytes| matches!(Frame::decode(bytes), Ok(Frame::Held(_)));
+            held += usize::from(matches!(&output, Output::Send(_, bytes) if is_held(bytes)));
+        }
+    };
+    for sequence in 1..=100 {
+        let batch = sim.batch_of(stream, sequence, "x");
+        let frame = Frame::Batch(Addressed { roster: sequence % 2, batch });
+        sim.nodes[0].handle(sim.now, Input::Frame(conn, frame));
+        count(sim);
+    }
+    sim.now = sim.now.plus(limits::ROSTER_TICK);
+    sim.nodes[0].handle_timeout(sim.now);
+    count(sim);
+    assert_eq!(held, 2, "one for each member");
+}
+
+#[test]
 fn what_the_host_has_of_somebody_who_is_gone_reaches_everybody() {
     let mut late = Late::new();
     let version = late.version();
