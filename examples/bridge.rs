@@ -2,7 +2,7 @@
 //! `PYILE_PASSWORD=… cargo run --example bridge -- HOST HOST`. Both have the same password here.
 
 use pyile::{
-    JoinOptions, Network, Profile,
+    Events, JoinOptions, Network, Profile,
     api::NodeEvent,
     model::{Alias, Password, Recipient},
 };
@@ -23,18 +23,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [one, other] = hosts.as_slice() else { return Err("usage: bridge HOST HOST".into()) };
     let password = Password::new(std::env::var("PYILE_PASSWORD")?);
     let alias = Alias::new("bridge")?;
-    let join = |host: &String| -> Result<Network, Box<dyn std::error::Error>> {
+    let join = |host: &String| -> Result<(Network, Events), Box<dyn std::error::Error>> {
         let options = JoinOptions::new(host, alias.clone(), password.clone());
         Ok(Network::join(options, Profile::ephemeral()?)?)
     };
-    let (mut left, mut right) = (join(one)?, join(other)?);
+    let ((left, mut left_events), (right, mut right_events)) = (join(one)?, join(other)?);
     loop {
         tokio::select! {
-            event = left.next_event() => if let Some(text) = to_pass_on(event)? {
-                right.broadcast(&text).await;
+            event = left_events.next() => if let Some(text) = to_pass_on(event)? {
+                right.broadcast(text).await?;
             },
-            event = right.next_event() => if let Some(text) = to_pass_on(event)? {
-                left.broadcast(&text).await;
+            event = right_events.next() => if let Some(text) = to_pass_on(event)? {
+                left.broadcast(text).await?;
             },
         }
     }

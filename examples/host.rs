@@ -2,7 +2,6 @@
 
 use pyile::{
     HostOptions, Network, Profile,
-    api::NodeCommand,
     model::{Alias, Password},
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -11,18 +10,18 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let password = Password::new(std::env::var("PYILE_PASSWORD")?);
     let options = HostOptions::new(Alias::new("host")?, password);
-    let mut network = Network::host(options, Profile::ephemeral()?).await?;
+    let (network, mut events) = Network::host(options, Profile::ephemeral()?).await?;
     let mut lines = BufReader::new(stdin()).lines();
     loop {
         tokio::select! {
-            event = network.next_event() => match event {
+            event = events.next() => match event {
                 Some(event) => println!("{event:?}"),
                 None => return Ok(()),
             },
             line = lines.next_line() => match line?.as_deref() {
                 None | Some("exit") => break,
-                Some("peers") => network.command(NodeCommand::Peers).await,
-                Some(text) => network.broadcast(text).await,
+                Some("peers") => println!("{:?}", network.members().await?),
+                Some(text) => println!("{:?}", network.broadcast(text).await),
             },
         }
     }

@@ -2,7 +2,6 @@
 
 use pyile::{
     JoinOptions, Network, Profile,
-    api::NodeCommand,
     model::{Alias, Password},
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -12,18 +11,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [host, alias] = words.as_slice() else { return Err("usage: peer HOST ALIAS".into()) };
     let options = JoinOptions::new(host, Alias::new(alias)?, Password::new(std::env::var("PYILE_PASSWORD")?));
-    let mut network = Network::join(options, Profile::ephemeral()?)?;
+    let (network, mut events) = Network::join(options, Profile::ephemeral()?)?;
     let mut lines = BufReader::new(stdin()).lines();
     loop {
         tokio::select! {
-            event = network.next_event() => match event {
+            event = events.next() => match event {
                 Some(event) => println!("{event:?}"),
                 None => return Ok(()),
             },
             line = lines.next_line() => match line?.as_deref() {
                 None | Some("exit") => break,
-                Some("peers") => network.command(NodeCommand::Peers).await,
-                Some(text) => network.broadcast(text).await,
+                Some("peers") => println!("{:?}", network.members().await?),
+                Some(text) => println!("{:?}", network.broadcast(text).await),
             },
         }
     }

@@ -74,6 +74,25 @@ pub enum Target {
     Peer(PeerName),
 }
 
+impl From<PeerId> for Target {
+    fn from(peer: PeerId) -> Self {
+        Self::Peer(peer.into())
+    }
+}
+
+impl From<&str> for PeerName {
+    fn from(name: &str) -> Self {
+        let Ok(name) = name.parse();
+        name
+    }
+}
+
+impl From<PeerName> for Target {
+    fn from(peer: PeerName) -> Self {
+        Self::Peer(peer)
+    }
+}
+
 impl From<Recipient> for Target {
     fn from(recipient: Recipient) -> Self {
         match recipient {

@@ -304,8 +304,8 @@ impl Inside {
 impl Doctor<'_> {
     /// Joins, has its own port tried by the host and two members, and leaves.
     pub async fn join(&mut self, options: JoinOptions, profile: Profile) -> CloseReason {
-        let mut network = match Network::join(options, profile) {
-            Ok(network) => network,
+        let (network, mut events) = match Network::join(options, profile) {
+            Ok(joined) => joined,
             Err(closed) => return self.not_joined(&closed),
         };
         let mut inside = Inside::default();
@@ -314,7 +314,7 @@ impl Doctor<'_> {
         let mut ask = tokio::time::interval(limits::DIAGNOSIS_EVERY);
         loop {
             tokio::select! {
-                event = network.next_event() => {
+                event = events.next() => {
                     let Some(event) = event else {
                         let closed = inside.why_not.unwrap_or_else(|| CloseReason::Internal.into());
                         return self.not_joined(&closed);

@@ -18,7 +18,8 @@ use tokio::{
 use crate::{
     api::{NodeCommand, NodeEvent},
     model::{CloseReason, Closed, ErrorKind, SafeText, Timestamp, limits},
-    network::Network,
+    net::Request,
+    network::{Events, Network},
 };
 
 /// An event with its time.
@@ -49,7 +50,7 @@ impl Waiting {
     }
 
     /// Gives the first one as soon as it is taken; without one never.
-    async fn give(&mut self, sends: &mpsc::Sender<NodeCommand>) {
+    async fn give(&mut self, sends: &mpsc::Sender<Request>) {
         if self.sends.is_empty() {
             return std::future::pending().await;
         }
@@ -61,7 +62,7 @@ impl Waiting {
             let Some(room) = place.take().or_else(|| sends.try_reserve().ok()) else { return };
             let Some(send) = self.sends.pop_front() else { return };
             self.bytes -= size(&send);
-            room.send(send);
+            room.send(send.into());
         }
     }
 }
@@ -105,11 +106,16 @@ impl Output {
 }
 
 /// Runs the session until it ends. `stop` resolves when the system asks the process to end.
-pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::Receiver<()>) -> Closed {
+pub async fn run(
+    network: &Network,
+    mut events: Events,
+    now: fn() -> Timestamp,
+    mut stop: mpsc::Receiver<()>,
+) -> Closed {
     let Ok(output) = Output::start() else { return CloseReason::Internal.into() };
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
-    let (sends, mut waiting) = (network.sends(), Waiting::default());
+    let mut waiting = Waiting::default();
     let mut left = Closed::from(CloseReason::Internal);
     // What is to be written, when there is room.
     let mut piece = Vec::new();
@@ -128,7 +134,7 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
         }
         let takes_more = waiting.bytes < limits::COMMANDS_BYTES && piece.len() < limits::COMMANDS_BYTES;
         tokio::select! {
-            event = network.next_whole(), if has_room => {
+            event = events.next_whole(), if has_room => {
                 let mut next = event;
                 if next.is_none() {
                     break;
@@ -140,7 +146,7 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
                     for line in event.expand() {
                         let _ = write_event(&mut piece, now(), &line);
                     }
-                    next = if piece.len() < limits::OUTPUT_BYTES { network.try_next_whole() } else { None };
+                    next = if piece.len() < limits::OUTPUT_BYTES { events.try_next_whole() } else { None };
                 }
             }
             _ = output.pieces.reserve(), if !has_room => {}
@@ -158,7 +164,7 @@ pub async fn run(mut network: Network, now: fn() -> Timestamp, mut stop: mpsc::R
                 }
                 None => has_input = false,
             },
-            () = waiting.give(&sends) => {}
+            () = waiting.give(network.sends()) => {}
             Some(()) = stop.recv() => leaves_by = Some(Instant::now() + limits::LEAVE_TIMEOUT),
             () = sleep_until(leaves_by.unwrap_or_else(Instant::now)), if leaves_by.is_some() => {
                 waiting = Waiting::default();

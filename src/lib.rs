@@ -8,7 +8,8 @@
 //! ```no_run
 #![doc = include_str!("../examples/host.rs")]
 //! ```
-//! The other side is in [`network`].
+//! The other side is in [`network`]. Whoever brings a front end of its own leaves the feature `program` out: the screen and
+//! the command line stand behind it, and all that they need.
 //!
 //! # The map
 //! What stands higher knows nothing of what stands lower; `tests/layering.rs` holds the table.
@@ -70,24 +71,32 @@
 //! growing waits, until the host is back or the time is up.
 
 pub mod api;
+#[cfg(feature = "program")]
 pub mod app;
+#[cfg(feature = "program")]
 pub mod cli;
+#[cfg(feature = "program")]
 pub mod config;
 pub mod doctor;
+#[cfg(feature = "program")]
 pub mod headless;
 pub mod model;
 pub mod net;
 pub mod network;
 pub mod proto;
+#[cfg(feature = "program")]
 pub mod run;
 pub mod security;
 pub mod store;
+#[cfg(feature = "program")]
 pub mod telemetry;
+#[cfg(feature = "program")]
 pub mod terminal;
+#[cfg(feature = "program")]
 pub mod ui;
 pub mod wire;
 
 pub use self::{
-    network::{HostOptions, JoinOptions, Network},
+    network::{Events, HostOptions, JoinOptions, Network},
     store::Profile,
 };

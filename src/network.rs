@@ -1,32 +1,33 @@
 //! One session in one network: the library's front door, and what every front end of the program stands on.
 //!
-//! It opens the listeners, makes or loads the password's record, starts the node, and hands out its commands and
-//! events. It must never decide what the node decides.
+//! [`Network`] is the handle: it can be cloned, and each of its methods is answered. [`Events`] tells what happens. It must
+//! never decide what the node decides.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/peer.rs")]
 //! ```
 
 use std::{
-    collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    api::{HistoryCommand, HistoryEvent, NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
+    api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, Network as Identified, NetworkId, Password, PeerId, Policy, Recalled,
-        Wire, limits,
+        Alias, CloseReason, Closed, CommandError, MessageId, Network as Identified, NetworkId, Password,
+        Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
     },
-    net::{self, NodeHandle, Opened, PeerListen, Platform, SystemPlatform},
+    net::{self, NodeHandle, Opened, PeerListen, Platform, Request, SystemPlatform},
     proto::{HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
     security::{HostRecord, PasswordCost},
     store::Profile,
 };
+
+pub use crate::net::Events;
 
 /// How to host.
 #[derive(Debug, Clone)]
@@ -133,14 +134,10 @@ pub fn with_port(target: &str) -> String {
     }
 }
 
-/// A session in a network.
-#[derive(Debug)]
+/// A session in a network. Clones are the same session; it ends when it is left, or when the last clone is dropped.
+#[derive(Debug, Clone)]
 pub struct Network {
     handle: NodeHandle,
-    /// Events that came while a command waited to be taken.
-    waiting: VecDeque<NodeEvent>,
-    /// The rest of an event that is given out line by line.
-    lines: VecDeque<NodeEvent>,
     join_addr: Option<SocketAddr>,
 }
 
@@ -150,7 +147,7 @@ impl Network {
     ///
     /// On Unix it raises the process's limit of open descriptors as far as the system allows, since every member is a
     /// connection or two.
-    pub async fn host(options: HostOptions, profile: Profile) -> Result<Self, Closed> {
+    pub async fn host(options: HostOptions, profile: Profile) -> Result<(Self, Events), Closed> {
         Self::host_on(options, profile, Arc::new(SystemPlatform)).await
     }
 
@@ -159,7 +156,7 @@ impl Network {
         options: HostOptions,
         profile: Profile,
         platform: Arc<dyn Platform>,
-    ) -> Result<Self, Closed> {
+    ) -> Result<(Self, Events), Closed> {
         check_bounds(&options)?;
         refuse_second(&options, &profile)?;
         refuse_alias_of_a_member(&options.alias, &profile)?;
@@ -211,15 +208,15 @@ impl Network {
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
         let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
-        let network = Self::start(config, opened, profile, platform)?;
-        Ok(Self { join_addr: Some(join_addr), ..network })
+        let (network, events) = Self::start(config, opened, profile, platform)?;
+        Ok((Self { join_addr: Some(join_addr), ..network }, events))
     }
 
     /// Joins a network. Comes back at once: the events tell whether it worked. Fails only when no listener can be opened or
     /// the wire does not fit what is known of the host.
     ///
     /// On Unix it raises the process's limit of open descriptors, as [`Self::host`] does.
-    pub fn join(options: JoinOptions, profile: Profile) -> Result<Self, Closed> {
+    pub fn join(options: JoinOptions, profile: Profile) -> Result<(Self, Events), Closed> {
         Self::join_on(options, profile, Arc::new(SystemPlatform))
     }
 
@@ -228,7 +225,7 @@ impl Network {
         options: JoinOptions,
         profile: Profile,
         platform: Arc<dyn Platform>,
-    ) -> Result<Self, Closed> {
+    ) -> Result<(Self, Events), Closed> {
         let known = profile.recents().into_iter().find(|known| known.target == options.target);
         let remembered = known.as_ref().map(|known| known.peer_id);
         let pin = options.pin.or(remembered).filter(|host| host.wire() == Wire::Native);
@@ -260,10 +257,10 @@ impl Network {
         opened: Opened,
         profile: Profile,
         platform: Arc<dyn Platform>,
-    ) -> Result<Self, Closed> {
-        let handle = net::spawn(config, opened, profile, platform)
+    ) -> Result<(Self, Events), Closed> {
+        let (handle, events) = net::spawn(config, opened, profile, platform)
             .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
-        Ok(Self { handle, waiting: VecDeque::new(), lines: VecDeque::new(), join_addr: None })
+        Ok((Self { handle, join_addr: None }, events))
     }
 
     /// Host: the join address.
@@ -272,77 +269,91 @@ impl Network {
         self.join_addr
     }
 
-    /// The next event, one for each message and each delivery; nothing after the session has ended.
-    pub async fn next_event(&mut self) -> Option<NodeEvent> {
-        loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Some(line);
-            }
-            let event = self.next_whole().await?;
-            self.lines.extend(event.expand());
-        }
-    }
-
-    /// The next event as the node tells it: one for a batch of messages, one for an acknowledgement of many. Nothing
-    /// after the session has ended.
-    pub async fn next_whole(&mut self) -> Option<NodeEvent> {
-        match self.waiting.pop_front() {
-            Some(event) => Some(event),
-            None => self.handle.events.recv().await,
-        }
-    }
-
-    /// As [`Self::next_whole`], if one is waiting already.
-    pub fn try_next_whole(&mut self) -> Option<NodeEvent> {
-        self.waiting.pop_front().or_else(|| self.handle.events.try_recv().ok())
-    }
-
-    /// Gives a command, waiting while the network is busy. After the session has ended nothing happens.
+    /// Sends a text, at most [`limits::TEXT_BYTES`] bytes, to everyone or to one. It is taken once this comes back: the
+    /// events tell, under the number given here, when it is kept and who has it.
     ///
-    /// Events that come meanwhile are kept for [`Self::next_event`]: the node never waits for a front end that waits
-    /// for it.
-    pub async fn command(&mut self, command: NodeCommand) {
+    /// Waits while the disk, or the memory where there is no history on disk, has no room for more.
+    pub async fn send(&self, to: impl Into<Target>, text: impl Into<String>) -> Result<MessageId, SendError> {
+        let (to, text) = (to.into(), text.into());
+        let taken = ask(&self.handle.sends, |reply| Request::Send(to, text, reply)).await;
+        taken.unwrap_or(Err(SendError::NotConnected))
+    }
+
+    /// Sends a text to everyone, as [`Self::send`] does.
+    pub async fn broadcast(&self, text: impl Into<String>) -> Result<MessageId, SendError> {
+        self.send(Target::Everyone, text).await
+    }
+
+    /// Host: refuses a key from now on, and cuts its member off everywhere. It is in force once this comes back; the event
+    /// `banned` tells when it is on disk. Of the reason at most [`limits::REASON_BYTES`] bytes are told.
+    pub async fn ban(&self, peer: impl Into<PeerName>, reason: &str) -> Result<(), CommandError> {
+        let (peer, reason) = (Some(peer.into()), Some(reason.to_owned()));
+        self.ask(NodeCommand::Ban { peer, addr: None, reason }).await
+    }
+
+    /// Host: lifts every ban on a key.
+    pub async fn unban(&self, peer: impl Into<PeerName>) -> Result<(), CommandError> {
+        self.ask(NodeCommand::Unban { peer: Some(peer.into()), addr: None, reason: None }).await
+    }
+
+    /// Host: removes a member, which may join again with the password. Of the reason at most [`limits::REASON_BYTES`] bytes
+    /// are told.
+    pub async fn kick(&self, peer: impl Into<PeerName>, reason: &str) -> Result<(), CommandError> {
+        let (peer, reason) = (Some(peer.into()), Some(reason.to_owned()));
+        self.ask(NodeCommand::Kick { peer, addr: None, reason }).await
+    }
+
+    /// The members, this peer included: the host first, then by alias. Nobody before admission.
+    pub async fn members(&self) -> Result<Vec<Arc<Peer>>, CommandError> {
+        ask(&self.handle.commands, Request::Members).await.ok_or(CommandError::Ended)
+    }
+
+    /// Gives any command, and waits until it is carried out or refused. [`Self::send`] is better for messages: here the
+    /// events tell when one is refused.
+    pub async fn ask(&self, command: NodeCommand) -> Result<(), CommandError> {
         let queue = self.handle.queue(&command).clone();
-        loop {
-            tokio::select! {
-                biased;
-                permit = queue.reserve() => {
-                    if let Ok(permit) = permit {
-                        permit.send(command);
-                    }
-                    return;
-                }
-                Some(event) = self.handle.events.recv() => self.waiting.push_back(event),
-            }
-        }
+        ask(&queue, |reply| Request::Ask(command, reply)).await.unwrap_or(Err(CommandError::Ended))
+    }
+
+    /// Gives a command, waiting while the network is busy. The events tell what becomes of it. After the session has ended
+    /// nothing happens.
+    pub async fn command(&self, command: NodeCommand) {
+        let _ = self.handle.queue(&command).send(command.into()).await;
     }
 
     /// Gives a command, or gives it back when the network is busy.
     pub fn try_command(&self, command: NodeCommand) -> Result<(), NodeCommand> {
         use tokio::sync::mpsc::error::TrySendError;
-        match self.handle.queue(&command).try_send(command) {
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full(command)) => Err(command),
+        match self.handle.queue(&command).try_reserve() {
+            Ok(place) => place.send(command.into()),
+            Err(TrySendError::Closed(())) => {}
+            Err(TrySendError::Full(())) => return Err(command),
         }
+        Ok(())
     }
 
     /// The queue of messages to send, for whoever must not wait for it here.
-    pub(crate) fn sends(&self) -> mpsc::Sender<NodeCommand> {
-        self.handle.sends.clone()
+    #[cfg(feature = "program")]
+    pub(crate) fn sends(&self) -> &mpsc::Sender<Request> {
+        &self.handle.sends
     }
 
-    /// Sends a text to everyone.
-    pub async fn broadcast(&mut self, text: &str) {
-        let (to, text) = (Target::Everyone, text.to_owned());
-        self.command(NodeCommand::Send { to, text, reference: None }).await;
-    }
-
-    /// Leaves in order, and waits until every socket is closed.
-    pub async fn leave(mut self) -> Closed {
+    /// Leaves in order: says goodbye, and waits until every socket is closed and everything is kept. Comes back within
+    /// three times [`limits::LEAVE_TIMEOUT`], with the reason for which the session ended.
+    pub async fn leave(&self) -> Closed {
         self.command(NodeCommand::Leave).await;
-        while self.next_event().await.is_some() {}
         self.handle.ended().await
     }
+}
+
+/// Asks the node something. Nothing when the session is over.
+async fn ask<T>(
+    queue: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    queue.send(request(reply)).await.ok()?;
+    answer.await.ok()
 }
 
 fn check_bounds(options: &HostOptions) -> Result<(), Closed> {

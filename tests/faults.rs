@@ -13,7 +13,7 @@ use std::{
 };
 
 use pyile::{
-    HostOptions, JoinOptions, Network, Profile,
+    Events, HostOptions, JoinOptions, Network, Profile,
     api::NodeEvent,
     model::{Alias, CloseReason, Password, PeerId},
     security::PasswordCost,
@@ -213,17 +213,17 @@ fn five_thousand_at_once_arrive_in_order_and_once_and_others_stay_prompt() {
     });
 }
 
-async fn next(network: &mut Network, what: &str) -> NodeEvent {
-    match tokio::time::timeout(DEADLINE, network.next_event()).await {
+async fn next(events: &mut Events, what: &str) -> NodeEvent {
+    match tokio::time::timeout(DEADLINE, events.next()).await {
         Ok(Some(event)) => event,
         _ => panic!("no {what}"),
     }
 }
 
 /// The keys of the newest roster, once it has `count` of them.
-async fn roster_of(network: &mut Network, count: usize) -> Vec<PeerId> {
+async fn roster_of(events: &mut Events, count: usize) -> Vec<PeerId> {
     loop {
-        if let NodeEvent::Roster { peers, .. } = next(network, "roster").await
+        if let NodeEvent::Roster { peers, .. } = next(events, "roster").await
             && peers.len() == count
         {
             return peers.iter().map(|peer| peer.peer_id).collect();
@@ -257,7 +257,7 @@ async fn full_network() {
         cost: PasswordCost::TEST,
         ..HostOptions::new(Alias::new("host").unwrap(), password())
     };
-    let mut host = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
+    let (host, mut events) = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
     let target = host.join_addr().unwrap().to_string();
     let join = |alias: &str| {
         let options = JoinOptions {
@@ -267,11 +267,12 @@ async fn full_network() {
         Network::join(options, Profile::ephemeral().unwrap()).unwrap()
     };
     let (begun, before) = (Instant::now(), used());
-    let mut members: Vec<Network> = (0..MEMBERS).map(|number| join(&format!("member-{number:03}"))).collect();
-    let at_host = roster_of(&mut host, MEMBERS + 1).await;
+    let mut members: Vec<(Network, Events)> =
+        (0..MEMBERS).map(|number| join(&format!("member-{number:03}"))).collect();
+    let at_host = roster_of(&mut events, MEMBERS + 1).await;
     let all_joined = Instant::now();
-    for member in &mut members {
-        assert_eq!(roster_of(member, MEMBERS + 1).await, at_host);
+    for (_, events) in &mut members {
+        assert_eq!(roster_of(events, MEMBERS + 1).await, at_host);
     }
     let (took, equal) = (begun.elapsed(), all_joined.elapsed());
     let after = used();
@@ -282,7 +283,7 @@ async fn full_network() {
     );
     assert!(equal < Duration::from_secs(2), "rosters were equal {equal:?} after the last");
     // The one after the last is told why not.
-    let mut late = join("late");
+    let (_late, mut late) = join("late");
     loop {
         if let NodeEvent::Left { reason, message } = next(&mut late, "refusal").await {
             assert_eq!(reason, CloseReason::NetworkFull);
@@ -291,10 +292,10 @@ async fn full_network() {
         }
     }
     let said = Instant::now();
-    members[7].broadcast("hi all").await;
-    for (number, member) in members.iter_mut().enumerate().filter(|(number, _)| *number != 7) {
+    members[7].0.broadcast("hi all").await.unwrap();
+    for (number, (_, events)) in members.iter_mut().enumerate().filter(|(number, _)| *number != 7) {
         loop {
-            if let NodeEvent::Message { text, .. } = next(member, &format!("message at {number}")).await {
+            if let NodeEvent::Message { text, .. } = next(events, &format!("message at {number}")).await {
                 assert_eq!(text.as_str(), "hi all");
                 break;
             }
@@ -302,7 +303,8 @@ async fn full_network() {
     }
     println!("a broadcast reached all within {:?}, with {MEMBERS} links to be opened", said.elapsed());
     // All at once: each says its goodbyes and waits for its links to close.
-    let leaving: Vec<_> = members.into_iter().map(|member| tokio::spawn(member.leave())).collect();
+    let leaving: Vec<_> =
+        members.into_iter().map(|(member, _)| tokio::spawn(async move { member.leave().await })).collect();
     for member in leaving {
         member.await.unwrap();
     }

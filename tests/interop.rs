@@ -354,14 +354,14 @@ fn a_roster_of_70_is_read_by_a_python_program() {
             cost,
             ..HostOptions::new(Alias::new("host").unwrap(), password())
         };
-        let mut host = Network::host(options, profile()).await.unwrap();
+        let (host, mut at_host) = Network::host(options, profile()).await.unwrap();
         let addr = host.join_addr().unwrap().to_string();
         let mut members = Vec::new();
         for number in 1..69 {
             let alias = Alias::new(&format!("m{number}")).unwrap();
             let options = JoinOptions { cost, ..JoinOptions::new(&addr, alias, password()) };
-            let mut member = Network::join(options, profile()).unwrap();
-            while !matches!(member.next_event().await, Some(NodeEvent::Authenticated { .. })) {}
+            let (member, mut events) = Network::join(options, profile()).unwrap();
+            while !matches!(events.next().await, Some(NodeEvent::Authenticated { .. })) {}
             members.push(member);
         }
         let ip = format!("127.0.{}.2", lane());
@@ -374,7 +374,7 @@ fn a_roster_of_70_is_read_by_a_python_program() {
             python
         });
         loop {
-            let event = host.next_event().await;
+            let event = at_host.next().await;
             if matches!(event, Some(NodeEvent::Message { text, .. }) if text.as_str() == "hello to 69") {
                 break;
             }

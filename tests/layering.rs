@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["model", "api", "wire", "security", "proto", "store"]),
     ("network", &["model", "api", "security", "proto", "store", "net"]),
     ("doctor", &["model", "api", "wire", "security", "store", "net", "network"]),
-    ("headless", &["model", "api", "network"]),
+    ("headless", &["model", "api", "net", "network"]),
     ("terminal", &["model"]),
     ("telemetry", &[]),
     (

@@ -14,7 +14,7 @@ use std::{
 };
 
 use pyile::{
-    HostOptions, JoinOptions, Network, Profile,
+    Events, HostOptions, JoinOptions, Network, Profile,
     api::{NodeCommand, NodeEvent, Target},
     model::{Alias, DeliveryStatus, Password, Policy},
     security::PasswordCost,
@@ -114,26 +114,26 @@ fn a_hundred_thousand_messages_wait_for_a_member_that_sleeps_and_cost_a_cursor()
 const OTHERS: usize = 65;
 const SAID: usize = 4_000;
 
-async fn next(network: &mut Network) -> NodeEvent {
-    tokio::time::timeout(DEADLINE, network.next_whole()).await.unwrap().unwrap()
+async fn next(events: &mut Events) -> NodeEvent {
+    tokio::time::timeout(DEADLINE, events.next_whole()).await.unwrap().unwrap()
 }
 
 /// Everything that others say, until there is so much of it.
-async fn hear(mut network: Network) -> (Network, Vec<usize>) {
+async fn hear((network, mut events): (Network, Events)) -> ((Network, Events), Vec<usize>) {
     let mut heard = Vec::new();
     while heard.len() < SAID {
-        if let NodeEvent::Batch(said) = next(&mut network).await
+        if let NodeEvent::Batch(said) = next(&mut events).await
             && !said.own
         {
             let number = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
             heard.extend(said.batch.batch.texts.iter().map(|text| number(text.as_str())));
         }
     }
-    (network, heard)
+    ((network, events), heard)
 }
 
 /// Says as much as is taken, from the moment that it is in, until everybody has acknowledged everything.
-async fn say_at_once(network: &mut Network) {
+async fn say_at_once((network, mut events): (Network, Events)) {
     let (mut said, mut delivered) = (0, 0);
     let mut is_in = false;
     while delivered < SAID * OTHERS {
@@ -145,7 +145,7 @@ async fn say_at_once(network: &mut Network) {
         while is_in && said < SAID && network.try_command(send(said)).is_ok() {
             said += 1;
         }
-        match next(network).await {
+        match next(&mut events).await {
             NodeEvent::Authenticated { .. } => is_in = true,
             NodeEvent::Progress(progress) if progress.status == DeliveryStatus::Delivered => {
                 delivered += usize::try_from(progress.last - progress.first + 1).unwrap();
@@ -170,7 +170,7 @@ fn four_thousand_messages_right_after_joining_64_others_all_arrive_and_none_is_c
         ..HostOptions::new(alias("host"), password())
     };
     runtime.block_on(async {
-        let mut host = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
+        let (host, mut at_host) = Network::host(options, Profile::ephemeral().unwrap()).await.unwrap();
         let target = host.join_addr().unwrap().to_string();
         let join = |name: &str| {
             let options = JoinOptions {
@@ -179,16 +179,15 @@ fn four_thousand_messages_right_after_joining_64_others_all_arrive_and_none_is_c
             };
             Network::join(options, Profile::ephemeral().unwrap()).unwrap()
         };
-        let members: Vec<Network> = (1..OTHERS).map(|number| join(&format!("member-{number}"))).collect();
+        let members: Vec<_> = (1..OTHERS).map(|number| join(&format!("member-{number}"))).collect();
         let is_complete = |event: &NodeEvent| match event {
             NodeEvent::Roster { peers, .. } => peers.len() == OTHERS,
             _ => false,
         };
-        while !is_complete(&next(&mut host).await) {}
+        while !is_complete(&next(&mut at_host).await) {}
         let hearing: Vec<_> =
-            members.into_iter().chain([host]).map(|network| tokio::spawn(hear(network))).collect();
-        let mut late = join("late");
-        say_at_once(&mut late).await;
+            members.into_iter().chain([(host, at_host)]).map(|peer| tokio::spawn(hear(peer))).collect();
+        say_at_once(join("late")).await;
         for hearing in hearing {
             let (network, heard) = hearing.await.unwrap();
             assert_eq!(heard, (0..SAID).collect::<Vec<_>>(), "each once and in order");

@@ -19,7 +19,7 @@ mod raw;
 use std::time::{Duration, Instant};
 
 use process::{Child, Used, used};
-use pyile::Network;
+use pyile::Events;
 use tokio::runtime::Runtime;
 
 /// Bytes of a text.
@@ -50,10 +50,10 @@ fn latency() {
     let raw = runtime.block_on(raw::ping_pong(TIMES));
     let mut ours = Vec::new();
     for disk in [false, true] {
-        let mut host = peers::host(&runtime, disk);
+        let (host, mut events) = peers::host(&runtime, disk);
         let mut echo = Child::start(&["echo", &peers::target(&host), if disk { "disk" } else { "memory" }]);
         echo.wait("joined");
-        ours.push(runtime.block_on(peers::ping_pong(&mut host, TIMES)));
+        ours.push(runtime.block_on(peers::ping_pong(&host, &mut events, TIMES)));
         echo.end();
         runtime.block_on(host.leave());
     }
@@ -84,13 +84,13 @@ fn broadcast(members: usize, messages: usize, disk: bool, aim: &str) {
         crowd.end();
         (deliveries / took.as_secs_f64(), cpu.seconds / deliveries * 1e6)
     });
-    let mut host = peers::host(&runtime, disk);
+    let (host, mut events) = peers::host(&runtime, disk);
     let keeping = if disk { "disk" } else { "memory" };
     let mut crowd = Child::start(&["members", &count, &peers::target(&host), keeping, &expect]);
     crowd.wait("joined");
-    runtime.block_on(peers::warm(&mut host, members));
+    runtime.block_on(peers::warm(&host, &mut events, members));
     let (begun, before) = (Instant::now(), used(std::process::id()) + crowd.used());
-    runtime.block_on(peers::broadcast(&mut host, members, messages));
+    runtime.block_on(peers::broadcast(&host, &mut events, members, messages));
     let (took, cpu) = (begun.elapsed(), used(std::process::id()) + crowd.used() - before);
     crowd.wait("received");
     crowd.end();
@@ -230,9 +230,9 @@ fn measure(name: &str) {
 }
 
 /// Waits for the next event that gives something.
-async fn next<T>(network: &mut Network, mut found: impl FnMut(pyile::api::NodeEvent) -> Option<T>) -> T {
+async fn next<T>(events: &mut Events, mut found: impl FnMut(pyile::api::NodeEvent) -> Option<T>) -> T {
     loop {
-        let event = network.next_whole().await.unwrap();
+        let event = events.next_whole().await.unwrap();
         if let Some(found) = found(event) {
             return found;
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pyile::{
-    HostOptions, JoinOptions, Network, Profile,
+    Events, HostOptions, JoinOptions, Network, Profile,
     api::{NodeCommand, NodeEvent, Target},
     model::{Alias, DeliveryStatus, Password, Policy},
     security::PasswordCost,
@@ -30,7 +30,7 @@ fn profile(disk: bool) -> Profile {
     }
 }
 
-pub(super) fn host(runtime: &Runtime, disk: bool) -> Network {
+pub(super) fn host(runtime: &Runtime, disk: bool) -> (Network, Events) {
     let options = HostOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         cost: PasswordCost::TEST,
@@ -45,7 +45,7 @@ pub(super) fn target(host: &Network) -> String {
     host.join_addr().unwrap().to_string()
 }
 
-fn join(target: &str, alias: &str, disk: bool) -> Network {
+fn join(target: &str, alias: &str, disk: bool) -> (Network, Events) {
     let options = JoinOptions {
         cost: PasswordCost::TEST,
         ..JoinOptions::new(target, Alias::new(alias).unwrap(), password())
@@ -58,19 +58,19 @@ fn to_all(text: String) -> NodeCommand {
 }
 
 /// One message to everybody, so that all links are open.
-pub(super) async fn warm(host: &mut Network, members: usize) {
-    broadcast(host, members, 1).await;
+pub(super) async fn warm(host: &Network, events: &mut Events, members: usize) {
+    broadcast(host, events, members, 1).await;
 }
 
 /// Sends as fast as it is taken, until everybody has acknowledged everything.
-pub(super) async fn broadcast(host: &mut Network, members: usize, messages: usize) {
+pub(super) async fn broadcast(host: &Network, events: &mut Events, members: usize, messages: usize) {
     let (mut said, mut delivered) = (0, 0);
     let text = "x".repeat(TEXT);
     while delivered < members * messages {
         while said < messages && host.try_command(to_all(text.clone())).is_ok() {
             said += 1;
         }
-        let mut event = host.next_whole().await;
+        let mut event = events.next_whole().await;
         while let Some(now) = event {
             if let NodeEvent::Progress(progress) = now {
                 assert_ne!(progress.status, DeliveryStatus::Failed, "{:?}", progress.reason);
@@ -78,13 +78,13 @@ pub(super) async fn broadcast(host: &mut Network, members: usize, messages: usiz
                     delivered += usize::try_from(progress.last - progress.first + 1).unwrap();
                 }
             }
-            event = host.try_next_whole();
+            event = events.try_next_whole();
         }
     }
 }
 
-pub(super) async fn ping_pong(host: &mut Network, times: usize) -> Duration {
-    let to = next(host, |event| match event {
+pub(super) async fn ping_pong(host: &Network, events: &mut Events, times: usize) -> Duration {
+    let to = next(events, |event| match event {
         NodeEvent::PeerUp { peer } => Some(peer.peer_id),
         _ => None,
     })
@@ -93,20 +93,19 @@ pub(super) async fn ping_pong(host: &mut Network, times: usize) -> Duration {
     let text = "x".repeat(TEXT);
     for _ in 0..times {
         let begun = Instant::now();
-        host.command(NodeCommand::Send { to: Target::Peer(to.into()), text: text.clone(), reference: None })
-            .await;
-        next(host, |event| matches!(event, NodeEvent::Batch(said) if !said.own).then_some(())).await;
+        host.command(NodeCommand::Send { to: to.into(), text: text.clone(), reference: None }).await;
+        next(events, |event| matches!(event, NodeEvent::Batch(said) if !said.own).then_some(())).await;
         took.push(begun.elapsed() / 2);
     }
     median(took)
 }
 
 async fn echo(target: &str, disk: bool) {
-    let mut peer = join(target, "echo", disk);
-    next(&mut peer, |event| matches!(event, NodeEvent::Authenticated { .. }).then_some(())).await;
+    let (peer, mut events) = join(target, "echo", disk);
+    next(&mut events, |event| matches!(event, NodeEvent::Authenticated { .. }).then_some(())).await;
     println!("joined");
     loop {
-        let (to, text) = next(&mut peer, |event| match event {
+        let (to, text) = next(&mut events, |event| match event {
             NodeEvent::Batch(said) if !said.own => {
                 Some((said.from.peer_id, said.batch.batch.texts[0].clone()))
             }
@@ -114,7 +113,7 @@ async fn echo(target: &str, disk: bool) {
         })
         .await;
         let text = text.as_str().to_owned();
-        peer.command(NodeCommand::Send { to: Target::Peer(to.into()), text, reference: None }).await;
+        peer.command(NodeCommand::Send { to: to.into(), text, reference: None }).await;
     }
 }
 
@@ -122,38 +121,41 @@ async fn echo(target: &str, disk: bool) {
 async fn members(count: usize, target: &str, disk: bool, messages: usize) {
     let mut joining = JoinSet::new();
     for number in 0..count {
-        let mut member = join(target, &format!("member-{number:03}"), disk);
+        let (member, mut events) = join(target, &format!("member-{number:03}"), disk);
         joining.spawn(async move {
-            next(&mut member, |event| match event {
+            next(&mut events, |event| match event {
                 NodeEvent::Roster { peers, .. } => (peers.len() == count + 1).then_some(()),
                 _ => None,
             })
             .await;
-            member
+            (member, events)
         });
     }
     let members = joining.join_all().await;
     println!("joined");
     let mut hearing = JoinSet::new();
-    for mut member in members {
+    for (member, mut events) in members {
         hearing.spawn(async move {
             let mut heard = 0;
             while heard < messages as u64 {
-                heard += next(&mut member, |event| match event {
+                heard += next(&mut events, |event| match event {
                     NodeEvent::Batch(said) if !said.own => Some(said.last - said.first + 1),
                     _ => None,
                 })
                 .await;
             }
-            member
+            (member, events)
         });
     }
     let mut members = hearing.join_all().await;
     println!("received");
     // They stay until this process is ended.
     let mut staying = JoinSet::new();
-    while let Some(mut member) = members.pop() {
-        staying.spawn(async move { while member.next_event().await.is_some() {} });
+    while let Some((member, mut events)) = members.pop() {
+        staying.spawn(async move {
+            while events.next().await.is_some() {}
+            drop(member);
+        });
     }
     staying.join_all().await;
 }
@@ -161,8 +163,8 @@ async fn members(count: usize, target: &str, disk: bool, messages: usize) {
 /// Members that come and go, each after the one before.
 async fn one_by_one(count: usize, target: &str) {
     for number in 0..count {
-        let mut member = join(target, &format!("member-{number:03}"), false);
-        next(&mut member, |event| matches!(event, NodeEvent::Authenticated { .. }).then_some(())).await;
+        let (member, mut events) = join(target, &format!("member-{number:03}"), false);
+        next(&mut events, |event| matches!(event, NodeEvent::Authenticated { .. }).then_some(())).await;
         member.leave().await;
     }
     println!("done");
@@ -177,7 +179,7 @@ async fn lone_host() {
         members: 300,
         ..HostOptions::new(Alias::new("host").unwrap(), password())
     };
-    let mut host = Network::host(options, profile(false)).await.unwrap();
+    let (host, mut events) = Network::host(options, profile(false)).await.unwrap();
     println!("listening {}", target(&host));
     let (tx, mut words) = tokio::sync::mpsc::channel(1);
     std::thread::spawn(move || {
@@ -188,7 +190,7 @@ async fn lone_host() {
     loop {
         tokio::select! {
             Some(()) = words.recv() => host.command(to_all("hello".into())).await,
-            Some(_) = host.next_event() => {}
+            Some(_) = events.next() => {}
             else => return,
         }
     }

@@ -121,6 +121,48 @@ impl SendError {
     }
 }
 
+/// A command that was not carried out. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A member asked for what only the host may do.
+    #[error("only the host can ban, unban and kick")]
+    NotTheHost,
+    /// A handover is near its end: the host's word passes to somebody else.
+    #[error("somebody else is becoming the host at this moment; ask again")]
+    HandingOver,
+    /// The session is over.
+    #[error("not in a network any more; join again")]
+    Ended,
+    /// Neither a peer nor an address was named.
+    #[error("{0} needs a \"peer\", an \"addr\", or both")]
+    NobodyNamed(&'static str),
+    /// No key is known under that name.
+    #[error("nobody called \"{0}\" is known here; the names of all are in the peer list")]
+    Unknown(String),
+    /// No member has that name.
+    #[error("nobody called \"{0}\" is a member")]
+    NoSuchMember(String),
+    /// The host would do it to itself.
+    #[error("that is you; {0}")]
+    Yourself(&'static str),
+    /// There is no ban to lift.
+    #[error("there is no such ban; the banned list shows all")]
+    NoSuchBan,
+    /// There is nobody to remove.
+    #[error("nobody to kick: no member matches")]
+    NobodyToKick,
+    /// One handover at a time.
+    #[error("a handover is under way already")]
+    HandoverUnderWay,
+    /// A classic peer cannot be the host.
+    #[error("{0} is a classic peer, and those cannot take over from this program")]
+    ClassicSuccessor(String),
+    /// The member is not here now.
+    #[error("{0} has no link to you now")]
+    NotLinked(String),
+}
+
 /// The seed's `RecvException`: bytes that are no frame. The peer's fault; its link is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -20,7 +20,7 @@ pub mod time;
 
 pub use ban::{Attempt, Ban, Penalty};
 pub use batch::{Batch, StoredBatch};
-pub use error::{AuthenticationError, ErrorKind, RecvError, SendError, StatusError};
+pub use error::{AuthenticationError, CommandError, ErrorKind, RecvError, SendError, StatusError};
 pub use history::{
     Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,
     Stream,

@@ -4,22 +4,21 @@
 
 mod keeping;
 mod links;
-mod notifying;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use rustls::ServerConfig;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time,
 };
 use tokio_util::task::JoinMap;
 
-use self::notifying::Notifications;
 use super::{
     classic, dialer,
-    handle::{NodeHandle, Opened},
+    events::{self, Events, Teller},
+    handle::{NodeHandle, Opened, Request},
     link::{Context, Outbound},
     listener::{self, PeerListen},
     platform::{self, Connection, Platform},
@@ -41,10 +40,11 @@ pub fn spawn(
     opened: Opened,
     profile: Profile,
     platform: Arc<dyn Platform>,
-) -> Result<NodeHandle, rustls::Error> {
+) -> Result<(NodeHandle, Events), rustls::Error> {
     let (commands_tx, commands) = mpsc::channel(limits::COMMANDS_WAITING);
     let (sends_tx, sends) = mpsc::channel(limits::COMMANDS_WAITING);
-    let (events, events_rx) = mpsc::channel(limits::EVENTS_WAITING);
+    let (teller, events) = events::channel();
+    let (ended_tx, ended) = watch::channel(None);
     let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
     let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
     let (stored_tx, stored) = mpsc::channel(limits::STORE_EVENTS);
@@ -84,9 +84,9 @@ pub fn spawn(
         stored,
         to_store: Vec::new(),
         store_at: None,
-        events,
+        teller,
+        to_tell: Vec::new(),
         to_send: Vec::new(),
-        notifications: Notifications::default(),
         turn: platform_now,
         abandoned: false,
         finished: None,
@@ -100,8 +100,8 @@ pub fn spawn(
             actor.listeners.spawn(listener::accept(listener, link, actor.accepted_tx.clone()));
         }
     }
-    let task = tokio::spawn(actor.run());
-    Ok(NodeHandle { sends: sends_tx, commands: commands_tx, events: events_rx, task })
+    tokio::spawn(async move { ended_tx.send_replace(Some(actor.run().await)) });
+    Ok((NodeHandle { sends: sends_tx, commands: commands_tx, ended }, events))
 }
 
 /// To whom a connection is being made.
@@ -150,18 +150,19 @@ struct Actor {
     inputs: mpsc::Receiver<Input>,
     accepted_tx: mpsc::Sender<(LinkKind, Connection)>,
     accepted: mpsc::Receiver<(LinkKind, Connection)>,
-    sends: mpsc::Receiver<NodeCommand>,
-    commands: mpsc::Receiver<NodeCommand>,
+    sends: mpsc::Receiver<Request>,
+    commands: mpsc::Receiver<Request>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
     /// Commands for the store, as one bundle. The windows of the links bound it.
     to_store: Vec<StoreCommand>,
     /// When commands that nobody waits for are given to the store; at once when somebody waits for one of them.
     store_at: Option<Instant>,
-    events: mpsc::Sender<NodeEvent>,
+    teller: Teller,
+    /// Events for the front end, given to it at the end of a turn.
+    to_tell: Vec<NodeEvent>,
     /// Frames for the sessions, given to them at the end of a turn.
     to_send: Vec<(ConnId, Outbound)>,
-    notifications: Notifications,
     /// The time of this turn: the clock is read once for all that came together.
     turn: Moment,
     /// The front end is gone.
@@ -169,12 +170,6 @@ struct Actor {
     /// Why the session is over.
     finished: Option<Closed>,
     reported: Instant,
-}
-
-/// Until the front end has room for an event or is gone; the sessions have their turn first.
-async fn has_room(events: &mpsc::Sender<NodeEvent>) {
-    tokio::task::yield_now().await;
-    let _ = events.reserve().await;
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -188,14 +183,12 @@ async fn until(deadline: Option<Instant>) {
 enum Woken {
     Input(Option<Input>),
     Accepted(Option<(LinkKind, Connection)>),
-    Command(Option<NodeCommand>),
+    Request(Option<Request>),
     Stored(Option<StoreEvent>),
     Session(ConnId, Closed),
     Join(LinkKind, Result<Connection, Closed>),
     ClassicSent(PeerId, Result<Option<String>, Closed>),
     Dial(PeerId, Result<Connection, Closed>),
-    /// The front end has room for more, or is gone.
-    Told,
     /// The store is to be given what nobody waits for.
     StoreDue,
     Timer,
@@ -207,7 +200,6 @@ impl Actor {
         self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
-            self.tell();
             self.turn = self.platform.now();
             // Frames come before timers: a peer that has spoken is not silent.
             self.take_in(woken);
@@ -224,15 +216,13 @@ impl Actor {
 
     async fn wake(&mut self) -> Woken {
         let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
-        let tells = !self.notifications.is_empty();
         let deadline = self.node.poll_timeout();
         tokio::select! {
             biased;
             input = self.inputs.recv() => Woken::Input(input),
             Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, session::ended(result)),
-            command = self.commands.recv(), if !self.abandoned => Woken::Command(command),
-            () = has_room(&self.events), if tells => Woken::Told,
-            Some(send) = self.sends.recv(), if takes_sends => Woken::Command(Some(send)),
+            request = self.commands.recv(), if !self.abandoned => Woken::Request(request),
+            Some(send) = self.sends.recv(), if takes_sends => Woken::Request(Some(send)),
             stored = self.stored.recv() => Woken::Stored(stored),
             Some((peer, result)) = self.dials.join_next() => {
                 Woken::Dial(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
@@ -262,14 +252,14 @@ impl Actor {
                 self.take_waiting(limits::FRAMES_TO_NODE);
                 self.session_ended(conn, closed);
             }
-            Woken::Command(Some(command)) => {
-                self.command(command);
+            Woken::Request(Some(request)) => {
+                self.request(request);
                 self.take_waiting(limits::FRAMES_AT_ONCE);
             }
             // The front end is gone.
-            Woken::Command(None) => {
+            Woken::Request(None) => {
                 self.abandoned = true;
-                self.command(NodeCommand::Leave);
+                self.request(NodeCommand::Leave.into());
             }
             Woken::Stored(Some(event)) => {
                 // It has room again.
@@ -285,16 +275,12 @@ impl Actor {
             Woken::Dial(peer, Ok(connection)) => self.reached_peer(peer, connection),
             Woken::Dial(peer, Err(closed)) => self.node.handle(self.now(), Input::DialFailed(peer, closed)),
             Woken::Timer => self.take_waiting(limits::FRAMES_AT_ONCE),
-            // The actor holds a sender of each of these itself; and what can be told has been.
-            Woken::Input(None)
-            | Woken::Stored(None)
-            | Woken::Accepted(None)
-            | Woken::Told
-            | Woken::StoreDue => {}
+            // The actor holds a sender of each of these itself.
+            Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) | Woken::StoreDue => {}
         }
         // A person's commands must not wait behind a flood of frames.
-        while let (None, Ok(command)) = (&self.finished, self.commands.try_recv()) {
-            self.command(command);
+        while let (None, Ok(request)) = (&self.finished, self.commands.try_recv()) {
+            self.request(request);
             self.perform();
         }
         for _ in 0..limits::SENDS_AT_ONCE {
@@ -302,18 +288,32 @@ impl Actor {
                 return;
             }
             let Ok(send) = self.sends.try_recv() else { return };
-            self.command(send);
+            self.request(send);
         }
     }
 
-    fn command(&mut self, command: NodeCommand) {
-        if command == NodeCommand::Leave {
-            // Messages from before the goodbye are sent before it.
-            while let Ok(send) = self.sends.try_recv() {
-                self.node.handle(self.now(), Input::Command(send));
+    fn request(&mut self, request: Request) {
+        let now = self.now();
+        match request {
+            Request::Command(NodeCommand::Leave) => {
+                // Messages from before the goodbye are sent before it.
+                while let Ok(send) = self.sends.try_recv() {
+                    self.request(send);
+                }
+                self.node.handle(now, Input::Command(NodeCommand::Leave));
+            }
+            Request::Command(command) => self.node.handle(now, Input::Command(command)),
+            // Whoever does not wait for the answer has dropped the other end.
+            Request::Send(to, text, taken) => {
+                let _ = taken.send(self.node.send(now, &to, &text, None));
+            }
+            Request::Ask(command, done) => {
+                let _ = done.send(self.node.command(now, command));
+            }
+            Request::Members(asked) => {
+                let _ = asked.send(self.node.members());
             }
         }
-        self.node.handle(self.now(), Input::Command(command));
     }
 
     /// Takes in the inputs that have come meanwhile.
@@ -376,27 +376,16 @@ impl Actor {
             self.carry_out();
             // A front end that reads the history finds there what it was notified of.
             self.give_store();
-            if self.notifications.has_received() {
-                self.tell();
+            let is_received = |event: &NodeEvent| matches!(event, NodeEvent::Batch(said) if !said.own);
+            if self.to_tell.iter().any(is_received) {
+                self.teller.tell(&mut self.to_tell);
             }
             if self.send_all() {
                 break;
             }
         }
-    }
-
-    /// Gives the front end as much as it has room for.
-    fn tell(&mut self) {
-        while !self.notifications.is_empty() {
-            match self.events.try_reserve() {
-                Ok(place) => {
-                    let Some(event) = self.notifications.pop() else { return };
-                    place.send(event);
-                }
-                Err(mpsc::error::TrySendError::Full(())) => return,
-                // A front end that is gone has closed the commands too, and the node leaves.
-                Err(mpsc::error::TrySendError::Closed(())) => return self.notifications.clear(),
-            }
+        if !self.to_tell.is_empty() {
+            self.teller.tell(&mut self.to_tell);
         }
     }
 
@@ -466,7 +455,7 @@ impl Actor {
                 Output::Store(command) => self.store(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
-                    self.notifications.push(event);
+                    self.to_tell.push(event);
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
@@ -553,13 +542,6 @@ impl Actor {
     async fn shut_down(&mut self) {
         self.store_at = self.store_at.map(|_| self.now().instant);
         self.give_store();
-        let told = async {
-            while !self.notifications.is_empty() && self.events.reserve().await.is_ok() {
-                let Some(event) = self.notifications.pop() else { return };
-                let _ = self.events.try_send(event);
-            }
-        };
-        let _ = time::timeout(limits::LEAVE_TIMEOUT, told).await;
         self.listeners.abort_all();
         self.joins.abort_all();
         self.classic_sends.abort_all();

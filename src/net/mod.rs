@@ -8,6 +8,7 @@ mod actor;
 mod classic;
 mod clock;
 mod dialer;
+mod events;
 mod handle;
 mod link;
 mod listener;
@@ -16,11 +17,14 @@ pub mod probe;
 mod relay;
 mod session;
 mod suspend;
+mod unread;
 
+#[cfg(feature = "program")]
 pub(crate) use self::clock::now;
 pub use self::{
     actor::spawn,
-    handle::{NodeHandle, Opened},
+    events::Events,
+    handle::{NodeHandle, Opened, Request},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     platform::{Platform, SystemPlatform},
 };

@@ -496,10 +496,16 @@ impl Core {
         }
     }
 
-    pub(super) fn emit_roster(&mut self) {
+    /// The members: the host first, then by alias.
+    pub(super) fn members(&self) -> Vec<Arc<Peer>> {
         let mut peers: Vec<Arc<Peer>> =
             self.roster.entries().filter_map(|entry| self.person(&entry.peer_id)).collect();
         peers.sort_by(|a, b| (a.role, &a.alias).cmp(&(b.role, &b.alias)));
+        peers
+    }
+
+    pub(super) fn emit_roster(&mut self) {
+        let peers = self.members();
         self.event(NodeEvent::Roster { version: self.roster.version(), peers });
     }
 

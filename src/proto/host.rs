@@ -21,8 +21,8 @@ use super::{
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        CloseReason, Departed, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId, Penalty,
-        Recalled, Role, RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, CommandError, Departed, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId,
+        Penalty, Recalled, Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -526,8 +526,13 @@ impl Host {
         self.tell_admission(core);
     }
 
-    pub(super) fn command(&mut self, core: &mut Core, mesh: &mut Mesh, command: NodeCommand) {
-        command::run(self, core, mesh, command);
+    pub(super) fn command(
+        &mut self,
+        core: &mut Core,
+        mesh: &mut Mesh,
+        command: NodeCommand,
+    ) -> Result<(), CommandError> {
+        command::run(self, core, mesh, command)
     }
 }
 

@@ -39,10 +39,11 @@ use self::{
     mesh::Mesh,
 };
 use crate::{
-    api::{HistoryEvent, NodeCommand, NodeEvent, StoreEvent},
+    api::{HistoryEvent, NodeCommand, NodeEvent, StoreEvent, Target},
     model::{
-        Admitted, Alias, Ban, CloseReason, Closed, Departed, ErrorKind, KeptAttempts, Moment, Network,
-        Password, PeerId, Policy, Recalled, RosterEntry, Wire, limits,
+        Admitted, Alias, Ban, CloseReason, Closed, CommandError, Departed, ErrorKind, KeptAttempts,
+        MessageId, Moment, Network, Password, Peer, PeerId, Policy, Recalled, RosterEntry, SafeText,
+        SendError, Wire, limits,
     },
     security::{HostRecord, Identity, PasswordCost},
     wire::{Frame, classic::Object},
@@ -171,7 +172,7 @@ impl Node {
             return;
         }
         match input {
-            Input::Command(command) => self.command(command),
+            Input::Command(command) => self.commanded(command),
             Input::Incoming(conn, ip) => self.core.incoming(conn, ip),
             Input::Spoke(conn) => self.core.spoke(conn),
             Input::Connected(conn, connected) => self.connected(conn, connected),
@@ -302,12 +303,56 @@ impl Node {
         self.core.limiter.take_dropped()
     }
 
-    fn command(&mut self, command: NodeCommand) {
+    /// Takes a text for sending, and says under which number, or why not.
+    pub fn send(
+        &mut self,
+        now: Moment,
+        to: &Target,
+        text: &str,
+        reference: Option<Arc<str>>,
+    ) -> Result<MessageId, SendError> {
+        self.core.now = now;
+        if self.finished {
+            return Err(SendError::NotConnected);
+        }
+        self.mesh.send(&mut self.core, to, text, reference)
+    }
+
+    /// Carries out a command. A message that is not taken for sending is told as an event.
+    pub fn command(&mut self, now: Moment, command: NodeCommand) -> Result<(), CommandError> {
+        self.core.now = now;
+        if self.finished {
+            return Err(CommandError::Ended);
+        }
+        let outcome = self.carry_out(command);
+        self.settle();
+        outcome
+    }
+
+    /// The members, this node included: the host first, then by alias.
+    #[must_use]
+    pub fn members(&self) -> Vec<Arc<Peer>> {
+        self.core.members()
+    }
+
+    /// A front end that gave a command is told by an event what became of it.
+    fn commanded(&mut self, command: NodeCommand) {
+        if let Err(error) = self.carry_out(command) {
+            self.core.event(NodeEvent::error(ErrorKind::Command, &error));
+        }
+    }
+
+    fn carry_out(&mut self, command: NodeCommand) -> Result<(), CommandError> {
         match (command, &mut self.role) {
             (NodeCommand::Leave, _) => self.leave(),
             (NodeCommand::Peers, _) => self.core.emit_roster(),
             (NodeCommand::Send { to, text, reference }, _) => {
-                self.mesh.send(&mut self.core, &to, &text, reference.as_deref());
+                let reference: Option<Arc<str>> = reference.map(Into::into);
+                if let Err(error) = self.mesh.send(&mut self.core, &to, &text, reference.clone()) {
+                    let message = SafeText::line(&error.to_string());
+                    let refused = Some(Box::new((to, text)));
+                    self.core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference, refused });
+                }
             }
             (NodeCommand::Ways, RoleState::Host(_)) => {
                 self.core.event(NodeEvent::Ways { rows: self.core.reachability.reached() });
@@ -324,13 +369,11 @@ impl Node {
                 }
             }
             (command, RoleState::Host(host)) => {
-                host.command(&mut self.core, &mut self.mesh, command);
+                return host.command(&mut self.core, &mut self.mesh, command);
             }
-            (_, RoleState::Member(_)) => {
-                let message = "only the host can ban, unban and kick";
-                self.core.event(NodeEvent::error(ErrorKind::Command, message));
-            }
+            (_, RoleState::Member(_)) => return Err(CommandError::NotTheHost),
         }
+        Ok(())
     }
 
     fn connected(&mut self, conn: ConnId, connected: Connected) {
@@ -541,7 +584,7 @@ impl Node {
             self.core.goodbye(conn, goodbye, "");
         }
         let message = if closed.reason == CloseReason::Left { String::new() } else { closed.to_string() };
-        let message = crate::model::SafeText::line(&message);
+        let message = SafeText::line(&message);
         self.core.event(NodeEvent::Left { reason: closed.reason, message });
         self.core.outputs.push_back(Output::Finished(closed));
     }

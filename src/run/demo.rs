@@ -6,10 +6,10 @@ use std::{net::Ipv4Addr, time::Duration};
 use tokio::{task::JoinSet, time};
 
 use crate::{
-    api::{NodeCommand, NodeEvent, Target},
+    api::{NodeEvent, Target},
     model::{Alias, CloseReason, Closed, Password, Policy, Recipient},
     net,
-    network::{HostOptions, JoinOptions, Network},
+    network::{Events, HostOptions, JoinOptions, Network},
     security::PasswordCost,
     store::Profile,
 };
@@ -42,7 +42,7 @@ const CAST: [Character; 3] = [
 ];
 
 /// Opens the network and lets the bots join.
-pub async fn open(alias: Alias) -> Result<(Network, Bots), Closed> {
+pub async fn open(alias: Alias) -> Result<(Network, Events, Bots), Closed> {
     let alias = if CAST.iter().any(|bot| alias.as_str().eq_ignore_ascii_case(bot.name)) {
         Alias::new("you").unwrap_or(alias)
     } else {
@@ -58,7 +58,7 @@ pub async fn open(alias: Alias) -> Result<(Network, Bots), Closed> {
         ..HostOptions::new(alias, password.clone())
     };
     let profile = Profile::ephemeral().map_err(|error| internal(&error))?;
-    let network = Network::host(options, profile).await?;
+    let (network, events) = Network::host(options, profile).await?;
     let target = network.join_addr().map(|addr| addr.to_string()).unwrap_or_default();
     let mut tasks = JoinSet::new();
     for (turn, bot) in (0_u32..).zip(CAST) {
@@ -71,23 +71,23 @@ pub async fn open(alias: Alias) -> Result<(Network, Bots), Closed> {
         let profile = Profile::ephemeral().map_err(|error| internal(&error))?;
         tasks.spawn(async move {
             time::sleep(Duration::from_millis(300) * turn).await;
-            if let Ok(network) = Network::join(options, profile) {
-                chat(network, bot).await;
+            if let Ok((network, events)) = Network::join(options, profile) {
+                chat(network, events, bot).await;
             }
         });
     }
-    Ok((network, Bots { _tasks: tasks }))
+    Ok((network, events, Bots { _tasks: tasks }))
 }
 
 /// The password is drawn at random and lives in this process only: a costly guess would protect nothing.
 const COST: PasswordCost = PasswordCost { memory: 1024, passes: 1 };
 
-async fn chat(mut network: Network, bot: Character) {
-    while let Some(event) = network.next_event().await {
+async fn chat(network: Network, mut events: Events, bot: Character) {
+    while let Some(event) = events.next().await {
         match event {
             NodeEvent::Authenticated { .. } => {
                 time::sleep(Duration::from_millis(700)).await;
-                network.broadcast(bot.greeting).await;
+                let _ = network.broadcast(bot.greeting).await;
             }
             NodeEvent::Message { from, to, text, own: false, .. }
                 if from.role == crate::model::Role::Host =>
@@ -100,7 +100,7 @@ async fn chat(mut network: Network, bot: Character) {
                     Recipient::Everyone if addressed || bot.name == "ada" => Target::Everyone,
                     Recipient::Everyone => continue,
                 };
-                network.command(NodeCommand::Send { to, text: answer, reference: None }).await;
+                let _ = network.send(to, answer).await;
             }
             _ => {}
         }

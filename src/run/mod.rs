@@ -9,7 +9,7 @@ use crate::{
     headless,
     model::{Alias, CloseReason, Closed, HostState, Policy, Timestamp, Wire, limits},
     net,
-    network::{HostOptions, JoinOptions, Network, with_port},
+    network::{Events, HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
     store::{Filter, Keeping, Profile, Retention},
     telemetry,
@@ -100,21 +100,22 @@ async fn session(config: Config) -> u8 {
         },
         Err(message) => return usage(true, &message),
     };
-    let closed = headless::run(opened.network, wall_clock, stop).await;
+    let closed = headless::run(&opened.network, opened.events, wall_clock, stop).await;
     exit_code(closed.reason)
 }
 
 /// A network that was opened as configured, with its bots where it is a demonstration.
 pub(crate) struct OpenedNetwork {
     network: Network,
+    events: Events,
     _bots: Option<demo::Bots>,
 }
 
 async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed> {
-    let network = match &config.mode {
+    let (network, events) = match &config.mode {
         Mode::Demo => {
-            let (network, bots) = demo::open(config.alias.clone()).await?;
-            return Ok(OpenedNetwork { network, _bots: Some(bots) });
+            let (network, events, bots) = demo::open(config.alias.clone()).await?;
+            return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
         }
         Mode::Join(target, wire) => Network::join(join_options(config, target, *wire), profile)?,
         Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
@@ -122,7 +123,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             Network::host(host_options(config, kept.as_ref()), profile).await?
         }
     };
-    Ok(OpenedNetwork { network, _bots: None })
+    Ok(OpenedNetwork { network, events, _bots: None })
 }
 
 fn open_profile(config: &Config) -> Result<Profile, String> {

@@ -233,7 +233,7 @@ impl Screen {
             if !self.keys.is_empty() {
                 break;
             }
-            next = self.network.as_mut().and_then(|opened| opened.network.try_next_whole());
+            next = self.network.as_mut().and_then(|opened| opened.events.try_next_whole());
         }
         Ok(())
     }
@@ -302,10 +302,10 @@ impl Screen {
         // What is typed is worth more than what was configured.
         let given = config.password.take();
         self.opening = Some(tokio::spawn(async move {
-            let network = match open {
+            let (network, events) = match open {
                 Open::Demo => {
-                    let (network, bots) = super::demo::open(config.alias).await?;
-                    return Ok(OpenedNetwork { network, _bots: Some(bots) });
+                    let (network, events, bots) = super::demo::open(config.alias).await?;
+                    return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
                 }
                 Open::Host { listen, alias, network, password, classic } => {
                     let password = password.or(given);
@@ -318,7 +318,7 @@ impl Screen {
                     Network::join(join_options(&config, &target, wire), profile)?
                 }
             };
-            Ok(OpenedNetwork { network, _bots: None })
+            Ok(OpenedNetwork { network, events, _bots: None })
         }));
     }
 
@@ -365,7 +365,7 @@ impl Screen {
 
 async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::NodeEvent> {
     match network {
-        Some(opened) => opened.network.next_whole().await,
+        Some(opened) => opened.events.next_whole().await,
         None => pending().await,
     }
 }

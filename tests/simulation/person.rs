@@ -9,7 +9,7 @@ use std::{
 };
 
 use pyile::{
-    HostOptions, JoinOptions, Network,
+    Events, HostOptions, JoinOptions, Network,
     api::NodeCommand,
     model::{Alias, CloseReason, Closed, Password},
     security::PasswordCost,
@@ -129,7 +129,7 @@ impl Person {
             Network::join_on(options, profile, platform)
         };
         match opened {
-            Ok(network) => self.run(book, network).await,
+            Ok((network, events)) => self.run(book, network, events).await,
             Err(closed) => {
                 let Closed { reason, detail } = closed;
                 book.lock().unwrap().broken(self.who, &format!("cannot begin: {reason:?} {detail}"));
@@ -138,11 +138,11 @@ impl Person {
         }
     }
 
-    async fn run(&self, book: &Mutex<Book>, mut network: Network) -> CloseReason {
+    async fn run(&self, book: &Mutex<Book>, network: Network, mut events: Events) -> CloseReason {
         loop {
             tokio::select! {
                 biased;
-                event = network.next_event() => match event {
+                event = events.next() => match event {
                     Some(event) => book.lock().unwrap().note(self.who, &event),
                     None => break,
                 },

@@ -5,16 +5,19 @@ use std::net::IpAddr;
 use super::{Core, Host, Mesh};
 use crate::{
     api::{NodeCommand, NodeEvent, PeerName},
-    model::{Ban, CloseReason, ErrorKind, PeerId, SafeText, ban::address_block, limits},
+    model::{Ban, CloseReason, CommandError, PeerId, SafeText, ban::address_block, limits},
     proto::Output,
     wire::{BannedStatus, Frame},
 };
 
-pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: NodeCommand) {
-    let outcome = match command {
-        _ if host.is_retiring() => {
-            Err("somebody else is becoming the host at this moment; ask again".to_owned())
-        }
+pub(super) fn run(
+    host: &mut Host,
+    core: &mut Core,
+    mesh: &mut Mesh,
+    command: NodeCommand,
+) -> Result<(), CommandError> {
+    match command {
+        _ if host.is_retiring() => Err(CommandError::HandingOver),
         NodeCommand::Ban { peer, addr, reason } => {
             ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()))
         }
@@ -28,9 +31,6 @@ pub(super) fn run(host: &mut Host, core: &mut Core, mesh: &mut Mesh, command: No
             Ok(())
         }
         _ => Ok(()),
-    };
-    if let Err(message) = outcome {
-        core.event(NodeEvent::error(ErrorKind::Command, &message));
     }
 }
 
@@ -51,14 +51,14 @@ fn ban(
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let named = peer.map(|name| key_named(host, core, name)).transpose()?;
     let (key, addr) = whom(host, core, peer, addr)?;
     if key.is_none() && addr.is_none() {
-        return Err("a ban needs a \"peer\", an \"addr\", or both".to_owned());
+        return Err(CommandError::NobodyNamed("a ban"));
     }
     if key == Some(core.me()) {
-        return Err("that is you; the host cannot ban itself".to_owned());
+        return Err(CommandError::Yourself("the host cannot ban itself"));
     }
     let alias = named.as_ref().and_then(|key| {
         let present = core.roster.get(key).map(|entry| entry.alias.clone());
@@ -100,9 +100,9 @@ fn unban(
     core: &mut Core,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     if peer.is_none() && addr.is_none() {
-        return Err("an unban needs a \"peer\", an \"addr\", or both".to_owned());
+        return Err(CommandError::NobodyNamed("an unban"));
     }
     // A classic peer has no key to remember it by, but its ban has its label.
     let labelled = peer.and_then(|name| host.admission.address_banned_as(&name.to_string()));
@@ -116,7 +116,7 @@ fn unban(
     let is_forgiven = addr.is_some_and(|addr| core.forgive(addr));
     host.penalties.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
     if lifted.is_empty() && !is_forgiven && host.admission.attempts().len() == counted {
-        return Err("there is no such ban; the banned list shows all".to_owned());
+        return Err(CommandError::NoSuchBan);
     }
     let events = lifted
         .into_iter()
@@ -138,7 +138,7 @@ fn kick(
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let key = peer.map(|name| key_named(host, core, name)).transpose()?;
     let out: Vec<PeerId> = host
         .members
@@ -147,13 +147,13 @@ fn kick(
         .map(|(peer, _)| *peer)
         .collect();
     if key == Some(core.me()) {
-        return Err("that is you; to close the network, leave it".to_owned());
+        return Err(CommandError::Yourself("to close the network, leave it"));
     }
     let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
     let mut classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
     classic.retain(|peer| Some(*peer) != expected);
     if out.is_empty() && expected.is_none() && classic.is_empty() {
-        return Err("nobody to kick: no member matches".to_owned());
+        return Err(CommandError::NobodyToKick);
     }
     for peer in out.into_iter().chain(expected).chain(classic) {
         if let Some(link) = host.members.get(&peer) {
@@ -172,7 +172,7 @@ fn whom(
     core: &Core,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
-) -> Result<(Option<PeerId>, Option<IpAddr>), String> {
+) -> Result<(Option<PeerId>, Option<IpAddr>), CommandError> {
     let key = peer.map(|name| key_named(host, core, name)).transpose()?;
     Ok(match key.and_then(|key| key.address()) {
         Some(classic) => (None, Some(IpAddr::V4(*classic.ip()))),
@@ -181,12 +181,10 @@ fn whom(
 }
 
 /// The key that somebody means, present or not.
-fn key_named(host: &Host, core: &Core, name: &PeerName) -> Result<PeerId, String> {
+fn key_named(host: &Host, core: &Core, name: &PeerName) -> Result<PeerId, CommandError> {
     let key = match name {
         PeerName::Id(key) => Some(*key),
         PeerName::Alias(alias) => core.member_named(name).or_else(|| host.admission.key_of(alias)),
     };
-    key.ok_or_else(|| {
-        format!("nobody called \"{name}\" is known here; the names of all are in the peer list")
-    })
+    key.ok_or_else(|| CommandError::Unknown(name.to_string()))
 }

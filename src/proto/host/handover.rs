@@ -9,7 +9,8 @@ use super::{Core, Host, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Admitted, CloseReason, Closed, ErrorKind, HostPackage, PeerId, SafeText, Timestamp, Wire, limits,
+        Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, SafeText, Timestamp,
+        Wire, limits,
     },
     proto::{Output, core::Timer},
     security::sign,
@@ -38,19 +39,23 @@ enum Step {
 
 impl Host {
     /// Asks a member to take over.
-    pub(in crate::proto) fn hand_over(&mut self, core: &mut Core, name: &PeerName) -> Result<(), String> {
+    pub(in crate::proto) fn hand_over(
+        &mut self,
+        core: &mut Core,
+        name: &PeerName,
+    ) -> Result<(), CommandError> {
         if self.handover.is_some() {
-            return Err("a handover is under way already".to_owned());
+            return Err(CommandError::HandoverUnderWay);
         }
-        let to = core.member_named(name).ok_or_else(|| format!("nobody called \"{name}\" is a member"))?;
+        let to = core.member_named(name).ok_or_else(|| CommandError::NoSuchMember(name.to_string()))?;
         if to == core.me() {
-            return Err("that is you: you are the host already".to_owned());
+            return Err(CommandError::Yourself("you are the host already"));
         }
         let label = core.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
         if to.wire() == Wire::Classic {
-            return Err(format!("{label} is a classic peer, and those cannot take over from this program"));
+            return Err(CommandError::ClassicSuccessor(label));
         }
-        let link = self.members.get(&to).ok_or_else(|| format!("{label} has no link to you now"))?;
+        let link = self.members.get(&to).ok_or(CommandError::NotLinked(label))?;
         core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
         let deadline = core.now.instant + limits::HANDOVER_TIMEOUT;
         self.handover = Some(Handover { to, deadline, step: Step::Offered });

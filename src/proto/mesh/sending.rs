@@ -9,7 +9,7 @@ use super::{LogKey, Mesh, feeding::Lacking, journal::Due};
 use crate::{
     api::{Audience, NodeEvent, Progress, Receipt, Said, StoreCommand, Target},
     model::{
-        Batch, CloseReason, DeliveryStatus, ErrorKind, Moment, PeerId, Recipient, Resolution, SafeText,
+        Batch, CloseReason, DeliveryStatus, MessageId, Moment, PeerId, Recipient, Resolution, SafeText,
         SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
@@ -33,29 +33,14 @@ pub(super) struct Growing {
 }
 
 impl Mesh {
-    /// Takes a text for sending, or says why not.
+    /// Takes a text for sending, or says why not. The number that it gets is final.
     pub(in crate::proto) fn send(
         &mut self,
         core: &mut Core,
         to: &Target,
         text: &str,
-        reference: Option<&str>,
-    ) {
-        let reference: Option<Arc<str>> = reference.map(Into::into);
-        if let Err(error) = self.try_send(core, to, text, reference.clone()) {
-            let message = SafeText::line(&error.to_string());
-            let refused = Some(Box::new((to.clone(), text.to_owned())));
-            core.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference, refused });
-        }
-    }
-
-    fn try_send(
-        &mut self,
-        core: &mut Core,
-        to: &Target,
-        text: &str,
         reference: Option<Arc<str>>,
-    ) -> Result<(), SendError> {
+    ) -> Result<MessageId, SendError> {
         let text = SafeText::clean(text);
         let size = text.as_str().len();
         match size {
@@ -100,7 +85,9 @@ impl Mesh {
         growing.bytes += size;
         growing.texts.push(text);
         growing.references.push(reference);
-        Ok(())
+        let (count, (_, epoch)) = (growing.texts.len() as u64, self.current(to));
+        let before = self.logs.get(&(to, epoch)).map_or(0, Log::last);
+        Ok(MessageId { author: core.me(), epoch, to, sequence: before + count })
     }
 
     /// The stream in which the next message to this audience is said.

@@ -177,7 +177,7 @@ impl Pair {
                 let target = Target::from(self.to);
                 let text = self.said.to_string();
                 let end = &mut self.ends[0];
-                end.mesh.send(&mut end.core, &target, &text, None);
+                end.mesh.send(&mut end.core, &target, &text, None).unwrap();
             }
             Step::Commit(at) => self.commit(at),
             Step::CommitAndCrash(at) => {

@@ -3,7 +3,10 @@
 //! A front end that does not read gets the newest state of what changes, and how many messages it has to look up in the
 //! history. Its events stay in order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    task::Waker,
+};
 
 use crate::{
     api::NodeEvent,
@@ -12,11 +15,17 @@ use crate::{
 
 /// Events that the front end has not taken.
 #[derive(Debug, Default)]
-pub(super) struct Notifications {
+pub(super) struct Unread {
     events: VecDeque<NodeEvent>,
     bytes: usize,
     /// Messages, and deliveries, that were left out.
     skipped: (u64, u64),
+    /// No more will come.
+    pub(super) is_over: bool,
+    /// Nobody will take any.
+    pub(super) is_abandoned: bool,
+    /// Who waits for the next.
+    pub(super) waker: Option<Waker>,
 }
 
 /// What an event is the newest state of.
@@ -58,7 +67,7 @@ fn size(event: &NodeEvent) -> usize {
         }
 }
 
-impl Notifications {
+impl Unread {
     /// Takes an event.
     pub(super) fn push(&mut self, event: NodeEvent) {
         self.bytes += size(&event);
@@ -66,16 +75,6 @@ impl Notifications {
         if self.bytes > limits::UNREAD_BYTES {
             self.thin_out();
         }
-    }
-
-    /// True when there is nothing to tell.
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.skipped == (0, 0)
-    }
-
-    /// True when a received message waits, which must reach the front end before it is acknowledged.
-    pub(super) fn has_received(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, NodeEvent::Batch(said) if !said.own))
     }
 
     /// The next event.
@@ -87,11 +86,6 @@ impl Notifications {
         let event = self.events.pop_front()?;
         self.bytes -= size(&event);
         Some(event)
-    }
-
-    /// Nobody will take anything any more.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// Leaves out what is not the newest state, messages and deliveries, and then the oldest of the rest.
@@ -159,26 +153,25 @@ mod tests {
 
     #[test]
     fn whoever_reads_gets_everything_in_order() {
-        let mut notifications = Notifications::default();
+        let mut unread = Unread::default();
         let events = [message(10), beat(1, 1), beat(1, 2), message(20)];
-        events.iter().cloned().for_each(|event| notifications.push(event));
-        assert!(notifications.has_received());
-        assert_eq!(std::iter::from_fn(|| notifications.pop()).collect::<Vec<_>>(), events);
+        events.iter().cloned().for_each(|event| unread.push(event));
+        assert_eq!(std::iter::from_fn(|| unread.pop()).collect::<Vec<_>>(), events);
     }
 
     #[test]
     fn whoever_does_not_read_gets_the_newest_state_and_how_much_it_has_missed() {
-        let mut notifications = Notifications::default();
+        let mut unread = Unread::default();
         let left = NodeEvent::PeerDown { peer: peer(3), reason: CloseReason::Left };
-        notifications.push(left.clone());
+        unread.push(left.clone());
         let mut said = 0;
-        while notifications.skipped == (0, 0) {
-            notifications.push(beat(1, said));
-            notifications.push(beat(2, said));
-            notifications.push(message(16 * 1024));
+        while unread.skipped == (0, 0) {
+            unread.push(beat(1, said));
+            unread.push(beat(2, said));
+            unread.push(message(16 * 1024));
             said += 1;
         }
-        let events: Vec<_> = std::iter::from_fn(|| notifications.pop()).collect();
+        let events: Vec<_> = std::iter::from_fn(|| unread.pop()).collect();
         let messages = u64::from(said) * 2;
         let skipped = NodeEvent::Skipped { messages, deliveries: 0 };
         assert_eq!(events, [skipped, left, beat(1, said - 1), beat(2, said - 1)]);
@@ -186,12 +179,12 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_bounded_too() {
-        let mut notifications = Notifications::default();
+        let mut unread = Unread::default();
         for number in 0..100_000 {
-            notifications.push(NodeEvent::error(ErrorKind::Recv, &format!("{number} {}", "x".repeat(1000))));
+            unread.push(NodeEvent::error(ErrorKind::Recv, &format!("{number} {}", "x".repeat(1000))));
         }
-        assert!(notifications.bytes <= limits::UNREAD_BYTES);
-        let last = std::iter::from_fn(|| notifications.pop()).last().unwrap();
+        assert!(unread.bytes <= limits::UNREAD_BYTES);
+        let last = std::iter::from_fn(|| unread.pop()).last().unwrap();
         assert!(matches!(last, NodeEvent::Error { message, .. } if message.as_str().starts_with("99999 ")));
     }
 }
