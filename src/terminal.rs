@@ -143,7 +143,7 @@ pub fn restore_on_panic() {
 
 /// What happens at the terminal, from a thread of its own: a key is there as soon as it is pressed.
 pub fn events() -> io::Result<mpsc::Receiver<Event>> {
-    let (tx, events) = mpsc::channel(crate::model::limits::EVENTS_WAITING);
+    let (tx, events) = mpsc::channel(crate::model::limits::KEYS_WAITING);
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
         // An error means that the terminal is gone: reading again would spin.
         while let Ok(event) = event::read() {

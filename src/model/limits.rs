@@ -280,9 +280,9 @@ pub const FRAMES_AT_ONCE: usize = 256;
 pub const SENDS_AT_ONCE: usize = BATCH_MESSAGES;
 /// Commands of a front end that may wait for the node.
 pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
-/// Events that may wait for a front end.
-pub const EVENTS_WAITING: usize = 1024;
-/// Bytes of events beyond those that a front end has not read: of more it gets the newest state, and how many messages
+/// Keys that may wait for the screen.
+pub const KEYS_WAITING: usize = 1024;
+/// Bytes of events that a front end has not read: of more it gets the newest state, and how many messages
 /// it has to look up.
 pub const UNREAD_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that an event takes beside its text, about.

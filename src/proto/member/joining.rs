@@ -79,7 +79,7 @@ impl Member {
             if self.busy > limits::BUSY_RETRIES {
                 let message = format!(
                     "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
-                     more connections core.now; check the address, or try again in a minute",
+                     more connections now; check the address, or try again in a minute",
                     self.target
                 );
                 return self.finish(Closed::new(CloseReason::NotPyile, message));
