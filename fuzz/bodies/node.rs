@@ -547,11 +547,14 @@ impl<'a> Driver<'a> {
             Output::Send(conn, bytes) => {
                 let link = self.links.get(&conn).expect("a link that is there");
                 assert!(link.is_open, "a frame on a closed link");
-                if link.peer.wire() == Wire::Native {
-                    assert!(bytes.len() <= limits::FRAME_AFTER && Frame::decode(&bytes).is_ok());
-                } else {
-                    assert!(Object::decode(&bytes).is_ok());
-                }
+                assert!(link.peer.wire() == Wire::Native, "a frame to a classic peer");
+                assert!(bytes.len() <= limits::FRAME_AFTER && Frame::decode(&bytes).is_ok());
+            }
+            Output::SendObject(conn, bytes) => {
+                let link = self.links.get(&conn).expect("a link that is there");
+                assert!(link.is_open, "an object on a closed link");
+                assert!(link.peer.wire() == Wire::Classic, "an object to a native peer");
+                assert!(Object::decode(&bytes).is_ok());
             }
             Output::Close(conn, _) => {
                 if let Some(link) = self.links.get_mut(&conn) {

@@ -404,7 +404,9 @@ impl Actor {
                         session.limit.authenticated();
                     }
                 }
-                Output::Send(conn, frame) => self.to_send.push((conn, Outbound::Frame(frame))),
+                Output::Send(conn, frame) | Output::SendObject(conn, frame) => {
+                    self.to_send.push((conn, Outbound::Frame(frame)));
+                }
                 Output::Close(conn, _) => self.to_send.push((conn, Outbound::Close)),
                 Output::Join(target, addrs) if addrs.is_empty() => {
                     let joining = dialer::join(self.platform.clone(), target);

@@ -9,14 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore as _;
+
+use self::classic::ClassicMembers;
 use super::{
-    ConnId, HostConfig, Output,
-    admission::Admission,
-    classic::{self, ClassicMembers},
-    core::{Core, Timer},
-    detector::Detector,
-    mesh::Mesh,
-    roster::Roster,
+    ConnId, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter, role::Ask,
+    roster::Roster, turn::Turn,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
@@ -29,27 +28,51 @@ use crate::{
 };
 
 mod admitting;
+mod classic;
 mod command;
 mod distribution;
 mod handover;
 mod reachability;
 
+/// When the host is wanted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The admission on this link has taken too long.
+    Admission(ConnId),
+    /// Look at the heartbeat of this link.
+    Beat(ConnId),
+    /// Distribute roster changes.
+    Roster,
+    /// Distribute the roster to classic members.
+    ClassicRoster,
+    /// Forget attempts of quiet addresses.
+    Attempts,
+    /// Name late messages to the members that lack them.
+    Late,
+    /// Tell the members who cannot reach whom.
+    Reachability,
+    /// A handover takes too long.
+    Handover,
+    /// Remove members of the old host that have not come to the new one.
+    Expected,
+}
+
 /// Somebody who asks for admission.
 #[derive(Debug)]
-pub(super) struct Joiner {
-    pub(super) peer: PeerId,
-    pub(super) remote: SocketAddr,
-    pub(super) local: SocketAddr,
-    pub(super) binding: [u8; 32],
-    pub(super) step: Step,
+struct Joiner {
+    peer: PeerId,
+    remote: SocketAddr,
+    local: SocketAddr,
+    binding: [u8; 32],
+    step: Step,
 }
 
 #[derive(Debug)]
-pub(super) enum Step {
+enum Step {
     Status { known: bool },
     Turn(Hello),
     Challenged(Hello, Box<Challenged>),
-    Classic(classic::HostStep),
+    Classic(classic::Step),
 }
 
 /// A member's join link.
@@ -94,18 +117,21 @@ impl Cut {
     }
 }
 
+/// The node that holds the door.
 #[derive(Debug)]
 pub(super) struct Host {
+    pub(super) turn: Turn<Timer, Ask>,
+    pub(super) group: Group,
     network: Network,
-    pub(super) record: HostRecord,
-    pub(super) admission: Admission,
+    record: HostRecord,
+    admission: Admission,
     config_policy: crate::model::Policy,
     join_addr: SocketAddr,
-    pub(super) peer_addrs: Vec<SocketAddr>,
-    pub(super) joiners: BTreeMap<ConnId, Joiner>,
+    peer_addrs: Vec<SocketAddr>,
+    joiners: BTreeMap<ConnId, Joiner>,
     members: BTreeMap<PeerId, MemberLink>,
-    pub(super) classic: ClassicMembers,
-    pub(super) by_conn: BTreeMap<ConnId, PeerId>,
+    classic: ClassicMembers,
+    by_conn: BTreeMap<ConnId, PeerId>,
     cuts: Vec<Cut>,
     distributed: Option<Instant>,
     /// When it began.
@@ -133,10 +159,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(config: HostConfig, now: Moment) -> Self {
+    pub(super) fn new(config: HostConfig, group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
         let mut admission = Admission::new(config.attempts, config.members, config.bans, config.admitted);
         admission.recall_attempts(config.kept_attempts, now);
         Self {
+            turn: Turn::new(now, rng),
+            group,
             admission,
             network: config.network,
             record: config.record,
@@ -165,165 +193,170 @@ impl Host {
         }
     }
 
-    pub(super) fn start(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled) {
-        core.network = Some(self.network.clone());
-        core.policy = self.config_policy;
-        core.roster = Roster::begun(self.version, std::mem::take(&mut self.departed));
-        core.roster.update(RosterEntry {
-            peer_id: core.me(),
-            alias: core.alias.clone(),
+    pub(super) fn start(&mut self, recalled: Recalled) {
+        self.group.network = Some(self.network.clone());
+        self.group.policy = self.config_policy;
+        self.group.roster = Roster::begun(self.version, std::mem::take(&mut self.departed));
+        self.group.roster.update(RosterEntry {
+            peer_id: self.group.me(),
+            alias: self.group.alias.clone(),
             role: Role::Host,
             wire: Wire::Native,
             addrs: self.peer_addrs.clone(),
             since: Timestamp(0),
         });
         for entry in std::mem::take(&mut self.expected) {
-            if entry.peer_id != core.me() && self.admission.is_admitted(&entry.peer_id) {
-                core.roster.update(RosterEntry { role: Role::Member, ..entry });
+            if entry.peer_id != self.group.me() && self.admission.is_admitted(&entry.peer_id) {
+                self.group.roster.update(RosterEntry { role: Role::Member, ..entry });
             }
         }
-        core.timers.set(Timer::Expected, core.now.instant + limits::DEAD_AFTER);
+        self.turn.set(Timer::Expected, limits::DEAD_AFTER);
         let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
-        core.event(NodeEvent::Listening {
+        self.turn.event(NodeEvent::Listening {
             role: Role::Host,
             join_addr: Some(self.join_addr),
             peer_addr,
-            peer_id: core.me(),
-            alias: core.alias.clone(),
+            peer_id: self.group.me(),
+            alias: self.group.alias.clone(),
             network: SafeText::line(&self.network.name),
             network_id: self.network.id,
         });
-        core.set_clear(core.cleartext.unwrap_or(true), false);
-        self.distribute(core, mesh);
-        self.tell_admission(core);
+        let is_allowed = self.group.cleartext.decided.unwrap_or(true);
+        self.turn.events(self.group.set_clear(is_allowed, false));
+        self.turn.ask(Ask::Distribute);
+        self.tell_admission();
         if !self.admission.attempts().is_empty() {
-            core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         }
-        mesh.recall(core, recalled);
-        if core.was_here_before() {
-            let since = core.take_away();
-            mesh.catch_up(core, since);
-        }
-        self.save(core, Vec::new());
+        self.turn.ask(Ask::Recall(Box::new(recalled)));
+        self.turn.ask(Ask::CatchUp);
+        self.save(Vec::new());
     }
 
     /// Takes the old host's place; its members come one after the other.
-    pub(super) fn take_over(&mut self, core: &mut Core, mesh: &mut Mesh) {
-        let me = core.me();
-        core.is_out = false;
-        core.join_links.clear();
-        core.policy = self.config_policy;
-        let before: Vec<RosterEntry> = core.roster.entries().cloned().collect();
+    pub(super) fn take_over(&mut self) {
+        let me = self.group.me();
+        self.group.is_out = false;
+        self.group.join_links.clear();
+        self.group.policy = self.config_policy;
+        let before: Vec<RosterEntry> = self.group.roster.entries().cloned().collect();
         for entry in before {
-            let addrs = core.candidates(&entry.peer_id);
+            let addrs = self.group.candidates(&entry.peer_id);
             match entry.role {
-                _ if entry.peer_id == me => core.roster.update(RosterEntry { role: Role::Host, ..entry }),
-                Role::Host => core.roster.update(RosterEntry { role: Role::Member, addrs, ..entry }),
+                _ if entry.peer_id == me => {
+                    self.group.roster.update(RosterEntry { role: Role::Host, ..entry });
+                }
+                Role::Host => self.group.roster.update(RosterEntry { role: Role::Member, addrs, ..entry }),
                 // They knew no other host.
                 Role::Member if entry.wire == Wire::Classic => {
-                    core.roster.remove(entry.peer_id, CloseReason::HostLeft);
+                    self.group.roster.remove(entry.peer_id, CloseReason::HostLeft);
                 }
                 Role::Member => {}
             }
         }
-        core.host_ip = None;
+        self.group.host_ip = None;
         let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
-        core.event(NodeEvent::Listening {
+        self.turn.event(NodeEvent::Listening {
             role: Role::Host,
             join_addr: Some(self.join_addr),
             peer_addr,
             peer_id: me,
-            alias: core.alias.clone(),
+            alias: self.group.alias.clone(),
             network: SafeText::line(&self.network.name),
             network_id: self.network.id,
         });
-        if let Some(host) = core.person(&me) {
-            core.event(NodeEvent::Handover { host, join_addr: self.join_addr });
+        if let Some(host) = self.group.person(&me) {
+            self.turn.event(NodeEvent::Handover { host, join_addr: self.join_addr });
         }
-        self.distribute(core, mesh);
-        self.tell_admission(core);
-        self.save(core, Vec::new());
-        core.timers.set(Timer::Expected, core.now.instant + limits::DEAD_AFTER);
+        self.turn.ask(Ask::Distribute);
+        self.tell_admission();
+        self.save(Vec::new());
+        self.turn.set(Timer::Expected, limits::DEAD_AFTER);
     }
 
     // ---- Members ----
 
-    fn member_frame(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, conn: ConnId, frame: &Frame) {
+    fn member_frame(&mut self, peer: PeerId, conn: ConnId, frame: &Frame) {
         let Some(link) = self.members.get_mut(&peer) else { return };
-        if link.detector.heard(core.now.instant) {
+        if link.detector.heard(self.turn.now.instant) {
             let (rtt, missed) = (link.detector.rtt(), link.detector.missed());
-            core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
+            self.turn.events(self.group.heartbeat(&peer, Liveness::Alive, rtt, missed));
         }
         match frame {
             Frame::BeatReply(number) => {
-                if let Some(rtt) = link.detector.answered(*number, core.now.instant) {
+                if let Some(rtt) = link.detector.answered(*number, self.turn.now.instant) {
                     let missed = link.detector.missed();
-                    core.emit_heartbeat(&peer, Liveness::Alive, Some(rtt), missed);
+                    self.turn.events(self.group.heartbeat(&peer, Liveness::Alive, Some(rtt), missed));
                 }
             }
             Frame::RosterRequest => {
                 // However often it is asked for.
                 if !std::mem::replace(&mut link.roster_wanted, true) {
-                    core.timers.set(Timer::Beat(conn), core.now.instant + limits::ROSTER_REQUEST_EVERY);
+                    self.turn.set(Timer::Beat(conn), limits::ROSTER_REQUEST_EVERY);
                 }
             }
-            Frame::Call(to) => self.call(core, mesh, peer, *to),
-            Frame::Tried(tried) => Self::tried(core, peer, tried),
+            Frame::Call(to) => self.call(peer, *to),
+            Frame::Tried(tried) => self.tried(peer, tried),
             Frame::ReachabilityRequest => {
                 let before = std::mem::replace(&mut link.reachability, ReachabilityAsked::Now);
                 if before != ReachabilityAsked::Now {
-                    core.timers.set(Timer::Beat(conn), core.now.instant + limits::ROSTER_REQUEST_EVERY);
+                    self.turn.set(Timer::Beat(conn), limits::ROSTER_REQUEST_EVERY);
                 }
                 if before == ReachabilityAsked::Never {
-                    self.have_tried(core, mesh, peer);
+                    self.have_tried(peer);
                 }
             }
-            Frame::RosterApplied(version) => self.applied(core, peer, *version),
-            Frame::HandoverReady(addrs) => self.handover_ready(core, peer, addrs),
+            Frame::RosterApplied(version) => self.applied(peer, *version),
+            Frame::HandoverReady(addrs) => self.handover_ready(peer, addrs),
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
-                self.handover_probed(core, peer, Some(to), why_not.as_deref());
+                self.handover_probed(peer, Some(to), why_not.as_deref());
             }
-            Frame::HandoverTaken => self.handover_taken(core, peer),
-            Frame::HandoverRefused(refusal) => self.handover_refused(core, peer, refusal),
+            Frame::HandoverTaken => self.handover_taken(peer),
+            Frame::HandoverRefused(refusal) => self.handover_refused(peer, refusal),
             Frame::Goodbye(refusal) => {
                 // Whoever goes for another reason than its own wish may be back in a moment.
                 let has_left = refusal.reason == CloseReason::Left;
                 let reason = if has_left { CloseReason::Left } else { CloseReason::ConnectionLost };
-                core.close(conn, reason);
-                self.remove(core, mesh, peer, reason);
+                self.turn.close(conn, reason);
+                self.remove(peer, reason);
             }
             _ => {
-                core.blame(&peer, "a frame that has no place there");
-                core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.remove(core, mesh, peer, CloseReason::ProtocolError);
+                self.turn.events(self.group.blame(&peer, "a frame that has no place there"));
+                self.turn.goodbye(conn, CloseReason::ProtocolError, "");
+                self.remove(peer, CloseReason::ProtocolError);
             }
         }
     }
 
     /// Takes a member out; its link is closed already or is about to be.
-    pub(super) fn remove(&mut self, core: &mut Core, mesh: &mut Mesh, peer: PeerId, reason: CloseReason) {
-        self.classic_removed(core, &peer, reason);
+    pub(super) fn remove(&mut self, peer: PeerId, reason: CloseReason) {
+        self.classic_removed(&peer, reason);
         if let Some(link) = self.members.remove(&peer) {
             self.by_conn.remove(&link.conn);
-            core.join_links.remove(&peer);
-            core.timers.cancel(Timer::Beat(link.conn));
+            self.group.join_links.remove(&peer);
+            self.turn.timers.cancel(Timer::Beat(link.conn));
             if reason == CloseReason::HeartbeatTimeout {
-                core.emit_heartbeat(&peer, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+                self.turn.events(self.group.heartbeat(
+                    &peer,
+                    Liveness::Dead,
+                    link.detector.rtt(),
+                    link.detector.missed(),
+                ));
             }
         }
         for cut in &mut self.cuts {
             if cut.waiting.remove(&peer) {
                 cut.of -= 1;
-                core.event(cut.event());
+                self.turn.event(cut.event());
             }
         }
         self.cuts.retain(|cut| !cut.waiting.is_empty());
-        self.handover_without(core, peer);
-        core.roster.remove(peer, reason);
+        self.handover_without(peer);
+        self.group.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
-            self.distribute(core, mesh);
+            self.turn.ask(Ask::Distribute);
         } else {
-            self.distribute_soon(core, mesh);
+            self.distribute_soon();
         }
     }
 
@@ -332,57 +365,57 @@ impl Host {
         self.by_conn.get(&conn).copied()
     }
 
-    pub(super) fn closed(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
+    pub(super) fn closed(&mut self, conn: ConnId) {
         match self.by_conn.get(&conn).copied() {
             // A classic peer that leaves has no other way to say so.
-            Some(peer) if self.classic.has(&peer) => self.remove(core, mesh, peer, CloseReason::Left),
-            Some(peer) => self.remove(core, mesh, peer, CloseReason::ConnectionLost),
-            None => self.joiner_gone(core, conn),
+            Some(peer) if self.classic.has(&peer) => self.remove(peer, CloseReason::Left),
+            Some(peer) => self.remove(peer, CloseReason::ConnectionLost),
+            None => self.joiner_gone(conn),
         }
     }
 
-    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer) {
+    pub(super) fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
-                core.goodbye(conn, CloseReason::TimedOut, "");
-                self.joiner_gone(core, conn);
+                self.turn.goodbye(conn, CloseReason::TimedOut, "");
+                self.joiner_gone(conn);
             }
-            Timer::Beat(conn) => self.beat(core, mesh, conn),
-            Timer::Roster => self.distribute(core, mesh),
-            Timer::Reachability => Self::notify_unreachable(core, mesh),
-            Timer::Late => self.tell_late(core),
-            Timer::ClassicRoster => self.send_rosters(core),
-            Timer::Handover => self.handover_timed_out(core),
+            Timer::Beat(conn) => self.beat(conn),
+            Timer::Roster => self.turn.ask(Ask::Distribute),
+            Timer::Reachability => self.notify_unreachable(),
+            Timer::Late => self.tell_late(),
+            Timer::ClassicRoster => self.send_rosters(),
+            Timer::Handover => self.handover_timed_out(),
             Timer::Expected => {
-                let me = core.me();
-                let missing: Vec<PeerId> = core
+                let me = self.group.me();
+                let missing: Vec<PeerId> = self
+                    .group
                     .roster
                     .entries()
                     .map(|entry| entry.peer_id)
                     .filter(|peer| *peer != me && !self.members.contains_key(peer) && !self.classic.has(peer))
                     .collect();
                 for peer in missing {
-                    self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
+                    self.remove(peer, CloseReason::HeartbeatTimeout);
                 }
             }
             Timer::Attempts => {
-                if self.admission.forget_quiet(core.now.instant) {
-                    self.tell_admission(core);
+                if self.admission.forget_quiet(self.turn.now.instant) {
+                    self.tell_admission();
                 }
                 if !self.admission.attempts().is_empty() {
-                    core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN / 10);
+                    self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
                 }
             }
-            _ => {}
         }
     }
 
-    fn beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
+    fn beat(&mut self, conn: ConnId) {
         let Some(peer) = self.by_conn.get(&conn).copied() else { return };
         let Some(link) = self.members.get_mut(&peer) else {
-            return self.classic_beat(core, mesh, conn);
+            return self.classic_beat(conn);
         };
-        let step = link.detector.poll(core.now.instant, core.jitter());
+        let step = link.detector.poll(self.turn.now.instant, jitter(&mut self.turn.rng));
         if step.beat.is_some() {
             // The beats of many leave together.
             let slot = limits::BEAT_SLOT.as_nanos();
@@ -390,30 +423,35 @@ impl Host {
             let late = Duration::from_nanos(u64::try_from(slot - after % slot).unwrap_or(0));
             link.detector.beat_at(link.detector.next_beat() + late);
         }
-        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
         if std::mem::take(&mut link.roster_wanted) {
-            for frame in self.whole(core, Frame::RosterWhole) {
-                core.send_bytes(conn, frame);
+            for frame in self.whole(Frame::RosterWhole) {
+                self.turn.send_bytes(conn, frame);
             }
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
         if link.reachability == ReachabilityAsked::Now {
             link.reachability = ReachabilityAsked::Before;
-            Self::send_reachability(core, conn);
+            self.send_reachability(conn);
         }
         let Some(link) = self.members.get_mut(&peer) else { return };
         if let Some(number) = step.beat {
             let micros = |rtt: Duration| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
             let beat = Beat { number, rtt: link.detector.rtt().map(micros) };
-            core.send(conn, &Frame::Beat(beat));
+            self.turn.send(conn, &Frame::Beat(beat));
         }
         match step.changed {
             Some(Liveness::Dead) => {
-                core.goodbye(conn, CloseReason::HeartbeatTimeout, "");
-                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
+                self.turn.goodbye(conn, CloseReason::HeartbeatTimeout, "");
+                self.remove(peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
-                core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
+                self.turn.events(self.group.heartbeat(
+                    &peer,
+                    state,
+                    link.detector.rtt(),
+                    link.detector.missed(),
+                ));
             }
             None => {}
         }
@@ -423,117 +461,125 @@ impl Host {
 
     /// Has the state saved at the end of the turn, and gives `then` out once that is on disk. A network that is being set
     /// aside is not saved again.
-    fn save(&mut self, core: &mut Core, then: Vec<NodeEvent>) {
+    fn save(&mut self, then: Vec<NodeEvent>) {
         if self.is_retiring() {
-            return then.into_iter().for_each(|event| core.event(event));
+            return then.into_iter().for_each(|event| self.turn.event(event));
         }
         self.token += 1;
         self.saving.insert(self.token, then);
         self.is_unsaved = true;
     }
 
-    /// Ends a turn: late messages are named to the members, and a changed state is saved once.
-    pub(super) fn end_turn(&mut self, core: &mut Core, mesh: &mut Mesh) {
-        self.note_late(core, mesh.take_late());
+    /// Ends a turn: a changed state is saved once.
+    pub(super) fn end_turn(&mut self) {
         if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
-            let state = Box::new(self.state(core));
-            core.outputs.push_back(Output::Store(StoreCommand::SaveHost { token: self.token, state }));
+            let state = Box::new(self.state());
+            self.turn.store(StoreCommand::SaveHost { token: self.token, state });
         }
     }
 
     /// The host leaves: the next one that it opens begins without members.
-    pub(super) fn leave(&mut self, core: &mut Core) {
+    pub(super) fn leave(&mut self) {
         self.has_left = true;
-        self.save(core, Vec::new());
+        self.save(Vec::new());
     }
 
-    fn state(&self, core: &Core) -> HostState {
-        let me = core.me();
+    fn state(&self) -> HostState {
+        let me = self.group.me();
         HostState {
             network: self.network.clone(),
-            alias: Some(core.alias.clone()),
+            alias: Some(self.group.alias.clone()),
             record: self.record.to_bytes(),
             listen: Some(self.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
             attempts: self.admission.kept_attempts(),
-            roster: core
+            roster: self
+                .group
                 .roster
                 .entries()
                 .filter(|entry| entry.peer_id != me && entry.wire == Wire::Native && !self.has_left)
                 .cloned()
                 .collect(),
-            departed: core.roster.all_departed().cloned().collect(),
-            version: core.roster.version(),
-            classic: core.policy.classic,
+            departed: self.group.roster.all_departed().cloned().collect(),
+            version: self.group.roster.version(),
+            classic: self.group.policy.classic,
         }
     }
 
-    pub(super) fn saved(&mut self, core: &mut Core, token: u64) {
+    pub(super) fn saved(&mut self, token: u64) {
         let later = self.saving.split_off(&(token + 1));
         for events in std::mem::replace(&mut self.saving, later).into_values() {
             for event in events {
-                core.event(event);
+                self.turn.event(event);
             }
         }
-        self.welcome(core);
+        self.welcome();
     }
 
-    pub(super) fn not_saved(&mut self, core: &mut Core, token: u64, message: &str) {
+    pub(super) fn not_saved(&mut self, token: u64, message: &str) {
         let message = format!("{message}; it is in force now, but a restart of the host will forget it");
-        core.event(NodeEvent::error(ErrorKind::Storage, &message));
-        self.saved(core, token);
+        self.turn.event(NodeEvent::error(ErrorKind::Storage, &message));
+        self.saved(token);
     }
 
-    pub(super) fn registered(&mut self, core: &mut Core, record: HostRecord) {
+    pub(super) fn registered(&mut self, record: HostRecord) {
         self.record = record;
         // A challenge from the old password must not be answered any more; nobody is charged for it.
         let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
             let is_challenged =
-                matches!(joiner.step, Step::Challenged(..) | Step::Classic(classic::HostStep::Checking(_)));
+                matches!(joiner.step, Step::Challenged(..) | Step::Classic(classic::Step::Checking(_)));
             is_challenged.then_some((*conn, joiner.remote.ip()))
         };
         let old: Vec<(ConnId, IpAddr)> = self.joiners.iter().filter_map(challenged).collect();
         for (conn, ip) in old {
             self.joiners.remove(&conn);
-            core.timers.cancel(Timer::Admission(conn));
-            core.goodbye(conn, CloseReason::Busy, "");
+            self.turn.timers.cancel(Timer::Admission(conn));
+            self.turn.goodbye(conn, CloseReason::Busy, "");
             for next in self.admission.withdraw(ip) {
-                self.challenge(core, next);
+                self.challenge(next);
             }
         }
-        self.save(core, vec![NodeEvent::PasswordChanged]);
+        self.save(vec![NodeEvent::PasswordChanged]);
     }
 
-    fn tell_admission(&mut self, core: &mut Core) {
+    fn tell_admission(&mut self) {
         let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
-        core.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.clone() });
+        self.turn.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.clone() });
     }
 
-    /// Notifies the front end from time to time which addresses are held back, however fast they change.
-    pub(super) fn penalties_changed(&mut self, core: &mut Core) {
-        let is_recent =
-            |at: Instant| core.now.instant.saturating_duration_since(at) < limits::PENALTIES_EVERY;
-        let penalties = core.limiter.penalties(core.now.instant);
+    /// Notifies the front end from time to time which addresses are held back, however fast they change. False when it is
+    /// too early for that.
+    pub(super) fn penalties_changed(&mut self, penalties: Vec<Penalty>) -> bool {
+        let now = self.turn.now.instant;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < limits::PENALTIES_EVERY;
         if penalties == self.penalties {
-            return;
+            return true;
         }
         if self.penalties_notified.is_some_and(is_recent) {
-            return core.timers.set(Timer::Limiter, core.now.instant + limits::LIMITER_POLL);
+            return false;
         }
-        self.penalties_notified = Some(core.now.instant);
+        self.penalties_notified = Some(now);
         self.penalties = penalties;
-        self.tell_admission(core);
+        self.tell_admission();
+        true
     }
 
+    /// Does what the person here asks for.
     pub(super) fn command(
         &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
+        limiter: &mut Limiter,
         command: NodeCommand,
     ) -> Result<(), CommandError> {
-        command::run(self, core, mesh, command)
+        command::run(self, limiter, command)
     }
+}
+
+/// A percentage for the next heartbeat.
+fn jitter(rng: &mut ChaCha20Rng) -> i32 {
+    let span = 2 * limits::BEAT_JITTER_PERCENT + 1;
+    let draw = i32::try_from(rng.next_u32() % span).unwrap_or(0);
+    draw - i32::try_from(limits::BEAT_JITTER_PERCENT).unwrap_or(0)
 }
 
 /// Where a member may be reached: where the host sees it, with its announced port, then what it says of itself.

@@ -110,6 +110,8 @@ pub enum Output {
     Authenticated(ConnId),
     /// Send a frame.
     Send(ConnId, Bytes),
+    /// Send an object over a classic link.
+    SendObject(ConnId, Bytes),
     /// Send what is queued, then close.
     Close(ConnId, CloseReason),
     /// Open a join link to the host at this target, as typed; at these addresses, where there are any.

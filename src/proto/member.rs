@@ -3,30 +3,55 @@
 //! It must never show its password to anybody, say more to a host whose key is not the pinned one, or take on a
 //! roster that the host has not signed.
 
+mod classic;
 mod handover;
 mod joining;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{
     ConnId, Connected, HostConfig, MemberConfig, Output,
     backoff::Backoff,
-    classic::{ClassicHost, MemberStep},
-    core::{Core, Timer},
     detector::Detector,
-    mesh::Mesh,
+    group::Group,
     reachability,
+    role::Ask,
     roster::{Assembly, Changes, Roster},
+    turn::Turn,
 };
+use rand_chacha::ChaCha20Rng;
+
+use self::classic::ClassicHost;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, NetworkId, Password, PeerId, Reached, SafeText,
-        StatusError, Timestamp, Wire, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, Reached,
+        SafeText, StatusError, Timestamp, Wire, limits,
     },
     security::JoinProof,
-    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, Refusal, RosterDelta},
+    wire::{
+        Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, Refusal, RosterDelta, Tried,
+    },
 };
+
+/// When the member is wanted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The admission on this link has taken too long.
+    Admission(ConnId),
+    /// Look at the heartbeat of this link.
+    Beat(ConnId),
+    /// Report who was reached and who was not.
+    Reachability,
+    /// A handover takes too long.
+    Handover,
+    /// Stop going on without the host: the grace time is over.
+    Grace,
+    /// Ask for admission again.
+    Rejoin,
+    /// Give up on the host.
+    HostLost,
+}
 
 /// A link over which admission is asked for.
 #[derive(Debug)]
@@ -56,7 +81,7 @@ pub(super) enum Step {
     /// Waiting for what the history knows of this network; what the host says meanwhile comes after it.
     Recalling(Box<(Roster, Authenticated)>, Vec<Frame>),
     /// The host is a classic one.
-    Classic(MemberStep),
+    Classic(classic::Step),
 }
 
 /// The join link of an admitted member.
@@ -72,7 +97,9 @@ pub(super) struct HostLink {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Member {
-    pub(super) target: String,
+    pub(super) turn: Turn<Timer, Ask>,
+    pub(super) group: Group,
+    target: String,
     /// The host is a classic one.
     pub(super) classic: Option<ClassicHost>,
     /// The network was joined before: whether messages could go to classic peers then.
@@ -108,13 +135,19 @@ pub(super) struct Member {
     recalled: Option<NetworkId>,
     /// Who has reached whom, as it comes in.
     reached: Vec<Reached>,
+    /// Results of dialling that the host was not told yet.
+    to_report: BTreeMap<PeerId, Option<CloseReason>>,
+    /// Counts the packages of a host that were given to the store.
+    packages: u64,
     /// The front end was notified why the session is over.
     notified: bool,
 }
 
 impl Member {
-    pub(super) fn new(config: MemberConfig) -> Self {
+    pub(super) fn new(config: MemberConfig, group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
         Self {
+            turn: Turn::new(now, rng),
+            group,
             target: config.target,
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
             was_classic: config.was_classic,
@@ -139,81 +172,79 @@ impl Member {
             verdict: None,
             recalled: None,
             reached: Vec::new(),
+            to_report: BTreeMap::new(),
+            packages: 0,
             notified: false,
         }
     }
 
-    pub(super) fn start(&mut self, core: &mut Core) {
-        self.join(core);
+    pub(super) fn start(&mut self) {
+        self.join();
     }
 
     /// Why the session is over; nothing while it goes on.
-    pub(super) fn take_final(&mut self, core: &mut Core) -> Option<Closed> {
+    pub(super) fn take_final(&mut self) -> Option<Closed> {
         let closed = self.verdict.take()?;
         if !self.notified {
-            core.event(NodeEvent::error(ErrorKind::Connection, &closed));
+            self.turn.event(NodeEvent::error(ErrorKind::Connection, &closed));
         }
         Some(closed)
     }
 
-    pub(super) fn tell_link(
-        &self,
-        core: &mut Core,
-        state: LinkState,
-        message: &str,
-        retry_in: Option<Duration>,
-    ) {
+    pub(super) fn tell_link(&mut self, state: LinkState, message: &str, retry_in: Option<Duration>) {
         if self.link.is_none() {
             let message = SafeText::line(message);
-            core.event(NodeEvent::Link { state, message, retry_in, alone_until: self.alone_until });
+            self.turn.event(NodeEvent::Link { state, message, retry_in, alone_until: self.alone_until });
         }
     }
 
-    fn join(&mut self, core: &mut Core) {
+    fn join(&mut self) {
         if self.dialling || self.joining.is_some() {
             return;
         }
         self.dialling = true;
-        core.timers.cancel(Timer::Rejoin);
-        self.tell_link(core, LinkState::Connecting, &format!("connecting to {}", self.target), None);
-        core.outputs.push_back(Output::Join(self.target.clone(), self.addrs.clone()));
+        self.turn.timers.cancel(Timer::Rejoin);
+        self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.target), None);
+        self.turn.ask(Output::Join(self.target.clone(), self.addrs.clone()));
     }
 
-    pub(super) fn rejoin_now(&mut self, core: &mut Core) {
-        if core.timers.is_set(Timer::Rejoin) {
-            self.join(core);
+    pub(super) fn rejoin_now(&mut self) {
+        if self.turn.timers.is_set(Timer::Rejoin) {
+            self.join();
         }
     }
 
-    fn host_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame) {
+    fn host_frame(&mut self, frame: Frame) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
         let conn = link.conn;
-        if link.detector.heard(core.now.instant) {
-            core.timers.cancel(Timer::Rejoin);
-            core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
+        if link.detector.heard(self.turn.now.instant) {
+            self.turn.timers.cancel(Timer::Rejoin);
+            self.turn.events(self.group.heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0));
         }
         match frame {
             Frame::Beat(beat) => {
-                core.send(conn, &Frame::BeatReply(beat.number));
+                self.turn.send(conn, &Frame::BeatReply(beat.number));
                 if let Some(rtt) = beat.rtt {
                     link.detector.measured(Duration::from_micros(rtt.into()));
                 }
-                core.emit_heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0);
+                self.turn.events(self.group.heartbeat(&host, Liveness::Alive, link.detector.rtt(), 0));
             }
-            Frame::Call(peer) => mesh.reach(core, peer),
+            Frame::Call(peer) => self.turn.ask(Ask::Reach(peer)),
             Frame::TryPeers(peers) => {
                 for peer in peers.into_iter().take(limits::TRIED_AT_ONCE) {
-                    mesh.reach(core, peer);
+                    self.turn.ask(Ask::Reach(peer));
                 }
             }
             Frame::Unreachable(pairs) => {
-                core.reachability.replace(pairs);
-                core.event(NodeEvent::NoWays { ways: core.reachability.unreachable() });
-                mesh.paths_changed(core);
+                self.group.reachability.replace(pairs);
+                self.turn.event(NodeEvent::NoWays { ways: self.group.reachability.unreachable() });
+                self.turn.ask(Ask::PathsChanged);
             }
-            Frame::ReachabilityPart(part) => self.reachability_part(core, &part),
-            Frame::RosterDelta(delta) => self.delta(core, mesh, &delta),
-            Frame::Held(held) if held.len() <= limits::HELD => mesh.want_of(core, host, held),
+            Frame::ReachabilityPart(part) => self.reachability_part(&part),
+            Frame::RosterDelta(delta) => self.delta(&delta),
+            Frame::Held(held) if held.len() <= limits::HELD => {
+                self.turn.ask(Ask::WantOf(host, held));
+            }
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
             }
@@ -224,98 +255,112 @@ impl Member {
                     Ok(Some(roster)) => {
                         link.assembly = None;
                         link.asked = false;
-                        let changes = core.roster.replace(roster);
-                        Self::roster_changed(core, mesh, &changes);
-                        core.send(conn, &Frame::RosterApplied(core.roster.version()));
+                        let changes = self.group.roster.replace(roster);
+                        self.roster_changed(changes);
+                        self.turn.send(conn, &Frame::RosterApplied(self.group.roster.version()));
                     }
                     Err(error) => {
-                        self.misled(core, conn, &format!("a roster that cannot be taken on ({error})"));
+                        self.misled(conn, &format!("a roster that cannot be taken on ({error})"));
                     }
                 }
             }
-            Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(core, &reason),
-            Frame::HandoverOffer(port) => self.offered(core, port),
-            Frame::HandoverProbe(probe) => self.probe(core, probe),
-            Frame::HandoverPart(part) => self.package(core, part),
-            Frame::HandoverRefused(_) => self.called_off(core),
-            Frame::Handover(statement) => self.handed_over(core, &host, statement),
-            Frame::Goodbye(refusal) => self.goodbye(core, &refusal),
+            Frame::BannedStatus(BannedStatus::Banned { reason }) => self.banned(&reason),
+            Frame::HandoverOffer(port) => self.offered(port),
+            Frame::HandoverProbe(probe) => self.probe(probe),
+            Frame::HandoverPart(part) => self.package(part),
+            Frame::HandoverRefused(_) => self.called_off(),
+            Frame::Handover(statement) => self.handed_over(&host, statement),
+            Frame::Goodbye(refusal) => self.goodbye(&refusal),
             _ => {
-                self.misled(core, conn, "a frame that has no place there");
+                self.misled(conn, "a frame that has no place there");
             }
         }
     }
 
     /// Leaves a host that does not keep to the protocol, and tells it so.
-    fn misled(&mut self, core: &mut Core, conn: ConnId, by: &str) {
+    fn misled(&mut self, conn: ConnId, by: &str) {
         if let Some(host) = self.pin {
-            core.blame(&host, by);
+            self.turn.events(self.group.blame(&host, by));
         }
-        core.goodbye(conn, CloseReason::ProtocolError, by);
-        self.lost(core, &CloseReason::ProtocolError.into());
+        self.turn.goodbye(conn, CloseReason::ProtocolError, by);
+        self.lost(&CloseReason::ProtocolError.into());
     }
 
-    fn delta(&mut self, core: &mut Core, mesh: &mut Mesh, delta: &RosterDelta) {
+    fn delta(&mut self, delta: &RosterDelta) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
-        let Some(network) = core.network.as_ref().map(|network| network.id) else { return };
-        if link.asked || delta.to <= core.roster.version() {
+        let Some(network) = self.group.network.as_ref().map(|network| network.id) else { return };
+        if link.asked || delta.to <= self.group.roster.version() {
             return;
         }
-        match core.roster.apply(delta, &host, &network) {
+        match self.group.roster.apply(delta, &host, &network) {
             Ok(changes) => {
-                let conn = link.conn;
-                Self::roster_changed(core, mesh, &changes);
-                if !changes.removed.is_empty() {
-                    core.send(conn, &Frame::RosterApplied(delta.to));
+                let (conn, has_removed) = (link.conn, !changes.removed.is_empty());
+                self.roster_changed(changes);
+                if has_removed {
+                    self.turn.send(conn, &Frame::RosterApplied(delta.to));
                 }
             }
             Err(_) => {
                 link.asked = true;
-                core.send(link.conn, &Frame::RosterRequest);
+                self.turn.send(link.conn, &Frame::RosterRequest);
             }
         }
     }
 
+    /// This node has tried to reach a peer.
+    pub(super) fn has_tried(&mut self, tried: Tried) {
+        let me = self.group.me();
+        self.group.reachability.note(me, tried);
+        self.to_report.insert(tried.peer, tried.why_not);
+        if !self.turn.timers.is_set(Timer::Reachability) {
+            self.turn.set(Timer::Reachability, limits::REACHABILITY_TICK);
+        }
+    }
+
     /// Tells the host what was found out.
-    fn tell_tried(&self, core: &mut Core) {
+    fn tell_tried(&mut self) {
         // Without a host it is told all when it is back.
-        let report = core.take_report();
+        let report: Vec<Tried> = std::mem::take(&mut self.to_report)
+            .into_iter()
+            .map(|(peer, why_not)| Tried { peer, why_not })
+            .collect();
         if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none() && !report.is_empty()) {
-            core.send(link.conn, &Frame::Tried(report));
+            self.turn.send(link.conn, &Frame::Tried(report));
         }
     }
 
     /// Who has reached whom, as far as the host knows; nothing when the roster has changed meanwhile.
-    fn reachability_part(&mut self, core: &mut Core, part: &ReachabilityPart) {
-        if part.version != core.roster.version() {
+    fn reachability_part(&mut self, part: &ReachabilityPart) {
+        if part.version != self.group.roster.version() {
             self.reached.clear();
             return;
         }
-        let members: Vec<PeerId> = core.roster.entries().map(|entry| entry.peer_id).collect();
+        let members: Vec<PeerId> = self.group.roster.entries().map(|entry| entry.peer_id).collect();
         self.reached.extend(reachability::read(&part.rows, &members));
         self.reached.truncate(limits::MEMBERS_MAX);
         if part.is_last {
-            core.event(NodeEvent::Ways { rows: std::mem::take(&mut self.reached) });
+            self.turn.event(NodeEvent::Ways { rows: std::mem::take(&mut self.reached) });
         }
     }
 
-    pub(super) fn ask_reachability(&self, core: &mut Core) {
+    pub(super) fn ask_reachability(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none()) {
-            core.send(link.conn, &Frame::ReachabilityRequest);
+            self.turn.send(link.conn, &Frame::ReachabilityRequest);
         }
     }
 
-    pub(super) fn roster_changed(core: &mut Core, mesh: &mut Mesh, changes: &Changes) {
-        core.tell_changes(changes, true);
-        mesh.roster_changed(core, changes);
+    fn roster_changed(&mut self, changes: Changes) {
+        let events = self.group.learn(&changes, true);
+        self.turn.events(events);
+        self.turn.ask(Ask::RosterChanged(changes));
     }
 
-    fn goodbye(&mut self, core: &mut Core, refusal: &Refusal) {
+    fn goodbye(&mut self, refusal: &Refusal) {
         let detail = SafeText::line(&refusal.detail).to_string();
         match refusal.reason {
             CloseReason::Kicked => {
                 let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
-                core.event(NodeEvent::error(ErrorKind::Status, &closed));
+                self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
                 self.notified = true;
                 self.finish(closed);
             }
@@ -324,7 +369,7 @@ impl Member {
                 let message = "another pyile with the same key has joined and taken your place";
                 self.finish(Closed::new(CloseReason::Superseded, message));
             }
-            reason => self.lost(core, &reason.into()),
+            reason => self.lost(&reason.into()),
         }
     }
 
@@ -334,53 +379,54 @@ impl Member {
     }
 
     /// The link to the host is gone. The member tries to come back for as long as it may.
-    fn lost(&mut self, core: &mut Core, closed: &Closed) {
+    fn lost(&mut self, closed: &Closed) {
         let Some(link) = self.link.take() else { return };
-        core.join_links.clear();
-        core.timers.cancel(Timer::Beat(link.conn));
-        core.close(link.conn, closed.reason);
-        self.close_distribution(core);
+        self.group.join_links.clear();
+        self.turn.timers.cancel(Timer::Beat(link.conn));
+        self.turn.close(link.conn, closed.reason);
+        self.close_distribution();
         if let Some(host) = self.pin {
-            let missed = link.detector.missed_by(core.now.instant);
-            core.emit_heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed);
-            core.tell_gone(&host, closed.reason);
+            let missed = link.detector.missed_by(self.turn.now.instant);
+            self.turn.events(self.group.heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed));
+            let event = self.group.take_for_gone(&host, closed.reason);
+            self.turn.events(event);
         }
-        core.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
-        self.handover_in_doubt(core);
+        self.turn.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
+        self.handover_in_doubt();
         self.last_failure = Some(closed.clone());
         if self.rejoin_for.is_zero() {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
-        self.wait_for_host(core);
+        self.wait_for_host();
         if self.joining.is_none() && !self.dialling {
-            let wait = self.backoff.next(&mut core.rng);
-            core.timers.set(Timer::Rejoin, core.now.instant + wait);
-            self.tell_link(core, LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
+            let wait = self.backoff.next(&mut self.turn.rng);
+            self.turn.set(Timer::Rejoin, wait);
+            self.tell_link(LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
         }
     }
 
     /// The members go on under the last roster for a while.
-    fn wait_for_host(&mut self, core: &mut Core) {
-        core.away_since(core.now.wall);
-        core.timers.set(Timer::HostLost, core.now.instant + self.rejoin_for);
-        let grace = Duration::from_secs(core.policy.grace.into());
-        core.timers.set(Timer::Grace, core.now.instant + grace);
-        self.alone_until = Some(core.now.wall.plus(grace)).filter(|_| !grace.is_zero());
+    fn wait_for_host(&mut self) {
+        self.turn.ask(Ask::AwaySince(self.turn.now.wall));
+        self.turn.set(Timer::HostLost, self.rejoin_for);
+        let grace = Duration::from_secs(self.group.policy.grace.into());
+        self.turn.set(Timer::Grace, grace);
+        self.alone_until = Some(self.turn.now.wall.plus(grace)).filter(|_| !grace.is_zero());
     }
 
-    pub(super) fn closed(&mut self, core: &mut Core, conn: ConnId, closed: &Closed) {
+    pub(super) fn closed(&mut self, conn: ConnId, closed: &Closed) {
         let is_distribution = self.distribution_closed(conn);
         if is_distribution && self.link.is_none() {
-            self.give_up_asking(core);
+            self.give_up_asking();
             if !self.joined_before {
                 return self.finish(self.hung_up());
             }
-            self.retry(core, closed.clone());
+            self.retry(closed.clone());
         } else if is_distribution || self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.lost(core, closed);
+            self.lost(closed);
         } else if self.joining.as_ref().is_some_and(|joining| joining.conn == conn) {
-            core.timers.cancel(Timer::Admission(conn));
+            self.turn.timers.cancel(Timer::Admission(conn));
             let joining = self.joining.take();
             if let (Wire::Classic, false) = (self.wire(), self.joined_before) {
                 return self.finish(self.hung_up());
@@ -397,24 +443,24 @@ impl Member {
                 );
                 return self.finish(Closed::new(CloseReason::Unreachable, message));
             }
-            self.retry(core, closed.clone());
+            self.retry(closed.clone());
         }
     }
 
-    pub(super) fn timer(&mut self, core: &mut Core, mesh: &mut Mesh, timer: Timer) {
+    pub(super) fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
                 self.joining = None;
-                core.close(conn, CloseReason::TimedOut);
+                self.turn.close(conn, CloseReason::TimedOut);
                 let limit = limits::ADMISSION_TIMEOUT.as_secs();
                 let message = format!("{} has not admitted you within {limit} s", self.target);
-                self.retry(core, Closed::new(CloseReason::TimedOut, message));
+                self.retry(Closed::new(CloseReason::TimedOut, message));
             }
-            Timer::Beat(conn) => self.beat(core, conn),
-            Timer::Rejoin => self.join(core),
-            Timer::Reachability => self.tell_tried(core),
-            Timer::Grace => self.part(core, mesh),
-            Timer::Handover => self.handover_in_doubt(core),
+            Timer::Beat(conn) => self.beat(conn),
+            Timer::Rejoin => self.join(),
+            Timer::Reachability => self.tell_tried(),
+            Timer::Grace => self.part(),
+            Timer::Handover => self.handover_in_doubt(),
             Timer::HostLost => {
                 let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
                 let seconds = self.rejoin_for.as_secs();
@@ -423,56 +469,55 @@ impl Member {
                 let message = format!("the host was lost ({why}) and has not come back for {time}");
                 self.finish(Closed::new(CloseReason::HostLost, message));
             }
-            _ => {}
         }
     }
 
     /// The host has been away for too long: without it nobody knows who is a member.
-    fn part(&mut self, core: &mut Core, mesh: &mut Mesh) {
+    fn part(&mut self) {
         self.alone_until = None;
-        core.is_out = true;
-        let alone = core.roster.alone(&core.me());
-        let changes = core.roster.replace(alone);
-        core.tell_changes(&changes, true);
-        mesh.roster_changed(core, &changes);
-        let message = match core.policy.grace {
+        self.group.is_out = true;
+        let alone = self.group.roster.alone(&self.group.me());
+        let changes = self.group.roster.replace(alone);
+        self.roster_changed(changes);
+        let message = match self.group.policy.grace {
             0 => "without the host nobody is a member here: you are out until it is back".to_owned(),
             _ => "the host has been away for too long: you are out until it is back".to_owned(),
         };
-        core.event(NodeEvent::error(ErrorKind::Connection, &message));
+        self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
     }
 
     /// This machine slept: the host has long removed this member.
-    pub(super) fn suspended(&mut self, core: &mut Core, time: Duration) {
-        core.away_since(Timestamp(
-            core.now.wall.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(0)),
-        ));
+    pub(super) fn suspended(&mut self, time: Duration) {
+        let slept = i64::try_from(time.as_micros()).unwrap_or(0);
+        self.turn.ask(Ask::AwaySince(Timestamp(self.turn.now.wall.0.saturating_sub(slept))));
         if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoin_for.is_zero() {
             self.backoff.reset();
-            core.timers.set(Timer::Rejoin, core.now.instant);
+            self.turn.timers.set(Timer::Rejoin, self.turn.now.instant);
         }
     }
 
-    fn beat(&mut self, core: &mut Core, conn: ConnId) {
+    fn beat(&mut self, conn: ConnId) {
         let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
         if link.conn != conn {
             return;
         }
         // The host beats. Here the clock is only looked at, as often as that: a look that comes late tells that this
         // process was stopped, and that the host was not silent.
-        let step = link.detector.poll(core.now.instant, 0);
-        core.timers.set(Timer::Beat(conn), link.detector.deadline());
-        let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(core.now.instant));
+        let step = link.detector.poll(self.turn.now.instant, 0);
+        self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
+        let (rtt, missed) = (link.detector.rtt(), link.detector.missed_by(self.turn.now.instant));
         match step.changed {
-            Some(Liveness::Dead) => self.lost(core, &CloseReason::HeartbeatTimeout.into()),
+            Some(Liveness::Dead) => self.lost(&CloseReason::HeartbeatTimeout.into()),
             Some(Liveness::Suspect) => {
-                core.emit_heartbeat(&host, Liveness::Suspect, rtt, missed);
+                self.turn.events(self.group.heartbeat(&host, Liveness::Suspect, rtt, missed));
                 // Another link may get through where this one is stuck.
                 if !self.rejoin_for.is_zero() {
-                    core.timers.set(Timer::Rejoin, core.now.instant);
+                    self.turn.timers.set(Timer::Rejoin, self.turn.now.instant);
                 }
             }
-            Some(Liveness::Alive) => core.emit_heartbeat(&host, Liveness::Alive, rtt, missed),
+            Some(Liveness::Alive) => {
+                self.turn.events(self.group.heartbeat(&host, Liveness::Alive, rtt, missed));
+            }
             None => {}
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Who reaches whom: by who tried, and whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Reachability {
     none: BTreeMap<(PeerId, PeerId), CloseReason>,
     reached: BTreeMap<PeerId, BTreeSet<PeerId>>,

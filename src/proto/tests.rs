@@ -259,7 +259,7 @@ impl Sim {
                         self.drain(near);
                     }
                 }
-                Output::Send(conn, bytes) if self.classic.contains_key(&(index, conn)) => {
+                Output::SendObject(conn, bytes) => {
                     let object = Object::decode(&bytes).unwrap();
                     self.classic.get_mut(&(index, conn)).unwrap().push(object);
                 }
@@ -430,7 +430,7 @@ impl Sim {
     /// The peer link of a node to another one.
     fn peer_link(&self, near: usize, far: usize) -> ConnId {
         let is_meant = |(here, there): &(&End, &End)| {
-            here.0 == near && there.0 == far && self.nodes[near].mesh.has(here.1)
+            here.0 == near && there.0 == far && self.nodes[near].mesh.links.has(here.1)
         };
         self.links.iter().find(is_meant).map(|(here, _)| here.1).unwrap()
     }

@@ -4,15 +4,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Core, Host, Joiner, MemberLink, Mesh, ReachabilityAsked, Step, candidates};
+use super::{Host, Joiner, MemberLink, ReachabilityAsked, Step, Timer, candidates, classic};
 use crate::{
     api::NodeEvent,
     model::{AuthenticationError, CloseReason, Role, RosterEntry, SafeText, Wire, limits},
     proto::{
         ConnId, Connected,
         admission::{Charge, Settled},
-        classic,
-        core::Timer,
         detector::Detector,
     },
     security::password::join_context,
@@ -20,26 +18,25 @@ use crate::{
 };
 
 impl Host {
-    pub(in crate::proto) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: &Connected) {
+    pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: &Connected) {
         let (peer, remote) = (connected.secured.peer, connected.remote);
-        core.opened(conn);
         let status = self.admission.status(&peer, remote.ip());
-        core.send(conn, &Frame::BannedStatus(status.clone()));
+        self.turn.send(conn, &Frame::BannedStatus(status.clone()));
         let known = match status {
-            _ if peer == core.me() => return core.close(conn, CloseReason::Superseded),
-            BannedStatus::Banned { .. } => return core.close(conn, CloseReason::Banned),
+            _ if peer == self.group.me() => return self.turn.close(conn, CloseReason::Superseded),
+            BannedStatus::Banned { .. } => return self.turn.close(conn, CloseReason::Banned),
             BannedStatus::Known => true,
             BannedStatus::Password { .. } => false,
         };
         let binding = connected.secured.binding;
         let (local, step) = (connected.local, Step::Status { known });
         self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
     }
 
-    pub(in crate::proto) fn frame(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, frame: Frame) {
+    pub(in crate::proto) fn frame(&mut self, conn: ConnId, frame: Frame) {
         if let Some(peer) = self.by_conn.get(&conn).copied() {
-            self.member_frame(core, mesh, peer, conn, &frame);
+            self.member_frame(peer, conn, &frame);
             return;
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
@@ -49,162 +46,166 @@ impl Host {
                 if self.admission.is_admitted(&peer)
                     || self.admission.ban_of(&peer, joiner.remote.ip()).is_some()
                 {
-                    return self.admit(core, mesh, conn, &hello);
+                    return self.admit(conn, &hello);
                 }
                 // A kick in the meantime has made the key unknown.
-                core.goodbye(conn, CloseReason::Kicked, "");
-                self.joiner_gone(core, conn);
+                self.turn.goodbye(conn, CloseReason::Kicked, "");
+                self.joiner_gone(conn);
             }
             (Frame::Hello(hello), Step::Status { known: false }) => {
                 let ip = joiner.remote.ip();
                 joiner.step = Step::Turn(hello);
-                if self.admission.charge(conn, ip, core.now.instant) == Charge::Challenge {
-                    self.challenge(core, conn);
+                if self.admission.charge(conn, ip, self.turn.now.instant) == Charge::Challenge {
+                    self.challenge(conn);
                 }
             }
-            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(core, mesh, conn, &ke3),
+            (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(conn, &ke3),
             _ => {
-                core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.joiner_gone(core, conn);
+                self.turn.goodbye(conn, CloseReason::ProtocolError, "");
+                self.joiner_gone(conn);
             }
         }
     }
 
     /// Sends the challenge to a joiner whose attempt is charged.
-    pub(in crate::proto) fn challenge(&mut self, core: &mut Core, conn: ConnId) {
+    pub(in crate::proto) fn challenge(&mut self, conn: ConnId) {
         let Some(mut joiner) = self.joiners.remove(&conn) else { return };
         let hello = match joiner.step {
             Step::Turn(hello) => hello,
-            Step::Classic(classic::HostStep::Turn(password)) => {
-                joiner.step = Step::Classic(classic::HostStep::Charged(password));
+            Step::Classic(classic::Step::Turn(password)) => {
+                joiner.step = Step::Classic(classic::Step::Charged(password));
                 self.joiners.insert(conn, joiner);
-                return self.check_password(core, conn);
+                return self.check_password(conn);
             }
             _ => return,
         };
-        let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
-        match self.record.challenge(&mut core.rng, context, &hello.ke1) {
+        let context = join_context(&joiner.binding, &self.group.me(), &joiner.peer);
+        match self.record.challenge(&mut self.turn.rng, context, &hello.ke1) {
             Ok((ke2, challenged)) => {
                 joiner.step = Step::Challenged(hello, Box::new(challenged));
                 self.joiners.insert(conn, joiner);
                 // Whoever had to wait for its turn has as long for the answer as others.
-                core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
-                core.send(conn, &Frame::Challenge(ByteBuf(ke2)));
+                self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
+                self.turn.send(conn, &Frame::Challenge(ByteBuf(ke2)));
             }
             Err(_) => {
-                core.timers.cancel(Timer::Admission(conn));
-                core.goodbye(conn, CloseReason::ProtocolError, "");
-                self.settle_attempt(core, joiner.remote.ip(), false);
+                self.turn.timers.cancel(Timer::Admission(conn));
+                self.turn.goodbye(conn, CloseReason::ProtocolError, "");
+                self.settle_attempt(joiner.remote.ip(), false);
             }
         }
     }
 
-    pub(super) fn proof(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, ke3: &[u8]) {
+    pub(super) fn proof(&mut self, conn: ConnId, ke3: &[u8]) {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         let Step::Challenged(hello, challenged) = joiner.step else { return };
         let ip = joiner.remote.ip();
         if challenged.is_proven_by(ke3) {
             self.joiners.insert(conn, Joiner { step: Step::Status { known: true }, ..joiner });
-            self.settle_attempt(core, ip, true);
-            self.admit(core, mesh, conn, &hello);
+            self.settle_attempt(ip, true);
+            self.admit(conn, &hello);
         } else {
-            core.timers.cancel(Timer::Admission(conn));
-            let left = self.settle_attempt(core, ip, false);
+            self.turn.timers.cancel(Timer::Admission(conn));
+            let left = self.settle_attempt(ip, false);
             let error = AuthenticationError::WrongPassword { left };
-            Self::refuse(core, conn, CloseReason::WrongPassword, &error);
+            self.refuse(conn, CloseReason::WrongPassword, &error);
         }
     }
 
     /// An attempt succeeded or failed. Gives how many the address has left.
-    pub(in crate::proto) fn settle_attempt(&mut self, core: &mut Core, ip: IpAddr, proven: bool) -> u32 {
+    pub(in crate::proto) fn settle_attempt(&mut self, ip: IpAddr, proven: bool) -> u32 {
         let Settled { wrong, ban, challenge, refuse } =
-            self.admission.settle(ip, proven, core.now.instant, core.now.wall);
+            self.admission.settle(ip, proven, self.turn.now.instant, self.turn.now.wall);
         let mut left = 0;
         if let Some(attempt) = wrong {
             left = attempt.left;
-            core.event(NodeEvent::Attempt { addr: attempt.addr, left });
-            core.timers.set(Timer::Attempts, core.now.instant + limits::ATTEMPTS_FORGOTTEN);
+            self.turn.event(NodeEvent::Attempt { addr: attempt.addr, left });
+            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN);
             if ban.is_none() {
-                self.save(core, Vec::new());
+                self.save(Vec::new());
             }
         }
         if let Some(ban) = ban {
             let reason = SafeText::line(&ban.reason);
             let banned = NodeEvent::Banned { peer_id: None, addr: ban.addr, reason };
-            self.save(core, vec![banned]);
+            self.save(vec![banned]);
             for conn in refuse {
-                core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
-                core.send_object(conn, &Object::Authenticated(false));
-                core.close(conn, CloseReason::Banned);
-                self.joiners.remove(&conn);
-                core.timers.cancel(Timer::Admission(conn));
+                let joiner = self.joiners.remove(&conn);
+                if joiner.is_some_and(|joiner| matches!(joiner.step, Step::Classic(_))) {
+                    self.turn.send_object(conn, &Object::Authenticated(false));
+                } else {
+                    let status = BannedStatus::Banned { reason: ban.reason.clone() };
+                    self.turn.send(conn, &Frame::BannedStatus(status));
+                }
+                self.turn.close(conn, CloseReason::Banned);
+                self.turn.timers.cancel(Timer::Admission(conn));
             }
         }
-        self.tell_admission(core);
+        self.tell_admission();
         for conn in challenge {
-            self.challenge(core, conn);
+            self.challenge(conn);
         }
         left
     }
 
     /// Makes a joiner a member: its password is proven, or its key is known.
-    pub(super) fn admit(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, hello: &Hello) {
+    pub(super) fn admit(&mut self, conn: ConnId, hello: &Hello) {
         let Some(joiner) = self.joiners.remove(&conn) else { return };
-        core.timers.cancel(Timer::Admission(conn));
+        self.turn.timers.cancel(Timer::Admission(conn));
         if self.is_retiring() {
             // The next host is not told of whoever comes in now.
-            return core.goodbye(conn, CloseReason::Busy, "");
+            return self.turn.goodbye(conn, CloseReason::Busy, "");
         }
         let (peer, remote) = (joiner.peer, joiner.remote);
         // What an older session had still said may arrive after the newer one was let in.
         if self.members.get(&peer).is_some_and(|member| member.conn > conn) {
-            return core.goodbye(conn, CloseReason::Superseded, "");
+            return self.turn.goodbye(conn, CloseReason::Superseded, "");
         }
         if let Some(ban) = self.admission.ban_of(&peer, remote.ip()) {
-            core.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
-            return core.close(conn, CloseReason::Banned);
+            self.turn.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
+            return self.turn.close(conn, CloseReason::Banned);
         }
-        let present = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        let alias = match self.admission.check_alias(&peer, &hello.alias, &core.alias, present) {
+        let present = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = match self.admission.check_alias(&peer, &hello.alias, &self.group.alias, present) {
             Ok(alias) => alias,
             Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
-                return Self::refuse(core, conn, CloseReason::AliasNotAllowed, &error);
+                return self.refuse(conn, CloseReason::AliasNotAllowed, &error);
             }
-            Err(error) => return Self::refuse(core, conn, CloseReason::AliasTaken, &error),
+            Err(error) => return self.refuse(conn, CloseReason::AliasTaken, &error),
         };
-        if !core.roster.will_have(&peer)
-            && let Err(error) = self.admission.check_room(core.roster.members_to_be())
+        if !self.group.roster.will_have(&peer)
+            && let Err(error) = self.admission.check_room(self.group.roster.members_to_be())
         {
-            return Self::refuse(core, conn, CloseReason::NetworkFull, &error);
+            return self.refuse(conn, CloseReason::NetworkFull, &error);
         }
         let mut saved_with = 0;
-        if self.admission.admit(peer, alias.clone(), core.now.wall) {
-            self.save(core, Vec::new());
+        if self.admission.admit(peer, alias.clone(), self.turn.now.wall) {
+            self.save(Vec::new());
             saved_with = self.token;
         }
-        core.authenticated(conn);
+        self.turn.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {
             self.by_conn.remove(&before.conn);
-            core.join_links.remove(&peer);
-            core.timers.cancel(Timer::Beat(before.conn));
-            core.goodbye(before.conn, CloseReason::Superseded, "");
+            self.group.join_links.remove(&peer);
+            self.turn.timers.cancel(Timer::Beat(before.conn));
+            self.turn.goodbye(before.conn, CloseReason::Superseded, "");
         }
         // It may be somewhere else now: whoever has called it in vain may call it again.
         for member in self.members.values_mut() {
             member.called.remove(&peer);
         }
-        core.roster.update(RosterEntry {
+        self.group.roster.update(RosterEntry {
             peer_id: peer,
             alias,
             role: Role::Member,
             wire: Wire::Native,
             addrs: candidates(remote, &hello.addrs),
-            since: self.admission.since(&peer).unwrap_or(core.now.wall),
+            since: self.admission.since(&peer).unwrap_or(self.turn.now.wall),
         });
         let link = MemberLink {
             conn,
             ip: remote.ip(),
-            detector: Detector::new(core.now.instant),
+            detector: Detector::new(self.turn.now.instant),
             since: None,
             saved_with,
             roster_wanted: false,
@@ -213,31 +214,31 @@ impl Host {
         };
         self.members.insert(peer, link);
         self.by_conn.insert(conn, peer);
-        self.distribute_soon(core, mesh);
+        self.distribute_soon();
     }
 
-    pub(super) fn refuse(core: &mut Core, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
-        core.send(conn, &Frame::Refused(Refusal { reason, detail: error.to_string() }));
-        core.close(conn, reason);
+    pub(super) fn refuse(&mut self, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {
+        self.turn.send(conn, &Frame::Refused(Refusal { reason, detail: error.to_string() }));
+        self.turn.close(conn, reason);
     }
 
     /// A joiner closed its link or took too long. One that was challenged and gave no proof has guessed wrong.
-    pub(in crate::proto) fn joiner_gone(&mut self, core: &mut Core, conn: ConnId) {
-        core.timers.cancel(Timer::Admission(conn));
+    pub(in crate::proto) fn joiner_gone(&mut self, conn: ConnId) {
+        self.turn.timers.cancel(Timer::Admission(conn));
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         match joiner.step {
-            Step::Turn(_) | Step::Classic(classic::HostStep::Turn(_)) => {
+            Step::Turn(_) | Step::Classic(classic::Step::Turn(_)) => {
                 self.admission.stop_waiting(conn, joiner.remote.ip());
             }
-            Step::Challenged(..) => _ = self.settle_attempt(core, joiner.remote.ip(), false),
+            Step::Challenged(..) => _ = self.settle_attempt(joiner.remote.ip(), false),
             // Its guess is here, and is settled by what comes of it.
-            Step::Classic(classic::HostStep::Checking(challenged)) => {
+            Step::Classic(classic::Step::Checking(challenged)) => {
                 self.classic.gone_while_checking(conn, joiner.remote.ip(), challenged);
             }
             // Nobody has compared it: nobody is charged.
-            Step::Classic(classic::HostStep::Charged(_)) => {
+            Step::Classic(classic::Step::Charged(_)) => {
                 for next in self.admission.withdraw(joiner.remote.ip()) {
-                    self.challenge(core, next);
+                    self.challenge(next);
                 }
             }
             Step::Status { .. } | Step::Classic(_) => {}

@@ -2,32 +2,25 @@
 
 use std::net::IpAddr;
 
-use super::{Core, Host, Mesh};
+use super::Host;
 use crate::{
     api::{NodeCommand, NodeEvent, PeerName},
     model::{Ban, CloseReason, CommandError, PeerId, SafeText, ban::address_block, limits},
-    proto::Output,
+    proto::{Output, limiter::Limiter},
     wire::{BannedStatus, Frame},
 };
 
-pub(super) fn run(
-    host: &mut Host,
-    core: &mut Core,
-    mesh: &mut Mesh,
-    command: NodeCommand,
-) -> Result<(), CommandError> {
+pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) -> Result<(), CommandError> {
     match command {
         _ if host.is_retiring() => Err(CommandError::HandingOver),
-        NodeCommand::Ban { peer, addr, reason } => {
-            ban(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()))
-        }
-        NodeCommand::Unban { peer, addr, .. } => unban(host, core, peer.as_ref(), addr),
+        NodeCommand::Ban { peer, addr, reason } => ban(host, peer.as_ref(), addr, &clean(reason.as_deref())),
+        NodeCommand::Unban { peer, addr, .. } => unban(host, limiter, peer.as_ref(), addr),
         NodeCommand::Kick { peer, addr, reason } => {
-            kick(host, core, mesh, peer.as_ref(), addr, &clean(reason.as_deref()))
+            kick(host, peer.as_ref(), addr, &clean(reason.as_deref()))
         }
-        NodeCommand::Handover { peer } => host.hand_over(core, &peer),
+        NodeCommand::Handover { peer } => host.hand_over(&peer),
         NodeCommand::SetPassword(password) => {
-            core.outputs.push_back(Output::Register(password));
+            host.turn.ask(Output::Register(password));
             Ok(())
         }
         _ => Ok(()),
@@ -46,33 +39,31 @@ fn clean(reason: Option<&str>) -> String {
 
 fn ban(
     host: &mut Host,
-    core: &mut Core,
-    mesh: &mut Mesh,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
 ) -> Result<(), CommandError> {
-    let named = peer.map(|name| key_named(host, core, name)).transpose()?;
-    let (key, addr) = whom(host, core, peer, addr)?;
+    let named = peer.map(|name| key_named(host, name)).transpose()?;
+    let (key, addr) = whom(host, peer, addr)?;
     if key.is_none() && addr.is_none() {
         return Err(CommandError::NobodyNamed("a ban"));
     }
-    if key == Some(core.me()) {
+    if key == Some(host.group.me()) {
         return Err(CommandError::Yourself("the host cannot ban itself"));
     }
     let alias = named.as_ref().and_then(|key| {
-        let present = core.roster.get(key).map(|entry| entry.alias.clone());
+        let present = host.group.roster.get(key).map(|entry| entry.alias.clone());
         present.or_else(|| host.admission.alias_of(key).cloned())
     });
     let addr = addr.map(|addr| addr.to_canonical());
-    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: core.now.wall };
+    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: host.turn.now.wall };
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);
     }
     let banned = NodeEvent::Banned { peer_id: key, addr, reason: SafeText::line(reason) };
-    host.save(core, vec![banned]);
-    host.tell_admission(core);
+    host.save(vec![banned]);
+    host.tell_admission();
     let out: Vec<PeerId> = host
         .members
         .iter()
@@ -80,24 +71,24 @@ fn ban(
         .map(|(peer, _)| *peer)
         .collect();
     // One that is expected back has no link yet.
-    let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
+    let expected = key.filter(|key| host.group.is_member(key) && !out.contains(key));
     let classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
     for peer in out.into_iter().chain(expected).chain(classic) {
-        host.tell_banned(core, &peer);
+        host.tell_banned(&peer);
         if let Some(link) = host.members.get(&peer) {
             let status = BannedStatus::Banned { reason: reason.to_owned() };
-            core.send(link.conn, &Frame::BannedStatus(status));
-            core.close(link.conn, CloseReason::Banned);
+            host.turn.send(link.conn, &Frame::BannedStatus(status));
+            host.turn.close(link.conn, CloseReason::Banned);
         }
         host.admission.forget(&peer);
-        host.remove(core, mesh, peer, CloseReason::Banned);
+        host.remove(peer, CloseReason::Banned);
     }
     Ok(())
 }
 
 fn unban(
     host: &mut Host,
-    core: &mut Core,
+    limiter: &mut Limiter,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
 ) -> Result<(), CommandError> {
@@ -108,12 +99,12 @@ fn unban(
     let labelled = peer.and_then(|name| host.admission.address_banned_as(&name.to_string()));
     let (key, addr) = match labelled {
         Some(labelled) => (None, Some(labelled)),
-        None => whom(host, core, peer, addr)?,
+        None => whom(host, peer, addr)?,
     };
     let counted = host.admission.attempts().len();
     let lifted = host.admission.unban(key.as_ref(), addr);
     // An address is forgiven all: its wrong passwords, and the handshakes that it wasted.
-    let is_forgiven = addr.is_some_and(|addr| core.forgive(addr));
+    let is_forgiven = addr.is_some_and(|addr| forgive(host, limiter, addr));
     host.penalties.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
     if lifted.is_empty() && !is_forgiven && host.admission.attempts().len() == counted {
         return Err(CommandError::NoSuchBan);
@@ -126,30 +117,37 @@ fn unban(
             reason: SafeText::line(&ban.reason),
         })
         .collect();
-    host.save(core, events);
-    host.tell_admission(core);
+    host.save(events);
+    host.tell_admission();
     Ok(())
+}
+
+/// Lifts what holds an address back. False when nothing did.
+fn forgive(host: &mut Host, limiter: &mut Limiter, addr: IpAddr) -> bool {
+    let Some(released) = limiter.forgive(addr, host.turn.now.instant) else { return false };
+    for conn in released {
+        host.turn.ask(Output::Proceed(conn));
+    }
+    true
 }
 
 fn kick(
     host: &mut Host,
-    core: &mut Core,
-    mesh: &mut Mesh,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
     reason: &str,
 ) -> Result<(), CommandError> {
-    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let key = peer.map(|name| key_named(host, name)).transpose()?;
     let out: Vec<PeerId> = host
         .members
         .iter()
         .filter(|(peer, link)| Some(**peer) == key || Some(link.ip.to_canonical()) == addr)
         .map(|(peer, _)| *peer)
         .collect();
-    if key == Some(core.me()) {
+    if key == Some(host.group.me()) {
         return Err(CommandError::Yourself("to close the network, leave it"));
     }
-    let expected = key.filter(|key| core.is_member(key) && !out.contains(key));
+    let expected = key.filter(|key| host.group.is_member(key) && !out.contains(key));
     let mut classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
     classic.retain(|peer| Some(*peer) != expected);
     if out.is_empty() && expected.is_none() && classic.is_empty() {
@@ -157,23 +155,22 @@ fn kick(
     }
     for peer in out.into_iter().chain(expected).chain(classic) {
         if let Some(link) = host.members.get(&peer) {
-            core.goodbye(link.conn, CloseReason::Kicked, reason);
+            host.turn.goodbye(link.conn, CloseReason::Kicked, reason);
         }
         host.admission.forget(&peer);
-        host.remove(core, mesh, peer, CloseReason::Kicked);
+        host.remove(peer, CloseReason::Kicked);
     }
-    host.save(core, Vec::new());
+    host.save(Vec::new());
     Ok(())
 }
 
 /// Whom a ban is about: a key, an address, or both. A classic peer has no key; its address is all that there is.
 fn whom(
     host: &Host,
-    core: &Core,
     peer: Option<&PeerName>,
     addr: Option<IpAddr>,
 ) -> Result<(Option<PeerId>, Option<IpAddr>), CommandError> {
-    let key = peer.map(|name| key_named(host, core, name)).transpose()?;
+    let key = peer.map(|name| key_named(host, name)).transpose()?;
     Ok(match key.and_then(|key| key.address()) {
         Some(classic) => (None, Some(IpAddr::V4(*classic.ip()))),
         None => (key, addr),
@@ -181,10 +178,10 @@ fn whom(
 }
 
 /// The key that somebody means, present or not.
-fn key_named(host: &Host, core: &Core, name: &PeerName) -> Result<PeerId, CommandError> {
+fn key_named(host: &Host, name: &PeerName) -> Result<PeerId, CommandError> {
     let key = match name {
         PeerName::Id(key) => Some(*key),
-        PeerName::Alias(alias) => core.member_named(name).or_else(|| host.admission.key_of(alias)),
+        PeerName::Alias(alias) => host.group.member_named(name).or_else(|| host.admission.key_of(alias)),
     };
     key.ok_or_else(|| CommandError::Unknown(name.to_string()))
 }

@@ -5,14 +5,14 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
 
-use super::{Core, Host, candidates};
+use super::{Host, Timer, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
         Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, SafeText, Timestamp,
         Wire, limits,
     },
-    proto::{Output, core::Timer},
+    proto::{Output, group::Group},
     security::sign,
     wire::{Frame, HandoverPart, HandoverProbe, HandoverStatement, Refusal},
 };
@@ -39,37 +39,28 @@ enum Step {
 
 impl Host {
     /// Asks a member to take over.
-    pub(in crate::proto) fn hand_over(
-        &mut self,
-        core: &mut Core,
-        name: &PeerName,
-    ) -> Result<(), CommandError> {
+    pub(in crate::proto) fn hand_over(&mut self, name: &PeerName) -> Result<(), CommandError> {
         if self.handover.is_some() {
             return Err(CommandError::HandoverUnderWay);
         }
-        let to = core.member_named(name).ok_or_else(|| CommandError::NoSuchMember(name.to_string()))?;
-        if to == core.me() {
+        let to = self.group.member_named(name).ok_or_else(|| CommandError::NoSuchMember(name.to_string()))?;
+        if to == self.group.me() {
             return Err(CommandError::Yourself("you are the host already"));
         }
-        let label = core.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
+        let label = self.group.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
         if to.wire() == Wire::Classic {
             return Err(CommandError::ClassicSuccessor(label));
         }
         let link = self.members.get(&to).ok_or(CommandError::NotLinked(label))?;
-        core.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
-        let deadline = core.now.instant + limits::HANDOVER_TIMEOUT;
+        self.turn.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
+        let deadline = self.turn.now.instant + limits::HANDOVER_TIMEOUT;
         self.handover = Some(Handover { to, deadline, step: Step::Offered });
-        core.timers.set(Timer::Handover, deadline);
+        self.turn.timers.set(Timer::Handover, deadline);
         Ok(())
     }
 
     /// The member listens at these addresses: can everybody reach it there?
-    pub(in crate::proto) fn handover_ready(
-        &mut self,
-        core: &mut Core,
-        peer: PeerId,
-        announced: &[SocketAddr],
-    ) {
+    pub(in crate::proto) fn handover_ready(&mut self, peer: PeerId, announced: &[SocketAddr]) {
         let Some(link) = self.members.get(&peer) else { return };
         let addrs = candidates(SocketAddr::new(link.ip, 0), announced);
         let Some(handover) = self.handover.as_mut().filter(|handover| handover.to == peer) else { return };
@@ -78,27 +69,26 @@ impl Host {
         }
         // Those who are just being admitted are not asked, and follow later.
         let served = self.members.iter().filter(|(other, link)| link.since.is_some() && **other != peer);
-        let waiting: BTreeSet<PeerId> = served.map(|(other, _)| *other).chain([core.me()]).collect();
+        let waiting: BTreeSet<PeerId> = served.map(|(other, _)| *other).chain([self.group.me()]).collect();
         let probe = Frame::HandoverProbe(HandoverProbe { peer, addrs: addrs.clone() });
         for (other, link) in &self.members {
             if waiting.contains(other) {
-                core.send(link.conn, &probe);
+                self.turn.send(link.conn, &probe);
             }
         }
-        core.outputs.push_back(Output::Probe(peer, addrs.clone()));
+        self.turn.ask(Output::Probe(peer, addrs.clone()));
         handover.step = Step::Probing { addrs, waiting, failed: Vec::new() };
     }
 
     /// Somebody, or this host itself, has tried to reach the member's join port. No reason means that it did.
     pub(in crate::proto) fn handover_probed(
         &mut self,
-        core: &mut Core,
         by: PeerId,
         probed: Option<&PeerId>,
         why_not: Option<&str>,
     ) {
-        let name = core.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
-        let is_me = by == core.me();
+        let name = self.group.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
+        let is_me = by == self.group.me();
         let Some(Handover { to, step: Step::Probing { addrs, waiting, failed }, .. }) = &mut self.handover
         else {
             return;
@@ -117,29 +107,29 @@ impl Host {
         }
         if failed.is_empty() {
             let (to, addrs) = (*to, std::mem::take(addrs));
-            self.send_package(core, to, addrs);
+            self.send_package(to, addrs);
         } else {
             let why = failed.join("; ");
-            self.call_off(core, &why);
+            self.call_off(&why);
         }
     }
 
-    fn send_package(&mut self, core: &mut Core, to: PeerId, addrs: Vec<SocketAddr>) {
-        let mut state = self.state(core);
-        let me = Admitted { peer_id: core.me(), alias: core.alias.clone(), since: Timestamp(0) };
+    fn send_package(&mut self, to: PeerId, addrs: Vec<SocketAddr>) {
+        let mut state = self.state();
+        let me = Admitted { peer_id: self.group.me(), alias: self.group.alias.clone(), since: Timestamp(0) };
         state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
         state.admitted.push(me);
         let (attempts, members) = self.admission.limits();
-        let package = HostPackage { state, policy: core.policy, attempts, members };
+        let package = HostPackage { state, policy: self.group.policy, attempts, members };
         let Some(link) = self.members.get(&to) else { return };
         let bytes = serde_json::to_vec(&package).unwrap_or_default();
         if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {
-            return self.call_off(core, "there is too much to hand over");
+            return self.call_off("there is too much to hand over");
         }
         let mut parts = bytes.chunks(limits::HANDOVER_PART).peekable();
         while let Some(part) = parts.next() {
             let part = HandoverPart { bytes: part.to_vec(), is_last: parts.peek().is_none() };
-            core.send(link.conn, &Frame::HandoverPart(part));
+            self.turn.send(link.conn, &Frame::HandoverPart(part));
         }
         if let Some(handover) = &mut self.handover {
             handover.step = Step::Sent { addrs, token: self.token };
@@ -147,7 +137,7 @@ impl Host {
     }
 
     /// The member has kept everything.
-    pub(in crate::proto) fn handover_taken(&mut self, core: &mut Core, peer: PeerId) {
+    pub(in crate::proto) fn handover_taken(&mut self, peer: PeerId) {
         let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handover else {
             return;
         };
@@ -155,16 +145,16 @@ impl Host {
         if to != peer {
             return;
         }
-        if core.now.instant >= *deadline {
+        if self.turn.now.instant >= *deadline {
             // This machine slept meanwhile: nobody knows what became of the member.
-            return self.call_off(core, "it took too long");
+            return self.call_off("it took too long");
         }
         if token != self.token {
             // Somebody was banned or admitted meanwhile.
-            return self.send_package(core, to, addrs);
+            return self.send_package(to, addrs);
         }
-        core.timers.cancel(Timer::Handover);
-        core.outputs.push_back(Output::Store(StoreCommand::RetireHost));
+        self.turn.timers.cancel(Timer::Handover);
+        self.turn.store(StoreCommand::RetireHost);
         if let Some(handover) = &mut self.handover {
             handover.step = Step::Retiring { addrs };
         }
@@ -177,64 +167,64 @@ impl Host {
     }
 
     /// What this host kept is set aside: from now on the member is the host.
-    pub(in crate::proto) fn retired(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn retired(&mut self) {
         let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handover.take() else { return };
-        let signature = sign::handover(&core.identity, &self.network.id, &to, &addrs);
+        let signature = sign::handover(&self.group.identity, &self.network.id, &to, &addrs);
         let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
         let frame = Frame::Handover(statement.clone()).encode();
         if let Some(link) = self.members.get(&to) {
-            core.send_bytes(link.conn, frame.clone());
+            self.turn.send_bytes(link.conn, frame.clone());
         }
         for (_, link) in self.members.iter().filter(|(member, link)| **member != to && link.since.is_some()) {
-            core.send_bytes(link.conn, frame.clone());
+            self.turn.send_bytes(link.conn, frame.clone());
         }
         self.successor = Some(statement);
     }
 
     /// The member cannot, or does not want to.
-    pub(in crate::proto) fn handover_refused(&mut self, core: &mut Core, peer: PeerId, refusal: &Refusal) {
+    pub(in crate::proto) fn handover_refused(&mut self, peer: PeerId, refusal: &Refusal) {
         if self.handover.as_ref().is_some_and(|handover| handover.to == peer) {
             let closed = Closed::new(refusal.reason, SafeText::line(&refusal.detail).to_string());
-            self.call_off(core, &closed.to_string());
+            self.call_off(&closed.to_string());
         }
     }
 
     /// A member is gone in the middle of the handover.
-    pub(in crate::proto) fn handover_without(&mut self, core: &mut Core, peer: PeerId) {
+    pub(in crate::proto) fn handover_without(&mut self, peer: PeerId) {
         match &self.handover {
             // Too late: it is the host as soon as it is back.
             Some(Handover { step: Step::Retiring { .. }, .. }) => {}
-            Some(Handover { to, .. }) if *to == peer => self.call_off(core, "it is gone"),
+            Some(Handover { to, .. }) if *to == peer => self.call_off("it is gone"),
             Some(Handover { step: Step::Probing { waiting, .. }, .. }) if waiting.contains(&peer) => {
-                self.handover_probed(core, peer, None, None);
+                self.handover_probed(peer, None, None);
             }
             _ => {}
         }
     }
 
     /// The handover takes too long.
-    pub(in crate::proto) fn handover_timed_out(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn handover_timed_out(&mut self) {
         let why = match &self.handover {
             Some(Handover { step: Step::Probing { waiting, .. }, .. }) => {
-                let names = waiting.iter().filter_map(|peer| core.person(peer));
+                let names = waiting.iter().filter_map(|peer| self.group.person(peer));
                 let names: Vec<String> = names.map(|peer| peer.alias.to_string()).collect();
                 format!("{} did not say in time whether it can be reached", names.join(", "))
             }
             _ => "it did not answer in time".to_owned(),
         };
-        self.call_off(core, &why);
+        self.call_off(&why);
     }
 
-    fn call_off(&mut self, core: &mut Core, why: &str) {
+    fn call_off(&mut self, why: &str) {
         let Some(Handover { to, .. }) = self.handover.take() else { return };
-        core.timers.cancel(Timer::Handover);
+        self.turn.timers.cancel(Timer::Handover);
         if let Some(link) = self.members.get(&to) {
             let refusal = Refusal { reason: CloseReason::Unreachable, detail: why.to_owned() };
-            core.send(link.conn, &Frame::HandoverRefused(refusal));
+            self.turn.send(link.conn, &Frame::HandoverRefused(refusal));
         }
-        let name = core.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
+        let name = self.group.person(&to).map_or_else(|| to.short(), |peer| peer.alias.to_string());
         let message = format!("{name} cannot take over: {why}; you are still the host");
-        core.event(NodeEvent::error(ErrorKind::Command, &message));
+        self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
     }
 
     /// The host from now on, once this node is no longer the host.
@@ -242,19 +232,20 @@ impl Host {
         self.successor.take()
     }
 
-    /// Lets go of everything that a host has: the members follow the new one.
-    pub(in crate::proto) fn step_down(&mut self, core: &mut Core) {
+    /// Lets go of everything that a host has, since the members follow the new one. Gives what this node knows of them.
+    pub(in crate::proto) fn step_down(&mut self) -> Group {
         for conn in self.joiners.keys().copied().collect::<Vec<_>>() {
-            core.timers.cancel(Timer::Admission(conn));
-            core.goodbye(conn, CloseReason::Busy, "");
+            self.turn.goodbye(conn, CloseReason::Busy, "");
         }
-        self.let_classic_go(core);
+        self.let_classic_go();
         for link in self.members.values() {
-            core.timers.cancel(Timer::Beat(link.conn));
-            core.close(link.conn, CloseReason::Left);
+            self.turn.close(link.conn, CloseReason::Left);
         }
-        for timer in [Timer::Roster, Timer::Attempts, Timer::Expected] {
-            core.timers.cancel(timer);
-        }
+        self.group.clone()
+    }
+
+    /// This host has probed whether it reaches the member that is to take over.
+    pub(in crate::proto) fn has_probed(&mut self, why_not: Option<&str>) {
+        self.handover_probed(self.group.me(), None, why_not);
     }
 }

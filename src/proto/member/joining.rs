@@ -2,7 +2,7 @@
 //!
 //! It must never show the password to anybody, or say more to a host whose key is not the pinned one.
 
-use super::{HostLink, Joining, Member, Step};
+use super::{Ask, HostLink, Joining, Member, Step, Timer};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
@@ -11,9 +11,7 @@ use crate::{
     },
     proto::{
         ConnId, Connected, Output,
-        core::{Core, Timer},
         detector::Detector,
-        mesh::Mesh,
         roster::{Assembly, Roster, RosterError},
     },
     security::{JoinProof, password::join_context},
@@ -21,12 +19,11 @@ use crate::{
 };
 
 impl Member {
-    pub(in crate::proto) fn connected(&mut self, core: &mut Core, conn: ConnId, connected: Connected) {
+    pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: Connected) {
         self.dialling = false;
-        core.opened(conn);
         let host = connected.secured.peer;
         if self.pin.is_some_and(|pin| pin != host) {
-            core.close(conn, CloseReason::KeyChanged);
+            self.turn.close(conn, CloseReason::KeyChanged);
             let was = self.pin.map(|pin| pin.short()).unwrap_or_default();
             self.finish(Closed::new(
                 CloseReason::KeyChanged,
@@ -42,25 +39,25 @@ impl Member {
             return;
         }
         self.joining = Some(Joining { conn, host, step: Step::Status, left: 0, known: false, connected });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
     }
 
     /// The host could not be reached, or hung up before it was known.
-    pub(in crate::proto) fn join_failed(&mut self, core: &mut Core, closed: Closed) {
+    pub(in crate::proto) fn join_failed(&mut self, closed: Closed) {
         self.dialling = false;
         if self.wire() == Wire::Classic && self.link.is_none() {
-            self.give_up_asking(core);
+            self.give_up_asking();
         }
-        self.retry(core, closed);
+        self.retry(closed);
     }
 
     /// Another try, if the failure is one that time may mend.
-    pub(super) fn retry(&mut self, core: &mut Core, closed: Closed) {
+    pub(super) fn retry(&mut self, closed: Closed) {
         if let Some(link) = &self.link {
             // The old link may still recover; a suspect host is asked again.
             if link.detector.state() == Liveness::Suspect {
-                let wait = self.backoff.next(&mut core.rng);
-                core.timers.set(Timer::Rejoin, core.now.instant + wait);
+                let wait = self.backoff.next(&mut self.turn.rng);
+                self.turn.set(Timer::Rejoin, wait);
             }
             return;
         }
@@ -69,7 +66,7 @@ impl Member {
             return self.finish(closed);
         }
         let wait = if self.joined_before {
-            self.backoff.next(&mut core.rng)
+            self.backoff.next(&mut self.turn.rng)
         } else {
             let busy = matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost);
             if !busy {
@@ -92,8 +89,8 @@ impl Member {
             "the host is busy; trying again".to_owned()
         };
         self.last_failure = Some(closed);
-        core.timers.set(Timer::Rejoin, core.now.instant + wait);
-        self.tell_link(core, LinkState::Waiting, &message, Some(wait));
+        self.turn.set(Timer::Rejoin, wait);
+        self.tell_link(LinkState::Waiting, &message, Some(wait));
     }
 
     pub(in crate::proto) fn finish(&mut self, closed: Closed) {
@@ -101,36 +98,36 @@ impl Member {
     }
 
     /// The host's word on this joiner is final.
-    pub(in crate::proto) fn refused(&mut self, core: &mut Core, closed: Closed) {
-        core.event(NodeEvent::error(ErrorKind::Authentication, &closed));
+    pub(in crate::proto) fn refused(&mut self, closed: Closed) {
+        self.turn.event(NodeEvent::error(ErrorKind::Authentication, &closed));
         self.notified = true;
         self.finish(closed);
     }
 
-    pub(in crate::proto) fn frame(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId, frame: Frame) {
+    pub(in crate::proto) fn frame(&mut self, conn: ConnId, frame: Frame) {
         if self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.host_frame(core, mesh, frame);
+            self.host_frame(frame);
         } else if self.joining.as_ref().is_some_and(|joining| joining.conn == conn) {
-            self.asking_frame(core, mesh, frame);
+            self.asking_frame(frame);
         }
     }
 
-    pub(super) fn asking_frame(&mut self, core: &mut Core, mesh: &mut Mesh, frame: Frame) {
+    pub(super) fn asking_frame(&mut self, frame: Frame) {
         let Some(joining) = &mut self.joining else { return };
         let conn = joining.conn;
         match (frame, &mut joining.step) {
             (Frame::BannedStatus(status), step) => {
                 let is_first = matches!(step, Step::Status);
-                self.status(core, status, is_first);
+                self.status(status, is_first);
             }
             (Frame::Challenge(ByteBuf(ke2)), step @ Step::Challenge(_)) => {
                 if let Step::Challenge(proof) = std::mem::replace(step, Step::Working) {
-                    core.outputs.push_back(Output::Prove(conn, proof, ke2));
+                    self.turn.ask(Output::Prove(conn, proof, ke2));
                 }
             }
             (Frame::Authenticated(header), step @ Step::Decision) => match Assembly::new(*header) {
                 Ok(assembly) => *step = Step::Roster(Box::new(assembly)),
-                Err(error) => self.bad_roster(core, conn, error),
+                Err(error) => self.bad_roster(conn, error),
             },
             (Frame::RosterPage(page), Step::Roster(assembly)) => {
                 let host = joining.host;
@@ -138,9 +135,9 @@ impl Member {
                     Ok(None) => {}
                     Ok(Some(roster)) => {
                         let header = assembly.header().clone();
-                        self.recall(core, mesh, roster, header);
+                        self.recall(roster, header);
                     }
-                    Err(error) => self.bad_roster(core, conn, error),
+                    Err(error) => self.bad_roster(conn, error),
                 }
             }
             (frame, Step::Recalling(_, waiting)) if waiting.len() < limits::FRAMES_TO_NODE => {
@@ -148,11 +145,11 @@ impl Member {
             }
             (Frame::Handover(statement), Step::Status) => {
                 let by = joining.host;
-                self.handed_over(core, &by, statement);
+                self.handed_over(&by, statement);
             }
-            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(core, &refusal),
+            (Frame::Refused(refusal) | Frame::Goodbye(refusal), _) => self.refusal(&refusal),
             _ => {
-                core.goodbye(conn, CloseReason::ProtocolError, "");
+                self.turn.goodbye(conn, CloseReason::ProtocolError, "");
                 self.joining = None;
                 let message = format!("{} does not keep to the protocol", self.target);
                 self.finish(Closed::new(CloseReason::NotPyile, message));
@@ -160,41 +157,41 @@ impl Member {
         }
     }
 
-    fn bad_roster(&mut self, core: &mut Core, conn: ConnId, error: RosterError) {
-        core.goodbye(conn, CloseReason::ProtocolError, "");
+    fn bad_roster(&mut self, conn: ConnId, error: RosterError) {
+        self.turn.goodbye(conn, CloseReason::ProtocolError, "");
         self.finish(Closed::new(CloseReason::ProtocolError, format!("from {}: {error}", self.target)));
     }
 
     /// The host's first word: banned, known, or please prove the password.
-    fn status(&mut self, core: &mut Core, status: BannedStatus, is_first: bool) {
-        let me = core.me();
+    fn status(&mut self, status: BannedStatus, is_first: bool) {
+        let me = self.group.me();
         let Some(joining) = &mut self.joining else { return };
         let hello = |ke1| {
             let addrs = joining.connected.listening.clone();
-            Frame::Hello(Hello { alias: core.alias.to_string(), addrs, ke1 })
+            Frame::Hello(Hello { alias: self.group.alias.to_string(), addrs, ke1 })
         };
         match status {
-            BannedStatus::Banned { reason } => self.banned(core, &reason),
+            BannedStatus::Banned { reason } => self.banned(&reason),
             BannedStatus::Known if is_first => {
                 let frame = hello(Vec::new());
                 joining.known = true;
                 joining.step = Step::Decision;
-                core.send(joining.conn, &frame);
-                self.tell_link(core, LinkState::Authenticating, "known to the host", None);
+                self.turn.send(joining.conn, &frame);
+                self.tell_link(LinkState::Authenticating, "known to the host", None);
             }
             BannedStatus::Password { left } if is_first => {
                 joining.left = left;
                 let Some(password) = self.password.clone() else {
-                    return self.password_wanted(core);
+                    return self.password_wanted();
                 };
                 let context = join_context(&joining.connected.secured.binding, &joining.host, &me);
-                match JoinProof::start(&mut core.rng, password, context, core.cost) {
+                match JoinProof::start(&mut self.turn.rng, password, context, self.group.cost) {
                     Ok((ke1, proof)) => {
                         let addrs = joining.connected.listening.clone();
-                        let alias = core.alias.to_string();
+                        let alias = self.group.alias.to_string();
                         joining.step = Step::Challenge(Box::new(proof));
-                        core.send(joining.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
-                        self.tell_link(core, LinkState::Authenticating, "proving the password", None);
+                        self.turn.send(joining.conn, &Frame::Hello(Hello { alias, addrs, ke1 }));
+                        self.tell_link(LinkState::Authenticating, "proving the password", None);
                     }
                     Err(_) => self.finish(CloseReason::Internal.into()),
                 }
@@ -203,67 +200,61 @@ impl Member {
         }
     }
 
-    fn password_wanted(&mut self, core: &mut Core) {
+    fn password_wanted(&mut self) {
         if self.joined_before {
             let message = "the host was lost and now asks for the password again; join anew";
-            self.refused(core, Closed::new(CloseReason::HostLost, message));
+            self.refused(Closed::new(CloseReason::HostLost, message));
         } else {
             let message = "this host does not know your key yet: the network's password is needed";
-            self.refused(core, Closed::new(CloseReason::WrongPassword, message));
+            self.refused(Closed::new(CloseReason::WrongPassword, message));
         }
     }
 
-    pub(in crate::proto) fn banned(&mut self, core: &mut Core, reason: &str) {
+    pub(in crate::proto) fn banned(&mut self, reason: &str) {
         let reason = SafeText::line(reason);
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
-        core.event(NodeEvent::Banned { peer_id: Some(core.me()), addr: None, reason });
-        core.event(NodeEvent::error(ErrorKind::Status, &closed));
+        self.turn.event(NodeEvent::Banned { peer_id: Some(self.group.me()), addr: None, reason });
+        self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
         self.notified = true;
         self.finish(closed);
     }
 
     /// The answer to the challenge is worked out; none means a wrong password, or a relay.
-    pub(in crate::proto) fn proven(&mut self, core: &mut Core, conn: ConnId, answer: Option<Vec<u8>>) {
+    pub(in crate::proto) fn proven(&mut self, conn: ConnId, answer: Option<Vec<u8>>) {
         let Some(joining) = self.joining.as_mut().filter(|joining| joining.conn == conn) else { return };
         if let Some(ke3) = answer {
             joining.step = Step::Decision;
-            core.send(conn, &Frame::Proof(ByteBuf(ke3)));
+            self.turn.send(conn, &Frame::Proof(ByteBuf(ke3)));
         } else {
             let error = AuthenticationError::WrongPassword { left: joining.left.saturating_sub(1) };
-            core.close(conn, CloseReason::WrongPassword);
-            self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
+            self.turn.close(conn, CloseReason::WrongPassword);
+            self.refused(Closed::new(CloseReason::WrongPassword, error.to_string()));
         }
     }
 
-    fn refusal(&mut self, core: &mut Core, refusal: &Refusal) {
+    fn refusal(&mut self, refusal: &Refusal) {
         let detail = SafeText::line(&refusal.detail).to_string();
         let closed = Closed::new(refusal.reason, detail);
         if let Some(joining) = self.joining.take() {
-            core.timers.cancel(Timer::Admission(joining.conn));
-            core.close(joining.conn, refusal.reason);
+            self.turn.timers.cancel(Timer::Admission(joining.conn));
+            self.turn.close(joining.conn, refusal.reason);
         }
         match refusal.reason {
             CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
-                self.retry(core, closed);
+                self.retry(closed);
             }
             CloseReason::TimedOut => {
                 let message = "the admission took too long; try again";
-                self.retry(core, Closed::new(CloseReason::TimedOut, message));
+                self.retry(Closed::new(CloseReason::TimedOut, message));
             }
-            _ => self.refused(core, closed),
+            _ => self.refused(closed),
         }
     }
 
     /// Admitted: the roster is here and signed by the host. First comes what the history knows of this network.
-    pub(in crate::proto) fn recall(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        roster: Roster,
-        header: Authenticated,
-    ) {
+    pub(in crate::proto) fn recall(&mut self, roster: Roster, header: Authenticated) {
         if self.recalled == Some(header.network.id) {
-            return self.joined(core, mesh, roster, header, None);
+            return self.joined(roster, header, None);
         }
         if self.joined_before {
             let message = "the host came back with another network; join anew";
@@ -273,112 +264,103 @@ impl Member {
         if let Some(joining) = &mut self.joining {
             joining.step = Step::Recalling(Box::new((roster, header)), Vec::new());
         }
-        core.outputs.push_back(Output::Store(StoreCommand::History(HistoryCommand::Recall(network))));
+        self.turn.store(StoreCommand::History(HistoryCommand::Recall(network)));
     }
 
     /// The history has told what it knows.
-    pub(in crate::proto) fn recalled(&mut self, core: &mut Core, mesh: &mut Mesh, recalled: Recalled) {
+    pub(in crate::proto) fn recalled(&mut self, recalled: Recalled) {
         let Some(Joining { step, conn, .. }) = &mut self.joining else { return };
         let conn = *conn;
         let Step::Recalling(joining, waiting) = step else { return };
         let waiting = std::mem::take(waiting);
         let (roster, header) = (**joining).clone();
-        self.joined(core, mesh, roster, header, Some(recalled));
+        self.joined(roster, header, Some(recalled));
         for frame in waiting {
-            self.frame(core, mesh, conn, frame);
+            self.frame(conn, frame);
         }
     }
 
     /// Becomes a member: the roster and the history are here.
-    fn joined(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        roster: Roster,
-        header: Authenticated,
-        recalled: Option<Recalled>,
-    ) {
+    fn joined(&mut self, roster: Roster, header: Authenticated, recalled: Option<Recalled>) {
         let Some(joining) = self.joining.take() else { return };
-        core.timers.cancel(Timer::Admission(joining.conn));
+        self.turn.timers.cancel(Timer::Admission(joining.conn));
         if let Some(before) = self.link.take() {
-            core.timers.cancel(Timer::Beat(before.conn));
-            core.close(before.conn, CloseReason::Superseded);
+            self.turn.timers.cancel(Timer::Beat(before.conn));
+            self.turn.close(before.conn, CloseReason::Superseded);
         }
         self.recalled = Some(header.network.id);
         let peer_addr = joining.connected.listening.first().copied();
         let host = joining.host;
         self.pin = Some(host);
-        core.join_links = std::collections::BTreeMap::from([(host, joining.conn)]);
+        self.group.join_links = std::collections::BTreeMap::from([(host, joining.conn)]);
         // The password has done its work, except where it is all that a host knows a member by.
         if self.wire() == Wire::Native {
             self.password = None;
         }
         self.busy = 0;
         // The host is still the host, or it is another: nothing comes of taking over.
-        self.called_off(core);
+        self.called_off();
         self.alone_until = None;
-        core.is_out = false;
+        self.group.is_out = false;
         self.backoff.reset();
-        core.timers.cancel(Timer::Grace);
-        core.timers.cancel(Timer::Rejoin);
-        core.timers.cancel(Timer::HostLost);
+        self.turn.timers.cancel(Timer::Grace);
+        self.turn.timers.cancel(Timer::Rejoin);
+        self.turn.timers.cancel(Timer::HostLost);
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
         let network_id = header.network.id;
-        core.host_ip = Some(joining.connected.remote.ip());
-        core.network = Some(header.network);
-        core.policy = header.policy;
-        mesh.policy_changed(&header.policy, core.now.instant);
-        let detector = Detector::new(core.now.instant);
-        core.timers.set(Timer::Beat(joining.conn), detector.deadline());
+        self.group.host_ip = Some(joining.connected.remote.ip());
+        self.group.network = Some(header.network);
+        self.group.policy = header.policy;
+        self.turn.ask(Ask::PolicyChanged);
+        let detector = Detector::new(self.turn.now.instant);
+        self.turn.timers.set(Timer::Beat(joining.conn), detector.deadline());
         self.link = Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false });
         if is_first && let Some(peer_addr) = peer_addr {
-            core.event(NodeEvent::Listening {
+            self.turn.event(NodeEvent::Listening {
                 role: Role::Member,
                 join_addr: None,
                 peer_addr,
-                peer_id: core.me(),
-                alias: core.alias.clone(),
+                peer_id: self.group.me(),
+                alias: self.group.alias.clone(),
                 network: name.clone(),
                 network_id,
             });
         }
-        let changes = core.roster.replace(roster);
-        let at = core.outputs.len();
-        core.tell_changes(&changes, !is_first);
-        core.tell_present();
-        if let Some(host) = core.person(&host) {
+        let changes = self.group.roster.replace(roster);
+        let mut events = self.group.learn(&changes, !is_first);
+        events.extend(self.group.take_for_present());
+        if let Some(host) = self.group.person(&host) {
             let event = NodeEvent::Authenticated { host, network: name.clone() };
-            core.outputs.insert(at, Output::Event(event));
+            self.turn.event(event);
         }
-        self.decide_cleartext(core);
+        self.turn.events(events);
+        self.decide_cleartext();
         if let Some(recalled) = recalled {
-            mesh.recall(core, recalled);
+            self.turn.ask(Ask::Recall(Box::new(recalled)));
         }
-        mesh.roster_changed(core, &changes);
-        mesh.forget_rosters();
-        mesh.report_all(core);
+        self.turn.ask(Ask::RosterChanged(changes));
+        self.turn.ask(Ask::HostIsBack);
         // A newcomer that may not read back has missed nothing.
         if joining.known || header.policy.read_back > 0 {
-            let since = core.take_away();
-            mesh.catch_up(core, since);
+            self.turn.ask(Ask::CatchUp);
         }
-        core.send(joining.conn, &Frame::RosterApplied(core.roster.version()));
+        self.turn.send(joining.conn, &Frame::RosterApplied(self.group.roster.version()));
         self.known = Some(KnownHost {
             target: self.target.clone(),
             peer_id: host,
             network: name.to_string(),
-            alias: core.alias.clone(),
-            joined: core.now.wall,
+            alias: self.group.alias.clone(),
+            joined: self.turn.now.wall,
             classic: false,
         });
-        self.remember(core);
+        self.remember();
     }
 
     /// Keeps what is known of the network.
-    pub(in crate::proto) fn remember(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn remember(&mut self) {
         let Some(known) = &mut self.known else { return };
         known.classic = self.was_classic == Some(true);
-        core.outputs.push_back(Output::Store(StoreCommand::RememberHost(Box::new(known.clone()))));
+        self.turn.store(StoreCommand::RememberHost(Box::new(known.clone())));
     }
 }

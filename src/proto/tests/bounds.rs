@@ -10,7 +10,7 @@ impl Sim {
     /// The join link of a node to another one.
     fn join_link(&self, near: usize, far: usize) -> ConnId {
         let is_meant = |(here, there): &(&End, &End)| {
-            here.0 == near && there.0 == far && !self.nodes[near].mesh.has(here.1)
+            here.0 == near && there.0 == far && !self.nodes[near].mesh.links.has(here.1)
         };
         self.links.iter().find(is_meant).map(|(here, _)| here.1).unwrap()
     }
@@ -72,7 +72,7 @@ fn addresses_that_a_peer_announces() {
     sim.flood(0, conn, [hello]);
     sim.outputs_within(0, 1.0);
     let is_bob = |entry: &&RosterEntry| entry.peer_id == sim.ids[bob];
-    let entry = sim.nodes[0].core.roster.entries().find(is_bob).unwrap();
+    let entry = sim.nodes[0].role.group().roster.entries().find(is_bob).unwrap();
     assert_eq!(entry.addrs.len(), limits::CANDIDATES);
 }
 
@@ -171,7 +171,7 @@ fn ways_that_do_not_exist() {
     let none = |index: u8| Tried { peer: PeerId([index; 32]), why_not: Some(CloseReason::NoAnswer) };
     let (at_host, at_ann) = (sim.join_link(0, ann), sim.join_link(ann, 0));
     sim.flood(0, at_host, (0..100).map(|_| Frame::Tried((0..=255).map(none).collect())));
-    assert!(sim.nodes[0].core.reachability.unreachable().is_empty(), "strangers are in no book");
+    assert!(sim.nodes[0].role.group().reachability.unreachable().is_empty(), "strangers are in no book");
     let pairs = others.iter().flat_map(|from| others.iter().map(|to| (sim.ids[*from], sim.ids[*to])));
     let ways = pairs.map(|(from, to)| Unreachable { from, to, reason: CloseReason::NoAnswer }).collect();
     let outputs = sim.flood(ann, at_ann, [Frame::Unreachable(ways)]);
@@ -287,7 +287,7 @@ fn messages_that_are_wanted_of_one_peer() {
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Batch(batch.into())));
         sim.drain(bob);
     }
-    assert!(sim.nodes[bob].mesh.catch_up.wanted[&sim.ids[ann]].len() <= 4000);
+    assert!(sim.nodes[bob].mesh.messaging.wanted_of(&sim.ids[ann]) <= 4000);
     assert!(sim.heard(bob).len() > 4000, "{}", sim.heard(bob).len());
 }
 
@@ -371,7 +371,7 @@ fn clocks_that_differ_too_much_are_told_of() {
         let ann = sim.join("ann");
         let conn = sim.knocks(ann, LinkKind::PeerIn);
         let now = Timestamp(sim.now.wall.0 + seconds * 1_000_000);
-        let network = sim.nodes[0].core.network.as_ref().unwrap().id;
+        let network = sim.nodes[0].role.group().network.as_ref().unwrap().id;
         let outputs = sim.flood(0, conn, [Frame::PeerHello(PeerHello { network, now })]);
         let tells = |output: &Output| matches!(output, Output::Event(NodeEvent::Clock { ahead_ms, .. }) if *ahead_ms == seconds * 1000);
         assert_eq!(outputs.iter().any(tells), is_told, "{seconds} s");

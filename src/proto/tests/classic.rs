@@ -495,7 +495,7 @@ fn a_last_word_does_not_bring_back_who_is_gone() {
 fn a_classic_peer_is_shown_as_one_whatever_its_host_calls_it() {
     let mut sim = Sim::classic_host();
     let ann = sim.join("ann");
-    sim.nodes[0].core.roster.update(RosterEntry {
+    sim.nodes[0].role.group_mut().roster.update(RosterEntry {
         peer_id: PeerId::of_address(v4("10.0.0.9:49001")),
         alias: Alias::new("bob").unwrap(),
         role: crate::model::Role::Member,
@@ -551,7 +551,7 @@ fn without_the_policy_nothing_is_spoken_or_taken_in_clear() {
     assert!(!sim.has(ann, |event| matches!(event, NodeEvent::Cleartext { .. })));
     // Even if its roster had classic peers in it.
     let id = PeerId::of_address(v4("10.0.0.9:49001"));
-    sim.nodes[0].core.roster.update(RosterEntry {
+    sim.nodes[0].role.group_mut().roster.update(RosterEntry {
         peer_id: id,
         alias: Alias::new("bob").unwrap(),
         role: crate::model::Role::Member,
@@ -585,7 +585,7 @@ fn a_roster_of_70_fits_and_a_longer_one_is_cut_with_a_word_in_the_log() {
     };
     let add = |sim: &mut Sim, number: u8| {
         let addr = SocketAddrV4::new([192, 168, 100, number].into(), 50_000);
-        sim.nodes[0].core.roster.update(RosterEntry {
+        sim.nodes[0].role.group_mut().roster.update(RosterEntry {
             peer_id: PeerId([number; 32]),
             alias: Alias::new(&format!("m{number}")).unwrap(),
             role: crate::model::Role::Member,

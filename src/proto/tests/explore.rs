@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use super::{history::SimStore, *};
 use crate::{
     model::{HistoryState, RosterEntry},
-    proto::{core::Core, mesh::Mesh, roster::Roster},
+    proto::{group::Group, mesh, mesh::Mesh, roster::Roster},
     wire::PeerHello,
 };
 
@@ -40,7 +40,7 @@ enum Step {
 /// The author is the first, the recipient the second.
 struct End {
     identity: Arc<Identity>,
-    core: Core,
+    group: Group,
     mesh: Mesh,
     store: SimStore,
     waiting: Vec<StoreCommand>,
@@ -75,9 +75,9 @@ impl Pair {
         let to = if to_everyone { Recipient::Everyone } else { Recipient::Peer(identities[1].peer_id()) };
         let end = |identity: &Arc<Identity>| {
             let store = SimStore::new(identity.peer_id(), true);
-            let (core, mesh) = Self::started(identity, identities, &store, now);
+            let (group, mesh) = Self::started(identity, identities, &store, now);
             let (waiting, inbound) = (Vec::new(), VecDeque::new());
-            End { identity: identity.clone(), core, mesh, store, waiting, inbound }
+            End { identity: identity.clone(), group, mesh, store, waiting, inbound }
         };
         let ends = identities.iter().map(end).collect();
         Self {
@@ -102,7 +102,7 @@ impl Pair {
         identities: &[Arc<Identity>],
         store: &SimStore,
         now: Moment,
-    ) -> (Core, Mesh) {
+    ) -> (Group, Mesh) {
         let alias = |at: usize| Alias::new(["ann", "bob"][at]).unwrap();
         let me = identities.iter().position(|other| other.peer_id() == identity.peer_id()).unwrap();
         let config = NodeConfig {
@@ -114,9 +114,9 @@ impl Pair {
             cleartext: None,
             role: RoleConfig::Member(Box::new(member_config(PASSWORD))),
         };
-        let mut core = Core::new(&config, now);
-        core.network = Some(Network { id: NETWORK, name: "lab".into() });
-        core.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+        let mut group = Group::new(&config);
+        group.network = Some(Network { id: NETWORK, name: "lab".into() });
+        group.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
         let entry = |at: usize| RosterEntry {
             peer_id: identities[at].peer_id(),
             alias: alias(at),
@@ -125,13 +125,13 @@ impl Pair {
             addrs: vec!["10.0.0.1:50000".parse().unwrap()],
             since: Timestamp(0),
         };
-        let changes = core.roster.replace(Roster::unsigned(1, vec![entry(0), entry(1)]));
-        core.tell_changes(&changes, false);
-        let mut mesh = Mesh::new(now);
+        let changes = group.roster.replace(Roster::unsigned(1, vec![entry(0), entry(1)]));
+        group.learn(&changes, false);
+        let mut mesh = Mesh::new(now, &mut ChaCha20Rng::from_seed(config.seed));
         let recalled = Recalled { state: HistoryState::Saved, ..store.recall() };
-        mesh.recall(&mut core, recalled);
-        mesh.roster_changed(&mut core, &changes);
-        (core, mesh)
+        mesh.recall(&mut group, recalled);
+        mesh.roster_changed(&mut group, &changes);
+        (group, mesh)
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -174,10 +174,9 @@ impl Pair {
         match step {
             Step::Say => {
                 self.said += 1;
-                let target = Target::from(self.to);
-                let text = self.said.to_string();
+                let text = SafeText::clean(&self.said.to_string());
                 let end = &mut self.ends[0];
-                end.mesh.send(&mut end.core, &target, &text, None).unwrap();
+                end.mesh.messaging.send(&end.group, self.to, text, None).unwrap();
             }
             Step::Commit(at) => self.commit(at),
             Step::CommitAndCrash(at) => {
@@ -191,7 +190,7 @@ impl Pair {
                 let Some(frame) = self.ends[at].inbound.pop_front() else { return };
                 let Some(link) = self.link else { return };
                 let end = &mut self.ends[at];
-                end.mesh.frame(&mut end.core, link, frame);
+                end.mesh.frame(&mut end.group, link, frame);
             }
             Step::LoseLink => {
                 self.faults += 1;
@@ -212,15 +211,15 @@ impl Pair {
                 self.removed = true;
                 let gone = self.ends[1].identity.peer_id();
                 let end = &mut self.ends[0];
-                let entry = end.core.roster.get(&gone).cloned().unwrap();
-                let me = end.core.me();
-                end.core.roster = end.core.roster.alone(&me);
+                let entry = end.group.roster.get(&gone).cloned().unwrap();
+                let me = end.group.me();
+                end.group.roster = end.group.roster.alone(&me);
                 let changes = crate::proto::roster::Changes {
                     removed: vec![(entry, CloseReason::Kicked)],
                     updated: Vec::new(),
                 };
-                end.core.tell_changes(&changes, true);
-                end.mesh.roster_changed(&mut end.core, &changes);
+                end.group.learn(&changes, true);
+                end.mesh.roster_changed(&mut end.group, &changes);
             }
         }
         self.run();
@@ -230,7 +229,7 @@ impl Pair {
         let end = &mut self.ends[at];
         for command in std::mem::take(&mut end.waiting) {
             for event in end.store.command(command) {
-                end.mesh.history(&mut end.core, event);
+                end.mesh.history(&mut end.group, event);
             }
         }
     }
@@ -243,8 +242,8 @@ impl Pair {
         let identities: Vec<Arc<Identity>> = self.ends.iter().map(|end| end.identity.clone()).collect();
         let end = &mut self.ends[at];
         end.waiting.clear();
-        let (core, mesh) = Self::started(&identities[at], &identities, &end.store, self.now);
-        (end.core, end.mesh) = (core, mesh);
+        let (group, mesh) = Self::started(&identities[at], &identities, &end.store, self.now);
+        (end.group, end.mesh) = (group, mesh);
         if at == 0 && self.removed {
             // The host's word outlives the crash.
             self.removed = false;
@@ -256,7 +255,7 @@ impl Pair {
     fn pass(&mut self, seconds: u64) {
         self.now = self.now.plus(Duration::from_secs(seconds));
         for end in &mut self.ends {
-            end.core.now = self.now;
+            end.mesh.begin_turn(self.now);
         }
     }
 
@@ -265,7 +264,7 @@ impl Pair {
         self.pass(10);
         for end in &mut self.ends {
             end.inbound.clear();
-            end.mesh.closed(&mut end.core, link);
+            end.mesh.closed(&mut end.group, link, &CloseReason::ConnectionLost.into());
         }
     }
 
@@ -276,17 +275,16 @@ impl Pair {
             let mut closed = false;
             for at in 0..2 {
                 let end = &mut self.ends[at];
-                end.mesh.end_turn(&mut end.core);
+                end.mesh.end_turn(&mut end.group);
                 // Waits for another try are over at once.
                 let peer = self.ends[other(at)].identity.peer_id();
                 let end = &mut self.ends[at];
-                if end.core.timers.is_set(Timer::Dial(peer)) {
-                    end.core.timers.cancel(Timer::Dial(peer));
-                    end.mesh.pump(&mut end.core, peer);
-                }
-                while let Some(output) = self.ends[at].core.outputs.pop_front() {
+                end.mesh.dial_now(&mut end.group, peer);
+                for ask in self.ends[at].mesh.take() {
+                    let mesh::Ask::Output(output) = ask else { continue };
                     match output {
-                        Output::Send(_, bytes) if self.link.is_some() => {
+                        // Nothing goes over a link after it is closed.
+                        Output::Send(_, bytes) if self.link.is_some() && !closed => {
                             self.ends[other(at)].inbound.push_back(Frame::decode(&bytes).unwrap());
                         }
                         Output::Close(..) => closed = true,
@@ -313,12 +311,12 @@ impl Pair {
         for at in [1, 0] {
             while let Some(frame) = self.ends[at].inbound.pop_front() {
                 let end = &mut self.ends[at];
-                if end.mesh.has(link) {
-                    end.mesh.frame(&mut end.core, link, frame);
+                if end.mesh.links.has(link) {
+                    end.mesh.frame(&mut end.group, link, frame);
                 }
             }
             let end = &mut self.ends[at];
-            end.mesh.closed(&mut end.core, link);
+            end.mesh.closed(&mut end.group, link, &CloseReason::ConnectionLost.into());
         }
     }
 
@@ -343,15 +341,15 @@ impl Pair {
                 via: None,
             };
             let end = &mut self.ends[at];
-            end.mesh.connected(&mut end.core, link, &connected);
+            end.mesh.connected(&mut end.group, link, &connected);
             let hello = Frame::PeerHello(PeerHello { network: NETWORK, now: now.wall });
-            end.mesh.frame(&mut end.core, link, hello);
+            end.mesh.frame(&mut end.group, link, hello);
         }
         // Their own greetings are here already.
         for at in 0..2 {
             let end = &mut self.ends[at];
-            end.core.outputs.retain(|output| {
-                !matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::PeerHello(_))))
+            end.mesh.forget_outputs(|output| {
+                matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::PeerHello(_))))
             });
         }
     }
@@ -414,7 +412,7 @@ impl Pair {
             return Some("it does not end".to_owned());
         }
         let bob = self.ends[1].identity.peer_id();
-        if !self.removed && self.ends[0].mesh.is_pending(&bob) {
+        if !self.removed && self.ends[0].mesh.messaging.is_pending(&bob) {
             return Some("something waits for ever".to_owned());
         }
         // What the author's disk has, the recipient has, unless it was removed.
@@ -433,7 +431,8 @@ impl Pair {
         let link = self.link.map_or(0, |link| link.0);
         (self.said, self.faults, self.removed, self.copy.is_some(), link).hash(&mut hasher);
         for end in &self.ends {
-            format!("{:?}{:?}{:?}", end.inbound, end.waiting, end.mesh.state_of_streams()).hash(&mut hasher);
+            format!("{:?}{:?}{:?}", end.inbound, end.waiting, end.mesh.messaging.state_of_streams())
+                .hash(&mut hasher);
             format!("{:?}", end.store.kept).hash(&mut hasher);
         }
         format!("{:?}{:?}{:?}", self.delivered, self.failed, self.copy).hash(&mut hasher);

@@ -270,7 +270,7 @@ impl Sim {
 
     /// All peer links of a node are lost.
     fn cut_peer_links(&mut self, index: usize) {
-        let is_peer_link = |end: &&End| end.0 == index && self.nodes[index].mesh.has(end.1);
+        let is_peer_link = |end: &&End| end.0 == index && self.nodes[index].mesh.links.has(end.1);
         let own: Vec<End> = self.links.keys().filter(is_peer_link).copied().collect();
         for end in own {
             let Some(other) = self.links.remove(&end) else { continue };
@@ -287,12 +287,13 @@ impl Sim {
     fn leave_alone(&mut self, index: usize) -> Roster {
         let (now, me) = (self.now, self.ids[index]);
         let node = &mut self.nodes[index];
-        node.core.now = now;
-        let whole = node.core.roster.clone();
-        node.core.roster = whole.alone(&me);
+        node.begin_turn(now);
+        let whole = node.role.group().roster.clone();
+        node.role.group_mut().roster = whole.alone(&me);
         let others = whole.entries().filter(|entry| entry.peer_id != me);
         let removed = others.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
-        node.mesh.roster_changed(&mut node.core, &Changes { removed, updated: Vec::new() });
+        node.mesh.roster_changed(node.role.group_mut(), &Changes { removed, updated: Vec::new() });
+        node.route();
         self.run();
         whole
     }
@@ -301,10 +302,11 @@ impl Sim {
     fn bring_back(&mut self, index: usize, whole: Roster) {
         let now = self.now;
         let node = &mut self.nodes[index];
-        node.core.now = now;
+        node.begin_turn(now);
         let updated = whole.entries().cloned().collect();
-        node.core.roster = whole;
-        node.mesh.roster_changed(&mut node.core, &Changes { removed: Vec::new(), updated });
+        node.role.group_mut().roster = whole;
+        node.mesh.roster_changed(node.role.group_mut(), &Changes { removed: Vec::new(), updated });
+        node.route();
         self.run();
     }
 
@@ -325,7 +327,7 @@ impl Sim {
     fn ask(&mut self, asker: usize, index: usize, frame: Frame) -> Option<Frame> {
         self.say(asker, &self.ids[index].to_string(), "hello");
         let conn = self.links.iter().find_map(|(end, other)| {
-            (end.0 == index && other.0 == asker && self.nodes[index].mesh.has(end.1)).then_some(end.1)
+            (end.0 == index && other.0 == asker && self.nodes[index].mesh.links.has(end.1)).then_some(end.1)
         })?;
         self.nodes[index].handle(self.now, Input::Frame(conn, frame));
         while let Some(output) = self.nodes[index].poll_output() {
@@ -634,7 +636,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_passed_over() {
     sim.say(ann, "bob", "hello");
     sim.wait(0.1);
     let conn = sim.links.iter().find_map(|(end, other)| {
-        (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.has(end.1)).then_some(end.1)
+        (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.links.has(end.1)).then_some(end.1)
     });
     let conn = conn.unwrap();
     let range = Held { author: sim.ids[ann], epoch: 1, from: 1, to: 2 };
@@ -644,7 +646,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_passed_over() {
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
     }
     sim.run();
-    assert!(sim.nodes[bob].mesh.has(conn), "the link stays");
+    assert!(sim.nodes[bob].mesh.links.has(conn), "the link stays");
     assert_eq!(sim.errors(bob), Vec::<String>::new(), "and nobody is blamed");
 }
 
@@ -664,8 +666,10 @@ fn a_question_that_is_overtaken_is_asked_again() {
     assert_eq!(sim.heard(bob), ["ann: 1", "ann: 3 (1 missed)"]);
     let now = sim.now;
     let node = &mut sim.nodes[bob];
-    node.core.now = now;
-    node.mesh.catch_up(&mut node.core, Timestamp(0));
+    node.begin_turn(now);
+    node.mesh.messaging.catch_up_since(node.role.group(), Timestamp(0));
+    node.mesh.settle(node.role.group_mut());
+    node.route();
     sim.run();
     sim.wait(0.2);
     for event in sim.stores[ann].answer() {
@@ -695,7 +699,7 @@ fn only_what_its_author_signed_is_taken_from_others() {
     sim.stores[0].disk = Disk::Hangs;
     let bob = sim.begin_again(bob, "bob", keep);
     let conn = sim.links.iter().find_map(|(end, other)| {
-        (end.0 == bob && other.0 == 0 && sim.nodes[bob].mesh.has(end.1)).then_some(end.1)
+        (end.0 == bob && other.0 == 0 && sim.nodes[bob].mesh.links.has(end.1)).then_some(end.1)
     });
     let conn = conn.unwrap();
     let StreamId { author, epoch, .. } = original.stream;
@@ -712,7 +716,7 @@ fn only_what_its_author_signed_is_taken_from_others() {
     assert_eq!(sim.heard(bob), ["ann: pay bob"]);
     // Nobody but the host may speak of people that nobody here has met.
     let ann_conn = sim.links.iter().find_map(|(end, other)| {
-        (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.has(end.1)).then_some(end.1)
+        (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.links.has(end.1)).then_some(end.1)
     });
     if let Some(conn) = ann_conn {
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![puppet])));

@@ -28,13 +28,13 @@ impl Late {
     fn said(&self, sequence: u64, text: &str) -> Batch {
         let stream = StreamId { author: self.sim.ids[self.ann], epoch: 9, to: Recipient::Everyone };
         let mut batch = self.sim.batch_of(stream, sequence, text);
-        let network = self.sim.nodes[0].core.network.as_ref().unwrap().id;
+        let network = self.sim.nodes[0].role.group().network.as_ref().unwrap().id;
         batch.signature = Some(sign::batch(&self.signer, &network, &batch));
         batch
     }
 
     fn version(&self) -> u64 {
-        self.sim.nodes[0].core.roster.version()
+        self.sim.nodes[0].role.group().roster.version()
     }
 
     /// Ann said it when that version of the roster was in force, and it is at the host only now.
@@ -111,8 +111,9 @@ fn what_the_host_itself_has_missed_reaches_those_who_have_asked_it_before() {
     let range = Held { author: missed.stream.author, epoch: 9, from: 1, to: 1 };
     let (conn, now) = (sim.peer_link(0, carol), sim.now);
     let node = &mut sim.nodes[0];
-    node.core.now = now;
-    node.mesh.want_of(&mut node.core, sim.ids[carol], vec![range]);
+    node.begin_turn(now);
+    node.mesh.want_of(node.role.group_mut(), sim.ids[carol], vec![range]);
+    node.route();
     let wanted = Wanted { direct: false, range };
     let handed = HandedOn { wanted, label: "ann".to_owned(), batches: vec![missed], next: None };
     node.handle(now, Input::Frame(conn, Frame::HandedOn(handed)));
@@ -125,7 +126,7 @@ fn a_host_that_names_more_than_it_may_is_left() {
     let mut late = Late::new();
     let (sim, bob) = (&mut late.sim, late.bob);
     let held = Held { author: sim.ids[late.ann], epoch: 9, from: 1, to: 1 };
-    let conn = sim.nodes[bob].core.join_links[&sim.ids[0]];
+    let conn = sim.nodes[bob].role.group().join_links[&sim.ids[0]];
     let frame = Frame::Held(vec![held; limits::HELD + 1]);
     sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
     sim.run();

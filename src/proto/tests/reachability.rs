@@ -270,7 +270,7 @@ fn a_member_that_misuses_circuits_gains_nothing() {
     let conn = sim
         .links
         .iter()
-        .find(|(near, far)| near.0 == 0 && far.0 == ann && sim.nodes[0].mesh.has(near.1))
+        .find(|(near, far)| near.0 == 0 && far.0 == ann && sim.nodes[0].mesh.links.has(near.1))
         .map(|(near, _)| near.1)
         .unwrap();
     // It was ann who dialled: her numbers are even.

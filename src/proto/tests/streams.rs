@@ -95,7 +95,7 @@ fn a_host_that_is_put_back_from_a_copy_is_heard_as_well() {
     });
     let epoch = kept.unwrap().batch.stream.epoch;
     assert!(!before.contains(&epoch), "every session counts anew");
-    assert_eq!(node.core.roster.version(), 8, "and its rosters go on counting");
+    assert_eq!(node.role.group().roster.version(), 8, "and its rosters go on counting");
 }
 
 /// Ann's machine goes back in time under the running program: it says under a number what bob has under it already.
@@ -171,7 +171,7 @@ fn a_mere_claim_makes_nobody_begin_anew() {
         let conflict = Conflict { everyone: true, epoch, proof };
         sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::Conflict(conflict)));
         sim.run();
-        assert!(!sim.nodes[ann].mesh.has(conn), "its link is cut");
+        assert!(!sim.nodes[ann].mesh.links.has(conn), "its link is cut");
         sim.say(ann, "everyone", "more");
         sim.wait(1.0);
     }

@@ -8,18 +8,16 @@ use std::{
 
 use ring::digest::{SHA256, digest};
 
-use super::messaging::is_unnamed;
+use super::{Joining, Member, Step as JoinStep, Timer};
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
         Alias, AuthenticationError, CloseReason, Closed, ErrorKind, Liveness, Network, NetworkId, PeerId,
-        Policy, Role, RosterEntry, SafeText, Signature, Wire, limits,
+        Policy, Role, RosterEntry, SafeText, Signature, Timestamp, Wire, limits,
     },
     proto::{
         ConnId, Connected, LinkKind, Output,
-        core::{Core, Timer, usable_v4},
-        member::{Joining, Member, Step as JoinStep},
-        mesh::Mesh,
+        group::{Group, is_unnamed, usable_v4},
         roster::Roster,
     },
     wire::{
@@ -59,71 +57,58 @@ impl Member {
     }
 
     /// A link to a classic host is there.
-    pub(in crate::proto) fn classic_connected(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        connected: &Connected,
-    ) {
-        core.opened_classic(conn);
-        let Some(classic) = &mut self.classic else { return core.close(conn, CloseReason::Internal) };
+    pub(in crate::proto) fn classic_connected(&mut self, conn: ConnId, connected: &Connected) {
+        let Some(classic) = &mut self.classic else { return self.turn.close(conn, CloseReason::Internal) };
         if connected.link == LinkKind::DistributionOut {
             if let Some(before) = classic.distribution.replace(conn) {
-                core.close(before, CloseReason::Superseded);
+                self.turn.close(before, CloseReason::Superseded);
             }
-            return self.distribution_opened(core, mesh);
+            return self.distribution_opened();
         }
         self.dialling = false;
         let host = connected.secured.peer;
         let (step, connected) = (JoinStep::Classic(Step::Status), connected.clone());
         self.joining = Some(Joining { conn, host, step, left: 0, known: false, connected });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
-        self.tell_link(core, LinkState::Authenticating, "waiting for the host to speak first", None);
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
+        self.tell_link(LinkState::Authenticating, "waiting for the host to speak first", None);
     }
 
     /// A classic host says something.
-    pub(in crate::proto) fn object(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        object: Object,
-    ) {
+    pub(in crate::proto) fn object(&mut self, conn: ConnId, object: Object) {
         let is_distribution = self.classic.as_ref().is_some_and(|classic| classic.distribution == Some(conn));
         match object {
-            Object::Beat => self.beat_came(core, conn),
-            Object::Roster(addrs) if is_distribution => self.roster_came(core, mesh, &addrs),
-            Object::BannedStatus(true) if self.link.is_some() => self.banned(core, ""),
-            object => self.admission_goes_on(core, conn, object),
+            Object::Beat => self.beat_came(conn),
+            Object::Roster(addrs) if is_distribution => self.roster_came(&addrs),
+            Object::BannedStatus(true) if self.link.is_some() => self.banned(""),
+            object => self.admission_goes_on(conn, object),
         }
     }
 
     /// Answered whatever else is going on: the host waits for it.
-    fn beat_came(&mut self, core: &mut Core, conn: ConnId) {
-        core.send_object(conn, &Object::Beat);
+    fn beat_came(&mut self, conn: ConnId) {
+        self.turn.send_object(conn, &Object::Beat);
         let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
-        link.detector.heard(core.now.instant);
-        core.timers.cancel(Timer::Rejoin);
-        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        link.detector.heard(self.turn.now.instant);
+        self.turn.timers.cancel(Timer::Rejoin);
+        self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
         if let Some(host) = self.pin {
-            core.emit_heartbeat(&host, Liveness::Alive, None, 0);
+            self.turn.events(self.group.heartbeat(&host, Liveness::Alive, None, 0));
         }
     }
 
-    fn admission_goes_on(&mut self, core: &mut Core, conn: ConnId, object: Object) {
+    fn admission_goes_on(&mut self, conn: ConnId, object: Object) {
         let Some(joining) = self.joining.as_mut().filter(|joining| joining.conn == conn) else { return };
         let JoinStep::Classic(step) = &mut joining.step else { return };
         match (object, step) {
-            (Object::BannedStatus(true), _) => self.banned(core, ""),
+            (Object::BannedStatus(true), _) => self.banned(""),
             (Object::BannedStatus(false), step @ Step::Status) => {
                 let Some(password) = self.password.clone() else {
                     let message = "a classic host knows nobody: the network's password is needed";
-                    return self.refused(core, Closed::new(CloseReason::WrongPassword, message));
+                    return self.refused(Closed::new(CloseReason::WrongPassword, message));
                 };
                 *step = Step::Verdict;
-                core.send_object(conn, &Object::Password(password));
-                self.tell_link(core, LinkState::Authenticating, "saying the password, in clear", None);
+                self.turn.send_object(conn, &Object::Password(password));
+                self.tell_link(LinkState::Authenticating, "saying the password, in clear", None);
             }
             (Object::Authenticated(true), step @ Step::Verdict) => {
                 let Some(addr) = listening(&joining.connected) else {
@@ -131,13 +116,13 @@ impl Member {
                     return self.finish(Closed::new(CloseReason::CannotListen, message));
                 };
                 *step = Step::Roster;
-                core.send_object(conn, &Object::PeerAddress(addr.into()));
+                self.turn.send_object(conn, &Object::PeerAddress(addr.into()));
             }
             (Object::Authenticated(false), Step::Verdict) => {
                 // How many are left a classic host does not say.
-                core.close(conn, CloseReason::WrongPassword);
+                self.turn.close(conn, CloseReason::WrongPassword);
                 let error = AuthenticationError::NotTaken;
-                self.refused(core, Closed::new(CloseReason::WrongPassword, error.to_string()));
+                self.refused(Closed::new(CloseReason::WrongPassword, error.to_string()));
             }
             (Object::Roster(addrs), step @ Step::Roster) => *step = Step::Distribution(addrs),
             (Object::DistributionAddress(addr), step @ Step::Distribution(_)) => {
@@ -145,10 +130,10 @@ impl Member {
                 *step = Step::Opening(addrs);
                 // It is the host's, whatever it calls it.
                 let IpAddr::V4(ip) = joining.connected.remote.ip().to_canonical() else { return };
-                core.outputs.push_back(Output::Distribution(SocketAddrV4::new(ip, addr.1)));
+                self.turn.ask(Output::Distribution(SocketAddrV4::new(ip, addr.1)));
             }
             _ => {
-                core.close(conn, CloseReason::ProtocolError);
+                self.turn.close(conn, CloseReason::ProtocolError);
                 self.joining = None;
                 let message =
                     format!("{} is no classic host: it does not keep to that protocol", self.target);
@@ -158,7 +143,7 @@ impl Member {
     }
 
     /// Both links are there: a member.
-    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh) {
+    fn distribution_opened(&mut self) {
         let Some(joining) = &mut self.joining else { return };
         let JoinStep::Classic(Step::Opening(addrs)) = &mut joining.step else { return };
         let addrs = std::mem::take(addrs);
@@ -169,7 +154,8 @@ impl Member {
         };
         joining.host = PeerId::of_address(host);
         let own = listening(&joining.connected).map(SocketAddr::V4).into_iter().collect();
-        let roster = roster_of(core, self.next_version(), &addresses(&addrs, at), own);
+        let version = self.next_version();
+        let roster = roster_of(&self.group, version, &addresses(&addrs, at), own, self.turn.now.wall);
         let header = Authenticated {
             departed: 0,
             network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
@@ -178,12 +164,12 @@ impl Member {
             entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
             signature: Signature([0; 64]),
         };
-        self.recall(core, mesh, roster, header);
+        self.recall(roster, header);
     }
 
     /// Another roster, of which nobody says why it is another.
-    fn roster_came(&mut self, core: &mut Core, mesh: &mut Mesh, addrs: &[Address]) {
-        let at = self.joining.as_ref().map(|joining| joining.connected.remote.ip()).or(core.host_ip);
+    fn roster_came(&mut self, addrs: &[Address]) {
+        let at = self.joining.as_ref().map(|joining| joining.connected.remote.ip()).or(self.group.host_ip);
         let Some(at) = at else { return };
         let addrs = &addresses(addrs, at);
         if self.link.is_none() {
@@ -192,17 +178,19 @@ impl Member {
             if let Some(Joining { step: JoinStep::Recalling(admitted, _), connected, .. }) = &mut self.joining
             {
                 let own = listening(connected).map(SocketAddr::V4).into_iter().collect();
-                admitted.0 = roster_of(core, version, addrs, own);
+                admitted.0 = roster_of(&self.group, version, addrs, own, self.turn.now.wall);
             }
             return;
         }
-        let own = core.roster.get(&core.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
-        let roster = roster_of(core, self.next_version(), addrs, own);
-        let mut changes = core.roster.replace(roster);
+        let own =
+            self.group.roster.get(&self.group.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
+        let version = self.next_version();
+        let roster = roster_of(&self.group, version, addrs, own, self.turn.now.wall);
+        let mut changes = self.group.roster.replace(roster);
         for (_, reason) in &mut changes.removed {
             *reason = CloseReason::Left;
         }
-        Self::roster_changed(core, mesh, &changes);
+        self.roster_changed(changes);
     }
 
     fn next_version(&mut self) -> u64 {
@@ -213,29 +201,31 @@ impl Member {
 
     /// A peer of a classic network has said what it is called. The first time it is believed, if nobody else is called
     /// so. In other networks the host decides that.
-    pub(in crate::proto) fn bind_alias(&mut self, core: &mut Core, peer: PeerId, label: &Alias) {
+    pub(in crate::proto) fn bind_alias(&mut self, peer: PeerId, label: &Alias) {
         let Some(classic) = &mut self.classic else { return };
         let is_free =
-            core.roster.entries().all(|entry| entry.peer_id == peer || !entry.alias.looks_like(label));
-        let Some(entry) = core.roster.get(&peer).filter(|entry| is_free && is_unnamed(entry)).cloned() else {
+            self.group.roster.entries().all(|entry| entry.peer_id == peer || !entry.alias.looks_like(label));
+        let Some(entry) = self.group.roster.get(&peer).filter(|entry| is_free && is_unnamed(entry)).cloned()
+        else {
             return;
         };
         classic.version += 1;
-        let others = core.roster.entries().filter(|other| other.peer_id != peer).cloned();
+        let others = self.group.roster.entries().filter(|other| other.peer_id != peer).cloned();
         let entries = others.chain([RosterEntry { alias: label.clone(), ..entry }]).collect();
-        let changes = core.roster.replace(Roster::unsigned(classic.version, entries));
-        core.tell_changes(&changes, true);
+        let changes = self.group.roster.replace(Roster::unsigned(classic.version, entries));
+        let events = self.group.learn(&changes, true);
+        self.turn.events(events);
     }
 
     /// Gives up an admission of which only one link is left.
-    pub(in crate::proto) fn give_up_asking(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn give_up_asking(&mut self) {
         if let Some(joining) = self.joining.take_if(|joining| {
             matches!(joining.step, JoinStep::Classic(_)) || matches!(joining.step, JoinStep::Recalling(..))
         }) {
-            core.timers.cancel(Timer::Admission(joining.conn));
-            core.close(joining.conn, CloseReason::ConnectionLost);
+            self.turn.timers.cancel(Timer::Admission(joining.conn));
+            self.turn.close(joining.conn, CloseReason::ConnectionLost);
         }
-        self.close_distribution(core);
+        self.close_distribution();
     }
 
     /// The host hung up before this member was admitted.
@@ -255,45 +245,53 @@ impl Member {
     }
 
     /// The link to the host is gone: so is the second one.
-    pub(in crate::proto) fn close_distribution(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn close_distribution(&mut self) {
         if let Some(conn) = self.classic.as_mut().and_then(|classic| classic.distribution.take()) {
-            core.close(conn, CloseReason::ConnectionLost);
+            self.turn.close(conn, CloseReason::ConnectionLost);
         }
     }
 
     /// Whether messages may go to classic peers in a network that this member has just joined.
-    pub(in crate::proto) fn decide_cleartext(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn decide_cleartext(&mut self) {
         // A network that was without classic peers does not become a classic one in silence.
         let needs_consent =
-            core.policy.classic && self.was_classic == Some(false) && self.wire() == Wire::Native;
-        let is_asked = needs_consent && core.cleartext.is_none();
-        core.set_clear(core.cleartext.unwrap_or(!needs_consent), is_asked);
+            self.group.policy.classic && self.was_classic == Some(false) && self.wire() == Wire::Native;
+        let decided = self.group.cleartext.decided;
+        let is_asked = needs_consent && decided.is_none();
+        let event = self.group.set_clear(decided.unwrap_or(!needs_consent), is_asked);
+        self.turn.events(event);
         if is_asked && !std::mem::replace(&mut self.was_asked, true) {
             let message = "this network now lets classic peers in: what is said to them goes in clear. Nothing of \
                            yours does until you allow it with /cleartext on (--cleartext)";
-            core.event(NodeEvent::error(ErrorKind::Status, message));
+            self.turn.event(NodeEvent::error(ErrorKind::Status, message));
         }
-        self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
+        self.was_classic = Some(self.group.speaks_clear());
     }
 
     /// Somebody has decided whether messages may go in clear.
-    pub(in crate::proto) fn decided(&mut self, core: &mut Core) {
-        self.was_classic = Some(core.policy.classic && core.is_clear_allowed);
-        self.remember(core);
+    pub(in crate::proto) fn decided(&mut self) {
+        self.was_classic = Some(self.group.speaks_clear());
+        self.remember();
     }
 }
 
 /// A roster of addresses, with the names that are known.
-fn roster_of(core: &Core, version: u64, addrs: &[SocketAddrV4], own_addrs: Vec<SocketAddr>) -> Roster {
-    let me = core.me();
+fn roster_of(
+    group: &Group,
+    version: u64,
+    addrs: &[SocketAddrV4],
+    own_addrs: Vec<SocketAddr>,
+    now: Timestamp,
+) -> Roster {
+    let me = group.me();
     let own = own_addrs.iter().find_map(usable_v4);
     let mut entries = vec![RosterEntry {
         peer_id: me,
-        alias: core.alias.clone(),
+        alias: group.alias.clone(),
         role: Role::Member,
         wire: Wire::Classic,
         addrs: own_addrs,
-        since: core.now.wall,
+        since: now,
     }];
     let mut ips = BTreeSet::new();
     let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
@@ -301,14 +299,14 @@ fn roster_of(core: &Core, version: u64, addrs: &[SocketAddrV4], own_addrs: Vec<S
         let peer_id = PeerId::of_address(addr);
         let role = if at == 0 { Role::Host } else { Role::Member };
         let by_ip = Alias::new(&addr.ip().to_string()).ok().filter(|_| ips.insert(*addr.ip()));
-        let known = core.roster.get(&peer_id).map(|known| RosterEntry { role, ..known.clone() });
+        let known = group.roster.get(&peer_id).map(|known| RosterEntry { role, ..known.clone() });
         entries.push(known.unwrap_or_else(|| RosterEntry {
             peer_id,
             alias: by_ip.unwrap_or_else(|| Alias::of_key(&peer_id)),
             role,
             wire: Wire::Classic,
             addrs: vec![addr.into()],
-            since: core.now.wall,
+            since: now,
         }));
     }
     Roster::unsigned(version, entries)

@@ -3,13 +3,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{LogKey, Mesh};
+use super::{Ask, LogKey, Messaging, State, Timer};
 use crate::{
     api::{HistoryCommand, StoreCommand},
     model::{CloseReason, Held, PeerId, Recipient, StoredBatch, Timestamp, Wire, limits},
     proto::{
-        ConnId, Output,
-        core::{Core, Timer},
+        ConnId,
+        group::Group,
+        links::Demand as _,
         log::{Entry, Next},
     },
     wire::Frame,
@@ -24,7 +25,7 @@ pub(super) struct Lacking {
     entries: VecDeque<Entry>,
 }
 
-impl Mesh {
+impl Messaging {
     /// The own streams that are, or were, addressed to a peer, the oldest first.
     pub(in crate::proto) fn logs_for(&self, peer: &PeerId) -> Vec<LogKey> {
         let direct = Recipient::Peer(*peer);
@@ -39,45 +40,36 @@ impl Mesh {
     }
 
     /// Sends what the peer's window has room for; without a link, has one opened.
-    pub(in crate::proto) fn pump(&mut self, core: &mut Core, peer: PeerId) {
-        if peer == core.me() || !core.is_member(&peer) || !self.needs_link(&peer) {
+    pub(in crate::proto) fn pump(&mut self, group: &Group, peer: PeerId) {
+        if peer == group.me() || !group.is_member(&peer) || !self.wants_link(&peer) {
             return;
         }
-        let state = self.peer(peer, &core.policy, core.now.instant);
-        let link = state.links.first().copied();
         if peer.wire() == Wire::Classic {
-            return self.send_classic(core, peer);
+            return self.turn.ask(Ask::Classic(peer));
         }
-        let Some(conn) = link else {
-            if !core.timers.is_set(Timer::Dial(peer)) {
-                self.dial(core, peer);
-            }
-            return;
-        };
-        let state = self.peer(peer, &core.policy, core.now.instant);
+        let state = self.peer(group, peer);
+        let Some(conn) = state.link else { return self.turn.ask(Ask::Link(peer)) };
         if let Some(question) = state.question.as_mut().filter(|question| !question.is_asked) {
             question.is_asked = true;
-            core.send(conn, &question.frame);
+            let frame = question.frame.encode();
+            self.turn.send_bytes(conn, frame);
         }
-        self.feed(core, conn, peer);
-        if let Some(link) = self.links.get_mut(&conn) {
-            link.used = core.now.instant;
-        }
-        let is_due = |state: &super::PeerState| !state.window.is_empty() || state.question.is_some();
+        self.feed(group, conn, peer);
+        let is_due = |state: &State| !state.window.is_empty() || state.question.is_some();
         if self.peers.get(&peer).is_some_and(is_due) {
-            self.expect_answer(core, conn);
+            self.turn.ask(Ask::Sent(conn));
         }
     }
 
     /// Sends batches for as long as the peer's window has room.
-    fn feed(&mut self, core: &mut Core, conn: ConnId, peer: PeerId) {
+    fn feed(&mut self, group: &Group, conn: ConnId, peer: PeerId) {
         let mut waits = None;
         for key in self.logs_for(&peer) {
             // Earlier epochs of the same audience go first.
             if waits == Some(key.0) {
                 continue;
             }
-            while let Some(entry) = self.next_entry(core, key, &peer) {
+            while let Some(entry) = self.next_entry(group, key, &peer) {
                 let (Some(state), Some(log)) = (self.peers.get_mut(&peer), self.logs.get_mut(&key)) else {
                     return;
                 };
@@ -88,7 +80,7 @@ impl Mesh {
                 }
                 state.window.sent((key.0 == Recipient::Everyone, key.1), last, messages, entry.frame.len());
                 log.sent(&peer, last);
-                core.send_bytes(conn, entry.frame);
+                self.turn.send_bytes(conn, entry.frame);
             }
             if self.logs.get(&key).is_some_and(|log| log.next_number(&peer).is_some()) {
                 waits = Some(key.0);
@@ -99,7 +91,7 @@ impl Mesh {
     /// The next batch of a stream for a peer. The history is asked for what the log has no more.
     pub(in crate::proto) fn next_entry(
         &mut self,
-        core: &mut Core,
+        group: &Group,
         key: LogKey,
         peer: &PeerId,
     ) -> Option<Entry> {
@@ -127,16 +119,16 @@ impl Mesh {
         if let Some(entry) = found {
             return Some(entry.clone());
         }
-        if lacking.asked.is_none() && !core.timers.is_set(Timer::Read(*peer)) {
+        if lacking.asked.is_none() && !self.turn.timers.is_set(Timer::Read(*peer)) {
             lacking.entries.clear();
             let token = self.catch_up.next_token();
             lacking.asked = Some(token);
             self.reading.insert(token, (*peer, key, (first, last)));
-            let network = core.network.as_ref()?.id;
+            let network = group.network_id()?;
             let wanted = Held { author: id.author, epoch: id.epoch, from: first, to: last };
             let (conversation, since) = (key.0, Timestamp(i64::MIN));
             let command = HistoryCommand::Range { token, network, conversation, wanted, since };
-            core.outputs.push_back(Output::Store(StoreCommand::History(command)));
+            self.turn.store(StoreCommand::History(command));
         }
         None
     }
@@ -144,7 +136,7 @@ impl Mesh {
     /// The history has given the messages that a peer lacks. Those that it has lost will never arrive.
     pub(super) fn read(
         &mut self,
-        core: &mut Core,
+        group: &Group,
         token: u64,
         batches: Vec<Arc<StoredBatch>>,
         next: Option<u64>,
@@ -162,24 +154,24 @@ impl Mesh {
         state.lacking.entries = batches.into_iter().map(entry).collect();
         if found > first {
             let reason = if self.journal.waits { CloseReason::Expired } else { CloseReason::QueueFull };
-            self.fail_up_to(core, key, &peer, found.min(last + 1) - 1, reason);
+            self.fail_up_to(group, key, &peer, found.min(last + 1) - 1, reason);
         }
-        self.pump(core, peer);
+        self.pump(group, peer);
     }
 
     /// The history could not be read. It is asked again after a while for the messages that a peer lacks.
-    pub(super) fn not_read(&mut self, core: &mut Core, token: u64) {
+    pub(super) fn not_read(&mut self, group: &Group, token: u64) {
         if let Some((peer, ..)) = self.reading.remove(&token) {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.lacking = Lacking::default();
             }
-            return core.timers.set(Timer::Read(peer), core.now.instant + limits::DISK_RETRY);
+            return self.turn.timers.set(Timer::Read(peer), self.turn.now.instant + limits::DISK_RETRY);
         }
         // After a conflict the peer answers with it again over the next link, and the messages are read then.
         if self.renewing.remove(&token).is_none() {
-            self.compared(core, token, None);
-            self.answer_range(core, token, &[], None);
-            self.answer_held(core, token, Vec::new());
+            self.compared(group, token, None);
+            self.answer_range(group, token, &[], None);
+            self.answer_held(token, Vec::new());
         }
     }
 }

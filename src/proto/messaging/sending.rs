@@ -5,16 +5,15 @@
 
 use std::sync::Arc;
 
-use super::{LogKey, Mesh, feeding::Lacking, journal::Due};
+use super::{Ask, LogKey, Messaging, Timer, feeding::Lacking, journal::Due};
 use crate::{
-    api::{Audience, NodeEvent, Progress, Receipt, Said, StoreCommand, Target},
+    api::{Audience, NodeEvent, Progress, Receipt, Said, StoreCommand},
     model::{
         Batch, CloseReason, DeliveryStatus, MessageId, Moment, PeerId, Recipient, Resolution, SafeText,
         SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
-        Output,
-        core::{Core, Timer},
+        group::Group,
         log::{Entry, Log, Next, Range},
     },
     security::sign,
@@ -32,52 +31,39 @@ pub(super) struct Growing {
     pub(super) bytes: usize,
 }
 
-impl Mesh {
+/// A text as it is sent: cleaned, and not too long.
+pub(in crate::proto) fn check_text(text: &str) -> Result<SafeText, SendError> {
+    let text = SafeText::clean(text);
+    match text.as_str().len() {
+        0 => Err(SendError::Empty),
+        bytes if bytes > limits::TEXT_BYTES => Err(SendError::TooLong(bytes)),
+        _ => Ok(text),
+    }
+}
+
+impl Messaging {
     /// Takes a text for sending, or says why not. The number that it gets is final.
     pub(in crate::proto) fn send(
         &mut self,
-        core: &mut Core,
-        to: &Target,
-        text: &str,
+        group: &Group,
+        to: Recipient,
+        text: SafeText,
         reference: Option<Arc<str>>,
     ) -> Result<MessageId, SendError> {
-        let text = SafeText::clean(text);
-        let size = text.as_str().len();
-        match size {
-            0 => return Err(SendError::Empty),
-            bytes if bytes > limits::TEXT_BYTES => return Err(SendError::TooLong(bytes)),
-            _ => {}
-        }
         if !self.journal.has_room() {
             return Err(SendError::NoRoom);
         }
-        if core.network.is_none() {
-            return Err(SendError::NotConnected);
-        }
-        let to = match to {
-            Target::Everyone if core.is_out => return Err(SendError::NotConnected),
-            Target::Everyone => Recipient::Everyone,
-            Target::Peer(name) => match core.correspondent(name) {
-                Some(peer) if peer == core.me() => return Err(SendError::Yourself),
-                Some(peer) => Recipient::Peer(peer),
-                None => return Err(SendError::NoSuchMember(name.to_string())),
-            },
-        };
-        if let Recipient::Peer(peer) = to
-            && peer.wire() == Wire::Classic
-        {
-            Self::object_for(core, &peer, to, text.as_str())?;
-        }
-        self.begin_stream(core, to);
+        let size = text.as_str().len();
+        self.begin_stream(group, to);
         let is_full = self.growing.get(&to).is_some_and(|growing| {
             growing.bytes + size > limits::BATCH_BYTES || growing.texts.len() >= limits::BATCH_MESSAGES
         });
         if is_full {
-            self.close_batch(core, to);
+            self.close_batch(group, to);
         }
         let growing = self.growing.entry(to).or_insert_with(|| Growing {
-            roster: core.roster.version(),
-            at: core.now,
+            roster: group.roster.version(),
+            at: self.turn.now,
             texts: Vec::new(),
             references: Vec::new(),
             bytes: 0,
@@ -87,7 +73,7 @@ impl Mesh {
         growing.references.push(reference);
         let (count, (_, epoch)) = (growing.texts.len() as u64, self.current(to));
         let before = self.logs.get(&(to, epoch)).map_or(0, Log::last);
-        Ok(MessageId { author: core.me(), epoch, to, sequence: before + count })
+        Ok(MessageId { author: group.me(), epoch, to, sequence: before + count })
     }
 
     /// The stream in which the next message to this audience is said.
@@ -97,23 +83,23 @@ impl Mesh {
     }
 
     /// Whom a stream is for is known from its beginning.
-    fn begin_stream(&mut self, core: &Core, to: Recipient) {
+    fn begin_stream(&mut self, group: &Group, to: Recipient) {
         let key = self.current(to);
         if self.logs.contains_key(&key) {
             return;
         }
-        let mut log = Log::new(StreamId { author: core.me(), epoch: key.1, to });
-        Self::address_all(core, &mut log, core.now.wall);
+        let mut log = Log::new(StreamId { author: group.me(), epoch: key.1, to });
+        Self::address_all(group, &mut log, self.turn.now.wall);
         self.logs.insert(key, log);
     }
 
     /// Addresses what is said next to the peer of a direct stream, or to everybody in the roster.
-    pub(super) fn address_all(core: &Core, log: &mut Log, at: Timestamp) {
+    pub(super) fn address_all(group: &Group, log: &mut Log, at: Timestamp) {
         match log.id().to {
             Recipient::Peer(peer) => log.address(peer, at),
             Recipient::Everyone => {
-                let me = core.me();
-                for entry in core.roster.entries().filter(|entry| entry.peer_id != me) {
+                let me = group.me();
+                for entry in group.roster.entries().filter(|entry| entry.peer_id != me) {
                     log.address(entry.peer_id, at);
                 }
             }
@@ -121,45 +107,45 @@ impl Mesh {
     }
 
     /// The turn ends, or whom the messages are for is about to change: what was said goes.
-    pub(in crate::proto) fn close_batches(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn close_batches(&mut self, group: &Group) {
         let open: Vec<Recipient> = self.growing.keys().copied().collect();
         for to in open {
-            self.close_batch(core, to);
+            self.close_batch(group, to);
         }
     }
 
-    fn close_batch(&mut self, core: &mut Core, to: Recipient) {
+    fn close_batch(&mut self, group: &Group, to: Recipient) {
         let Some(mut said) = self.growing.remove(&to) else { return };
         let key = self.current(to);
         if said.references.iter().all(Option::is_none) {
             said.references.clear();
         }
         let sent_at = said.at.wall;
-        self.say_batch(core, key, said, sent_at);
+        self.say_batch(group, key, said, sent_at);
     }
 
     /// Makes the next batch of a stream, and has it kept.
-    pub(super) fn say_batch(&mut self, core: &mut Core, key: LogKey, said: Growing, sent_at: Timestamp) {
+    pub(super) fn say_batch(&mut self, group: &Group, key: LogKey, said: Growing, sent_at: Timestamp) {
         let Growing { roster, at: now, texts, references, .. } = said;
-        let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
+        let (Some(network), Some(log)) = (group.network_id(), self.logs.get_mut(&key)) else { return };
         let mut batch = Batch { stream: log.id(), first: log.last() + 1, sent_at, texts, signature: None };
         if key.0 == Recipient::Everyone {
-            batch.signature = Some(sign::batch(&core.identity, &network, &batch));
+            batch.signature = Some(sign::batch(&group.identity, &network, &batch));
         }
         let (last, count) = (batch.last(), batch.count());
-        let place = core.next_places(count);
+        let place = self.places.take(count, self.turn.now.wall);
         let frame = Frame::encode_batch(roster, &batch);
         let bytes = frame.len() + limits::BATCH_BESIDE;
-        let alias = core.alias.clone();
+        let alias = group.alias.clone();
         let batch = Arc::new(StoredBatch { batch, alias, at: now.wall, place, references, claims: None });
         log.push(Entry { batch: batch.clone(), frame }, self.begun.steady(now));
         let spans = vec![log.span()];
-        self.keep_audience(core, key);
+        self.keep_audience(group, key);
         let token = self.journal.give(count, bytes);
-        core.outputs.push_back(Output::Store(StoreCommand::Keep { token, network, batch, spans }));
+        self.turn.store(StoreCommand::Keep { token, network, batch, spans });
         let due = Due::Release { to: key.0, epoch: key.1, last, bytes };
         if let Some(due) = self.journal.when_kept(due) {
-            self.is_due(core, due, true);
+            self.is_due(group, due, true);
         }
     }
 
@@ -169,55 +155,41 @@ impl Mesh {
     }
 
     /// The history is told whom a stream is for, where that has changed.
-    pub(super) fn keep_audience(&mut self, core: &mut Core, key: LogKey) {
-        let (Some(network), Some(log)) = (Self::network(core), self.logs.get_mut(&key)) else { return };
-        let intervals = log.take_unsaved(|peer| core.alias_of(peer));
+    pub(super) fn keep_audience(&mut self, group: &Group, key: LogKey) {
+        let (Some(network), Some(log)) = (group.network_id(), self.logs.get_mut(&key)) else { return };
+        let intervals = log.take_unsaved(|peer| group.alias_of(peer));
         if !intervals.is_empty() {
             let audience = Audience { network, stream: log.id(), intervals };
-            core.outputs.push_back(Output::Store(StoreCommand::Audience(Box::new(audience))));
+            self.turn.store(StoreCommand::Audience(Box::new(audience)));
         }
     }
 
     /// Own messages are in the history: now they may leave.
-    pub(super) fn release_own(&mut self, core: &mut Core, key: LogKey, last: u64, for_good: bool) {
+    pub(super) fn release_own(&mut self, group: &Group, key: LogKey, last: u64, for_good: bool) {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let new = log.release(last, for_good);
-        let (Some(from), false) = (core.person(&core.me()), new.is_empty()) else { return };
+        let (Some(from), false) = (group.person(&group.me()), new.is_empty()) else { return };
         for Entry { batch, .. } in &new {
             let (first, last) = (batch.batch.first, batch.batch.last());
             let (from, batch) = (from.clone(), batch.clone());
             let said = Said { from, batch, first, last, own: true, late: false, missed: 0 };
-            core.event(NodeEvent::Batch(Box::new(said)));
+            self.turn.event(NodeEvent::Batch(Box::new(said)));
         }
         let readers: Vec<PeerId> = log.readers().collect();
         let first = new.first().map_or(last, |entry| entry.batch.batch.first);
         for peer in readers {
-            self.pump(core, peer);
+            self.pump(group, peer);
             let Some(log) = self.logs.get(&key) else { return };
             let sent = log.cursor(&peer).map_or(0, |cursor| cursor.sent);
             for range in log.waiting(&peer, (first.max(sent + 1), last)) {
-                self.tell(core, key, &peer, range, DeliveryStatus::Queued, None);
+                self.tell(group, key, &peer, range, DeliveryStatus::Queued, None);
             }
         }
-        self.expire_later(core);
-    }
-
-    /// Dials a peer, unless that is under way.
-    pub(super) fn dial(&mut self, core: &mut Core, peer: PeerId) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        if std::mem::replace(&mut state.dialling, true) {
-            return;
-        }
-        let mut addrs = core.candidates(&peer);
-        if let Some(at) = state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best)) {
-            addrs.swap(0, at);
-        }
-        core.timers.set(Timer::Call(peer), core.now.instant + limits::CALL_AFTER);
-        core.outputs.push_back(Output::Dial(peer, addrs));
+        self.expire_later();
     }
 
     /// A recipient says how far it has come.
-    pub(super) fn acknowledged(&mut self, core: &mut Core, peer: PeerId, ack: &Ack) {
+    pub(super) fn acknowledged(&mut self, group: &Group, peer: PeerId, ack: &Ack) {
         let to = if ack.everyone { Recipient::Everyone } else { Recipient::Peer(peer) };
         let key = (to, ack.epoch);
         let Some(log) = self.logs.get_mut(&key) else { return };
@@ -227,22 +199,22 @@ impl Mesh {
             state.window.acknowledged((ack.everyone, ack.epoch), ack.received.max(ack.kept));
             if !for_good.is_empty() {
                 // Only what arrives proves that a link is of use.
-                state.backoff.reset();
+                self.turn.ask(Ask::Arrived(peer));
                 state.notified = false;
                 // A classic peer takes one at a time: nobody waits for it.
                 if peer.wire() == Wire::Native {
-                    state.progressed = Some(core.now.instant);
+                    state.progressed = Some(self.turn.now.instant);
                 }
             }
         }
         if !for_good.is_empty() {
-            self.keep_receipt(core, key, peer, up_to);
+            self.keep_receipt(group, key, peer, up_to);
         }
         for range in for_good {
-            self.tell(core, key, &peer, range, DeliveryStatus::Delivered, None);
+            self.tell(group, key, &peer, range, DeliveryStatus::Delivered, None);
         }
         for range in for_now {
-            self.tell(core, key, &peer, range, DeliveryStatus::Queued, None);
+            self.tell(group, key, &peer, range, DeliveryStatus::Queued, None);
         }
         self.settle_log(key);
     }
@@ -250,32 +222,35 @@ impl Mesh {
     /// A classic peer has said that it has a message.
     pub(in crate::proto) fn classic_acknowledged(
         &mut self,
-        core: &mut Core,
-        key: LogKey,
+        group: &Group,
+        (to, epoch): LogKey,
         peer: PeerId,
         sequence: u64,
     ) {
-        if let Some(log) = self.logs.get_mut(&key) {
+        if let Some(log) = self.logs.get_mut(&(to, epoch)) {
             log.sent(&peer, sequence);
-            let everyone = key.0 == Recipient::Everyone;
-            let ack = Ack { everyone, epoch: key.1, received: sequence, kept: sequence };
-            self.acknowledged(core, peer, &ack);
-        }
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.backoff.reset();
-            state.notified = false;
+            let ack = Ack { everyone: to == Recipient::Everyone, epoch, received: sequence, kept: sequence };
+            self.acknowledged(group, peer, &ack);
         }
     }
 
-    /// The first number of a stream that a peer was not sent.
-    pub(in crate::proto) fn next_number(&self, key: LogKey, peer: &PeerId) -> Option<u64> {
-        self.logs.get(&key)?.next_number(peer)
+    /// The next message for a classic peer, of the oldest stream that has one.
+    pub(in crate::proto) fn next_text(
+        &mut self,
+        group: &Group,
+        peer: &PeerId,
+    ) -> Option<(LogKey, u64, SafeText)> {
+        self.logs_for(peer).into_iter().find_map(|key| {
+            let entry = self.next_entry(group, key, peer)?;
+            let sequence = self.logs.get(&key)?.next_number(peer)?;
+            Some((key, sequence, entry.batch.batch.text(sequence)?.clone()))
+        })
     }
 
-    pub(super) fn keep_receipt(&self, core: &mut Core, key: LogKey, peer: PeerId, up_to: u64) {
-        let (Some(network), Some(log)) = (Self::network(core), self.logs.get(&key)) else { return };
-        let receipt = Receipt { network, stream: log.id(), peer, up_to, at: core.now.wall };
-        core.outputs.push_back(Output::Store(StoreCommand::Receipt(Box::new(receipt))));
+    pub(super) fn keep_receipt(&mut self, group: &Group, key: LogKey, peer: PeerId, up_to: u64) {
+        let (Some(network), Some(log)) = (group.network_id(), self.logs.get(&key)) else { return };
+        let receipt = Receipt { network, stream: log.id(), peer, up_to, at: self.turn.now.wall };
+        self.turn.store(StoreCommand::Receipt(Box::new(receipt)));
     }
 
     /// A stream of which nobody needs anything is let go, unless something may still be said in it.
@@ -290,38 +265,38 @@ impl Mesh {
     /// Nothing more up to a number goes to a peer: it is said that it will not arrive, where that is certain.
     pub(super) fn fail_up_to(
         &mut self,
-        core: &mut Core,
+        group: &Group,
         key: LogKey,
         peer: &PeerId,
         up_to: u64,
         reason: CloseReason,
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
-        let (sent, failed) = log.give_up(peer, up_to, reason, core.now.wall);
-        self.resolved(core, key, peer, sent, Resolution::Sent);
-        self.resolved(core, key, peer, failed, Resolution::Failed(reason));
+        let (sent, failed) = log.give_up(peer, up_to, reason, self.turn.now.wall);
+        self.resolved(group, key, peer, sent, Resolution::Sent);
+        self.resolved(group, key, peer, failed, Resolution::Failed(reason));
         self.settle_log(key);
     }
 
     /// The last word on everything up to a number that a peer has not got.
     pub(in crate::proto) fn resolve(
         &mut self,
-        core: &mut Core,
+        group: &Group,
         key: LogKey,
         peer: &PeerId,
         up_to: u64,
         resolution: Resolution,
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
-        let ranges = log.resolve(peer, up_to, resolution, core.now.wall);
-        self.resolved(core, key, peer, ranges, resolution);
+        let ranges = log.resolve(peer, up_to, resolution, self.turn.now.wall);
+        self.resolved(group, key, peer, ranges, resolution);
         self.settle_log(key);
     }
 
     /// The last word on some messages is spoken: it is kept, and told.
     fn resolved(
         &mut self,
-        core: &mut Core,
+        group: &Group,
         key: LogKey,
         peer: &PeerId,
         ranges: Vec<Range>,
@@ -334,16 +309,16 @@ impl Mesh {
             Resolution::Failed(reason) => (DeliveryStatus::Failed, Some(reason)),
             Resolution::Sent => (DeliveryStatus::Sent, None),
         };
-        self.keep_audience(core, key);
+        self.keep_audience(group, key);
         for range in ranges {
-            self.tell(core, key, peer, range, status, reason);
+            self.tell(group, key, peer, range, status, reason);
         }
     }
 
     /// Nothing that waits for a peer will arrive.
-    pub(in crate::proto) fn fail_all(&mut self, core: &mut Core, peer: PeerId, reason: CloseReason) {
+    pub(in crate::proto) fn fail_all(&mut self, group: &Group, peer: PeerId, reason: CloseReason) {
         for key in self.logs_for(&peer) {
-            self.fail_up_to(core, key, &peer, u64::MAX, reason);
+            self.fail_up_to(group, key, &peer, u64::MAX, reason);
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.window.clear();
@@ -353,35 +328,35 @@ impl Mesh {
 
     /// Tells what became of some messages, for one recipient.
     pub(super) fn tell(
-        &self,
-        core: &mut Core,
+        &mut self,
+        group: &Group,
         key: LogKey,
         peer: &PeerId,
         range: Range,
         status: DeliveryStatus,
         reason: Option<CloseReason>,
     ) {
-        let (Some(log), Some(peer)) = (self.logs.get(&key), core.person(peer)) else { return };
+        let (Some(log), Some(peer)) = (self.logs.get(&key), group.person(peer)) else { return };
         let (first, last) = range;
         let (summaries, references) = (log.summaries(range), log.references(range));
         let stream = log.id();
         let progress = Progress { stream, first, last, peer, status, reason, summaries, references };
-        core.event(NodeEvent::Progress(Box::new(progress)));
+        self.turn.event(NodeEvent::Progress(Box::new(progress)));
     }
 
     /// Tells that everything that a peer has not got waits.
-    pub(super) fn tell_waiting(&self, core: &mut Core, peer: &PeerId) {
+    pub(super) fn tell_waiting(&mut self, group: &Group, peer: &PeerId) {
         for key in self.logs_for(peer) {
             let Some(log) = self.logs.get(&key) else { continue };
             for range in log.pending(peer) {
-                self.tell(core, key, peer, range, DeliveryStatus::Queued, None);
+                self.tell(group, key, peer, range, DeliveryStatus::Queued, None);
             }
         }
     }
 
     /// Nothing waits for longer than [`limits::UNDELIVERED_FOR`].
-    pub(in crate::proto) fn expire(&mut self, core: &mut Core) {
-        let oldest = Timestamp(self.begun.steady(core.now).0.saturating_sub(undelivered_for()));
+    pub(in crate::proto) fn expire(&mut self, group: &Group) {
+        let oldest = Timestamp(self.begun.steady(self.turn.now).0.saturating_sub(undelivered_for()));
         for key in self.logs.keys().copied().collect::<Vec<_>>() {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             let up_to = log.take_older(oldest);
@@ -389,23 +364,25 @@ impl Mesh {
                 continue;
             }
             for peer in log.readers().collect::<Vec<_>>() {
-                self.fail_up_to(core, key, &peer, up_to, CloseReason::Expired);
+                self.fail_up_to(group, key, &peer, up_to, CloseReason::Expired);
             }
         }
-        self.expire_later(core);
+        self.expire_later();
     }
 
-    pub(super) fn expire_later(&self, core: &mut Core) {
+    pub(super) fn expire_later(&mut self) {
         let Some(oldest) = self.logs.values().filter_map(Log::oldest).min() else { return };
-        if !core.timers.is_set(Timer::Expire) {
+        if !self.turn.timers.is_set(Timer::Expire) {
             let due = Timestamp(oldest.0.saturating_add(undelivered_for()));
-            core.timers.set(Timer::Expire, core.now.instant + due.since(self.begun.steady(core.now)));
+            self.turn
+                .timers
+                .set(Timer::Expire, self.turn.now.instant + due.since(self.begun.steady(self.turn.now)));
         }
     }
 
     /// True while whoever sends had better wait: for the disk; or, where the history is in memory and lets go of what
     /// is too much, for the quickest of the recipients that take anything.
-    pub(in crate::proto) fn is_pressed(&mut self, core: &mut Core) -> bool {
+    pub(in crate::proto) fn is_pressed(&mut self) -> bool {
         let growing: usize = self.growing.values().map(|growing| growing.bytes).sum();
         if self.journal.is_pressed() || growing > limits::UNKEPT_BYTES {
             return true;
@@ -413,9 +390,9 @@ impl Mesh {
         if self.journal.waits {
             return false;
         }
-        let until = self.logs.values().filter_map(|log| self.pressed_by(log, core.now)).max();
+        let until = self.logs.values().filter_map(|log| self.pressed_by(log, self.turn.now)).max();
         if let Some(until) = until {
-            core.timers.set(Timer::Pressed, until);
+            self.turn.timers.set(Timer::Pressed, until);
         }
         until.is_some()
     }
@@ -441,22 +418,22 @@ impl Mesh {
     }
 
     /// True while something could still reach a member.
-    pub(in crate::proto) fn has_deliverable(&self, core: &Core) -> bool {
-        let is_open = |log: &Log| log.readers().any(|peer| core.is_member(&peer) && log.is_pending(&peer));
+    pub(in crate::proto) fn has_deliverable(&self, group: &Group) -> bool {
+        let is_open = |log: &Log| log.readers().any(|peer| group.is_member(&peer) && log.is_pending(&peer));
         self.journal.has_own() || !self.growing.is_empty() || self.logs.values().any(is_open)
     }
 
     /// The session ends. What is on disk waits for the next one; of everything else it is said that it will not
     /// arrive.
-    pub(in crate::proto) fn give_up(&mut self, core: &mut Core, reason: CloseReason) {
-        self.end_turn(core);
+    pub(in crate::proto) fn give_up(&mut self, group: &Group, reason: CloseReason) {
+        self.end_turn(group);
         let is_final = matches!(reason, CloseReason::Kicked | CloseReason::Banned);
         if self.journal.waits && !is_final {
             return;
         }
         let peers: std::collections::BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
         for peer in peers {
-            self.fail_all(core, peer, reason);
+            self.fail_all(group, peer, reason);
         }
     }
 }

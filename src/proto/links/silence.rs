@@ -3,39 +3,34 @@
 //! The heartbeat of the host cannot tell: it may still see both ends. Nobody is removed for such a silence; only the
 //! link is given up, and what was on its way goes over the next one. An idle link is left alone.
 
-use super::Mesh;
+use super::{Demand, Links, Timer};
 use crate::{
     model::{CloseReason, limits},
-    proto::{
-        ConnId,
-        core::{Core, Timer},
-    },
+    proto::{ConnId, group::Group},
     wire::{Beat, Frame},
 };
 
-impl Mesh {
+impl Links {
     /// Something was sent that is to be answered: from now on silence counts.
-    pub(super) fn expect_answer(&mut self, core: &mut Core, conn: ConnId) {
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        if core.timers.is_set(Timer::Silence(conn)) {
+    pub(super) fn expect_answer(&mut self, conn: ConnId) {
+        let Some(link) = self.by_conn.get_mut(&conn) else { return };
+        if self.turn.timers.is_set(Timer::Silence(conn)) {
             return;
         }
-        (link.heard, link.looked) = (core.now.instant, core.now.instant);
+        (link.heard, link.looked) = (self.turn.now.instant, self.turn.now.instant);
         link.is_asked = false;
-        core.timers.set(Timer::Silence(conn), core.now.instant + limits::BEAT_EVERY);
+        self.turn.set(Timer::Silence(conn), limits::BEAT_EVERY);
     }
 
     /// Looks at how long a link has been silent: asks whether it still carries anything, and then gives it up.
-    pub(in crate::proto) fn silence(&mut self, core: &mut Core, conn: ConnId) {
-        let Some(link) = self.links.get(&conn) else { return };
-        let Some(state) = self.peers.get(&link.peer) else { return };
-        let is_used = state.links.first() == Some(&conn);
-        let is_due = !state.window.is_empty() || state.question.as_ref().is_some_and(|open| open.is_asked);
-        if !(is_used && is_due || self.is_carrying(conn)) {
+    pub(super) fn silence(&mut self, group: &Group, demand: &impl Demand, conn: ConnId) {
+        let Some(peer) = self.peer_of(conn) else { return };
+        let is_used = self.used(&peer) == Some(conn);
+        if !(is_used && demand.awaits_answer(&peer) || self.is_carrying(conn)) {
             return;
         }
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        let now = core.now.instant;
+        let Some(link) = self.by_conn.get_mut(&conn) else { return };
+        let now = self.turn.now.instant;
         let since = now.saturating_duration_since(link.looked);
         if since > limits::BEAT_EVERY + limits::STALL {
             // A look that comes late: this process was not awake to listen.
@@ -44,12 +39,12 @@ impl Mesh {
         link.looked = now;
         let silence = now.saturating_duration_since(link.heard);
         if link.is_asked && silence >= limits::DEAD_AFTER {
-            return self.drop_link(core, conn, CloseReason::HeartbeatTimeout);
+            return self.drop_link(group, conn, CloseReason::HeartbeatTimeout);
         }
         if !link.is_asked && silence >= limits::SUSPECT_AFTER {
             link.is_asked = true;
-            core.send(conn, &Frame::Beat(Beat::default()));
+            self.turn.send(conn, &Frame::Beat(Beat::default()));
         }
-        core.timers.set(Timer::Silence(conn), now + limits::BEAT_EVERY);
+        self.turn.set(Timer::Silence(conn), limits::BEAT_EVERY);
     }
 }

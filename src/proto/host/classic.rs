@@ -7,17 +7,15 @@ use std::{
     time::Instant,
 };
 
-use super::roster_for;
+use super::{Ask, Host, Joiner, Step as JoinStep, Timer};
 use crate::{
     api::NodeEvent,
     model::{Alias, CloseReason, ErrorKind, Liveness, Password, PeerId, Role, RosterEntry, Wire, limits},
     proto::{
         ConnId, Connected, LinkKind, Output,
         admission::Charge,
-        core::{Core, Timer},
         detector::Detector,
-        host::{Host, Joiner, Step as JoinStep},
-        mesh::Mesh,
+        group::{Group, is_unnamed, usable_v4},
     },
     security::{
         JoinProof,
@@ -123,46 +121,33 @@ fn v4(addr: SocketAddr) -> Option<Ipv4Addr> {
 }
 
 /// The joiner is told no more than that it may not; the host hears why.
-fn tell_not_admitted(core: &mut Core, ip: IpAddr, why_not: &str) {
+fn not_admitted(ip: IpAddr, why_not: &str) -> NodeEvent {
     let message = format!("a classic peer from {ip} was not admitted: {why_not}");
-    core.event(NodeEvent::error(ErrorKind::Authentication, &message));
+    NodeEvent::error(ErrorKind::Authentication, &message)
 }
 
 impl Host {
     /// A classic joiner has come, or one that was let in has opened its second link.
-    pub(in crate::proto) fn classic_connected(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        connected: &Connected,
-    ) {
+    pub(in crate::proto) fn classic_connected(&mut self, conn: ConnId, connected: &Connected) {
         let (remote, local) = (connected.remote, connected.local);
-        core.opened_classic(conn);
         if connected.link == LinkKind::DistributionIn {
-            return self.distribution_opened(core, mesh, conn, remote.ip());
+            return self.distribution_opened(conn, remote.ip());
         }
         let peer = connected.secured.peer;
         let is_banned = matches!(self.admission.status(&peer, remote.ip()), BannedStatus::Banned { .. });
-        core.send_object(conn, &Object::BannedStatus(is_banned));
+        self.turn.send_object(conn, &Object::BannedStatus(is_banned));
         if is_banned {
-            return core.close(conn, CloseReason::Banned);
+            return self.turn.close(conn, CloseReason::Banned);
         }
         let step = JoinStep::Classic(Step::Password);
         self.joiners.insert(conn, Joiner { peer, remote, local, binding: [0; 32], step });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::TLS_TIMEOUT);
+        self.turn.set(Timer::Admission(conn), limits::TLS_TIMEOUT);
     }
 
     /// A classic joiner or member says something.
-    pub(in crate::proto) fn object(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        conn: ConnId,
-        object: Object,
-    ) {
+    pub(in crate::proto) fn object(&mut self, conn: ConnId, object: Object) {
         if let Some(peer) = self.by_conn.get(&conn).copied() {
-            return self.classic_member(core, mesh, peer, conn, &object);
+            return self.classic_member(peer, conn, &object);
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         match (object, &joiner.step) {
@@ -170,106 +155,101 @@ impl Host {
                 let ip = joiner.remote.ip();
                 joiner.step = JoinStep::Classic(Step::Turn(password));
                 // Whoever is silent makes room for others; this one is not any more.
-                core.spoke(conn);
-                core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
-                if self.admission.charge(conn, ip, core.now.instant) == Charge::Challenge {
-                    self.challenge(core, conn);
+                self.turn.ask(Ask::Spoke(conn));
+                self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
+                if self.admission.charge(conn, ip, self.turn.now.instant) == Charge::Challenge {
+                    self.challenge(conn);
                 }
             }
             (Object::PeerAddress(Address(_, port)), JoinStep::Classic(Step::Address)) if port != 0 => {
-                self.address_told(core, conn, port);
+                self.address_told(conn, port);
             }
             _ => {
-                core.close(conn, CloseReason::ProtocolError);
-                self.joiner_gone(core, conn);
+                self.turn.close(conn, CloseReason::ProtocolError);
+                self.joiner_gone(conn);
             }
         }
     }
 
     /// Has the password of a classic joiner compared, a few at a time: whoever is gone before its turn costs nothing.
-    pub(in crate::proto) fn check_password(&mut self, core: &mut Core, conn: ConnId) {
+    pub(in crate::proto) fn check_password(&mut self, conn: ConnId) {
         self.classic.waiting.push_back(conn);
-        self.check_next(core);
+        self.check_next();
     }
 
-    fn check_next(&mut self, core: &mut Core) {
+    fn check_next(&mut self) {
         while self.classic.checking < limits::HASHES_AT_ONCE {
             let Some(conn) = self.classic.waiting.pop_front() else { return };
             let Some(joiner) = self.joiners.remove(&conn) else { continue };
-            self.check(core, conn, joiner);
+            self.check(conn, joiner);
         }
     }
 
     /// Compares the password that a classic joiner has said: this host plays both sides of the proof, off the async
     /// threads, since all that it keeps is the record.
-    fn check(&mut self, core: &mut Core, conn: ConnId, joiner: Joiner) {
+    fn check(&mut self, conn: ConnId, joiner: Joiner) {
         let JoinStep::Classic(Step::Charged(password)) = joiner.step else { return };
-        let context = join_context(&joiner.binding, &core.me(), &joiner.peer);
-        let started = JoinProof::start(&mut core.rng, password, context.clone(), core.cost);
+        let context = join_context(&joiner.binding, &self.group.me(), &joiner.peer);
+        let started = JoinProof::start(&mut self.turn.rng, password, context.clone(), self.group.cost);
         let checking = started.and_then(|(ke1, proof)| {
-            let (ke2, challenged) = self.record.challenge(&mut core.rng, context, &ke1)?;
+            let (ke2, challenged) = self.record.challenge(&mut self.turn.rng, context, &ke1)?;
             Ok((proof, ke2, challenged))
         });
         let Ok((proof, ke2, challenged)) = checking else {
-            core.timers.cancel(Timer::Admission(conn));
-            core.close(conn, CloseReason::Internal);
+            self.turn.timers.cancel(Timer::Admission(conn));
+            self.turn.close(conn, CloseReason::Internal);
             for next in self.admission.withdraw(joiner.remote.ip()) {
-                self.challenge(core, next);
+                self.challenge(next);
             }
             return;
         };
         self.classic.checking += 1;
         let step = JoinStep::Classic(Step::Checking(Box::new(challenged)));
         self.joiners.insert(conn, Joiner { step, ..joiner });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
-        core.outputs.push_back(Output::Prove(conn, Box::new(proof), ke2));
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
+        self.turn.ask(Output::Prove(conn, Box::new(proof), ke2));
     }
 
     /// The password was compared.
-    pub(in crate::proto) fn password_checked(
-        &mut self,
-        core: &mut Core,
-        conn: ConnId,
-        answer: Option<&[u8]>,
-    ) {
+    pub(in crate::proto) fn password_checked(&mut self, conn: ConnId, answer: Option<&[u8]>) {
         self.classic.checking = self.classic.checking.saturating_sub(1);
         if let Some((ip, challenged)) = self.classic.unattended.remove(&conn) {
             let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
-            self.settle_attempt(core, ip, is_right);
-            return self.check_next(core);
+            self.settle_attempt(ip, is_right);
+            return self.check_next();
         }
-        self.check_next(core);
+        self.check_next();
         let Some(joiner) = self.joiners.remove(&conn) else { return };
         let JoinStep::Classic(Step::Checking(challenged)) = joiner.step else { return };
         let is_right = answer.is_some_and(|ke3| challenged.is_proven_by(ke3));
         let ip = joiner.remote.ip();
-        self.settle_attempt(core, ip, is_right);
-        let why_not = self.why_not(core, &joiner.peer, ip);
-        core.send_object(conn, &Object::Authenticated(is_right && why_not.is_none()));
+        self.settle_attempt(ip, is_right);
+        let why_not = self.why_not(&joiner.peer, ip);
+        self.turn.send_object(conn, &Object::Authenticated(is_right && why_not.is_none()));
         if let (true, Some(why_not)) = (is_right, &why_not) {
-            tell_not_admitted(core, ip, why_not);
+            self.turn.event(not_admitted(ip, why_not));
         }
         if !is_right || why_not.is_some() {
-            core.timers.cancel(Timer::Admission(conn));
-            return core.close(conn, CloseReason::WrongPassword);
+            self.turn.timers.cancel(Timer::Admission(conn));
+            return self.turn.close(conn, CloseReason::WrongPassword);
         }
         self.joiners.insert(conn, Joiner { step: JoinStep::Classic(Step::Address), ..joiner });
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
     }
 
     /// Why somebody with the right password still does not come in.
-    fn why_not(&self, core: &Core, peer: &PeerId, ip: IpAddr) -> Option<String> {
+    fn why_not(&self, peer: &PeerId, ip: IpAddr) -> Option<String> {
         if self.admission.ban_of(peer, ip).is_some() {
             return Some("its address was banned meanwhile".to_owned());
         }
-        if core.roster.will_have(peer) {
+        if self.group.roster.will_have(peer) {
             return None;
         }
-        self.admission.check_room(core.roster.members_to_be()).err().map(|error| error.to_string())
+        self.admission.check_room(self.group.roster.members_to_be()).err().map(|error| error.to_string())
     }
 
     /// A joiner has said where it listens: it is given the roster, and where to get the next ones.
-    fn address_told(&mut self, core: &mut Core, conn: ConnId, port: u16) {
+    fn address_told(&mut self, conn: ConnId, port: u16) {
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         let (Some(ip), Some(local)) = (v4(joiner.remote), v4(joiner.local)) else { return };
         let (Some(distribution), Some(peer_port)) =
@@ -281,196 +261,225 @@ impl Host {
         let addr = SocketAddrV4::new(ip, port);
         joiner.peer = PeerId::of_address(addr);
         joiner.step = JoinStep::Classic(Step::Distribution);
-        core.timers.set(Timer::Admission(conn), core.now.instant + limits::ADMISSION_TIMEOUT);
+        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
         let host = SocketAddrV4::new(local, peer_port);
-        let (roster, left_out) = roster_for(core, host, Some(addr), limits::CLASSIC_OBJECT);
-        core.send_object(conn, &roster);
+        let (roster, left_out) = roster_for(&self.group, host, Some(addr), limits::CLASSIC_OBJECT);
+        self.turn.send_object(conn, &roster);
         if left_out > 0 {
             let message = format!(
                 "the roster is longer than what the classic peer at {ip} reads at first: {left_out} members were \
                  left out, and follow once it is in"
             );
-            core.event(NodeEvent::error(ErrorKind::Connection, &message));
+            self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
         }
         let at = SocketAddrV4::new(local, distribution).into();
-        core.send_object(conn, &Object::DistributionAddress(at));
+        self.turn.send_object(conn, &Object::DistributionAddress(at));
     }
 
     /// The second link of a joiner: with it, it is a member.
-    fn distribution_opened(&mut self, core: &mut Core, mesh: &mut Mesh, distribution: ConnId, ip: IpAddr) {
+    fn distribution_opened(&mut self, distribution: ConnId, ip: IpAddr) {
         let is_waiting = |joiner: &Joiner| {
             matches!(joiner.step, JoinStep::Classic(Step::Distribution)) && joiner.remote.ip() == ip
         };
         let waiting = self.joiners.iter().find(|(_, joiner)| is_waiting(joiner)).map(|(conn, _)| *conn);
         let Some((conn, joiner)) = waiting.and_then(|conn| self.joiners.remove_entry(&conn)) else {
-            return core.close(distribution, CloseReason::NotAMember);
+            return self.turn.close(distribution, CloseReason::NotAMember);
         };
-        core.timers.cancel(Timer::Admission(conn));
-        let (peer, why_not) = (joiner.peer, self.why_not(core, &joiner.peer, ip));
+        self.turn.timers.cancel(Timer::Admission(conn));
+        let (peer, why_not) = (joiner.peer, self.why_not(&joiner.peer, ip));
         let addr = peer.address().zip(v4(joiner.local));
         let Some((addr, local)) = addr.filter(|_| why_not.is_none()) else {
-            tell_not_admitted(core, ip, &why_not.unwrap_or_default());
-            core.close(distribution, CloseReason::Busy);
-            return core.close(conn, CloseReason::Busy);
+            self.turn.event(not_admitted(ip, &why_not.unwrap_or_default()));
+            self.turn.close(distribution, CloseReason::Busy);
+            return self.turn.close(conn, CloseReason::Busy);
         };
         if self.classic.has(&peer) {
-            self.remove(core, mesh, peer, CloseReason::Superseded);
+            self.remove(peer, CloseReason::Superseded);
         }
-        core.authenticated(conn);
-        core.authenticated(distribution);
+        self.turn.authenticated(conn);
+        self.turn.authenticated(distribution);
         // It takes a moment until it listens for that.
-        let mut detector = Detector::new(core.now.instant);
-        detector.beat_at(core.now.instant + 2 * limits::CLASSIC_PACE);
-        core.timers.set(Timer::Beat(conn), detector.deadline());
+        let mut detector = Detector::new(self.turn.now.instant);
+        detector.beat_at(self.turn.now.instant + 2 * limits::CLASSIC_PACE);
+        self.turn.timers.set(Timer::Beat(conn), detector.deadline());
         let link = Link { conn, distribution, local, detector, beat: 0 };
         self.classic.links.insert(peer, link);
         self.by_conn.insert(conn, peer);
         self.by_conn.insert(distribution, peer);
-        core.seen_as.insert(peer, local);
-        core.roster.update(RosterEntry {
+        self.group.seen_as.insert(peer, local);
+        self.group.roster.update(RosterEntry {
             peer_id: peer,
-            alias: self.first_alias(core, &peer, addr),
+            alias: self.first_alias(&peer, addr),
             role: Role::Member,
             wire: Wire::Classic,
             addrs: vec![addr.into()],
-            since: core.now.wall,
+            since: self.turn.now.wall,
         });
-        self.distribute_soon(core, mesh);
+        self.distribute_soon();
     }
 
     /// Before it has said what it is called, a classic peer is called by its address.
-    fn first_alias(&self, core: &Core, peer: &PeerId, addr: SocketAddrV4) -> Alias {
-        let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        let alias = self.admission.check_alias(peer, &addr.ip().to_string(), &core.alias, others);
+    fn first_alias(&self, peer: &PeerId, addr: SocketAddrV4) -> Alias {
+        let others = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = self.admission.check_alias(peer, &addr.ip().to_string(), &self.group.alias, others);
         alias.unwrap_or_else(|_| Alias::of_key(peer))
     }
 
     /// A classic peer has said what it is called. The first time it is believed, if nobody else is called so.
-    pub(in crate::proto) fn bind_alias(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        peer: PeerId,
-        label: &Alias,
-    ) {
-        let entry = core.roster.get(&peer).filter(|entry| super::messaging::is_unnamed(entry)).cloned();
+    pub(in crate::proto) fn bind_alias(&mut self, peer: PeerId, label: &Alias) {
+        let entry = self.group.roster.get(&peer).filter(|entry| is_unnamed(entry)).cloned();
         let Some(entry) = entry.filter(|_| self.classic.has(&peer)) else { return };
-        let others = core.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &core.alias, others) {
-            core.roster.update(RosterEntry { alias, ..entry });
-            self.distribute(core, mesh);
+        let others = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &self.group.alias, others) {
+            self.group.roster.update(RosterEntry { alias, ..entry });
+            self.turn.ask(Ask::Distribute);
         }
     }
 
-    fn classic_member(
-        &mut self,
-        core: &mut Core,
-        mesh: &mut Mesh,
-        peer: PeerId,
-        conn: ConnId,
-        object: &Object,
-    ) {
+    fn classic_member(&mut self, peer: PeerId, conn: ConnId, object: &Object) {
         let Some(link) = self.classic.links.get_mut(&peer) else { return };
         if *object != Object::Beat || conn != link.conn {
-            core.blame(&peer, "an object that has no place there");
-            return self.remove(core, mesh, peer, CloseReason::ProtocolError);
+            self.turn.events(self.group.blame(&peer, "an object that has no place there"));
+            return self.remove(peer, CloseReason::ProtocolError);
         }
-        link.detector.heard(core.now.instant);
-        let rtt = link.detector.answered(link.beat, core.now.instant);
-        link.detector.beat_at(core.now.instant + limits::BEAT_EVERY + limits::CLASSIC_SLACK);
-        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        link.detector.heard(self.turn.now.instant);
+        let rtt = link.detector.answered(link.beat, self.turn.now.instant);
+        link.detector.beat_at(self.turn.now.instant + limits::BEAT_EVERY + limits::CLASSIC_SLACK);
+        self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
         if rtt.is_some() {
             let missed = link.detector.missed();
-            core.emit_heartbeat(&peer, Liveness::Alive, rtt, missed);
+            self.turn.events(self.group.heartbeat(&peer, Liveness::Alive, rtt, missed));
         }
     }
 
     /// The heartbeat of a classic member.
-    pub(in crate::proto) fn classic_beat(&mut self, core: &mut Core, mesh: &mut Mesh, conn: ConnId) {
+    pub(in crate::proto) fn classic_beat(&mut self, conn: ConnId) {
         let Some(peer) = self.by_conn.get(&conn).copied() else { return };
         let Some(link) = self.classic.links.get_mut(&peer) else { return };
-        let step = link.detector.poll(core.now.instant, 0);
-        core.timers.set(Timer::Beat(conn), link.detector.deadline());
+        let step = link.detector.poll(self.turn.now.instant, 0);
+        self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
         if let Some(number) = step.beat {
             link.beat = number;
-            core.send_object(conn, &Object::Beat);
+            self.turn.send_object(conn, &Object::Beat);
         }
         match step.changed {
             Some(Liveness::Dead) => {
-                self.remove(core, mesh, peer, CloseReason::HeartbeatTimeout);
+                self.remove(peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
-                core.emit_heartbeat(&peer, state, link.detector.rtt(), link.detector.missed());
+                self.turn.events(self.group.heartbeat(
+                    &peer,
+                    state,
+                    link.detector.rtt(),
+                    link.detector.missed(),
+                ));
             }
             None => {}
         }
     }
 
     /// The roster is another: classic members are given it.
-    pub(in crate::proto) fn distribute_classic(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn distribute_classic(&mut self) {
         self.classic.is_changed = true;
-        self.send_rosters(core);
+        self.send_rosters();
     }
 
     /// Gives classic members the roster, at most once a second, since only the newest matters; and once more a little
     /// later, since they forget what does not come in one piece.
-    pub(in crate::proto) fn send_rosters(&mut self, core: &mut Core) {
+    pub(in crate::proto) fn send_rosters(&mut self) {
         if self.classic.links.is_empty() {
             return;
         }
         if let Some(at) = self.classic.sent.map(|at| at + limits::CLASSIC_ROSTER_TICK)
-            && at > core.now.instant
+            && at > self.turn.now.instant
         {
-            return core.timers.set(Timer::ClassicRoster, at);
+            return self.turn.timers.set(Timer::ClassicRoster, at);
         }
-        self.classic.sent = Some(core.now.instant);
+        self.classic.sent = Some(self.turn.now.instant);
         if std::mem::take(&mut self.classic.is_changed) {
-            core.timers.set(Timer::ClassicRoster, core.now.instant + limits::CLASSIC_ROSTER_AGAIN);
+            self.turn.set(Timer::ClassicRoster, limits::CLASSIC_ROSTER_AGAIN);
         }
         let Some(port) = self.peer_addrs.first().map(SocketAddr::port) else { return };
         let mut left_out = 0;
         for link in self.classic.links.values() {
             let host = SocketAddrV4::new(link.local, port);
-            let (roster, without) = roster_for(core, host, None, limits::CLASSIC_ROSTER);
-            core.send_object(link.distribution, &roster);
+            let (roster, without) = roster_for(&self.group, host, None, limits::CLASSIC_ROSTER);
+            self.turn.send_object(link.distribution, &roster);
             left_out = without;
         }
         if left_out > 0 && self.classic.left_out == 0 {
             let message = format!(
                 "the roster is longer than what classic peers read: they do not know of {left_out} members"
             );
-            core.event(NodeEvent::error(ErrorKind::Connection, &message));
+            self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
         }
         self.classic.left_out = left_out;
     }
 
     /// Tells a classic member that it is banned; its links are closed with its removal.
-    pub(in crate::proto) fn tell_banned(&self, core: &mut Core, peer: &PeerId) {
+    pub(in crate::proto) fn tell_banned(&mut self, peer: &PeerId) {
         if let Some(link) = self.classic.links.get(peer) {
-            core.send_object(link.conn, &Object::BannedStatus(true));
+            self.turn.send_object(link.conn, &Object::BannedStatus(true));
         }
     }
 
     /// A member is taken out: its links go with it.
-    pub(in crate::proto) fn classic_removed(&mut self, core: &mut Core, peer: &PeerId, reason: CloseReason) {
+    pub(in crate::proto) fn classic_removed(&mut self, peer: &PeerId, reason: CloseReason) {
         let Some(link) = self.classic.links.remove(peer) else { return };
         if reason == CloseReason::HeartbeatTimeout {
-            core.emit_heartbeat(peer, Liveness::Dead, link.detector.rtt(), link.detector.missed());
+            self.turn.events(self.group.heartbeat(
+                peer,
+                Liveness::Dead,
+                link.detector.rtt(),
+                link.detector.missed(),
+            ));
         }
-        core.seen_as.remove(peer);
-        core.timers.cancel(Timer::Beat(link.conn));
+        self.group.seen_as.remove(peer);
+        self.turn.timers.cancel(Timer::Beat(link.conn));
         for conn in [link.conn, link.distribution] {
             self.by_conn.remove(&conn);
-            core.close(conn, reason);
+            self.turn.close(conn, reason);
         }
     }
 
     /// This host is the host no longer: classic members know no other.
-    pub(in crate::proto) fn let_classic_go(&mut self, core: &mut Core) {
-        core.timers.cancel(Timer::ClassicRoster);
+    pub(in crate::proto) fn let_classic_go(&mut self) {
+        self.turn.timers.cancel(Timer::ClassicRoster);
         let peers: Vec<PeerId> = self.classic.links.keys().copied().collect();
         for peer in peers {
-            self.classic_removed(core, &peer, CloseReason::HostLeft);
+            self.classic_removed(&peer, CloseReason::HostLeft);
         }
+    }
+}
+
+/// Everybody as a classic peer reads it, the host first: as many as fit `limit` bytes. Gives how many do not.
+fn roster_for(
+    group: &Group,
+    host: SocketAddrV4,
+    newcomer: Option<SocketAddrV4>,
+    limit: usize,
+) -> (Object, usize) {
+    let reachable = |entry: &RosterEntry| match entry.peer_id.address() {
+        Some(addr) => Some(addr),
+        // Elsewhere 127.0.0.1 is somebody else.
+        None => group
+            .candidates(&entry.peer_id)
+            .iter()
+            .filter_map(usable_v4)
+            .find(|addr| host.ip().is_loopback() || !addr.ip().is_loopback()),
+    };
+    let others = group.roster.entries().filter(|entry| entry.role != Role::Host).filter_map(reachable);
+    let mut all: Vec<SocketAddrV4> = std::iter::once(host).chain(newcomer).collect();
+    all.extend(others.filter(|addr| Some(*addr) != newcomer));
+    let total = all.len();
+    loop {
+        let object = Object::Roster(all.iter().copied().map(Address::from).collect());
+        let bytes = object.encode().len();
+        if bytes <= limit || all.len() <= 1 {
+            return (object, total - all.len());
+        }
+        // Entries have about the same length.
+        let fitting = (all.len() * limit / bytes).min(all.len() - 1);
+        all.truncate(fitting.max(1));
     }
 }
