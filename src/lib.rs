@@ -41,7 +41,7 @@
 //!
 //! # Flows
 //! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. All texts of a turn for one
-//! audience become a batch (`proto::mesh`'s `sending`): numbered, signed and encoded once. It goes to the history, and
+//! audience become a batch (`proto::messaging`'s `sending`): numbered, signed and encoded once. It goes to the history, and
 //! leaves when that has it. [`proto::log`] knows to whom each own stream is addressed and how far each recipient's cursor
 //! has come; `feeding` sends what a recipient's window has room for, from the log's memory, or from the history where the
 //! log has let go of it. There is no queue for a recipient: one that is away or slow costs a cursor.
@@ -63,7 +63,7 @@
 //! ban is acknowledged when it is on disk. Every member cuts its links and says so; the host counts.
 //!
 //! **No path.** A peer that cannot be dialled is asked, through the host, to dial. Where that fails too, a third member relays
-//! the link. `proto::mesh`'s `paths` and `relay` decide; `net`'s `relay` moves the bytes, which only the two ends can read.
+//! the link. `proto::links`' `paths` and `relay` decide; `net`'s `relay` moves the bytes, which only the two ends can read.
 //! Members report to the host whom they reach, and the host tells all.
 //!
 //! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall

@@ -248,6 +248,14 @@ impl Links {
         }
     }
 
+    /// A peer may be dialled again: it is, where relayed links wait for that.
+    fn again(&mut self, group: &Group, peer: PeerId) {
+        let state = self.peers.get(&peer);
+        if state.is_some_and(|state| state.links.is_empty() && !state.waiting.is_empty()) {
+            self.want(group, peer);
+        }
+    }
+
     /// True until this peer is dialled again.
     pub(super) fn waits_to_dial(&self, peer: &PeerId) -> bool {
         self.turn.timers.is_set(Timer::Dial(*peer))
@@ -366,6 +374,7 @@ impl Links {
             // It may be somewhere else now.
             self.forget_paths(entry.peer_id);
             self.turn.timers.cancel(Timer::Dial(entry.peer_id));
+            self.again(group, entry.peer_id);
         }
     }
 
@@ -430,7 +439,10 @@ impl Links {
     /// Lets a timer of this part do what it is for.
     pub(super) fn timer(&mut self, group: &Group, demand: &impl Demand, timer: Timer) {
         match timer {
-            Timer::Dial(peer) => self.turn.ask(Ask::Again(peer)),
+            Timer::Dial(peer) => {
+                self.again(group, peer);
+                self.turn.ask(Ask::Again(peer));
+            }
             Timer::Idle(conn) => self.idle(group, demand, conn),
             Timer::Call(peer) => {
                 if self.used(&peer).is_none() && self.is_wanted(demand, &peer) {

@@ -3,11 +3,10 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 
 use super::{
-    ConnId, Connected, Output, RelayedId,
+    ConnId, Connected, Output,
     classic::{self, ClassicMessaging},
     group::Group,
     links::{self, Links},
@@ -15,9 +14,8 @@ use super::{
     roster::Changes,
 };
 use crate::{
-    api::HistoryEvent,
-    model::{CloseReason, Closed, Held, Moment, PeerId, Recalled, Wire},
-    wire::{Frame, Tried, classic::Object},
+    model::{Closed, Held, Moment, PeerId, Wire},
+    wire::Tried,
 };
 
 /// What the mesh asks for.
@@ -56,30 +54,25 @@ impl Mesh {
         self.classic.turn.now = now;
     }
 
-    /// The turn is over: what was said in it goes, and what was taken on in it is acknowledged.
-    pub(super) fn end_turn(&mut self, group: &mut Group) {
-        self.messaging.end_turn(group);
+    /// Does what the parts ask of each other, until none asks for anything. Gives what they ask of the node, in order.
+    pub(super) fn take(&mut self, group: &mut Group) -> Vec<Ask> {
         self.settle(group);
-    }
-
-    /// What was asked for since the last call, in order.
-    pub(super) fn take(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.asked)
     }
 
     /// For tests that let no time pass: the wait before a peer is dialled again is over.
     #[cfg(test)]
-    pub(super) fn dial_now(&mut self, group: &mut Group, peer: PeerId) {
+    pub(super) fn dial_now(&mut self, group: &Group, peer: PeerId) {
         if self.links.waits_to_dial(&peer) {
             self.links.turn.timers.cancel(links::Timer::Dial(peer));
             self.messaging.pump(group, peer);
-            self.settle(group);
         }
     }
 
     /// For tests that connect two of them by hand: leaves out outputs.
     #[cfg(test)]
-    pub(super) fn forget_outputs(&mut self, is_left_out: impl Fn(&Output) -> bool) {
+    pub(super) fn forget_outputs(&mut self, group: &mut Group, is_left_out: impl Fn(&Output) -> bool) {
+        self.settle(group);
         self.asked.retain(|ask| !matches!(ask, Ask::Output(output) if is_left_out(output)));
     }
 
@@ -94,7 +87,7 @@ impl Mesh {
     }
 
     /// Lets the next timer that is due do what it is for. False when none is.
-    pub(super) fn handle_timeout(&mut self, group: &mut Group) -> bool {
+    pub(super) fn handle_timeout(&mut self, group: &Group) -> bool {
         let now = self.links.turn.now.instant;
         if let Some(timer) = self.links.turn.timers.pop_due(now) {
             self.links.timer(group, &self.messaging, timer);
@@ -105,42 +98,19 @@ impl Mesh {
         } else {
             return false;
         }
-        self.settle(group);
         true
     }
 
-    pub(super) fn connected(&mut self, group: &mut Group, conn: ConnId, connected: &Connected) {
+    pub(super) fn connected(&mut self, group: &Group, conn: ConnId, connected: &Connected) {
         if connected.secured.peer.wire() == Wire::Classic {
             self.classic.connected(group, conn, connected.remote);
         } else {
             self.links.connected(group, conn, connected);
         }
-        self.settle(group);
-    }
-
-    pub(super) fn dial_failed(&mut self, group: &mut Group, peer: PeerId, closed: Closed) {
-        self.links.dial_failed(peer, closed);
-        self.settle(group);
-    }
-
-    pub(super) fn frame(&mut self, group: &mut Group, conn: ConnId, frame: Frame) {
-        self.links.frame(group, conn, frame);
-        self.settle(group);
-    }
-
-    pub(super) fn object(&mut self, group: &mut Group, conn: ConnId, object: Object) {
-        self.classic.object(group, &mut self.messaging, conn, object);
-        self.settle(group);
-    }
-
-    /// A message went to a classic peer, which has said that it has it, or has said nothing; or it did not go.
-    pub(super) fn classic_sent(&mut self, group: &mut Group, peer: PeerId, result: Result<bool, Closed>) {
-        self.classic.sent(group, &mut self.messaging, peer, result);
-        self.settle(group);
     }
 
     /// A connection is gone. False when it is none of the mesh.
-    pub(super) fn closed(&mut self, group: &mut Group, conn: ConnId, closed: &Closed) -> bool {
+    pub(super) fn closed(&mut self, group: &Group, conn: ConnId, closed: &Closed) -> bool {
         if self.links.has(conn) {
             self.links.closed(conn);
         } else if self.classic.has(conn) {
@@ -148,46 +118,7 @@ impl Mesh {
         } else {
             return false;
         }
-        self.settle(group);
         true
-    }
-
-    pub(super) fn relayed_bytes(&mut self, group: &mut Group, relayed: RelayedId, bytes: &Bytes) {
-        self.links.relayed_bytes(relayed, bytes);
-        self.settle(group);
-    }
-
-    pub(super) fn relayed_taken(&mut self, group: &mut Group, relayed: RelayedId, frames: u32) {
-        self.links.relayed_taken(relayed, frames);
-        self.settle(group);
-    }
-
-    pub(super) fn relayed_ended(&mut self, group: &mut Group, relayed: RelayedId) {
-        self.links.relayed_ended(relayed);
-        self.settle(group);
-    }
-
-    pub(super) fn history(&mut self, group: &mut Group, event: HistoryEvent) {
-        self.messaging.history(group, event);
-        self.settle(group);
-    }
-
-    /// Takes up what the history knows of this network. Comes before anything is said in it.
-    pub(super) fn recall(&mut self, group: &mut Group, recalled: Recalled) {
-        self.messaging.recall(group, recalled);
-        self.settle(group);
-    }
-
-    /// Asks a few peers which messages they have since this node was here last.
-    pub(super) fn catch_up(&mut self, group: &mut Group) {
-        self.messaging.catch_up(group);
-        self.settle(group);
-    }
-
-    /// A peer has these messages: asks it for those that are not here.
-    pub(super) fn want_of(&mut self, group: &mut Group, peer: PeerId, held: Vec<Held>) {
-        self.messaging.want_of(group, peer, held);
-        self.settle(group);
     }
 
     /// The roster changed: cuts links to those who went, and looks after those who came.
@@ -197,35 +128,15 @@ impl Mesh {
         self.links.roster_changed(group, changes);
         self.settle(group);
         self.messaging.roster_changed(group, changes);
-        self.settle(group);
-    }
-
-    /// A peer's listener is to be tried, or a link is to be opened because the peer asks for one.
-    pub(super) fn reach(&mut self, group: &mut Group, peer: PeerId) {
-        self.links.reach(group, peer);
-        self.settle(group);
-    }
-
-    /// Who reaches whom is known anew: peers that wait for a path may have one now.
-    pub(super) fn paths_changed(&mut self, group: &mut Group) {
-        self.links.paths_changed(group, &self.messaging);
-        self.settle(group);
-    }
-
-    /// The host came back, or is another: all results of dialling are told again.
-    pub(super) fn report_all(&mut self, group: &mut Group) {
-        self.links.report_all();
-        self.settle(group);
     }
 
     /// Whether messages may go in clear has changed: what waits goes, or never will.
-    pub(super) fn clear_changed(&mut self, group: &mut Group) {
+    pub(super) fn clear_changed(&mut self, group: &Group) {
         let classic =
             group.roster.entries().map(|entry| entry.peer_id).filter(|id| id.wire() == Wire::Classic);
         for peer in classic.collect::<Vec<_>>() {
             self.classic_pending(group, peer);
         }
-        self.settle(group);
     }
 
     /// There may be messages for a classic peer.
@@ -235,14 +146,7 @@ impl Mesh {
         }
     }
 
-    /// The session ends: of everything that no longer will, it is said that it will not arrive.
-    pub(super) fn give_up(&mut self, group: &mut Group, reason: CloseReason) {
-        self.messaging.give_up(group, reason);
-        self.settle(group);
-    }
-
-    /// Does what the parts ask of each other, until none asks for anything.
-    pub(super) fn settle(&mut self, group: &mut Group) {
+    fn settle(&mut self, group: &mut Group) {
         loop {
             let (links, messaging) = (self.links.turn.take(), self.messaging.turn.take());
             let classic = self.classic.turn.take();

@@ -8,6 +8,7 @@
 
 pub mod admission;
 pub mod backoff;
+pub mod config;
 pub mod detector;
 pub mod inbox;
 pub mod limiter;
@@ -31,14 +32,15 @@ mod turn;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
+pub use self::config::{HostConfig, MemberConfig, NodeConfig, RoleConfig};
 pub use self::io::{ConnId, Connected, Input, LinkKind, Output, RelayedId};
 use self::{
     group::Group,
@@ -51,93 +53,11 @@ use self::{
 use crate::{
     api::{HistoryEvent, NodeCommand, NodeEvent, StoreEvent, Target},
     model::{
-        Admitted, Alias, Ban, CloseReason, Closed, CommandError, Departed, ErrorKind, KeptAttempts,
-        MessageId, Moment, Network, Password, Peer, PeerId, Policy, Recalled, Recipient, RosterEntry,
-        SafeText, SendError, Wire, limits,
+        Alias, CloseReason, Closed, CommandError, ErrorKind, MessageId, Moment, Peer, PeerId, Recalled,
+        Recipient, SafeText, SendError, Wire, limits,
     },
-    security::{HostRecord, Identity, PasswordCost},
     wire::{Frame, Refusal, classic::Object},
 };
-
-/// What a node is.
-#[derive(Debug)]
-pub struct NodeConfig {
-    /// Its label.
-    pub alias: Alias,
-    /// Its key.
-    pub identity: Arc<Identity>,
-    /// Seeds its randomness.
-    pub seed: [u8; 32],
-    /// How costly a guess at the password is.
-    pub cost: PasswordCost,
-    /// How many descriptors the process may have open.
-    pub descriptors: usize,
-    /// Whether messages may go to classic peers, in clear, when somebody has said so.
-    pub cleartext: Option<bool>,
-    /// Host or member.
-    pub role: RoleConfig,
-}
-
-/// What a node does.
-#[derive(Debug)]
-pub enum RoleConfig {
-    /// Opens a network.
-    Host(Box<HostConfig>),
-    /// Joins one.
-    Member(Box<MemberConfig>),
-}
-
-/// How to host.
-#[derive(Debug)]
-pub struct HostConfig {
-    /// The network.
-    pub network: Network,
-    /// What the host sets for all.
-    pub policy: Policy,
-    /// The password's record.
-    pub record: HostRecord,
-    /// Wrong passwords from one address before it is banned, at least 1.
-    pub attempts: u32,
-    /// Members at most, the host included; at most [`limits::MEMBERS_MAX`].
-    pub members: usize,
-    /// Whom to refuse.
-    pub bans: Vec<Ban>,
-    /// Wrong passwords that were counted before.
-    pub kept_attempts: Vec<KeptAttempts>,
-    /// Members that are expected back: they stay in the roster for a while.
-    pub expected: Vec<RosterEntry>,
-    /// Members of the past, and how far their words count.
-    pub departed: Vec<Departed>,
-    /// The last version of the roster.
-    pub version: u64,
-    /// What the history knows of the network.
-    pub recalled: Recalled,
-    /// Who needs no password.
-    pub admitted: Vec<Admitted>,
-    /// The join address.
-    pub join_addr: SocketAddr,
-    /// The port on which classic members are given the roster, where they are let in.
-    pub distribution: Option<u16>,
-    /// Where this peer's own listener may be reached, best first; at least one.
-    pub peer_addrs: Vec<SocketAddr>,
-}
-
-/// How to join.
-#[derive(Debug)]
-pub struct MemberConfig {
-    /// The host as typed, `host:port`.
-    pub target: String,
-    /// The network's password; not needed by a key that was admitted before.
-    pub password: Option<Password>,
-    /// The host's key, when it was met before.
-    pub pin: Option<PeerId>,
-    /// How long to try to come back to a lost host; zero = not at all.
-    pub rejoin_for: Duration,
-    /// How the host speaks.
-    pub wire: Wire,
-    /// The network was joined before: whether it let classic peers in then.
-    pub was_classic: Option<bool>,
-}
 
 /// When the node itself is wanted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,7 +163,6 @@ impl Node {
         if self.finished {
             return;
         }
-        let group = self.role.group_mut();
         match input {
             Input::Command(command) => self.commanded(command),
             Input::Incoming(conn, ip) => self.incoming(conn, ip),
@@ -254,7 +173,7 @@ impl Node {
                     member.join_failed(closed);
                 }
             }
-            Input::DialFailed(peer, closed) => self.mesh.dial_failed(group, peer, closed),
+            Input::DialFailed(peer, closed) => self.mesh.links.dial_failed(peer, closed),
             Input::Frame(conn, frame) => self.frame(conn, frame),
             Input::Object(conn, object) => self.object(conn, object),
             Input::ClassicSent(peer, result) => {
@@ -263,12 +182,13 @@ impl Node {
                     self.bind_alias(peer, &label);
                 }
                 let is_answered = result.map(|label| label.is_some());
-                self.mesh.classic_sent(self.role.group_mut(), peer, is_answered);
+                let Mesh { classic, messaging, .. } = &mut self.mesh;
+                classic.sent(self.role.group(), messaging, peer, is_answered);
             }
             Input::Closed(conn, closed) => self.closed(conn, &closed),
-            Input::RelayedBytes(relayed, bytes) => self.mesh.relayed_bytes(group, relayed, &bytes),
-            Input::RelayedTaken(relayed, frames) => self.mesh.relayed_taken(group, relayed, frames),
-            Input::RelayedEnded(relayed) => self.mesh.relayed_ended(group, relayed),
+            Input::RelayedBytes(relayed, bytes) => self.mesh.links.relayed_bytes(relayed, &bytes),
+            Input::RelayedTaken(relayed, frames) => self.mesh.links.relayed_taken(relayed, frames),
+            Input::RelayedEnded(relayed) => self.mesh.links.relayed_ended(relayed),
             Input::Proven(conn, answer) => match &mut self.role {
                 Role::Member(member) => member.proven(conn, answer),
                 Role::Host(host) => host.password_checked(conn, answer.as_deref()),
@@ -310,7 +230,7 @@ impl Node {
     }
 
     fn end_turn(&mut self) {
-        self.mesh.end_turn(self.role.group_mut());
+        self.mesh.messaging.end_turn(self.role.group());
         self.route();
         if let Role::Host(host) = &mut self.role {
             host.end_turn();
@@ -353,7 +273,7 @@ impl Node {
             Role::Host(host) => host.turn.timers.pop_due(now).map(|timer| host.timer(timer)),
             Role::Member(member) => member.turn.timers.pop_due(now).map(|timer| member.timer(timer)),
         };
-        is_due.is_some() || self.mesh.handle_timeout(self.role.group_mut())
+        is_due.is_some() || self.mesh.handle_timeout(self.role.group())
     }
 
     /// True when classic peers may come in over such a link.
@@ -466,7 +386,7 @@ impl Node {
                 group.cleartext.decided = Some(allow);
                 let event = group.set_clear(allow, false);
                 self.outputs.extend(event.map(Output::Event));
-                self.mesh.clear_changed(self.role.group_mut());
+                self.mesh.clear_changed(self.role.group());
                 if let Role::Member(member) = &mut self.role {
                     member.decided();
                 }
@@ -518,7 +438,7 @@ impl Node {
         self.open.insert(conn, wire);
         match (connected.link, &mut self.role, wire) {
             (LinkKind::PeerIn, role, _) | (LinkKind::PeerOut, role, Wire::Native) => {
-                self.mesh.connected(role.group_mut(), conn, &connected);
+                self.mesh.connected(role.group(), conn, &connected);
             }
             (LinkKind::JoinIn, Role::Host(host), Wire::Native) => host.connected(conn, &connected),
             (LinkKind::JoinIn, Role::Member(member), Wire::Native) => {
@@ -549,7 +469,8 @@ impl Node {
             if let Some((author, label)) = self.mesh.classic.label_in(self.role.group(), conn, &object) {
                 self.bind_alias(author, &label);
             }
-            return self.mesh.object(self.role.group_mut(), conn, object);
+            let Mesh { classic, messaging, .. } = &mut self.mesh;
+            return classic.object(self.role.group(), messaging, conn, object);
         }
         match &mut self.role {
             Role::Host(host) => host.object(conn, object),
@@ -559,7 +480,7 @@ impl Node {
 
     fn frame(&mut self, conn: ConnId, frame: Frame) {
         if self.mesh.links.has(conn) {
-            return self.mesh.frame(self.role.group_mut(), conn, frame);
+            return self.mesh.links.frame(self.role.group(), conn, frame);
         }
         match &mut self.role {
             Role::Host(host) => host.frame(conn, frame),
@@ -579,7 +500,7 @@ impl Node {
             let blame = peer.and_then(|peer| self.role.group().blame(&peer, &closed.detail));
             self.outputs.extend(blame.map(Output::Event));
         }
-        if self.mesh.closed(self.role.group_mut(), conn, closed) {
+        if self.mesh.closed(self.role.group(), conn, closed) {
             return;
         }
         match &mut self.role {
@@ -597,7 +518,7 @@ impl Node {
             (Role::Member(member), StoreEvent::Failed { token: Some(token), message }) => {
                 member.package_saved(token, Err(message));
             }
-            (role, StoreEvent::History(event)) => self.mesh.history(role.group_mut(), event),
+            (role, StoreEvent::History(event)) => self.mesh.messaging.history(role.group(), event),
             (Role::Host(host), StoreEvent::Retired) => host.retired(),
             (Role::Host(host), StoreEvent::Saved(token)) => host.saved(token),
             (Role::Host(host), StoreEvent::Failed { token: Some(token), message }) => {
@@ -616,7 +537,7 @@ impl Node {
     /// for next, as if it had called.
     fn route(&mut self) {
         loop {
-            let (role, mesh) = (self.role.take(), self.mesh.take());
+            let (role, mesh) = (self.role.take(), self.mesh.take(self.role.group_mut()));
             if role.is_empty() && mesh.is_empty() {
                 return;
             }
@@ -651,22 +572,22 @@ impl Node {
             }
             role::Ask::RosterChanged(changes) => self.mesh.roster_changed(group, &changes),
             role::Ask::PolicyChanged => self.mesh.messaging.policy_changed(&group.policy),
-            role::Ask::Recall(recalled) => self.mesh.recall(group, *recalled),
+            role::Ask::Recall(recalled) => self.mesh.messaging.recall(group, *recalled),
             role::Ask::CatchUp => {
                 let has_missed =
                     matches!(self.role, Role::Member(_)) || self.mesh.messaging.was_here_before();
                 if has_missed {
-                    self.mesh.catch_up(self.role.group_mut());
+                    self.mesh.messaging.catch_up(self.role.group());
                 }
             }
             role::Ask::AwaySince(since) => self.mesh.messaging.away_since(since),
             role::Ask::HostIsBack => {
                 self.mesh.messaging.forget_rosters();
-                self.mesh.report_all(group);
+                self.mesh.links.report_all();
             }
-            role::Ask::WantOf(peer, held) => self.mesh.want_of(group, peer, held),
-            role::Ask::Reach(peer) => self.mesh.reach(group, peer),
-            role::Ask::PathsChanged => self.mesh.paths_changed(group),
+            role::Ask::WantOf(peer, held) => self.mesh.messaging.want_of(group, peer, held),
+            role::Ask::Reach(peer) => self.mesh.links.reach(group, peer),
+            role::Ask::PathsChanged => self.mesh.links.paths_changed(group, &self.mesh.messaging),
             role::Ask::Spoke(conn) => self.spoke(conn),
         }
         self.route();
@@ -759,7 +680,7 @@ impl Node {
             }
         };
         self.route();
-        self.mesh.give_up(self.role.group_mut(), closed.reason);
+        self.mesh.messaging.give_up(self.role.group(), closed.reason);
         self.route();
         let refusal = Refusal { reason: goodbye, detail: String::new() };
         let frame = Frame::Goodbye(refusal).encode();

@@ -1,8 +1,9 @@
 //! Whole networks in virtual time: nodes, links that keep their order, and no I/O at all.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
 };
 
 mod bounds;
@@ -17,12 +18,12 @@ mod streams;
 use self::{history::SimStore, reachability::SimRelays};
 use super::*;
 use crate::{
-    api::{StoreCommand, Target},
+    api::StoreCommand,
     model::{
-        Batch, DeliveryStatus, Liveness, MessageId, NetworkId, Recipient, SafeText, Signature, StreamId,
-        Timestamp,
+        Batch, DeliveryStatus, KeptAttempts, Liveness, Network, NetworkId, Password, Policy, Recalled,
+        RosterEntry, Signature, StreamId, Timestamp,
     },
-    security::tls::Secured,
+    security::{HostRecord, Identity, PasswordCost, tls::Secured},
     wire::{Ack, Hello},
 };
 

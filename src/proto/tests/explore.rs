@@ -129,7 +129,7 @@ impl Pair {
         group.learn(&changes, false);
         let mut mesh = Mesh::new(now, &mut ChaCha20Rng::from_seed(config.seed));
         let recalled = Recalled { state: HistoryState::Saved, ..store.recall() };
-        mesh.recall(&mut group, recalled);
+        mesh.messaging.recall(&mut group, recalled);
         mesh.roster_changed(&mut group, &changes);
         (group, mesh)
     }
@@ -190,7 +190,7 @@ impl Pair {
                 let Some(frame) = self.ends[at].inbound.pop_front() else { return };
                 let Some(link) = self.link else { return };
                 let end = &mut self.ends[at];
-                end.mesh.frame(&mut end.group, link, frame);
+                end.mesh.links.frame(&end.group, link, frame);
             }
             Step::LoseLink => {
                 self.faults += 1;
@@ -229,7 +229,7 @@ impl Pair {
         let end = &mut self.ends[at];
         for command in std::mem::take(&mut end.waiting) {
             for event in end.store.command(command) {
-                end.mesh.history(&mut end.group, event);
+                end.mesh.messaging.history(&end.group, event);
             }
         }
     }
@@ -264,7 +264,7 @@ impl Pair {
         self.pass(10);
         for end in &mut self.ends {
             end.inbound.clear();
-            end.mesh.closed(&mut end.group, link, &CloseReason::ConnectionLost.into());
+            end.mesh.closed(&end.group, link, &CloseReason::ConnectionLost.into());
         }
     }
 
@@ -275,12 +275,12 @@ impl Pair {
             let mut closed = false;
             for at in 0..2 {
                 let end = &mut self.ends[at];
-                end.mesh.end_turn(&mut end.group);
+                end.mesh.messaging.end_turn(&end.group);
                 // Waits for another try are over at once.
                 let peer = self.ends[other(at)].identity.peer_id();
                 let end = &mut self.ends[at];
-                end.mesh.dial_now(&mut end.group, peer);
-                for ask in self.ends[at].mesh.take() {
+                end.mesh.dial_now(&end.group, peer);
+                for ask in end.mesh.take(&mut end.group) {
                     let mesh::Ask::Output(output) = ask else { continue };
                     match output {
                         // Nothing goes over a link after it is closed.
@@ -312,11 +312,11 @@ impl Pair {
             while let Some(frame) = self.ends[at].inbound.pop_front() {
                 let end = &mut self.ends[at];
                 if end.mesh.links.has(link) {
-                    end.mesh.frame(&mut end.group, link, frame);
+                    end.mesh.links.frame(&end.group, link, frame);
                 }
             }
             let end = &mut self.ends[at];
-            end.mesh.closed(&mut end.group, link, &CloseReason::ConnectionLost.into());
+            end.mesh.closed(&end.group, link, &CloseReason::ConnectionLost.into());
         }
     }
 
@@ -341,14 +341,14 @@ impl Pair {
                 via: None,
             };
             let end = &mut self.ends[at];
-            end.mesh.connected(&mut end.group, link, &connected);
+            end.mesh.connected(&end.group, link, &connected);
             let hello = Frame::PeerHello(PeerHello { network: NETWORK, now: now.wall });
-            end.mesh.frame(&mut end.group, link, hello);
+            end.mesh.links.frame(&end.group, link, hello);
         }
         // Their own greetings are here already.
         for at in 0..2 {
             let end = &mut self.ends[at];
-            end.mesh.forget_outputs(|output| {
+            end.mesh.forget_outputs(&mut end.group, |output| {
                 matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::PeerHello(_))))
             });
         }

@@ -668,7 +668,6 @@ fn a_question_that_is_overtaken_is_asked_again() {
     let node = &mut sim.nodes[bob];
     node.begin_turn(now);
     node.mesh.messaging.catch_up_since(node.role.group(), Timestamp(0));
-    node.mesh.settle(node.role.group_mut());
     node.route();
     sim.run();
     sim.wait(0.2);

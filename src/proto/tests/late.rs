@@ -112,7 +112,7 @@ fn what_the_host_itself_has_missed_reaches_those_who_have_asked_it_before() {
     let (conn, now) = (sim.peer_link(0, carol), sim.now);
     let node = &mut sim.nodes[0];
     node.begin_turn(now);
-    node.mesh.want_of(node.role.group_mut(), sim.ids[carol], vec![range]);
+    node.mesh.messaging.want_of(node.role.group(), sim.ids[carol], vec![range]);
     node.route();
     let wanted = Wanted { direct: false, range };
     let handed = HandedOn { wanted, label: "ann".to_owned(), batches: vec![missed], next: None };

@@ -1,0 +1,91 @@
+//! What a node begins with, as plain data.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::{
+    model::{
+        Admitted, Alias, Ban, Departed, KeptAttempts, Network, Password, PeerId, Policy, Recalled,
+        RosterEntry, Wire,
+    },
+    security::{HostRecord, Identity, PasswordCost},
+};
+
+/// What a node is.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Its label.
+    pub alias: Alias,
+    /// Its key.
+    pub identity: Arc<Identity>,
+    /// Seeds its randomness.
+    pub seed: [u8; 32],
+    /// How costly a guess at the password is.
+    pub cost: PasswordCost,
+    /// How many descriptors the process may have open.
+    pub descriptors: usize,
+    /// Whether messages may go to classic peers, in clear, when somebody has said so.
+    pub cleartext: Option<bool>,
+    /// Host or member.
+    pub role: RoleConfig,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum RoleConfig {
+    /// Opens a network.
+    Host(Box<HostConfig>),
+    /// Joins one.
+    Member(Box<MemberConfig>),
+}
+
+/// How to host.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// The network.
+    pub network: Network,
+    /// What the host sets for all.
+    pub policy: Policy,
+    /// The password's record.
+    pub record: HostRecord,
+    /// Wrong passwords from one address before it is banned, at least 1.
+    pub attempts: u32,
+    /// Members at most, the host included; at most [`crate::model::limits::MEMBERS_MAX`].
+    pub members: usize,
+    /// Whom to refuse.
+    pub bans: Vec<Ban>,
+    /// Wrong passwords that were counted before.
+    pub kept_attempts: Vec<KeptAttempts>,
+    /// Members that are expected back: they stay in the roster for a while.
+    pub expected: Vec<RosterEntry>,
+    /// Members of the past, and how far their words count.
+    pub departed: Vec<Departed>,
+    /// The last version of the roster.
+    pub version: u64,
+    /// What the history knows of the network.
+    pub recalled: Recalled,
+    /// Who needs no password.
+    pub admitted: Vec<Admitted>,
+    /// The join address.
+    pub join_addr: SocketAddr,
+    /// The port on which classic members are given the roster, where they are let in.
+    pub distribution: Option<u16>,
+    /// Where this peer's own listener may be reached, best first; at least one.
+    pub peer_addrs: Vec<SocketAddr>,
+}
+
+/// How to join.
+#[derive(Debug)]
+pub struct MemberConfig {
+    /// The host as typed, `host:port`.
+    pub target: String,
+    /// The network's password; not needed by a key that was admitted before.
+    pub password: Option<Password>,
+    /// The host's key, when it was met before.
+    pub pin: Option<PeerId>,
+    /// How long to try to come back to a lost host; zero = not at all.
+    pub rejoin_for: Duration,
+    /// How the host speaks.
+    pub wire: Wire,
+    /// The network was joined before: whether it let classic peers in then.
+    pub was_classic: Option<bool>,
+}
