@@ -53,7 +53,7 @@
 //! its author is over its rate, refuses the words of the removed, notices holes, shows it, has it kept, and acknowledges it
 //! then (`receiving`). Under numbers that are known already it is compared word for word with what is kept (`conflict`).
 //!
-//! **Keep.** Nothing leaves, and nothing is acknowledged for good, before the history has it: `mesh`'s `journal` says what
+//! **Keep.** Nothing leaves, and nothing is acknowledged for good, before the history has it: `messaging`'s `journal` says what
 //! is due when. A history that cannot be written now is tried again; meanwhile nothing is called kept.
 //!
 //! **Catch up.** Who was away, or finds a hole, asks for what it lacks (`catch_up`). What arrives at the host when others

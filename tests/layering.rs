@@ -50,6 +50,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The parts of `proto`, the lowest first: each knows what stands on its line or above, and nothing of what stands below.
+const PARTS: &[&[&str]] = &[
+    // Inputs and outputs, what a node begins with, small tools.
+    &["io", "config", "rate", "backoff", "timers", "turn", "window"],
+    // Who is a member, and what is known of the network.
+    &["detector", "reachability", "roster", "group"],
+    // Streams, batches, cursors, audiences, receipts; what of a peer's streams is here.
+    &["log", "inbox"],
+    // Which link to whom. It knows no message.
+    &["links"],
+    // The log over the links.
+    &["messaging"],
+    // The roles.
+    &["limiter", "admission", "role", "host", "member"],
+    // The clear wire, to and from messages.
+    &["classic"],
+    // They route.
+    &["mesh"],
+    &["node"],
+];
+
 const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "app", "ui"];
 
 /// What a pure layer must never name. `security` alone may draw a key.
@@ -215,6 +236,84 @@ fn the_table_has_no_cycle() {
         for name in *allowed {
             let place = LAYERS.iter().position(|(other, _)| other == name).unwrap();
             assert!(place < at, "{module} may use {name}, which must stand above it");
+        }
+    }
+}
+
+/// The plain data of `proto` that all of its parts name without saying where it is from.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(char::is_uppercase)
+}
+
+#[test]
+fn each_part_of_the_protocol_knows_only_what_stands_below_it() {
+    let place = |part: &str| PARTS.iter().position(|parts| parts.contains(&part));
+    let mut found = BTreeSet::new();
+    for (path, code) in &sources()["proto"] {
+        let inner = path.strip_prefix("proto").unwrap();
+        let part = inner.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if ["mod", "tests"].contains(&part) {
+            continue;
+        }
+        found.insert(part.to_owned());
+        let here = place(part).unwrap_or_else(|| panic!("{} is no part of the table", path.display()));
+        let depth = inner.components().count() - 1;
+        let mut names = if depth == 0 { named_after(" super::", code) } else { BTreeSet::new() };
+        for (start, end) in code.match_indices("crate::{").map(|(at, _)| (at, code[at..].find(";").unwrap()))
+        {
+            let block = &code[start..start + end];
+            names.extend(
+                block.find(" proto::").map(|at| named_after(" proto::", &block[at..])).unwrap_or_default(),
+            );
+        }
+        for name in names.iter().filter(|name| !is_plain(name) && *name != part) {
+            let other = place(name).unwrap_or_else(|| panic!("{}: what is {name}?", path.display()));
+            assert!(other <= here, "{} uses {name}, which stands above it", path.display());
+        }
+    }
+    let listed: BTreeSet<String> = PARTS.iter().copied().flatten().map(|part| (*part).to_owned()).collect();
+    assert_eq!(found, listed, "every part is there");
+}
+
+/// A function of the protocol that needs more than this beside itself is several.
+const MOST_PARAMETERS: usize = 5;
+
+#[test]
+fn functions_of_the_protocol_have_few_parameters_and_none_is_handed_the_whole_node() {
+    for (path, code) in &sources()["proto"] {
+        for (at, _) in code.match_indices("fn ") {
+            let rest = &code[at..];
+            let Some(open) = rest.find('(').filter(|open| !rest[..*open].contains([';', '{'])) else {
+                continue;
+            };
+            let (mut depth, mut commas, mut last) = (0, 0, ' ');
+            for c in rest[open..].chars() {
+                match c {
+                    '(' | '<' | '[' => depth += 1,
+                    '>' if last == '-' => {}
+                    ')' | '>' | ']' => depth -= 1,
+                    ',' if depth == 1 => commas += 1,
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+                last = if c.is_whitespace() { last } else { c };
+            }
+            let parameters = if last == ',' { commas } else { commas + 1 };
+            let has_self = rest[open..]
+                .trim_start_matches(['(', '&', ' ', '\n'])
+                .trim_start_matches("mut ")
+                .starts_with("self");
+            let others = parameters - usize::from(has_self);
+            assert!(others <= MOST_PARAMETERS, "{}: {}", path.display(), &rest[..open]);
+        }
+        for whole in ["&mut Core", "&mut Node", "&mut Mesh"] {
+            assert!(
+                !code.contains(whole) || path.ends_with("node.rs"),
+                "{} is handed {whole}",
+                path.display()
+            );
         }
     }
 }

@@ -19,8 +19,8 @@ use pyile::{
         StreamId, Timestamp, Unreachable, Wire, limits,
     },
     proto::{
-        ConnId, Connected, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output, RelayedId,
-        RoleConfig,
+        ConnId, Connected, EarlierRun, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
+        RelayedId, RoleConfig,
     },
     security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
     wire::{
@@ -89,8 +89,6 @@ pub fn host(data: &[u8]) {
     let mut reader = Reader(data);
     let classic = reader.byte() % 2 == 1;
     let role = RoleConfig::Host(Box::new(HostConfig {
-        departed: Vec::new(),
-        version: 0,
         network: Network { id: NETWORK, name: "fuzz".to_owned() },
         policy: Policy { classic, ..Policy::default() },
         record: HostRecord::from_bytes(&world().record).unwrap(),
@@ -98,8 +96,11 @@ pub fn host(data: &[u8]) {
         members: 4,
         bans: Vec::new(),
         kept_attempts: Vec::new(),
-        expected: vec![entry(1, Role::Member)],
-        recalled: recalled(&mut reader),
+        earlier: EarlierRun {
+            expected: vec![entry(1, Role::Member)],
+            recalled: recalled(&mut reader),
+            ..EarlierRun::none()
+        },
         admitted: (1..4)
             .map(|who| Admitted { peer_id: id(who), alias: alias(who), since: Timestamp(0) })
             .collect(),

@@ -55,14 +55,8 @@ pub struct HostConfig {
     pub bans: Vec<Ban>,
     /// Wrong passwords that were counted before.
     pub kept_attempts: Vec<KeptAttempts>,
-    /// Members that are expected back: they stay in the roster for a while.
-    pub expected: Vec<RosterEntry>,
-    /// Members of the past, and how far their words count.
-    pub departed: Vec<Departed>,
-    /// The last version of the roster.
-    pub version: u64,
-    /// What the history knows of the network.
-    pub recalled: Recalled,
+    /// What is kept of the network since it was open last.
+    pub earlier: EarlierRun,
     /// Who needs no password.
     pub admitted: Vec<Admitted>,
     /// The join address.
@@ -71,6 +65,27 @@ pub struct HostConfig {
     pub distribution: Option<u16>,
     /// Where this peer's own listener may be reached, best first; at least one.
     pub peer_addrs: Vec<SocketAddr>,
+}
+
+/// What is kept of a network since it was open last.
+#[derive(Debug)]
+pub struct EarlierRun {
+    /// Members that are expected back: they stay in the roster for a while.
+    pub expected: Vec<RosterEntry>,
+    /// Members of the past, and how far their words count.
+    pub departed: Vec<Departed>,
+    /// The last version of the roster.
+    pub version: u64,
+    /// What the history knows of the network.
+    pub recalled: Recalled,
+}
+
+impl EarlierRun {
+    /// A network that was never open.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { expected: Vec::new(), departed: Vec::new(), version: 0, recalled: Recalled::nothing() }
+    }
 }
 
 /// How to join.

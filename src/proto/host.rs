@@ -14,14 +14,14 @@ use rand_core::RngCore as _;
 
 use self::classic::ClassicMembers;
 use super::{
-    ConnId, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter, role::Ask,
-    roster::Roster, turn::Turn,
+    ConnId, EarlierRun, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter,
+    role::Ask, roster::Roster, turn::Turn,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand},
     model::{
-        CloseReason, CommandError, Departed, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId,
-        Penalty, Recalled, Role, RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, CommandError, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId, Penalty,
+        Role, RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -125,96 +125,112 @@ pub(super) struct Host {
     network: Network,
     record: HostRecord,
     admission: Admission,
-    config_policy: crate::model::Policy,
-    join_addr: SocketAddr,
-    peer_addrs: Vec<SocketAddr>,
+    listening: Listening,
     joiners: BTreeMap<ConnId, Joiner>,
     members: BTreeMap<PeerId, MemberLink>,
     classic: ClassicMembers,
     by_conn: BTreeMap<ConnId, PeerId>,
-    cuts: Vec<Cut>,
-    distributed: Option<Instant>,
+    distribution: Distribution,
     /// When it began.
     begun: Instant,
-    /// Events to give out once a save is on disk.
-    saving: BTreeMap<u64, Vec<NodeEvent>>,
-    token: u64,
-    /// Members of an earlier run that are not here yet.
-    expected: Vec<RosterEntry>,
-    /// Members of the past, and the version of the roster, of an earlier run.
-    departed: Vec<Departed>,
-    version: u64,
-    /// Messages that came late, and the version of the roster by which each is addressed.
-    late: Vec<(u64, Held)>,
-    /// The state changed and is to be saved at the end of the turn.
-    is_unsaved: bool,
+    saves: Saves,
     /// The host has left: nobody is expected back.
     has_left: bool,
+    handing: Handing,
+    penalties: Penalties,
+}
+
+/// Where this host listens.
+#[derive(Debug)]
+struct Listening {
+    join_addr: SocketAddr,
+    /// Its own peer listener, best first.
+    peer_addrs: Vec<SocketAddr>,
+}
+
+/// What the members were told last, and have to be told.
+#[derive(Debug, Default)]
+struct Distribution {
+    /// When they were told last.
+    at: Option<Instant>,
+    cuts: Vec<Cut>,
+    /// Messages that came late, and the version of the roster by which each is addressed.
+    late: Vec<(u64, Held)>,
+}
+
+/// What is to be kept, and what waits for that.
+#[derive(Debug, Default)]
+struct Saves {
+    /// The number of the newest state.
+    token: u64,
+    /// Events to give out once a state is on disk.
+    waiting: BTreeMap<u64, Vec<NodeEvent>>,
+    /// The state changed and is to be saved at the end of the turn.
+    is_due: bool,
+}
+
+/// The network is being handed over.
+#[derive(Debug, Default)]
+struct Handing {
     handover: Option<handover::Handover>,
-    /// Addresses that are held back, as the front end was last notified.
-    penalties: Vec<Penalty>,
-    penalties_notified: Option<Instant>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }
 
+/// Addresses that are held back, as the front end was last notified.
+#[derive(Debug, Default)]
+struct Penalties {
+    known: Vec<Penalty>,
+    notified: Option<Instant>,
+}
+
 impl Host {
-    pub(super) fn new(config: HostConfig, group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
+    pub(super) fn new(config: HostConfig, mut group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
         let mut admission = Admission::new(config.attempts, config.members, config.bans, config.admitted);
         admission.recall_attempts(config.kept_attempts, now);
+        group.network = Some(config.network.clone());
+        group.policy = config.policy;
         Self {
             turn: Turn::new(now, rng),
             group,
-            admission,
             network: config.network,
             record: config.record,
-            config_policy: config.policy,
-            join_addr: config.join_addr,
-            peer_addrs: config.peer_addrs,
+            admission,
+            listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
             members: BTreeMap::new(),
             classic: ClassicMembers::new(config.distribution),
             by_conn: BTreeMap::new(),
-            cuts: Vec::new(),
-            distributed: None,
+            distribution: Distribution::default(),
             begun: now.instant,
-            saving: BTreeMap::new(),
-            token: 0,
-            expected: config.expected,
-            departed: config.departed,
-            version: config.version,
-            late: Vec::new(),
-            is_unsaved: false,
+            saves: Saves::default(),
             has_left: false,
-            handover: None,
-            penalties: Vec::new(),
-            penalties_notified: None,
-            successor: None,
+            handing: Handing::default(),
+            penalties: Penalties::default(),
         }
     }
 
-    pub(super) fn start(&mut self, recalled: Recalled) {
-        self.group.network = Some(self.network.clone());
-        self.group.policy = self.config_policy;
-        self.group.roster = Roster::begun(self.version, std::mem::take(&mut self.departed));
+    /// Opens the network, or opens it again.
+    pub(super) fn start(&mut self, earlier: EarlierRun) {
+        self.group.roster = Roster::begun(earlier.version, earlier.departed);
         self.group.roster.update(RosterEntry {
             peer_id: self.group.me(),
             alias: self.group.alias.clone(),
             role: Role::Host,
             wire: Wire::Native,
-            addrs: self.peer_addrs.clone(),
+            addrs: self.listening.peer_addrs.clone(),
             since: Timestamp(0),
         });
-        for entry in std::mem::take(&mut self.expected) {
+        for entry in earlier.expected {
             if entry.peer_id != self.group.me() && self.admission.is_admitted(&entry.peer_id) {
                 self.group.roster.update(RosterEntry { role: Role::Member, ..entry });
             }
         }
         self.turn.set(Timer::Expected, limits::DEAD_AFTER);
-        let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
+        let peer_addr = self.listening.peer_addrs.first().copied().unwrap_or(self.listening.join_addr);
         self.turn.event(NodeEvent::Listening {
             role: Role::Host,
-            join_addr: Some(self.join_addr),
+            join_addr: Some(self.listening.join_addr),
             peer_addr,
             peer_id: self.group.me(),
             alias: self.group.alias.clone(),
@@ -228,7 +244,7 @@ impl Host {
         if !self.admission.attempts().is_empty() {
             self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         }
-        self.turn.ask(Ask::Recall(Box::new(recalled)));
+        self.turn.ask(Ask::Recall(Box::new(earlier.recalled)));
         self.turn.ask(Ask::CatchUp);
         self.save(Vec::new());
     }
@@ -238,7 +254,6 @@ impl Host {
         let me = self.group.me();
         self.group.is_out = false;
         self.group.join_links.clear();
-        self.group.policy = self.config_policy;
         let before: Vec<RosterEntry> = self.group.roster.entries().cloned().collect();
         for entry in before {
             let addrs = self.group.candidates(&entry.peer_id);
@@ -255,10 +270,10 @@ impl Host {
             }
         }
         self.group.host_ip = None;
-        let peer_addr = self.peer_addrs.first().copied().unwrap_or(self.join_addr);
+        let peer_addr = self.listening.peer_addrs.first().copied().unwrap_or(self.listening.join_addr);
         self.turn.event(NodeEvent::Listening {
             role: Role::Host,
-            join_addr: Some(self.join_addr),
+            join_addr: Some(self.listening.join_addr),
             peer_addr,
             peer_id: me,
             alias: self.group.alias.clone(),
@@ -266,7 +281,7 @@ impl Host {
             network_id: self.network.id,
         });
         if let Some(host) = self.group.person(&me) {
-            self.turn.event(NodeEvent::Handover { host, join_addr: self.join_addr });
+            self.turn.event(NodeEvent::Handover { host, join_addr: self.listening.join_addr });
         }
         self.turn.ask(Ask::Distribute);
         self.tell_admission();
@@ -344,13 +359,13 @@ impl Host {
                 ));
             }
         }
-        for cut in &mut self.cuts {
+        for cut in &mut self.distribution.cuts {
             if cut.waiting.remove(&peer) {
                 cut.of -= 1;
                 self.turn.event(cut.event());
             }
         }
-        self.cuts.retain(|cut| !cut.waiting.is_empty());
+        self.distribution.cuts.retain(|cut| !cut.waiting.is_empty());
         self.handover_without(peer);
         self.group.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
@@ -465,16 +480,16 @@ impl Host {
         if self.is_retiring() {
             return then.into_iter().for_each(|event| self.turn.event(event));
         }
-        self.token += 1;
-        self.saving.insert(self.token, then);
-        self.is_unsaved = true;
+        self.saves.token += 1;
+        self.saves.waiting.insert(self.saves.token, then);
+        self.saves.is_due = true;
     }
 
     /// Ends a turn: a changed state is saved once.
     pub(super) fn end_turn(&mut self) {
-        if std::mem::take(&mut self.is_unsaved) && !self.is_retiring() {
+        if std::mem::take(&mut self.saves.is_due) && !self.is_retiring() {
             let state = Box::new(self.state());
-            self.turn.store(StoreCommand::SaveHost { token: self.token, state });
+            self.turn.store(StoreCommand::SaveHost { token: self.saves.token, state });
         }
     }
 
@@ -490,7 +505,7 @@ impl Host {
             network: self.network.clone(),
             alias: Some(self.group.alias.clone()),
             record: self.record.to_bytes(),
-            listen: Some(self.join_addr),
+            listen: Some(self.listening.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
             attempts: self.admission.kept_attempts(),
@@ -508,8 +523,8 @@ impl Host {
     }
 
     pub(super) fn saved(&mut self, token: u64) {
-        let later = self.saving.split_off(&(token + 1));
-        for events in std::mem::replace(&mut self.saving, later).into_values() {
+        let later = self.saves.waiting.split_off(&(token + 1));
+        for events in std::mem::replace(&mut self.saves.waiting, later).into_values() {
             for event in events {
                 self.turn.event(event);
             }
@@ -545,7 +560,7 @@ impl Host {
 
     fn tell_admission(&mut self) {
         let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
-        self.turn.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.clone() });
+        self.turn.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.known.clone() });
     }
 
     /// Notifies the front end from time to time which addresses are held back, however fast they change. False when it is
@@ -553,14 +568,14 @@ impl Host {
     pub(super) fn penalties_changed(&mut self, penalties: Vec<Penalty>) -> bool {
         let now = self.turn.now.instant;
         let is_recent = |at: Instant| now.saturating_duration_since(at) < limits::PENALTIES_EVERY;
-        if penalties == self.penalties {
+        if penalties == self.penalties.known {
             return true;
         }
-        if self.penalties_notified.is_some_and(is_recent) {
+        if self.penalties.notified.is_some_and(is_recent) {
             return false;
         }
-        self.penalties_notified = Some(now);
-        self.penalties = penalties;
+        self.penalties.notified = Some(now);
+        self.penalties.known = penalties;
         self.tell_admission();
         true
     }

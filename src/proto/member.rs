@@ -94,87 +94,111 @@ pub(super) struct HostLink {
     asked: bool,
 }
 
+/// Where the host is, and who.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(super) struct Member {
-    pub(super) turn: Turn<Timer, Ask>,
-    pub(super) group: Group,
+struct HostPlace {
+    /// As typed.
     target: String,
-    /// The host is a classic one.
-    pub(super) classic: Option<ClassicHost>,
-    /// The network was joined before: whether messages could go to classic peers then.
-    pub(super) was_classic: Option<bool>,
-    /// It was asked whether messages may go in clear.
-    pub(super) was_asked: bool,
+    /// Where it is, when that was signed; else the target tells.
+    addrs: Vec<SocketAddr>,
+    key: Option<PeerId>,
     /// What is kept of the network.
     known: Option<KnownHost>,
-    /// Where the host is, when that was signed; else the target tells.
-    addrs: Vec<SocketAddr>,
-    pub(super) password: Option<Password>,
-    pub(super) pin: Option<PeerId>,
-    rejoin_for: Duration,
+}
+
+/// Whether messages may go in clear in this network.
+#[derive(Debug)]
+struct Consent {
+    /// The network was joined before: whether messages could go to classic peers then.
+    was_classic: Option<bool>,
+    /// The person here was asked.
+    was_asked: bool,
+}
+
+/// This member's part in a handover.
+#[derive(Debug, Default)]
+struct Succession {
     /// What was given to this member to become the host.
-    handover: Option<handover::PendingHandover>,
+    pending: Option<handover::PendingHandover>,
     /// Whom this member tries to reach for the host.
     probing: Option<PeerId>,
     /// How to host from now on.
     elected: Option<Box<HostConfig>>,
     /// The statement by which this peer handed its network over.
     moved: Option<HandoverStatement>,
-    pub(super) joining: Option<Joining>,
-    pub(super) dialling: bool,
-    pub(super) link: Option<HostLink>,
-    joined_before: bool,
-    /// While the host is away: until when the members go on without it.
+    /// Counts the packages of a host that were given to the store.
+    packages: u64,
+}
+
+/// Coming back to a host that is away.
+#[derive(Debug, Default)]
+struct Rejoining {
+    rejoin_for: Duration,
+    /// Until when the members go on without it.
     alone_until: Option<Timestamp>,
     busy: u32,
     backoff: Backoff,
     last_failure: Option<Closed>,
-    verdict: Option<Closed>,
-    /// The network whose history was taken up.
-    recalled: Option<NetworkId>,
+}
+
+/// What this member and its host tell each other of who reaches whom.
+#[derive(Debug, Default)]
+struct Reports {
     /// Who has reached whom, as it comes in.
     reached: Vec<Reached>,
     /// Results of dialling that the host was not told yet.
-    to_report: BTreeMap<PeerId, Option<CloseReason>>,
-    /// Counts the packages of a host that were given to the store.
-    packages: u64,
-    /// The front end was notified why the session is over.
-    notified: bool,
+    tried: BTreeMap<PeerId, Option<CloseReason>>,
+}
+
+/// Why the session is over.
+#[derive(Debug, Default)]
+struct End {
+    verdict: Option<Closed>,
+    /// The front end was told.
+    is_notified: bool,
+}
+
+/// A member of somebody else's network, or somebody who wants to be one.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) turn: Turn<Timer, Ask>,
+    pub(super) group: Group,
+    host: HostPlace,
+    /// The host is a classic one.
+    classic: Option<ClassicHost>,
+    consent: Consent,
+    password: Option<Password>,
+    joining: Option<Joining>,
+    dialling: bool,
+    link: Option<HostLink>,
+    joined_before: bool,
+    /// The network whose history was taken up.
+    recalled: Option<NetworkId>,
+    succession: Succession,
+    rejoining: Rejoining,
+    reports: Reports,
+    end: End,
 }
 
 impl Member {
     pub(super) fn new(config: MemberConfig, group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
+        let MemberConfig { target, pin: key, .. } = config;
         Self {
             turn: Turn::new(now, rng),
             group,
-            target: config.target,
+            host: HostPlace { target, addrs: Vec::new(), key, known: None },
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
-            was_classic: config.was_classic,
-            was_asked: false,
-            known: None,
-            addrs: Vec::new(),
-            handover: None,
-            probing: None,
-            elected: None,
-            moved: None,
+            consent: Consent { was_classic: config.was_classic, was_asked: false },
             password: config.password,
-            pin: config.pin,
-            rejoin_for: config.rejoin_for,
             joining: None,
             dialling: false,
             link: None,
             joined_before: false,
-            alone_until: None,
-            busy: 0,
-            backoff: Backoff::default(),
-            last_failure: None,
-            verdict: None,
             recalled: None,
-            reached: Vec::new(),
-            to_report: BTreeMap::new(),
-            packages: 0,
-            notified: false,
+            succession: Succession::default(),
+            rejoining: Rejoining { rejoin_for: config.rejoin_for, ..Rejoining::default() },
+            reports: Reports::default(),
+            end: End::default(),
         }
     }
 
@@ -184,8 +208,8 @@ impl Member {
 
     /// Why the session is over; nothing while it goes on.
     pub(super) fn take_final(&mut self) -> Option<Closed> {
-        let closed = self.verdict.take()?;
-        if !self.notified {
+        let closed = self.end.verdict.take()?;
+        if !self.end.is_notified {
             self.turn.event(NodeEvent::error(ErrorKind::Connection, &closed));
         }
         Some(closed)
@@ -194,7 +218,12 @@ impl Member {
     pub(super) fn tell_link(&mut self, state: LinkState, message: &str, retry_in: Option<Duration>) {
         if self.link.is_none() {
             let message = SafeText::line(message);
-            self.turn.event(NodeEvent::Link { state, message, retry_in, alone_until: self.alone_until });
+            self.turn.event(NodeEvent::Link {
+                state,
+                message,
+                retry_in,
+                alone_until: self.rejoining.alone_until,
+            });
         }
     }
 
@@ -204,8 +233,8 @@ impl Member {
         }
         self.dialling = true;
         self.turn.timers.cancel(Timer::Rejoin);
-        self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.target), None);
-        self.turn.ask(Output::Join(self.target.clone(), self.addrs.clone()));
+        self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.host.target), None);
+        self.turn.ask(Output::Join(self.host.target.clone(), self.host.addrs.clone()));
     }
 
     pub(super) fn rejoin_now(&mut self) {
@@ -215,7 +244,7 @@ impl Member {
     }
 
     fn host_frame(&mut self, frame: Frame) {
-        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        let (Some(link), Some(host)) = (&mut self.link, self.host.key) else { return };
         let conn = link.conn;
         if link.detector.heard(self.turn.now.instant) {
             self.turn.timers.cancel(Timer::Rejoin);
@@ -279,7 +308,7 @@ impl Member {
 
     /// Leaves a host that does not keep to the protocol, and tells it so.
     fn misled(&mut self, conn: ConnId, by: &str) {
-        if let Some(host) = self.pin {
+        if let Some(host) = self.host.key {
             self.turn.events(self.group.blame(&host, by));
         }
         self.turn.goodbye(conn, CloseReason::ProtocolError, by);
@@ -287,7 +316,7 @@ impl Member {
     }
 
     fn delta(&mut self, delta: &RosterDelta) {
-        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        let (Some(link), Some(host)) = (&mut self.link, self.host.key) else { return };
         let Some(network) = self.group.network.as_ref().map(|network| network.id) else { return };
         if link.asked || delta.to <= self.group.roster.version() {
             return;
@@ -311,7 +340,7 @@ impl Member {
     pub(super) fn has_tried(&mut self, tried: Tried) {
         let me = self.group.me();
         self.group.reachability.note(me, tried);
-        self.to_report.insert(tried.peer, tried.why_not);
+        self.reports.tried.insert(tried.peer, tried.why_not);
         if !self.turn.timers.is_set(Timer::Reachability) {
             self.turn.set(Timer::Reachability, limits::REACHABILITY_TICK);
         }
@@ -320,7 +349,7 @@ impl Member {
     /// Tells the host what was found out.
     fn tell_tried(&mut self) {
         // Without a host it is told all when it is back.
-        let report: Vec<Tried> = std::mem::take(&mut self.to_report)
+        let report: Vec<Tried> = std::mem::take(&mut self.reports.tried)
             .into_iter()
             .map(|(peer, why_not)| Tried { peer, why_not })
             .collect();
@@ -332,14 +361,14 @@ impl Member {
     /// Who has reached whom, as far as the host knows; nothing when the roster has changed meanwhile.
     fn reachability_part(&mut self, part: &ReachabilityPart) {
         if part.version != self.group.roster.version() {
-            self.reached.clear();
+            self.reports.reached.clear();
             return;
         }
         let members: Vec<PeerId> = self.group.roster.entries().map(|entry| entry.peer_id).collect();
-        self.reached.extend(reachability::read(&part.rows, &members));
-        self.reached.truncate(limits::MEMBERS_MAX);
+        self.reports.reached.extend(reachability::read(&part.rows, &members));
+        self.reports.reached.truncate(limits::MEMBERS_MAX);
         if part.is_last {
-            self.turn.event(NodeEvent::Ways { rows: std::mem::take(&mut self.reached) });
+            self.turn.event(NodeEvent::Ways { rows: std::mem::take(&mut self.reports.reached) });
         }
     }
 
@@ -361,7 +390,7 @@ impl Member {
             CloseReason::Kicked => {
                 let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
                 self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
-                self.notified = true;
+                self.end.is_notified = true;
                 self.finish(closed);
             }
             // A new link of ours has taken over: not the end.
@@ -375,7 +404,7 @@ impl Member {
 
     /// The host, when this is the link to it.
     pub(super) fn peer_of(&self, conn: ConnId) -> Option<PeerId> {
-        self.pin.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
+        self.host.key.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
     }
 
     /// The link to the host is gone. The member tries to come back for as long as it may.
@@ -385,7 +414,7 @@ impl Member {
         self.turn.timers.cancel(Timer::Beat(link.conn));
         self.turn.close(link.conn, closed.reason);
         self.close_distribution();
-        if let Some(host) = self.pin {
+        if let Some(host) = self.host.key {
             let missed = link.detector.missed_by(self.turn.now.instant);
             self.turn.events(self.group.heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed));
             let event = self.group.take_for_gone(&host, closed.reason);
@@ -393,14 +422,14 @@ impl Member {
         }
         self.turn.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
         self.handover_in_doubt();
-        self.last_failure = Some(closed.clone());
-        if self.rejoin_for.is_zero() {
+        self.rejoining.last_failure = Some(closed.clone());
+        if self.rejoining.rejoin_for.is_zero() {
             let message = format!("the host was lost ({closed}) and rejoining is switched off");
             return self.finish(Closed::new(CloseReason::HostLost, message));
         }
         self.wait_for_host();
         if self.joining.is_none() && !self.dialling {
-            let wait = self.backoff.next(&mut self.turn.rng);
+            let wait = self.rejoining.backoff.next(&mut self.turn.rng);
             self.turn.set(Timer::Rejoin, wait);
             self.tell_link(LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
         }
@@ -409,10 +438,10 @@ impl Member {
     /// The members go on under the last roster for a while.
     fn wait_for_host(&mut self) {
         self.turn.ask(Ask::AwaySince(self.turn.now.wall));
-        self.turn.set(Timer::HostLost, self.rejoin_for);
+        self.turn.set(Timer::HostLost, self.rejoining.rejoin_for);
         let grace = Duration::from_secs(self.group.policy.grace.into());
         self.turn.set(Timer::Grace, grace);
-        self.alone_until = Some(self.turn.now.wall.plus(grace)).filter(|_| !grace.is_zero());
+        self.rejoining.alone_until = Some(self.turn.now.wall.plus(grace)).filter(|_| !grace.is_zero());
     }
 
     pub(super) fn closed(&mut self, conn: ConnId, closed: &Closed) {
@@ -439,7 +468,7 @@ impl Member {
                 let message = format!(
                     "the connection to {} was lost while the password was being proven, which may count as a \
                      wrong attempt; try again when the network is steady",
-                    self.target
+                    self.host.target
                 );
                 return self.finish(Closed::new(CloseReason::Unreachable, message));
             }
@@ -453,7 +482,7 @@ impl Member {
                 self.joining = None;
                 self.turn.close(conn, CloseReason::TimedOut);
                 let limit = limits::ADMISSION_TIMEOUT.as_secs();
-                let message = format!("{} has not admitted you within {limit} s", self.target);
+                let message = format!("{} has not admitted you within {limit} s", self.host.target);
                 self.retry(Closed::new(CloseReason::TimedOut, message));
             }
             Timer::Beat(conn) => self.beat(conn),
@@ -462,8 +491,9 @@ impl Member {
             Timer::Grace => self.part(),
             Timer::Handover => self.handover_in_doubt(),
             Timer::HostLost => {
-                let why = self.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
-                let seconds = self.rejoin_for.as_secs();
+                let why =
+                    self.rejoining.last_failure.take().map(|closed| closed.to_string()).unwrap_or_default();
+                let seconds = self.rejoining.rejoin_for.as_secs();
                 let time =
                     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
                 let message = format!("the host was lost ({why}) and has not come back for {time}");
@@ -474,7 +504,7 @@ impl Member {
 
     /// The host has been away for too long: without it nobody knows who is a member.
     fn part(&mut self) {
-        self.alone_until = None;
+        self.rejoining.alone_until = None;
         self.group.is_out = true;
         let alone = self.group.roster.alone(&self.group.me());
         let changes = self.group.roster.replace(alone);
@@ -490,14 +520,14 @@ impl Member {
     pub(super) fn suspended(&mut self, time: Duration) {
         let slept = i64::try_from(time.as_micros()).unwrap_or(0);
         self.turn.ask(Ask::AwaySince(Timestamp(self.turn.now.wall.0.saturating_sub(slept))));
-        if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoin_for.is_zero() {
-            self.backoff.reset();
+        if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoining.rejoin_for.is_zero() {
+            self.rejoining.backoff.reset();
             self.turn.timers.set(Timer::Rejoin, self.turn.now.instant);
         }
     }
 
     fn beat(&mut self, conn: ConnId) {
-        let (Some(link), Some(host)) = (&mut self.link, self.pin) else { return };
+        let (Some(link), Some(host)) = (&mut self.link, self.host.key) else { return };
         if link.conn != conn {
             return;
         }
@@ -511,7 +541,7 @@ impl Member {
             Some(Liveness::Suspect) => {
                 self.turn.events(self.group.heartbeat(&host, Liveness::Suspect, rtt, missed));
                 // Another link may get through where this one is stuck.
-                if !self.rejoin_for.is_zero() {
+                if !self.rejoining.rejoin_for.is_zero() {
                     self.turn.timers.set(Timer::Rejoin, self.turn.now.instant);
                 }
             }

@@ -62,7 +62,8 @@ impl Mesh {
 
     /// For tests that let no time pass: the wait before a peer is dialled again is over.
     #[cfg(test)]
-    pub(super) fn dial_now(&mut self, group: &Group, peer: PeerId) {
+    pub(super) fn dial_now(&mut self, group: &mut Group, peer: PeerId) {
+        self.settle(group);
         if self.links.waits_to_dial(&peer) {
             self.links.turn.timers.cancel(links::Timer::Dial(peer));
             self.messaging.pump(group, peer);

@@ -181,7 +181,7 @@ impl Host {
         let mut saved_with = 0;
         if self.admission.admit(peer, alias.clone(), self.turn.now.wall) {
             self.save(Vec::new());
-            saved_with = self.token;
+            saved_with = self.saves.token;
         }
         self.turn.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {

@@ -253,7 +253,7 @@ impl Host {
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
         let (Some(ip), Some(local)) = (v4(joiner.remote), v4(joiner.local)) else { return };
         let (Some(distribution), Some(peer_port)) =
-            (self.classic.port, self.peer_addrs.first().map(SocketAddr::port))
+            (self.classic.port, self.listening.peer_addrs.first().map(SocketAddr::port))
         else {
             return;
         };
@@ -399,7 +399,7 @@ impl Host {
         if std::mem::take(&mut self.classic.is_changed) {
             self.turn.set(Timer::ClassicRoster, limits::CLASSIC_ROSTER_AGAIN);
         }
-        let Some(port) = self.peer_addrs.first().map(SocketAddr::port) else { return };
+        let Some(port) = self.listening.peer_addrs.first().map(SocketAddr::port) else { return };
         let mut left_out = 0;
         for link in self.classic.links.values() {
             let host = SocketAddrV4::new(link.local, port);

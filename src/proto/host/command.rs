@@ -105,7 +105,7 @@ fn unban(
     let lifted = host.admission.unban(key.as_ref(), addr);
     // An address is forgiven all: its wrong passwords, and the handshakes that it wasted.
     let is_forgiven = addr.is_some_and(|addr| forgive(host, limiter, addr));
-    host.penalties.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
+    host.penalties.known.retain(|penalty| addr.is_none_or(|addr| address_block(addr) != penalty.addr));
     if lifted.is_empty() && !is_forgiven && host.admission.attempts().len() == counted {
         return Err(CommandError::NoSuchBan);
     }

@@ -14,7 +14,7 @@ use crate::{
 
 impl Host {
     pub(super) fn distribute_soon(&mut self) {
-        match self.distributed.map(|at| at + limits::ROSTER_TICK) {
+        match self.distribution.at.map(|at| at + limits::ROSTER_TICK) {
             Some(at) if at > self.turn.now.instant => self.turn.timers.set(Timer::Roster, at),
             _ => self.turn.ask(Ask::Distribute),
         }
@@ -24,7 +24,7 @@ impl Host {
     /// who goes now count.
     pub(in crate::proto) fn distribute(&mut self, departed: impl Fn(&PeerId) -> Departed) {
         self.turn.timers.cancel(Timer::Roster);
-        self.distributed = Some(self.turn.now.instant);
+        self.distribution.at = Some(self.turn.now.instant);
         if self.group.roster.is_changed() {
             let (identity, network) = (self.group.identity.clone(), self.network.id);
             let (delta, changes) =
@@ -53,7 +53,9 @@ impl Host {
     /// Sends the whole roster to new members who stand in it and whose admission is kept.
     pub(super) fn welcome(&mut self) {
         let is_due = |(peer, link): &(&PeerId, &MemberLink)| {
-            link.since.is_none() && self.group.is_member(peer) && !self.saving.contains_key(&link.saved_with)
+            link.since.is_none()
+                && self.group.is_member(peer)
+                && !self.saves.waiting.contains_key(&link.saved_with)
         };
         let new: Vec<PeerId> = self.members.iter().filter(is_due).map(|(peer, _)| *peer).collect();
         if new.is_empty() {
@@ -77,17 +79,17 @@ impl Host {
 
     /// Takes messages that came late. They are named together, however often an author claims not to know the roster.
     pub(in crate::proto) fn note_late(&mut self, late: Vec<(u64, Held)>) {
-        self.late.extend(late);
-        if self.late.len() >= limits::HELD {
+        self.distribution.late.extend(late);
+        if self.distribution.late.len() >= limits::HELD {
             self.tell_late();
-        } else if !self.late.is_empty() && !self.turn.timers.is_set(Timer::Late) {
+        } else if !self.distribution.late.is_empty() && !self.turn.timers.is_set(Timer::Late) {
             self.turn.set(Timer::Late, limits::ROSTER_TICK);
         }
     }
 
     /// Names the messages that came late to the members whom their author did not know yet.
     pub(super) fn tell_late(&mut self) {
-        let late = std::mem::take(&mut self.late);
+        let late = std::mem::take(&mut self.distribution.late);
         for link in self.members.values() {
             let lacks = |(roster, held): &(u64, Held)| {
                 link.since.is_some_and(|since| *roster < since).then_some(*held)
@@ -120,17 +122,17 @@ impl Host {
                 let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
                 let cut = Cut { peer: entry.peer_id, version, waiting, of };
                 self.turn.event(cut.event());
-                self.cuts.push(cut);
+                self.distribution.cuts.push(cut);
             }
         }
     }
 
     pub(super) fn applied(&mut self, member: PeerId, version: u64) {
-        for cut in &mut self.cuts {
+        for cut in &mut self.distribution.cuts {
             if cut.version <= version && cut.waiting.remove(&member) {
                 self.turn.event(cut.event());
             }
         }
-        self.cuts.retain(|cut| !cut.waiting.is_empty());
+        self.distribution.cuts.retain(|cut| !cut.waiting.is_empty());
     }
 }

@@ -40,7 +40,7 @@ enum Step {
 impl Host {
     /// Asks a member to take over.
     pub(in crate::proto) fn hand_over(&mut self, name: &PeerName) -> Result<(), CommandError> {
-        if self.handover.is_some() {
+        if self.handing.handover.is_some() {
             return Err(CommandError::HandoverUnderWay);
         }
         let to = self.group.member_named(name).ok_or_else(|| CommandError::NoSuchMember(name.to_string()))?;
@@ -52,9 +52,9 @@ impl Host {
             return Err(CommandError::ClassicSuccessor(label));
         }
         let link = self.members.get(&to).ok_or(CommandError::NotLinked(label))?;
-        self.turn.send(link.conn, &Frame::HandoverOffer(self.join_addr.port()));
+        self.turn.send(link.conn, &Frame::HandoverOffer(self.listening.join_addr.port()));
         let deadline = self.turn.now.instant + limits::HANDOVER_TIMEOUT;
-        self.handover = Some(Handover { to, deadline, step: Step::Offered });
+        self.handing.handover = Some(Handover { to, deadline, step: Step::Offered });
         self.turn.timers.set(Timer::Handover, deadline);
         Ok(())
     }
@@ -63,7 +63,9 @@ impl Host {
     pub(in crate::proto) fn handover_ready(&mut self, peer: PeerId, announced: &[SocketAddr]) {
         let Some(link) = self.members.get(&peer) else { return };
         let addrs = candidates(SocketAddr::new(link.ip, 0), announced);
-        let Some(handover) = self.handover.as_mut().filter(|handover| handover.to == peer) else { return };
+        let Some(handover) = self.handing.handover.as_mut().filter(|handover| handover.to == peer) else {
+            return;
+        };
         if !matches!(handover.step, Step::Offered) || addrs.is_empty() {
             return;
         }
@@ -89,7 +91,8 @@ impl Host {
     ) {
         let name = self.group.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
         let is_me = by == self.group.me();
-        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed }, .. }) = &mut self.handover
+        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed }, .. }) =
+            &mut self.handing.handover
         else {
             return;
         };
@@ -131,14 +134,15 @@ impl Host {
             let part = HandoverPart { bytes: part.to_vec(), is_last: parts.peek().is_none() };
             self.turn.send(link.conn, &Frame::HandoverPart(part));
         }
-        if let Some(handover) = &mut self.handover {
-            handover.step = Step::Sent { addrs, token: self.token };
+        if let Some(handover) = &mut self.handing.handover {
+            handover.step = Step::Sent { addrs, token: self.saves.token };
         }
     }
 
     /// The member has kept everything.
     pub(in crate::proto) fn handover_taken(&mut self, peer: PeerId) {
-        let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handover else {
+        let Some(Handover { to, deadline, step: Step::Sent { addrs, token } }) = &mut self.handing.handover
+        else {
             return;
         };
         let (to, addrs, token) = (*to, std::mem::take(addrs), *token);
@@ -149,13 +153,13 @@ impl Host {
             // This machine slept meanwhile: nobody knows what became of the member.
             return self.call_off("it took too long");
         }
-        if token != self.token {
+        if token != self.saves.token {
             // Somebody was banned or admitted meanwhile.
             return self.send_package(to, addrs);
         }
         self.turn.timers.cancel(Timer::Handover);
         self.turn.store(StoreCommand::RetireHost);
-        if let Some(handover) = &mut self.handover {
+        if let Some(handover) = &mut self.handing.handover {
             handover.step = Step::Retiring { addrs };
         }
     }
@@ -163,12 +167,14 @@ impl Host {
     /// What this host kept is being set aside, or is: nothing that happens here now is the network's.
     pub(in crate::proto) fn is_retiring(&self) -> bool {
         let is_retiring = |handover: &Handover| matches!(handover.step, Step::Retiring { .. });
-        self.successor.is_some() || self.handover.as_ref().is_some_and(is_retiring)
+        self.handing.successor.is_some() || self.handing.handover.as_ref().is_some_and(is_retiring)
     }
 
     /// What this host kept is set aside: from now on the member is the host.
     pub(in crate::proto) fn retired(&mut self) {
-        let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handover.take() else { return };
+        let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handing.handover.take() else {
+            return;
+        };
         let signature = sign::handover(&self.group.identity, &self.network.id, &to, &addrs);
         let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
         let frame = Frame::Handover(statement.clone()).encode();
@@ -178,12 +184,12 @@ impl Host {
         for (_, link) in self.members.iter().filter(|(member, link)| **member != to && link.since.is_some()) {
             self.turn.send_bytes(link.conn, frame.clone());
         }
-        self.successor = Some(statement);
+        self.handing.successor = Some(statement);
     }
 
     /// The member cannot, or does not want to.
     pub(in crate::proto) fn handover_refused(&mut self, peer: PeerId, refusal: &Refusal) {
-        if self.handover.as_ref().is_some_and(|handover| handover.to == peer) {
+        if self.handing.handover.as_ref().is_some_and(|handover| handover.to == peer) {
             let closed = Closed::new(refusal.reason, SafeText::line(&refusal.detail).to_string());
             self.call_off(&closed.to_string());
         }
@@ -191,7 +197,7 @@ impl Host {
 
     /// A member is gone in the middle of the handover.
     pub(in crate::proto) fn handover_without(&mut self, peer: PeerId) {
-        match &self.handover {
+        match &self.handing.handover {
             // Too late: it is the host as soon as it is back.
             Some(Handover { step: Step::Retiring { .. }, .. }) => {}
             Some(Handover { to, .. }) if *to == peer => self.call_off("it is gone"),
@@ -204,7 +210,7 @@ impl Host {
 
     /// The handover takes too long.
     pub(in crate::proto) fn handover_timed_out(&mut self) {
-        let why = match &self.handover {
+        let why = match &self.handing.handover {
             Some(Handover { step: Step::Probing { waiting, .. }, .. }) => {
                 let names = waiting.iter().filter_map(|peer| self.group.person(peer));
                 let names: Vec<String> = names.map(|peer| peer.alias.to_string()).collect();
@@ -216,7 +222,7 @@ impl Host {
     }
 
     fn call_off(&mut self, why: &str) {
-        let Some(Handover { to, .. }) = self.handover.take() else { return };
+        let Some(Handover { to, .. }) = self.handing.handover.take() else { return };
         self.turn.timers.cancel(Timer::Handover);
         if let Some(link) = self.members.get(&to) {
             let refusal = Refusal { reason: CloseReason::Unreachable, detail: why.to_owned() };
@@ -229,7 +235,7 @@ impl Host {
 
     /// The host from now on, once this node is no longer the host.
     pub(in crate::proto) fn take_successor(&mut self) -> Option<HandoverStatement> {
-        self.successor.take()
+        self.handing.successor.take()
     }
 
     /// Lets go of everything that a host has, since the members follow the new one. Gives what this node knows of them.

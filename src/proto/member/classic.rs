@@ -91,7 +91,7 @@ impl Member {
         link.detector.heard(self.turn.now.instant);
         self.turn.timers.cancel(Timer::Rejoin);
         self.turn.timers.set(Timer::Beat(conn), link.detector.deadline());
-        if let Some(host) = self.pin {
+        if let Some(host) = self.host.key {
             self.turn.events(self.group.heartbeat(&host, Liveness::Alive, None, 0));
         }
     }
@@ -136,7 +136,7 @@ impl Member {
                 self.turn.close(conn, CloseReason::ProtocolError);
                 self.joining = None;
                 let message =
-                    format!("{} is no classic host: it does not keep to that protocol", self.target);
+                    format!("{} is no classic host: it does not keep to that protocol", self.host.target);
                 self.finish(Closed::new(CloseReason::NotPyile, message));
             }
         }
@@ -149,7 +149,7 @@ impl Member {
         let addrs = std::mem::take(addrs);
         let at = joining.connected.remote.ip();
         let Some(host) = addresses(&addrs, at).first().copied() else {
-            let message = format!("{} says nothing of itself in its roster", self.target);
+            let message = format!("{} says nothing of itself in its roster", self.host.target);
             return self.finish(Closed::new(CloseReason::NotPyile, message));
         };
         joining.host = PeerId::of_address(host);
@@ -158,7 +158,7 @@ impl Member {
         let roster = roster_of(&self.group, version, &addresses(&addrs, at), own, self.turn.now.wall);
         let header = Authenticated {
             departed: 0,
-            network: Network { id: network_id(&self.target), name: "Python network".to_owned() },
+            network: Network { id: network_id(&self.host.target), name: "Python network".to_owned() },
             policy: Policy { classic: true, grace: 0, ..Policy::default() },
             version: roster.version(),
             entries: u32::try_from(roster.entries().len()).unwrap_or(u32::MAX),
@@ -233,7 +233,7 @@ impl Member {
         let message = format!(
             "{} takes the connection and hangs up without admitting anybody: it is no classic host, or not now; a \
              pyile host is joined without --classic",
-            self.target
+            self.host.target
         );
         Closed::new(CloseReason::NotPyile, message)
     }
@@ -254,23 +254,24 @@ impl Member {
     /// Whether messages may go to classic peers in a network that this member has just joined.
     pub(in crate::proto) fn decide_cleartext(&mut self) {
         // A network that was without classic peers does not become a classic one in silence.
-        let needs_consent =
-            self.group.policy.classic && self.was_classic == Some(false) && self.wire() == Wire::Native;
+        let needs_consent = self.group.policy.classic
+            && self.consent.was_classic == Some(false)
+            && self.wire() == Wire::Native;
         let decided = self.group.cleartext.decided;
         let is_asked = needs_consent && decided.is_none();
         let event = self.group.set_clear(decided.unwrap_or(!needs_consent), is_asked);
         self.turn.events(event);
-        if is_asked && !std::mem::replace(&mut self.was_asked, true) {
+        if is_asked && !std::mem::replace(&mut self.consent.was_asked, true) {
             let message = "this network now lets classic peers in: what is said to them goes in clear. Nothing of \
                            yours does until you allow it with /cleartext on (--cleartext)";
             self.turn.event(NodeEvent::error(ErrorKind::Status, message));
         }
-        self.was_classic = Some(self.group.speaks_clear());
+        self.consent.was_classic = Some(self.group.speaks_clear());
     }
 
     /// Somebody has decided whether messages may go in clear.
     pub(in crate::proto) fn decided(&mut self) {
-        self.was_classic = Some(self.group.speaks_clear());
+        self.consent.was_classic = Some(self.group.speaks_clear());
         self.remember();
     }
 }

@@ -6,7 +6,7 @@ use super::{Member, Timer};
 use crate::{
     api::{LinkState, NodeEvent, StoreCommand},
     model::{CloseReason, Closed, HostPackage, PeerId, limits},
-    proto::{ConnId, HostConfig, Output, group::Group},
+    proto::{ConnId, EarlierRun, HostConfig, Output, group::Group},
     security::{HostRecord, sign},
     wire::{Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
 };
@@ -34,26 +34,26 @@ impl std::fmt::Debug for PendingHandover {
 impl Member {
     /// The host asks this member to take over.
     pub(super) fn offered(&mut self, port: u16) {
-        if self.handover.is_some() {
+        if self.succession.pending.is_some() {
             let detail = "another handover is under way there".to_owned();
             let refusal = Refusal { reason: CloseReason::Busy, detail };
             return self.answer(&Frame::HandoverRefused(refusal));
         }
-        self.handover = Some(PendingHandover::default());
+        self.succession.pending = Some(PendingHandover::default());
         self.turn.set(Timer::Handover, 2 * limits::HANDOVER_TIMEOUT);
         self.turn.ask(Output::OpenJoin(port));
     }
 
     /// The join port is open, or cannot be opened.
     pub(in crate::proto) fn join_opened(&mut self, opened: Result<(SocketAddr, Vec<SocketAddr>), Closed>) {
-        let Some(pending) = &mut self.handover else { return };
+        let Some(pending) = &mut self.succession.pending else { return };
         let frame = match opened {
             Ok((addr, announced)) => {
                 pending.join_addr = Some(addr);
                 Frame::HandoverReady(announced)
             }
             Err(closed) => {
-                self.handover = None;
+                self.succession.pending = None;
                 Frame::HandoverRefused(Refusal { reason: closed.reason, detail: closed.detail })
             }
         };
@@ -68,8 +68,8 @@ impl Member {
 
     /// The host wants to know whether this member can reach the next one.
     pub(super) fn probe(&mut self, probe: HandoverProbe) {
-        if self.group.is_member(&probe.peer) && self.probing.is_none() {
-            self.probing = Some(probe.peer);
+        if self.group.is_member(&probe.peer) && self.succession.probing.is_none() {
+            self.succession.probing = Some(probe.peer);
             let addrs = probe.addrs.into_iter().take(limits::CANDIDATES).collect();
             self.turn.ask(Output::Probe(probe.peer, addrs));
         }
@@ -77,14 +77,15 @@ impl Member {
 
     /// The probe of the next host succeeded, or says why not.
     pub(in crate::proto) fn probed(&mut self, why_not: Option<String>) {
-        if let Some(peer) = self.probing.take() {
+        if let Some(peer) = self.succession.probing.take() {
             self.answer(&Frame::HandoverProbed(HandoverProbed { peer, why_not }));
         }
     }
 
     /// A part of what a host needs.
     pub(super) fn package(&mut self, part: HandoverPart) {
-        let Some(pending) = self.handover.as_mut().filter(|pending| pending.join_addr.is_some()) else {
+        let Some(pending) = self.succession.pending.as_mut().filter(|pending| pending.join_addr.is_some())
+        else {
             return;
         };
         if pending.bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
@@ -106,8 +107,8 @@ impl Member {
         let state = Box::new(crate::model::HostState { alias, listen, ..package.state.clone() });
         pending.package = Some(Box::new(package));
         // No token of a host's own saves, or of another package.
-        self.packages += 1;
-        let token = u64::MAX - self.packages;
+        self.succession.packages += 1;
+        let token = u64::MAX - self.succession.packages;
         pending.saving = Some(token);
         self.turn.store(StoreCommand::KeepPackage { token, state });
     }
@@ -121,7 +122,7 @@ impl Member {
     /// What a host needs is on disk, or cannot be kept.
     pub(in crate::proto) fn package_saved(&mut self, token: u64, result: Result<(), String>) {
         let is_meant = |pending: &&mut PendingHandover| pending.saving == Some(token);
-        let Some(pending) = self.handover.as_mut().filter(is_meant) else { return };
+        let Some(pending) = self.succession.pending.as_mut().filter(is_meant) else { return };
         match result {
             Ok(()) => {
                 pending.taken = true;
@@ -133,7 +134,7 @@ impl Member {
 
     /// The handover is called off.
     pub(in crate::proto) fn called_off(&mut self) {
-        let Some(pending) = self.handover.take() else { return };
+        let Some(pending) = self.succession.pending.take() else { return };
         self.turn.timers.cancel(Timer::Handover);
         if pending.saving.is_some() {
             self.turn.store(StoreCommand::DropPackage);
@@ -144,7 +145,7 @@ impl Member {
     /// The host is lost, or the handover takes too long. A member that has told the host that it is ready stays ready: the
     /// host may have signed already.
     pub(super) fn handover_in_doubt(&mut self) {
-        if self.handover.as_ref().is_some_and(|pending| !pending.taken) {
+        if self.succession.pending.as_ref().is_some_and(|pending| !pending.taken) {
             self.called_off();
         }
     }
@@ -166,7 +167,7 @@ impl Member {
 
     fn take_office(&mut self) {
         let Some(PendingHandover { join_addr: Some(join_addr), package: Some(package), .. }) =
-            self.handover.take()
+            self.succession.pending.take()
         else {
             return;
         };
@@ -182,7 +183,7 @@ impl Member {
         self.turn.store(StoreCommand::DropPackage);
         let own =
             self.group.roster.get(&self.group.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
-        self.elected = Some(Box::new(HostConfig {
+        self.succession.elected = Some(Box::new(HostConfig {
             network: state.network,
             // Whether classic peers are let in is for each host to say.
             policy: crate::model::Policy { classic: false, ..policy },
@@ -193,10 +194,8 @@ impl Member {
             bans: state.bans,
             admitted: state.admitted,
             kept_attempts: state.attempts,
-            expected: Vec::new(),
-            departed: Vec::new(),
-            version: state.version,
-            recalled: crate::model::Recalled::nothing(),
+            // The roster goes on from where it is.
+            earlier: EarlierRun::none(),
             join_addr,
             peer_addrs: own,
         }));
@@ -204,7 +203,7 @@ impl Member {
 
     /// How this member is to host from now on, once it is the host.
     pub(in crate::proto) fn take_elected(&mut self) -> Option<Box<HostConfig>> {
-        self.elected.take()
+        self.succession.elected.take()
     }
 
     /// What this node knows of its network, for the host that it is from now on.
@@ -223,9 +222,9 @@ impl Member {
         if let Some(host) = self.group.person(&statement.to) {
             self.turn.event(NodeEvent::Handover { host, join_addr });
         }
-        self.pin = Some(statement.to);
-        self.target = join_addr.to_string();
-        self.addrs = statement.addrs;
+        self.host.key = Some(statement.to);
+        self.host.target = join_addr.to_string();
+        self.host.addrs = statement.addrs;
         let is_told_by_host = self.joining.is_none();
         if let Some(joining) = self.joining.take() {
             self.turn.timers.cancel(Timer::Admission(joining.conn));
@@ -241,7 +240,7 @@ impl Member {
             self.join();
         } else {
             // Two retired hosts that name each other must not send a member back and forth.
-            let wait = self.backoff.next(&mut self.turn.rng);
+            let wait = self.rejoining.backoff.next(&mut self.turn.rng);
             self.turn.set(Timer::Rejoin, wait);
         }
     }
@@ -252,7 +251,7 @@ impl Member {
             // Not a stranger: it has wasted nothing.
             self.turn.authenticated(conn);
         }
-        if let Some(statement) = &self.moved {
+        if let Some(statement) = &self.succession.moved {
             self.turn.send(conn, &Frame::Handover(statement.clone()));
         }
         self.turn.close(conn, CloseReason::Left);
@@ -260,7 +259,7 @@ impl Member {
 
     /// Where a host has become a member of its successor's network.
     pub(in crate::proto) fn succeed(&mut self, statement: HandoverStatement) {
-        self.moved = Some(statement.clone());
+        self.succession.moved = Some(statement.clone());
         self.joined_before = true;
         self.recalled = self.group.network.as_ref().map(|network| network.id);
         self.wait_for_host();

@@ -22,16 +22,16 @@ impl Member {
     pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: Connected) {
         self.dialling = false;
         let host = connected.secured.peer;
-        if self.pin.is_some_and(|pin| pin != host) {
+        if self.host.key.is_some_and(|pin| pin != host) {
             self.turn.close(conn, CloseReason::KeyChanged);
-            let was = self.pin.map(|pin| pin.short()).unwrap_or_default();
+            let was = self.host.key.map(|pin| pin.short()).unwrap_or_default();
             self.finish(Closed::new(
                 CloseReason::KeyChanged,
                 format!(
                     "{} shows the key {}, not {} as before: either the host was set up anew or somebody \
                      pretends to be it; nothing was sent. Ask the host for its key; if it is the new one, forget \
                      the old one (Delete on the recent network in the launch screen) and join again",
-                    self.target,
+                    self.host.target,
                     host.short(),
                     was,
                 ),
@@ -56,7 +56,7 @@ impl Member {
         if let Some(link) = &self.link {
             // The old link may still recover; a suspect host is asked again.
             if link.detector.state() == Liveness::Suspect {
-                let wait = self.backoff.next(&mut self.turn.rng);
+                let wait = self.rejoining.backoff.next(&mut self.turn.rng);
                 self.turn.set(Timer::Rejoin, wait);
             }
             return;
@@ -66,18 +66,18 @@ impl Member {
             return self.finish(closed);
         }
         let wait = if self.joined_before {
-            self.backoff.next(&mut self.turn.rng)
+            self.rejoining.backoff.next(&mut self.turn.rng)
         } else {
             let busy = matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost);
             if !busy {
                 return self.finish(closed);
             }
-            self.busy += 1;
-            if self.busy > limits::BUSY_RETRIES {
+            self.rejoining.busy += 1;
+            if self.rejoining.busy > limits::BUSY_RETRIES {
                 let message = format!(
                     "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
                      more connections now; check the address, or try again in a minute",
-                    self.target
+                    self.host.target
                 );
                 return self.finish(Closed::new(CloseReason::NotPyile, message));
             }
@@ -88,19 +88,19 @@ impl Member {
         } else {
             "the host is busy; trying again".to_owned()
         };
-        self.last_failure = Some(closed);
+        self.rejoining.last_failure = Some(closed);
         self.turn.set(Timer::Rejoin, wait);
         self.tell_link(LinkState::Waiting, &message, Some(wait));
     }
 
     pub(in crate::proto) fn finish(&mut self, closed: Closed) {
-        self.verdict.get_or_insert(closed);
+        self.end.verdict.get_or_insert(closed);
     }
 
     /// The host's word on this joiner is final.
     pub(in crate::proto) fn refused(&mut self, closed: Closed) {
         self.turn.event(NodeEvent::error(ErrorKind::Authentication, &closed));
-        self.notified = true;
+        self.end.is_notified = true;
         self.finish(closed);
     }
 
@@ -151,7 +151,7 @@ impl Member {
             _ => {
                 self.turn.goodbye(conn, CloseReason::ProtocolError, "");
                 self.joining = None;
-                let message = format!("{} does not keep to the protocol", self.target);
+                let message = format!("{} does not keep to the protocol", self.host.target);
                 self.finish(Closed::new(CloseReason::NotPyile, message));
             }
         }
@@ -159,7 +159,7 @@ impl Member {
 
     fn bad_roster(&mut self, conn: ConnId, error: RosterError) {
         self.turn.goodbye(conn, CloseReason::ProtocolError, "");
-        self.finish(Closed::new(CloseReason::ProtocolError, format!("from {}: {error}", self.target)));
+        self.finish(Closed::new(CloseReason::ProtocolError, format!("from {}: {error}", self.host.target)));
     }
 
     /// The host's first word: banned, known, or please prove the password.
@@ -196,7 +196,8 @@ impl Member {
                     Err(_) => self.finish(CloseReason::Internal.into()),
                 }
             }
-            _ => self.finish(Closed::new(CloseReason::NotPyile, format!("{} repeats itself", self.target))),
+            _ => self
+                .finish(Closed::new(CloseReason::NotPyile, format!("{} repeats itself", self.host.target))),
         }
     }
 
@@ -215,7 +216,7 @@ impl Member {
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
         self.turn.event(NodeEvent::Banned { peer_id: Some(self.group.me()), addr: None, reason });
         self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
-        self.notified = true;
+        self.end.is_notified = true;
         self.finish(closed);
     }
 
@@ -291,18 +292,18 @@ impl Member {
         self.recalled = Some(header.network.id);
         let peer_addr = joining.connected.listening.first().copied();
         let host = joining.host;
-        self.pin = Some(host);
+        self.host.key = Some(host);
         self.group.join_links = std::collections::BTreeMap::from([(host, joining.conn)]);
         // The password has done its work, except where it is all that a host knows a member by.
         if self.wire() == Wire::Native {
             self.password = None;
         }
-        self.busy = 0;
+        self.rejoining.busy = 0;
         // The host is still the host, or it is another: nothing comes of taking over.
         self.called_off();
-        self.alone_until = None;
+        self.rejoining.alone_until = None;
         self.group.is_out = false;
-        self.backoff.reset();
+        self.rejoining.backoff.reset();
         self.turn.timers.cancel(Timer::Grace);
         self.turn.timers.cancel(Timer::Rejoin);
         self.turn.timers.cancel(Timer::HostLost);
@@ -346,8 +347,8 @@ impl Member {
             self.turn.ask(Ask::CatchUp);
         }
         self.turn.send(joining.conn, &Frame::RosterApplied(self.group.roster.version()));
-        self.known = Some(KnownHost {
-            target: self.target.clone(),
+        self.host.known = Some(KnownHost {
+            target: self.host.target.clone(),
             peer_id: host,
             network: name.to_string(),
             alias: self.group.alias.clone(),
@@ -359,8 +360,8 @@ impl Member {
 
     /// Keeps what is known of the network.
     pub(in crate::proto) fn remember(&mut self) {
-        let Some(known) = &mut self.known else { return };
-        known.classic = self.was_classic == Some(true);
+        let Some(known) = &mut self.host.known else { return };
+        known.classic = self.consent.was_classic == Some(true);
         self.turn.store(StoreCommand::RememberHost(Box::new(known.clone())));
     }
 }

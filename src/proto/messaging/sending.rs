@@ -31,6 +31,20 @@ pub(super) struct Growing {
     pub(super) bytes: usize,
 }
 
+/// What became of messages, for one recipient.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate {
+    status: DeliveryStatus,
+    /// Why they failed.
+    reason: Option<CloseReason>,
+}
+
+impl From<DeliveryStatus> for Fate {
+    fn from(status: DeliveryStatus) -> Self {
+        Self { status, reason: None }
+    }
+}
+
 /// A text as it is sent: cleaned, and not too long.
 pub(in crate::proto) fn check_text(text: &str) -> Result<SafeText, SendError> {
     let text = SafeText::clean(text);
@@ -182,7 +196,7 @@ impl Messaging {
             let Some(log) = self.logs.get(&key) else { return };
             let sent = log.cursor(&peer).map_or(0, |cursor| cursor.sent);
             for range in log.waiting(&peer, (first.max(sent + 1), last)) {
-                self.tell(group, key, &peer, range, DeliveryStatus::Queued, None);
+                self.tell(group, key, &peer, range, DeliveryStatus::Queued.into());
             }
         }
         self.expire_later();
@@ -211,10 +225,10 @@ impl Messaging {
             self.keep_receipt(group, key, peer, up_to);
         }
         for range in for_good {
-            self.tell(group, key, &peer, range, DeliveryStatus::Delivered, None);
+            self.tell(group, key, &peer, range, DeliveryStatus::Delivered.into());
         }
         for range in for_now {
-            self.tell(group, key, &peer, range, DeliveryStatus::Queued, None);
+            self.tell(group, key, &peer, range, DeliveryStatus::Queued.into());
         }
         self.settle_log(key);
     }
@@ -305,13 +319,13 @@ impl Messaging {
         if ranges.is_empty() {
             return;
         }
-        let (status, reason) = match resolution {
-            Resolution::Failed(reason) => (DeliveryStatus::Failed, Some(reason)),
-            Resolution::Sent => (DeliveryStatus::Sent, None),
+        let fate = match resolution {
+            Resolution::Failed(reason) => Fate { status: DeliveryStatus::Failed, reason: Some(reason) },
+            Resolution::Sent => DeliveryStatus::Sent.into(),
         };
         self.keep_audience(group, key);
         for range in ranges {
-            self.tell(group, key, peer, range, status, reason);
+            self.tell(group, key, peer, range, fate);
         }
     }
 
@@ -327,19 +341,12 @@ impl Messaging {
     }
 
     /// Tells what became of some messages, for one recipient.
-    pub(super) fn tell(
-        &mut self,
-        group: &Group,
-        key: LogKey,
-        peer: &PeerId,
-        range: Range,
-        status: DeliveryStatus,
-        reason: Option<CloseReason>,
-    ) {
+    pub(super) fn tell(&mut self, group: &Group, key: LogKey, peer: &PeerId, range: Range, fate: Fate) {
         let (Some(log), Some(peer)) = (self.logs.get(&key), group.person(peer)) else { return };
         let (first, last) = range;
         let (summaries, references) = (log.summaries(range), log.references(range));
         let stream = log.id();
+        let Fate { status, reason } = fate;
         let progress = Progress { stream, first, last, peer, status, reason, summaries, references };
         self.turn.event(NodeEvent::Progress(Box::new(progress)));
     }
@@ -349,7 +356,7 @@ impl Messaging {
         for key in self.logs_for(peer) {
             let Some(log) = self.logs.get(&key) else { continue };
             for range in log.pending(peer) {
-                self.tell(group, key, peer, range, DeliveryStatus::Queued, None);
+                self.tell(group, key, peer, range, DeliveryStatus::Queued.into());
             }
         }
     }

@@ -274,7 +274,7 @@ fn peers_that_are_asked_what_was_missed() {
 fn messages_that_are_wanted_of_one_peer() {
     let mut sim = Sim::host_with(|config| {
         config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
-        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
     });
     sim.on_disk = true;
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
@@ -295,7 +295,7 @@ fn messages_that_are_wanted_of_one_peer() {
 fn messages_that_wait_for_a_disk() {
     let quick = |config: &mut HostConfig| {
         config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
-        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
     };
     for (text, most) in [("x".to_owned(), 20_000), ("x".repeat(limits::TEXT_BYTES), 4096)] {
         let mut sim = Sim::host_with(quick);
@@ -329,7 +329,7 @@ fn own_messages_that_wait_to_be_kept() {
     for (text, most) in [("x".to_owned(), 4096), ("x".repeat(limits::TEXT_BYTES), 64)] {
         let mut sim = Sim::host_with(|config| {
             config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
-            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+            config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         });
         sim.on_disk = true;
         sim.stores[0] = super::history::SimStore::new(sim.ids[0], true);

@@ -279,7 +279,7 @@ impl Pair {
                 // Waits for another try are over at once.
                 let peer = self.ends[other(at)].identity.peer_id();
                 let end = &mut self.ends[at];
-                end.mesh.dial_now(&end.group, peer);
+                end.mesh.dial_now(&mut end.group, peer);
                 for ask in end.mesh.take(&mut end.group) {
                     let mesh::Ask::Output(output) = ask else { continue };
                     match output {

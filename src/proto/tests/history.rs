@@ -254,7 +254,7 @@ impl SimStore {
 impl Sim {
     pub(super) fn host_on_disk() -> Self {
         let mut sim = Self::host_with(|config| {
-            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+            config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         });
         sim.on_disk = true;
         sim.stores[0].on_disk = true;
@@ -420,7 +420,7 @@ fn nothing_leaves_before_it_is_kept() {
 fn with_a_full_disk_talk_goes_on_and_nothing_is_called_delivered() {
     let mut sim = Sim::host_with(|config| {
         config.policy = Policy { rate: 0, ..Policy::default() };
-        config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+        config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
     });
     sim.on_disk = true;
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
@@ -598,7 +598,7 @@ fn newcomers_read_back_as_far_as_the_host_lets_them() {
     for (read_back, expected) in [(0, 0), (90, 1), (3600, 3)] {
         let mut sim = Sim::host_with(|config| {
             config.policy.read_back = read_back;
-            config.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
+            config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         });
         sim.on_disk = true;
         let ann = sim.join("ann");

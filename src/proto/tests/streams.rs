@@ -83,7 +83,10 @@ fn a_host_that_is_put_back_from_a_copy_is_heard_as_well() {
             cost: PasswordCost::TEST,
             descriptors: 1000,
             cleartext: None,
-            role: RoleConfig::Host(Box::new(HostConfig { version: 7, recalled, ..host_config() })),
+            role: RoleConfig::Host(Box::new(HostConfig {
+                earlier: EarlierRun { version: 7, recalled, ..EarlierRun::none() },
+                ..host_config()
+            })),
         };
         Node::new(config, sim.now.plus(Duration::from_secs(1)))
     };
