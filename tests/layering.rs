@@ -259,7 +259,7 @@ fn each_part_of_the_protocol_knows_only_what_stands_below_it() {
         let here = place(part).unwrap_or_else(|| panic!("{} is no part of the table", path.display()));
         let depth = inner.components().count() - 1;
         let mut names = if depth == 0 { named_after(" super::", code) } else { BTreeSet::new() };
-        for (start, end) in code.match_indices("crate::{").map(|(at, _)| (at, code[at..].find(";").unwrap()))
+        for (start, end) in code.match_indices("crate::{").map(|(at, _)| (at, code[at..].find(';').unwrap()))
         {
             let block = &code[start..start + end];
             names.extend(

@@ -45,50 +45,35 @@ pub fn spawn(
     let (sends_tx, sends) = mpsc::channel(limits::COMMANDS_WAITING);
     let (teller, events) = events::channel();
     let (ended_tx, ended) = watch::channel(None);
-    let (inputs_tx, inputs) = mpsc::channel(limits::FRAMES_TO_NODE);
-    let (accepted_tx, accepted) = mpsc::channel(limits::CONNECTIONS_WAITING);
-    let (stored_tx, stored) = mpsc::channel(limits::STORE_EVENTS);
     let host_listens = opened.peer.as_ref().and_then(|listener| listener.local_addr().ok());
-    let listening = host_listens.map(|addr| (addr.ip(), addr));
-    let (identity, cost) = (config.identity.clone(), config.cost);
-    let platform_now = platform.now();
+    let peer = host_listens.map(|addr| (addr.ip(), addr));
+    let (identity, cost, now) = (config.identity.clone(), config.cost, platform.now());
     let mut actor = Actor {
-        join_config: tls::server_config(&identity, JOIN_ALPN)?,
-        peer_config: tls::server_config(&identity, PEER_ALPN)?,
-        node: Node::new(config, platform_now),
-        reported: platform_now.instant,
+        tls: TlsConfigs {
+            join: tls::server_config(&identity, JOIN_ALPN)?,
+            peer: tls::server_config(&identity, PEER_ALPN)?,
+        },
+        node: Node::new(config, now),
+        reported: now.instant,
         identity,
         cost,
         platform,
-        profile,
-        sessions: JoinMap::new(),
-        handles: HashMap::new(),
-        next_conn: 0,
-        joins: JoinSet::new(),
-        classic_sends: JoinMap::new(),
-        dials: JoinMap::new(),
-        listeners: JoinSet::new(),
+        sessions: Sessions::default(),
+        dialling: Dialling::default(),
+        listening: Listening {
+            tasks: JoinSet::new(),
+            // A host's peer listener stays where it is, also once it is a member.
+            wanted: peer.map(|(_, addr)| addr).or(opened.peer_listen),
+            peer,
+            join: None,
+        },
         relays: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
-        // A host's peer listener stays where it is, also once it is a member.
-        peer_listen: listening.map(|(_, addr)| addr).or(opened.peer_listen),
-        listening,
-        join_listener: None,
-        inputs_tx,
-        inputs,
-        accepted_tx,
-        accepted,
-        sends,
-        commands,
-        stored_tx,
-        stored,
-        to_store: Vec::new(),
-        store_at: None,
-        teller,
-        to_tell: Vec::new(),
-        to_send: Vec::new(),
-        turn: platform_now,
-        abandoned: false,
+        inputs: Queue::new(limits::FRAMES_TO_NODE),
+        accepted: Queue::new(limits::CONNECTIONS_WAITING),
+        store: Store { profile, answers: Queue::new(limits::STORE_EVENTS), waiting: Vec::new(), at: None },
+        front: FrontEnd { sends, commands, teller, to_tell: Vec::new(), is_gone: false },
+        turn: now,
         finished: None,
     };
     for (listener, link) in [
@@ -97,7 +82,7 @@ pub fn spawn(
         (opened.distribution, LinkKind::DistributionIn),
     ] {
         if let Some(listener) = listener {
-            actor.listeners.spawn(listener::accept(listener, link, actor.accepted_tx.clone()));
+            actor.listening.tasks.spawn(listener::accept(listener, link, actor.accepted.tx.clone()));
         }
     }
     tokio::spawn(async move { ended_tx.send_replace(Some(actor.run().await)) });
@@ -121,52 +106,95 @@ struct Session {
     connected: bool,
 }
 
+/// A queue of which the actor holds both ends, since it gives the one to whatever it starts.
+struct Queue<T> {
+    tx: mpsc::Sender<T>,
+    rx: mpsc::Receiver<T>,
+}
+
+impl<T> Queue<T> {
+    fn new(room: usize) -> Self {
+        let (tx, rx) = mpsc::channel(room);
+        Self { tx, rx }
+    }
+}
+
+/// How those who come prove this node's key.
+struct TlsConfigs {
+    join: Arc<ServerConfig>,
+    peer: Arc<ServerConfig>,
+}
+
+/// Connections.
+#[derive(Default)]
+struct Sessions {
+    running: JoinMap<ConnId, Closed>,
+    ends: HashMap<ConnId, Session>,
+    /// Frames for them, given to them at the end of a turn.
+    to_send: Vec<(ConnId, Outbound)>,
+    /// The number of the last one.
+    next: u64,
+}
+
+/// Connections that are being made.
+#[derive(Default)]
+struct Dialling {
+    /// To the host.
+    host: JoinSet<(LinkKind, Result<Connection, Closed>)>,
+    peers: JoinMap<PeerId, Result<Connection, Closed>>,
+    /// To classic peers, each for one message.
+    classic: JoinMap<PeerId, Result<Option<String>, Closed>>,
+}
+
+/// Where this node takes connections.
+struct Listening {
+    tasks: JoinSet<()>,
+    /// Where the peer listener is to be.
+    wanted: PeerListen,
+    /// The peer listener, and the address of the route for which it was opened.
+    peer: Option<(std::net::IpAddr, SocketAddr)>,
+    /// The join port of a member that is to be the host.
+    join: Option<AbortHandle>,
+}
+
+/// What goes to the store, and comes from it.
+struct Store {
+    profile: Profile,
+    answers: Queue<StoreEvent>,
+    /// Commands for it, as one bundle. The windows of the links bound it.
+    waiting: Vec<StoreCommand>,
+    /// When commands that nobody waits for are given to it; at once when somebody waits for one of them.
+    at: Option<Instant>,
+}
+
+/// What comes from the front end, and goes to it.
+struct FrontEnd {
+    sends: mpsc::Receiver<Request>,
+    commands: mpsc::Receiver<Request>,
+    teller: Teller,
+    /// Events for it, given to it at the end of a turn.
+    to_tell: Vec<NodeEvent>,
+    is_gone: bool,
+}
+
 struct Actor {
     node: Node,
     identity: Arc<Identity>,
     cost: PasswordCost,
     platform: Arc<dyn Platform>,
-    profile: Profile,
-    join_config: Arc<ServerConfig>,
-    peer_config: Arc<ServerConfig>,
-    sessions: JoinMap<ConnId, Closed>,
-    handles: HashMap<ConnId, Session>,
-    next_conn: u64,
-    /// Links to the host that are being opened.
-    joins: JoinSet<(LinkKind, Result<Connection, Closed>)>,
-    /// Messages that are being sent to classic peers.
-    classic_sends: JoinMap<PeerId, Result<Option<String>, Closed>>,
-    dials: JoinMap<PeerId, Result<Connection, Closed>>,
-    listeners: JoinSet<()>,
+    tls: TlsConfigs,
+    sessions: Sessions,
+    dialling: Dialling,
+    listening: Listening,
     /// The ends of relayed links.
     relays: HashMap<RelayedId, RelayedEnd>,
     hashes: Arc<Semaphore>,
-    peer_listen: PeerListen,
-    /// The peer listener, and the address of the route for which it was opened.
-    listening: Option<(std::net::IpAddr, SocketAddr)>,
-    /// The join port of a member that is to be the host.
-    join_listener: Option<AbortHandle>,
-    inputs_tx: mpsc::Sender<Input>,
-    inputs: mpsc::Receiver<Input>,
-    accepted_tx: mpsc::Sender<(LinkKind, Connection)>,
-    accepted: mpsc::Receiver<(LinkKind, Connection)>,
-    sends: mpsc::Receiver<Request>,
-    commands: mpsc::Receiver<Request>,
-    stored_tx: mpsc::Sender<StoreEvent>,
-    stored: mpsc::Receiver<StoreEvent>,
-    /// Commands for the store, as one bundle. The windows of the links bound it.
-    to_store: Vec<StoreCommand>,
-    /// When commands that nobody waits for are given to the store; at once when somebody waits for one of them.
-    store_at: Option<Instant>,
-    teller: Teller,
-    /// Events for the front end, given to it at the end of a turn.
-    to_tell: Vec<NodeEvent>,
-    /// Frames for the sessions, given to them at the end of a turn.
-    to_send: Vec<(ConnId, Outbound)>,
+    inputs: Queue<Input>,
+    accepted: Queue<(LinkKind, Connection)>,
+    store: Store,
+    front: FrontEnd,
     /// The time of this turn: the clock is read once for all that came together.
     turn: Moment,
-    /// The front end is gone.
-    abandoned: bool,
     /// Why the session is over.
     finished: Option<Closed>,
     reported: Instant,
@@ -196,7 +224,7 @@ enum Woken {
 
 impl Actor {
     async fn run(mut self) -> Closed {
-        let watch = tokio::spawn(suspend::watch(self.platform.clone(), self.inputs_tx.clone()));
+        let watch = tokio::spawn(suspend::watch(self.platform.clone(), self.inputs.tx.clone()));
         self.perform();
         while self.finished.is_none() {
             let woken = self.wake().await;
@@ -215,28 +243,28 @@ impl Actor {
     }
 
     async fn wake(&mut self) -> Woken {
-        let takes_sends = !self.abandoned && self.node.wants_commands(self.now());
+        let takes_sends = !self.front.is_gone && self.node.wants_commands(self.now());
         let deadline = self.node.poll_timeout();
         tokio::select! {
             biased;
-            input = self.inputs.recv() => Woken::Input(input),
-            Some((conn, result)) = self.sessions.join_next() => Woken::Session(conn, session::ended(result)),
-            request = self.commands.recv(), if !self.abandoned => Woken::Request(request),
-            Some(send) = self.sends.recv(), if takes_sends => Woken::Request(Some(send)),
-            stored = self.stored.recv() => Woken::Stored(stored),
-            Some((peer, result)) = self.dials.join_next() => {
+            input = self.inputs.rx.recv() => Woken::Input(input),
+            Some((conn, result)) = self.sessions.running.join_next() => Woken::Session(conn, session::ended(result)),
+            request = self.front.commands.recv(), if !self.front.is_gone => Woken::Request(request),
+            Some(send) = self.front.sends.recv(), if takes_sends => Woken::Request(Some(send)),
+            stored = self.store.answers.rx.recv() => Woken::Stored(stored),
+            Some((peer, result)) = self.dialling.peers.join_next() => {
                 Woken::Dial(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
-            Some(result) = self.joins.join_next() => {
+            Some(result) = self.dialling.host.join_next() => {
                 let (link, result) =
                     result.unwrap_or_else(|_| (LinkKind::JoinOut, Err(CloseReason::Internal.into())));
                 Woken::Join(link, result)
             }
-            Some((peer, result)) = self.classic_sends.join_next() => {
+            Some((peer, result)) = self.dialling.classic.join_next() => {
                 Woken::ClassicSent(peer, result.unwrap_or_else(|_| Err(CloseReason::Internal.into())))
             }
-            accepted = self.accepted.recv() => Woken::Accepted(accepted),
-            () = until(self.store_at) => Woken::StoreDue,
+            accepted = self.accepted.rx.recv() => Woken::Accepted(accepted),
+            () = until(self.store.at) => Woken::StoreDue,
             () = until(deadline) => Woken::Timer,
         }
     }
@@ -258,12 +286,12 @@ impl Actor {
             }
             // The front end is gone.
             Woken::Request(None) => {
-                self.abandoned = true;
+                self.front.is_gone = true;
                 self.request(NodeCommand::Leave.into());
             }
             Woken::Stored(Some(event)) => {
                 // It has room again.
-                self.store_at = self.store_at.map(|_| self.turn.instant);
+                self.store.at = self.store.at.map(|_| self.turn.instant);
                 self.node.handle(self.now(), Input::Store(event));
             }
             Woken::Accepted(Some((link, connection))) => self.accepted(link, connection, None),
@@ -279,7 +307,7 @@ impl Actor {
             Woken::Input(None) | Woken::Stored(None) | Woken::Accepted(None) | Woken::StoreDue => {}
         }
         // A person's commands must not wait behind a flood of frames.
-        while let (None, Ok(request)) = (&self.finished, self.commands.try_recv()) {
+        while let (None, Ok(request)) = (&self.finished, self.front.commands.try_recv()) {
             self.request(request);
             self.perform();
         }
@@ -287,7 +315,7 @@ impl Actor {
             if self.finished.is_some() || !self.node.wants_commands(self.now()) {
                 return;
             }
-            let Ok(send) = self.sends.try_recv() else { return };
+            let Ok(send) = self.front.sends.try_recv() else { return };
             self.request(send);
         }
     }
@@ -297,7 +325,7 @@ impl Actor {
         match request {
             Request::Command(NodeCommand::Leave) => {
                 // Messages from before the goodbye are sent before it.
-                while let Ok(send) = self.sends.try_recv() {
+                while let Ok(send) = self.front.sends.try_recv() {
                     self.request(send);
                 }
                 self.node.handle(now, Input::Command(NodeCommand::Leave));
@@ -319,7 +347,7 @@ impl Actor {
     /// Takes in the inputs that have come meanwhile.
     fn take_waiting(&mut self, most: usize) {
         for _ in 0..most {
-            let Ok(input) = self.inputs.try_recv() else { return };
+            let Ok(input) = self.inputs.rx.try_recv() else { return };
             self.input(input);
         }
     }
@@ -329,7 +357,7 @@ impl Actor {
             self.relays.remove(relayed);
         }
         if let Input::Connected(conn, _) = &input
-            && let Some(session) = self.handles.get_mut(conn)
+            && let Some(session) = self.sessions.ends.get_mut(conn)
         {
             session.connected = true;
         }
@@ -344,7 +372,7 @@ impl Actor {
         dialled: Dialled,
     ) -> (Context, Session) {
         let (outbound, from_node) = mpsc::channel(limits::OUTBOUND_FRAMES);
-        let to_node = self.inputs_tx.clone();
+        let to_node = self.inputs.tx.clone();
         let context = Context {
             conn,
             link,
@@ -358,7 +386,7 @@ impl Actor {
     }
 
     fn session_ended(&mut self, conn: ConnId, closed: Closed) {
-        let Some(session) = self.handles.remove(&conn) else {
+        let Some(session) = self.sessions.ends.remove(&conn) else {
             return self.node.handle(self.now(), Input::Closed(conn, closed));
         };
         tracing::debug!(conn = conn.0, reason = closed.reason.code(), detail = closed.detail, "closed");
@@ -377,15 +405,15 @@ impl Actor {
             // A front end that reads the history finds there what it was notified of.
             self.give_store();
             let is_received = |event: &NodeEvent| matches!(event, NodeEvent::Batch(said) if !said.own);
-            if self.to_tell.iter().any(is_received) {
-                self.teller.tell(&mut self.to_tell);
+            if self.front.to_tell.iter().any(is_received) {
+                self.front.teller.tell(&mut self.front.to_tell);
             }
             if self.send_all() {
                 break;
             }
         }
-        if !self.to_tell.is_empty() {
-            self.teller.tell(&mut self.to_tell);
+        if !self.front.to_tell.is_empty() {
+            self.front.teller.tell(&mut self.front.to_tell);
         }
     }
 
@@ -394,40 +422,40 @@ impl Actor {
             match output {
                 Output::Proceed(conn) => {
                     if let Some(proceed) =
-                        self.handles.get_mut(&conn).and_then(|session| session.proceed.take())
+                        self.sessions.ends.get_mut(&conn).and_then(|session| session.proceed.take())
                     {
                         let _ = proceed.send(());
                     }
                 }
                 Output::Authenticated(conn) => {
-                    if let Some(session) = self.handles.get(&conn) {
+                    if let Some(session) = self.sessions.ends.get(&conn) {
                         session.limit.authenticated();
                     }
                 }
                 Output::Send(conn, frame) | Output::SendObject(conn, frame) => {
-                    self.to_send.push((conn, Outbound::Frame(frame)));
+                    self.sessions.to_send.push((conn, Outbound::Frame(frame)));
                 }
-                Output::Close(conn, _) => self.to_send.push((conn, Outbound::Close)),
+                Output::Close(conn, _) => self.sessions.to_send.push((conn, Outbound::Close)),
                 Output::Join(target, addrs) if addrs.is_empty() => {
                     let joining = dialer::join(self.platform.clone(), target);
-                    self.joins.spawn(async { (LinkKind::JoinOut, joining.await) });
+                    self.dialling.host.spawn(async { (LinkKind::JoinOut, joining.await) });
                 }
                 Output::Join(_, addrs) => self.open_link(LinkKind::JoinOut, addrs),
                 Output::Distribution(addr) => {
                     self.open_link(LinkKind::DistributionOut, vec![addr.into()]);
                 }
                 Output::SendClassic(peer, to, from, object) => {
-                    self.classic_sends.spawn(peer, classic::send(self.platform.clone(), to, from, object));
+                    self.dialling.classic.spawn(peer, classic::send(self.platform.clone(), to, from, object));
                 }
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
-                    if let Some(listener) = self.join_listener.take() {
+                    if let Some(listener) = self.listening.join.take() {
                         listener.abort();
                     }
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
                 Output::Dial(peer, addrs) => {
-                    self.dials.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
+                    self.dialling.peers.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
                 }
                 Output::OpenRelayed { relayed, relay, remote, to } => {
                     self.open_relayed(relayed, relay, remote, to);
@@ -457,7 +485,7 @@ impl Actor {
                 Output::Store(command) => self.store(command),
                 Output::Event(event) => {
                     tracing::trace!(?event);
-                    self.to_tell.push(event);
+                    self.front.to_tell.push(event);
                 }
                 Output::Finished(closed) => self.finished = Some(closed),
             }
@@ -467,13 +495,13 @@ impl Actor {
     /// Opens a link to the host, at the first of these addresses that answers.
     fn open_link(&mut self, link: LinkKind, addrs: Vec<SocketAddr>) {
         let dialling = dialer::dial(self.platform.clone(), addrs, None);
-        self.joins.spawn(async move { (link, dialling.await) });
+        self.dialling.host.spawn(async move { (link, dialling.await) });
     }
 
     /// Runs password work beside the async threads, a few at a time: each takes 64 MiB.
     fn hash(&self, job: impl FnOnce() -> Option<Input> + Send + 'static) {
         let (hashes, platform, to_node) =
-            (self.hashes.clone(), self.platform.clone(), self.inputs_tx.clone());
+            (self.hashes.clone(), self.platform.clone(), self.inputs.tx.clone());
         tokio::spawn(async move {
             let _turn = hashes.acquire_owned().await;
             if let Some(Some(input)) = platform::work(&*platform, job).await {
@@ -484,7 +512,7 @@ impl Actor {
 
     /// Gives each session its frames. False when a session does not take them, which the node is told.
     fn send_all(&mut self) -> bool {
-        let mut to_send = std::mem::take(&mut self.to_send);
+        let mut to_send = std::mem::take(&mut self.sessions.to_send);
         to_send.sort_by_key(|(conn, _)| *conn);
         let mut is_taken = true;
         for (conn, item) in to_send.drain(..) {
@@ -493,29 +521,29 @@ impl Actor {
                 Outbound::Close => self.close(conn),
             }
         }
-        self.to_send = to_send;
+        self.sessions.to_send = to_send;
         is_taken
     }
 
     fn send(&mut self, conn: ConnId, frame: bytes::Bytes) -> bool {
-        let Some(session) = self.handles.get(&conn) else { return true };
+        let Some(session) = self.sessions.ends.get(&conn) else { return true };
         let is_full = matches!(
             session.outbound.try_send(Outbound::Frame(frame)),
             Err(mpsc::error::TrySendError::Full(_))
         );
         if is_full {
             tracing::warn!(conn = conn.0, "does not take what it is sent; closed");
-            self.handles.remove(&conn);
-            self.sessions.abort(&conn);
+            self.sessions.ends.remove(&conn);
+            self.sessions.running.abort(&conn);
             self.node.handle(self.now(), Input::Closed(conn, CloseReason::SlowConsumer.into()));
         }
         !is_full
     }
 
     fn close(&mut self, conn: ConnId) {
-        let Some(session) = self.handles.remove(&conn) else { return };
+        let Some(session) = self.sessions.ends.remove(&conn) else { return };
         if !session.connected || session.outbound.try_send(Outbound::Close).is_err() {
-            self.sessions.abort(&conn);
+            self.sessions.running.abort(&conn);
         }
     }
 
@@ -524,8 +552,8 @@ impl Actor {
     }
 
     fn new_conn(&mut self) -> ConnId {
-        self.next_conn += 1;
-        ConnId(self.next_conn)
+        self.sessions.next += 1;
+        ConnId(self.sessions.next)
     }
 
     /// One line a minute for a flood, however large.
@@ -542,19 +570,19 @@ impl Actor {
 
     /// Stops accepting, lets the last frames out, closes everything.
     async fn shut_down(&mut self) {
-        self.store_at = self.store_at.map(|_| self.now().instant);
+        self.store.at = self.store.at.map(|_| self.now().instant);
         self.give_store();
-        self.listeners.abort_all();
-        self.joins.abort_all();
-        self.classic_sends.abort_all();
-        self.dials.abort_all();
-        self.inputs.close();
+        self.listening.tasks.abort_all();
+        self.dialling.host.abort_all();
+        self.dialling.classic.abort_all();
+        self.dialling.peers.abort_all();
+        self.inputs.rx.close();
         // Sessions that have nothing more to say end with this.
-        self.handles.clear();
-        let drained = async { while self.sessions.join_next().await.is_some() {} };
+        self.sessions.ends.clear();
+        let drained = async { while self.sessions.running.join_next().await.is_some() {} };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
-        self.sessions.abort_all();
-        while self.listeners.join_next().await.is_some() {}
+        self.sessions.running.abort_all();
+        while self.listening.tasks.join_next().await.is_some() {}
         self.flush_store().await;
     }
 }

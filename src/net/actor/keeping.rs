@@ -21,24 +21,26 @@ impl Actor {
         };
         let now = self.now().instant;
         let at = if can_wait { now + limits::STORE_WITHIN } else { now };
-        self.store_at = Some(self.store_at.map_or(at, |earlier| earlier.min(at)));
-        self.to_store.push(command);
+        self.store.at = Some(self.store.at.map_or(at, |earlier| earlier.min(at)));
+        self.store.waiting.push(command);
     }
 
     /// Hands the store what has gathered, if it is time. A store that is full is given it again a moment later.
     pub(super) fn give_store(&mut self) {
-        let Some(at) = self.store_at else { return };
+        let Some(at) = self.store.at else { return };
         let now = self.now().instant;
         if at > now {
-            let later = std::mem::take(&mut self.to_store);
-            if self.profile.commands_later(later, &self.stored_tx) < limits::STORE_TOGETHER {
+            let later = std::mem::take(&mut self.store.waiting);
+            if self.store.profile.commands_later(later, &self.store.answers.tx) < limits::STORE_TOGETHER {
                 return;
             }
         }
-        self.store_at = None;
-        if let Err(commands) = self.profile.commands(std::mem::take(&mut self.to_store), &self.stored_tx) {
-            self.to_store = commands;
-            self.store_at = Some(now + limits::STORE_WITHIN);
+        self.store.at = None;
+        if let Err(commands) =
+            self.store.profile.commands(std::mem::take(&mut self.store.waiting), &self.store.answers.tx)
+        {
+            self.store.waiting = commands;
+            self.store.at = Some(now + limits::STORE_WITHIN);
         }
     }
 
@@ -49,8 +51,8 @@ impl Actor {
             loop {
                 self.turn = self.platform.now();
                 self.give_store();
-                match time::timeout(limits::STORE_WITHIN, self.stored.recv()).await {
-                    Ok(Some(StoreEvent::Recents(_))) if self.to_store.is_empty() => return,
+                match time::timeout(limits::STORE_WITHIN, self.store.answers.rx.recv()).await {
+                    Ok(Some(StoreEvent::Recents(_))) if self.store.waiting.is_empty() => return,
                     Ok(None) => return,
                     Ok(Some(_)) | Err(_) => {}
                 }

@@ -22,19 +22,19 @@ impl Actor {
         if link == LinkKind::DistributionIn {
             let Connection { stream, local, remote } = connection;
             let Ok(connected) = classic::connected(link, remote, local, Vec::new()) else { return };
-            self.handles.insert(conn, session);
-            self.sessions.spawn(conn, classic::run(context, stream, connected));
+            self.sessions.ends.insert(conn, session);
+            self.sessions.running.spawn(conn, classic::run(context, stream, connected));
             return self.node.handle(self.now(), Input::Incoming(conn, ip));
         }
         context.takes_classic = via.is_none() && self.node.takes_classic(link);
         context.via = via;
         let (config, alpn) = match link {
-            LinkKind::JoinIn => (self.join_config.clone(), JOIN_ALPN),
-            _ => (self.peer_config.clone(), PEER_ALPN),
+            LinkKind::JoinIn => (self.tls.join.clone(), JOIN_ALPN),
+            _ => (self.tls.peer.clone(), PEER_ALPN),
         };
         let (proceed, go_on) = oneshot::channel();
-        self.handles.insert(conn, Session { proceed: Some(proceed), ..session });
-        self.sessions.spawn(conn, session::accepted(context, connection, config, alpn, go_on));
+        self.sessions.ends.insert(conn, Session { proceed: Some(proceed), ..session });
+        self.sessions.running.spawn(conn, session::accepted(context, connection, config, alpn, go_on));
         self.node.handle(self.now(), Input::Incoming(conn, ip));
     }
 
@@ -54,8 +54,8 @@ impl Actor {
         };
         let conn = self.new_conn();
         let (context, session) = self.session(conn, link, FrameLimit::after(), Dialled::Host);
-        self.handles.insert(conn, session);
-        self.sessions.spawn(conn, classic::run(context, stream, connected));
+        self.sessions.ends.insert(conn, session);
+        self.sessions.running.spawn(conn, classic::run(context, stream, connected));
     }
 
     pub(super) fn reached_peer(&mut self, peer: PeerId, connection: Connection) {
@@ -70,9 +70,9 @@ impl Actor {
         remote: SocketAddr,
         to: Option<PeerId>,
     ) {
-        let (end, stream) = RelayedEnd::open(relayed, &self.inputs_tx);
+        let (end, stream) = RelayedEnd::open(relayed, &self.inputs.tx);
         self.relays.insert(relayed, end);
-        let local = self.listening.map_or(remote, |(_, addr)| addr);
+        let local = self.listening.peer.map_or(remote, |(_, addr)| addr);
         let connection = Connection { stream: Box::new(stream), local, remote };
         let link = if to.is_some() { LinkKind::PeerOut } else { LinkKind::PeerIn };
         match to {
@@ -102,8 +102,8 @@ impl Actor {
         let conn = self.new_conn();
         let (mut context, session) = self.session(conn, link, FrameLimit::after(), dialled);
         context.via = via;
-        self.handles.insert(conn, session);
-        self.sessions.spawn(conn, session::dialled(context, connection, config, alpn, listening));
+        self.sessions.ends.insert(conn, session);
+        self.sessions.running.spawn(conn, session::dialled(context, connection, config, alpn, listening));
     }
 
     pub(super) fn failed(&mut self, dialled: Dialled, closed: Closed) {
@@ -116,34 +116,34 @@ impl Actor {
 
     /// A member listens at the address of its route to the host; when the route changes, so does the listener.
     fn listen_at(&mut self, ip: std::net::IpAddr) -> Result<SocketAddr, Closed> {
-        match self.listening {
-            Some((route, addr)) if route == ip || self.peer_listen.is_some() => return Ok(addr),
+        match self.listening.peer {
+            Some((route, addr)) if route == ip || self.listening.wanted.is_some() => return Ok(addr),
             _ => {}
         }
-        let listener = listener::bind_peer(&*self.platform, self.peer_listen, ip)?;
+        let listener = listener::bind_peer(&*self.platform, self.listening.wanted, ip)?;
         let addr = listener
             .local_addr()
             .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
-        self.listeners.abort_all();
-        self.listeners.spawn(listener::accept(listener, LinkKind::PeerIn, self.accepted_tx.clone()));
-        self.listening = Some((ip, addr));
+        self.listening.tasks.abort_all();
+        self.listening.tasks.spawn(listener::accept(listener, LinkKind::PeerIn, self.accepted.tx.clone()));
+        self.listening.peer = Some((ip, addr));
         Ok(addr)
     }
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.
     pub(super) fn open_join(&mut self, port: u16) {
-        if let Some(listener) = self.join_listener.take() {
+        if let Some(listener) = self.listening.join.take() {
             listener.abort();
         }
-        let ip = self.listening.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
+        let ip = self.listening.peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
         let wanted = listener::bind_join(&*self.platform, SocketAddr::new(ip, port));
         let bound = wanted.or_else(|_| listener::bind_peer(&*self.platform, None, ip));
         let opened = bound.and_then(|listener| {
             let addr = listener
                 .local_addr()
                 .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
-            let accept = listener::accept(listener, LinkKind::JoinIn, self.accepted_tx.clone());
-            self.join_listener = Some(self.listeners.spawn(accept));
+            let accept = listener::accept(listener, LinkKind::JoinIn, self.accepted.tx.clone());
+            self.listening.join = Some(self.listening.tasks.spawn(accept));
             Ok((addr, listener::announced(addr)))
         });
         self.node.handle(self.now(), Input::JoinOpened(opened));
@@ -151,7 +151,7 @@ impl Actor {
 
     /// Sees whether a peer listens for joiners at one of its addresses.
     pub(super) fn probe(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (platform, to_node) = (self.platform.clone(), self.inputs_tx.clone());
+        let (platform, to_node) = (self.platform.clone(), self.inputs.tx.clone());
         let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
         tokio::spawn(async move {
             let result = match config {
