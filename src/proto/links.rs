@@ -467,3 +467,6 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

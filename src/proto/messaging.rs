@@ -491,3 +491,6 @@ impl Messaging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
