@@ -80,6 +80,42 @@ fn wrong_passwords_are_counted_and_ban_the_address() {
 }
 
 #[test]
+fn wrong_passwords_from_an_address_do_not_shut_out_a_known_key_behind_it() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    assert_eq!(ann.leave(), 0);
+    for _ in 0..3 {
+        assert_eq!(Starting::join(&host, "mallory").password("wrong").start().exit_code(), 4);
+    }
+    host.event("banned");
+    assert_eq!(Starting::join(&host, "stranger").start().exit_code(), 5);
+    let mut again = Starting::join(&host, "ann").profile_of(&ann).no_password().start();
+    again.event("authenticated");
+    // A ban of the address by the host itself is for all.
+    host.say(json!({"cmd": "ban", "addr": "127.0.0.1"}));
+    assert_eq!(again.exit_code(), 5);
+    assert_eq!(Starting::join(&host, "ann").profile_of(&ann).start().exit_code(), 5);
+}
+
+#[test]
+fn a_stranger_at_the_address_of_a_host_that_is_away_ends_no_session() {
+    let mut host = Starting::host("host").start();
+    let addr = host.join_addr();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    host.kill();
+    let mut stranger = Starting::host("stranger").listen(&addr).start();
+    stranger.event("listening");
+    ann.wait_for("a stranger", |event| {
+        event["event"] == "link" && event["message"].as_str().is_some_and(|text| text.contains("a stranger"))
+    });
+    stranger.kill();
+    let _back = Starting::host("host").listen(&addr).profile_of(&host).start();
+    ann.wait_for("the host is back", |event| event["event"] == "authenticated");
+}
+
+#[test]
 fn a_ban_cuts_off_everywhere_until_it_is_lifted() {
     let mut host = Starting::host("host").start();
     let mut ann = Starting::join(&host, "ann").start();

@@ -25,6 +25,9 @@ pub struct Ban {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// It was set for wrong passwords: it refuses whoever has to prove the password, and nobody whose key is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
 }
 
 impl Ban {
@@ -83,6 +86,7 @@ mod tests {
             addr: Some(addr.parse().unwrap()),
             reason: String::new(),
             since: Timestamp(0),
+            automatic: false,
         };
         let refuses = |ban: &Ban, addr: &str| ban.refuses(&PeerId([0; 32]), addr.parse().unwrap());
         assert!(refuses(&ban("10.0.0.1"), "10.0.0.1"));

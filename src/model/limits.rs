@@ -144,8 +144,12 @@ pub const SUSPENDED: Duration = Duration::from_secs(5);
 pub const SLEEP_WATCH: Duration = Duration::from_secs(2);
 /// Seconds for which members go on while the host is away, by default.
 pub const GRACE: u32 = 600;
-/// How often a first join that was dropped for load is tried again.
-pub const BUSY_RETRIES: u32 = 20;
+/// Time that a host has for its first word to a joiner; others may be before it.
+pub const JOIN_PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which somebody who joins is told that the host is slow.
+pub const HOST_SLOW: Duration = Duration::from_secs(5);
+/// Time for which a first join is tried again when the host is slow, or turns joiners away because there are too many.
+pub const JOIN_FOR: Duration = Duration::from_secs(90);
 
 /// Bytes of text at which a batch is closed: two fit a frame with all that is beside them.
 pub const BATCH_BYTES: usize = 32 * 1024;

@@ -110,16 +110,18 @@ pub(super) async fn dialled(
     let (remote, local) = (connection.remote, connection.local);
     let handshake = Box::pin(async {
         let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
-        let patience = context.via.map_or(limits::TLS_TIMEOUT, |_| limits::RELAYED_TIMEOUT);
+        // A host with many joiners takes one after the other: whoever hangs up goes to the end of the queue.
+        let patience = match (context.link, context.via) {
+            (LinkKind::JoinOut, _) => limits::JOIN_PATIENCE,
+            (_, Some(_)) => limits::RELAYED_TIMEOUT,
+            (_, None) => limits::TLS_TIMEOUT,
+        };
         let stream = match time::timeout(patience, connecting).await {
             Ok(result) => result.map_err(|error| handshake_failed(&error))?,
             Err(_) => {
-                let limit = limits::TLS_TIMEOUT.as_secs();
-                let message = format!(
-                    "{remote} takes the connection but says nothing within {limit} s: it is no pyile host, or \
-                     is stuck"
-                );
-                return Err(Closed::new(CloseReason::NotPyile, message));
+                let limit = patience.as_secs();
+                let message = format!("{remote} takes the connection and has said nothing for {limit} s");
+                return Err(Closed::new(CloseReason::TimedOut, message));
             }
         };
         let secured: Secured = tls::secured(stream.get_ref().1, alpn)?;

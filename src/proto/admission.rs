@@ -98,7 +98,8 @@ impl Admission {
     /// The ban that refuses a peer, if any.
     #[must_use]
     pub fn ban_of(&self, peer: &PeerId, addr: IpAddr) -> Option<&Ban> {
-        self.bans.iter().find(|ban| ban.refuses(peer, addr))
+        let is_known = self.is_admitted(peer);
+        self.bans.iter().find(|ban| ban.refuses(peer, addr) && !(ban.automatic && is_known))
     }
 
     /// The address that was banned for want of a key, under this label.
@@ -178,7 +179,14 @@ impl Admission {
                     1 => "a wrong password".to_owned(),
                     wrong => format!("{wrong} wrong passwords"),
                 };
-                let ban = Ban { peer_id: None, alias: None, addr: Some(addr), reason, since: wall };
+                let ban = Ban {
+                    peer_id: None,
+                    alias: None,
+                    addr: Some(addr),
+                    reason,
+                    since: wall,
+                    automatic: true,
+                };
                 self.counts.remove(&block);
                 self.bans.retain(|other| !(other.peer_id.is_none() && other.covers(addr)));
                 self.bans.push(ban.clone());

@@ -7,7 +7,11 @@ mod classic;
 mod handover;
 mod joining;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{
     ConnId, Connected, HostConfig, MemberConfig, Output,
@@ -47,6 +51,8 @@ pub(super) enum Timer {
     Handover,
     /// Stop going on without the host: the grace time is over.
     Grace,
+    /// The host takes long to say anything.
+    Slow,
     /// Ask for admission again.
     Rejoin,
     /// Give up on the host.
@@ -136,7 +142,8 @@ struct Rejoining {
     rejoin_for: Duration,
     /// Until when the members go on without it.
     alone_until: Option<Timestamp>,
-    busy: u32,
+    /// When the first admission was asked for first.
+    began: Option<Instant>,
     backoff: Backoff,
     last_failure: Option<Closed>,
 }
@@ -233,6 +240,7 @@ impl Member {
         }
         self.dialling = true;
         self.turn.timers.cancel(Timer::Rejoin);
+        self.turn.set(Timer::Slow, limits::HOST_SLOW);
         self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.host.target), None);
         self.turn.ask(Output::Join(self.host.target.clone(), self.host.addrs.clone()));
     }
@@ -460,32 +468,41 @@ impl Member {
             if let (Wire::Classic, false) = (self.wire(), self.joined_before) {
                 return self.finish(self.hung_up());
             }
-            let was_proving = joining.is_some_and(|joining| {
-                matches!(joining.step, Step::Working | Step::Decision) && joining.left > 0
-            });
-            if was_proving && !self.joined_before {
-                // Another try by itself could cost another attempt.
-                let message = format!(
-                    "the connection to {} was lost while the password was being proven, which may count as a \
-                     wrong attempt; try again when the network is steady",
-                    self.host.target
-                );
-                return self.finish(Closed::new(CloseReason::Unreachable, message));
+            if let Some(closed) = joining.and_then(|joining| self.cost_an_attempt(&joining)) {
+                return self.finish(closed);
             }
             self.retry(closed.clone());
         }
     }
 
+    /// Why nobody tries again by itself after this admission came to nothing: it may have cost an attempt, and so could
+    /// another one.
+    fn cost_an_attempt(&self, joining: &Joining) -> Option<Closed> {
+        let was_proving = matches!(joining.step, Step::Working | Step::Decision) && joining.left > 0;
+        let message = format!(
+            "the connection to {} was lost while the password was being proven, which may count as a wrong attempt; \
+             try again when the network is steady",
+            self.host.target
+        );
+        (was_proving && !self.joined_before).then(|| Closed::new(CloseReason::Unreachable, message))
+    }
+
     pub(super) fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::Admission(conn) => {
-                self.joining = None;
+                let joining = self.joining.take();
                 self.turn.close(conn, CloseReason::TimedOut);
-                let limit = limits::ADMISSION_TIMEOUT.as_secs();
-                let message = format!("{} has not admitted you within {limit} s", self.host.target);
+                if let Some(closed) = joining.and_then(|joining| self.cost_an_attempt(&joining)) {
+                    return self.finish(closed);
+                }
+                let message = format!("{} has not admitted you in time", self.host.target);
                 self.retry(Closed::new(CloseReason::TimedOut, message));
             }
             Timer::Beat(conn) => self.beat(conn),
+            Timer::Slow => {
+                let message = format!("{} is slow; still waiting for its answer", self.host.target);
+                self.tell_link(LinkState::Connecting, &message, None);
+            }
             Timer::Rejoin => self.join(),
             Timer::Reachability => self.tell_tried(),
             Timer::Grace => self.part(),

@@ -977,6 +977,45 @@ fn a_host_with_another_key_is_a_hard_stop() {
 }
 
 #[test]
+fn a_stranger_at_the_address_of_a_host_that_is_away_is_not_the_host_and_no_end() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let host = sim.ids[0];
+    let link = sim.nodes[ann].role.group().join_links[&host];
+    sim.plain_joins = true;
+    sim.nodes[ann].handle(sim.now, Input::Closed(link, CloseReason::ConnectionLost.into()));
+    sim.run();
+    let stranger = |sim: &mut Sim, peer: PeerId| {
+        let conn = sim.conn();
+        let addr = "10.0.0.1:4702".parse().unwrap();
+        let secured = Secured { peer, binding: [0; 32] };
+        let link = LinkKind::JoinOut;
+        let connected =
+            Connected { link, secured, remote: addr, local: addr, listening: Vec::new(), via: None };
+        sim.nodes[ann].handle(sim.now, Input::Connected(conn, connected));
+        sim.run();
+    };
+    stranger(&mut sim, PeerId([9; 32]));
+    // So is a program of another version, or of another kind.
+    for reason in [CloseReason::IncompatibleVersion, CloseReason::NotPyile] {
+        sim.wait(1.0);
+        sim.nodes[ann].handle(sim.now, Input::JoinFailed(reason.into()));
+        sim.run();
+    }
+    assert!(sim.finished[ann].is_none());
+    let told = |event: &NodeEvent| match event {
+        NodeEvent::Link { state: crate::api::LinkState::Waiting, message, .. } => {
+            message.as_str().contains("the host is still away; a stranger")
+        }
+        _ => false,
+    };
+    assert!(sim.has(ann, told));
+    sim.plain_joins = false;
+    sim.wait(20.0);
+    assert_eq!(sim.roster(ann), ["host", "ann"], "the host is back");
+}
+
+#[test]
 fn the_newer_of_two_sessions_with_one_key_wins() {
     let mut sim = Sim::host();
     let (identity, bytes) = Identity::generate().unwrap();

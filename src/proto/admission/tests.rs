@@ -76,7 +76,14 @@ fn an_admitted_key_needs_no_password_until_it_is_forgotten_or_banned() {
     assert!(admission.admit(PEER, Alias::new("bob").unwrap(), WALL));
     assert!(!admission.admit(PEER, Alias::new("bob").unwrap(), WALL), "nothing new to keep");
     assert_eq!(admission.status(&PEER, ADDR), BannedStatus::Known);
-    let by_key = Ban { peer_id: Some(PEER), alias: None, addr: None, reason: "spam".into(), since: WALL };
+    let by_key = Ban {
+        peer_id: Some(PEER),
+        alias: None,
+        addr: None,
+        reason: "spam".into(),
+        since: WALL,
+        automatic: false,
+    };
     admission.ban(by_key);
     assert_eq!(admission.status(&PEER, ADDR), BannedStatus::Banned { reason: "spam".into() });
     admission.unban(Some(&PEER), None);

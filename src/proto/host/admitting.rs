@@ -55,8 +55,10 @@ impl Host {
             (Frame::Hello(hello), Step::Status { known: false }) => {
                 let ip = joiner.remote.ip();
                 joiner.step = Step::Turn(hello);
-                if self.admission.charge(conn, ip, self.turn.now.instant) == Charge::Challenge {
-                    self.challenge(conn);
+                match self.admission.charge(conn, ip, self.turn.now.instant) {
+                    Charge::Challenge => self.challenge(conn),
+                    // It waits for others, not for itself.
+                    Charge::Wait => self.turn.set(Timer::Admission(conn), limits::JOIN_FOR),
                 }
             }
             (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(conn, &ke3),

@@ -56,7 +56,8 @@ fn ban(
         present.or_else(|| host.admission.alias_of(key).cloned())
     });
     let addr = addr.map(|addr| addr.to_canonical());
-    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since: host.turn.now.wall };
+    let since = host.turn.now.wall;
+    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since, automatic: false };
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);

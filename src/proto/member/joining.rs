@@ -21,10 +21,19 @@ use crate::{
 impl Member {
     pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: Connected) {
         self.dialling = false;
+        self.turn.timers.cancel(Timer::Slow);
         let host = connected.secured.peer;
-        if self.host.key.is_some_and(|pin| pin != host) {
+        if let Some(known) = self.host.key.filter(|known| *known != host) {
             self.turn.close(conn, CloseReason::KeyChanged);
-            let was = self.host.key.map(|pin| pin.short()).unwrap_or_default();
+            if self.joined_before {
+                let message = format!(
+                    "the host is still away; a stranger with the key {} answers at {}",
+                    host.short(),
+                    self.host.target
+                );
+                return self.retry(Closed::new(CloseReason::KeyChanged, message));
+            }
+            let was = known.short();
             self.finish(Closed::new(
                 CloseReason::KeyChanged,
                 format!(
@@ -39,12 +48,16 @@ impl Member {
             return;
         }
         self.joining = Some(Joining { conn, host, step: Step::Status, left: 0, known: false, connected });
-        self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
+        // The host may have many to admit, and hangs up by itself on whoever takes too long.
+        let patience = if self.joined_before { limits::ADMISSION_TIMEOUT } else { limits::JOIN_FOR };
+        self.turn.set(Timer::Admission(conn), patience);
+        self.turn.set(Timer::Slow, limits::HOST_SLOW);
     }
 
     /// The host could not be reached, or hung up before it was known.
     pub(in crate::proto) fn join_failed(&mut self, closed: Closed) {
         self.dialling = false;
+        self.turn.timers.cancel(Timer::Slow);
         if self.wire() == Wire::Classic && self.link.is_none() {
             self.give_up_asking();
         }
@@ -61,36 +74,42 @@ impl Member {
             }
             return;
         }
-        let hopeless = matches!(closed.reason, CloseReason::IncompatibleVersion | CloseReason::KeyChanged);
-        if hopeless {
+        if !self.joined_before {
+            return self.retry_first(closed);
+        }
+        // Whoever is there: the host may be back.
+        let message = format!("{closed}; trying again");
+        self.rejoining.last_failure = Some(closed);
+        self.wait_to_join(&message);
+    }
+
+    /// Another try to come in for the first time. A host that is slow, or turns joiners away because there are too many, is
+    /// no reason to give up soon: only an answer is one.
+    fn retry_first(&mut self, closed: Closed) {
+        let is_slow = closed.reason == CloseReason::TimedOut;
+        if !is_slow && !matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost) {
             return self.finish(closed);
         }
-        let wait = if self.joined_before {
-            self.rejoining.backoff.next(&mut self.turn.rng)
+        let now = self.turn.now.instant;
+        let began = *self.rejoining.began.get_or_insert(now);
+        if now.saturating_duration_since(began) < limits::JOIN_FOR {
+            let how = if is_slow { "slow" } else { "busy" };
+            return self.wait_to_join(&format!("the host is {how}; trying again"));
+        }
+        let (target, time) = (&self.host.target, limits::JOIN_FOR.as_secs());
+        let (reason, what) = if is_slow {
+            (CloseReason::TimedOut, "takes connections and says nothing: it is no pyile host, or is stuck")
         } else {
-            let busy = matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost);
-            if !busy {
-                return self.finish(closed);
-            }
-            self.rejoining.busy += 1;
-            if self.rejoining.busy > limits::BUSY_RETRIES {
-                let message = format!(
-                    "{} answers and hangs up before saying anything: it is no pyile host, or has no room for \
-                     more connections now; check the address, or try again in a minute",
-                    self.host.target
-                );
-                return self.finish(Closed::new(CloseReason::NotPyile, message));
-            }
-            limits::BACKOFF_FIRST
+            (CloseReason::NotPyile, "hangs up before it says anything: it is no pyile host, or has no room")
         };
-        let message = if self.joined_before {
-            format!("{closed}; trying again")
-        } else {
-            "the host is busy; trying again".to_owned()
-        };
-        self.rejoining.last_failure = Some(closed);
+        let message = format!("for {time} s {target} {what}; check the address, or try again later");
+        self.finish(Closed::new(reason, message));
+    }
+
+    fn wait_to_join(&mut self, message: &str) {
+        let wait = self.rejoining.backoff.next(&mut self.turn.rng);
         self.turn.set(Timer::Rejoin, wait);
-        self.tell_link(LinkState::Waiting, &message, Some(wait));
+        self.tell_link(LinkState::Waiting, message, Some(wait));
     }
 
     pub(in crate::proto) fn finish(&mut self, closed: Closed) {
@@ -285,6 +304,7 @@ impl Member {
     fn joined(&mut self, roster: Roster, header: Authenticated, recalled: Option<Recalled>) {
         let Some(joining) = self.joining.take() else { return };
         self.turn.timers.cancel(Timer::Admission(joining.conn));
+        self.turn.timers.cancel(Timer::Slow);
         if let Some(before) = self.link.take() {
             self.turn.timers.cancel(Timer::Beat(before.conn));
             self.turn.close(before.conn, CloseReason::Superseded);
@@ -298,7 +318,7 @@ impl Member {
         if self.wire() == Wire::Native {
             self.password = None;
         }
-        self.rejoining.busy = 0;
+        self.rejoining.began = None;
         // The host is still the host, or it is another: nothing comes of taking over.
         self.called_off();
         self.rejoining.alone_until = None;

@@ -353,13 +353,33 @@ fn tries_at_a_host_that_hangs_up() {
     let mut sim = Sim::host();
     sim.plain_joins = true;
     let ann = sim.join_as("ann", PASSWORD, Identity::generate().unwrap().0);
-    for _ in 0..20 {
-        assert!(sim.finished[ann].is_none());
+    let begin = sim.now.instant;
+    let mut tries = 0;
+    while sim.finished[ann].is_none() {
         sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
-        sim.wait(1.0);
+        sim.wait(limits::BACKOFF_LAST.as_secs_f64() * 1.5);
+        tries += 1;
     }
-    assert!(sim.finished[ann].is_none());
-    sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
+    assert!(sim.now.instant - begin >= limits::JOIN_FOR && tries < 20, "{tries}");
+    assert_eq!(sim.end(ann), Some(CloseReason::NotPyile));
+}
+
+#[test]
+fn a_host_that_says_nothing_is_slow_and_tried_again() {
+    let mut sim = Sim::host();
+    sim.plain_joins = true;
+    let ann = sim.join_as("ann", PASSWORD, Identity::generate().unwrap().0);
+    sim.wait(limits::HOST_SLOW.as_secs_f64() + 0.1);
+    let is_slow = |event: &NodeEvent| matches!(event, NodeEvent::Link { message, .. } if message.as_str().contains("slow"));
+    assert!(sim.has(ann, is_slow));
+    let silent = || Closed::new(CloseReason::TimedOut, "it says nothing");
+    for _ in 0..3 {
+        sim.nodes[ann].handle(sim.now, Input::JoinFailed(silent()));
+        sim.wait(limits::JOIN_PATIENCE.as_secs_f64());
+        assert!(sim.finished[ann].is_none(), "silence is no verdict");
+    }
+    // Whatever it is that answers in the end decides.
+    sim.nodes[ann].handle(sim.now, Input::JoinFailed(CloseReason::NotPyile.into()));
     sim.run();
     assert_eq!(sim.end(ann), Some(CloseReason::NotPyile));
 }
