@@ -464,6 +464,9 @@ pub enum NodeEvent {
         reason: CloseReason,
         /// Cause and remedy.
         message: SafeText,
+        /// Own messages of this session that somebody does not have for whom they are.
+        #[serde(skip_serializing_if = "is_zero")]
+        undelivered: u64,
     },
 }
 

@@ -344,9 +344,13 @@ pub fn resolve(
     let level_allowed = "error, warn, info, debug, trace or off is allowed";
     let log_level =
         sources.get("log_level", options.log_level.as_deref(), level_allowed, |text| text.parse().ok())?;
-    let path = |key: &str, flag: &Option<PathBuf>| {
-        let flag = flag.as_ref().map(|path| path.to_string_lossy().into_owned());
-        sources.find(key, flag.as_deref()).map(|found| PathBuf::from(found.value))
+    let path = |key: &str, flag: &Option<PathBuf>| match flag {
+        // A name that is no Unicode is what it is.
+        Some(path) if path.to_str().is_none() => Ok(Some(path.clone())),
+        flag => {
+            let found = sources.find(key, flag.as_deref().and_then(Path::to_str));
+            found.map(|found| expand(found, environment)).transpose()
+        }
     };
     let cleartext_flag = options.no_cleartext.then_some("off").or_else(|| options.cleartext.then_some("on"));
     let cleartext = sources.get("cleartext", cleartext_flag, ON_OR_OFF, on_or_off)?;
@@ -358,7 +362,7 @@ pub fn resolve(
             allowed: "to a classic host everything goes in clear; choose one of the two".to_owned(),
         });
     }
-    let data_dir = path("data_dir", &options.data_dir).or(data_dir).ok_or(ConfigError::NoHome)?;
+    let data_dir = path("data_dir", &options.data_dir)?.or(data_dir).ok_or(ConfigError::NoHome)?;
     Ok(Config {
         mode,
         json: options.json,
@@ -366,7 +370,7 @@ pub fn resolve(
         alias_is_chosen,
         listen,
         peer_listen,
-        password: password(&sources, options)?,
+        password: password(&sources, options, environment)?,
         attempts: sources
             .number("attempts", options.attempts.as_deref(), 1, 1000)?
             .unwrap_or(limits::ATTEMPTS),
@@ -393,7 +397,7 @@ pub fn resolve(
             .map_or(0, |size: u64| size << 20),
         profile_dir: data_dir.join(&profile),
         profile,
-        log_file: path("log_file", &options.log_file),
+        log_file: path("log_file", &options.log_file)?,
         log_level: log_level.unwrap_or(tracing::level_filters::LevelFilter::INFO),
         color: environment("NO_COLOR").is_none_or(|value| value.is_empty()),
     })
@@ -420,7 +424,46 @@ fn alias(
     Ok((alias, false))
 }
 
-fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>, ConfigError> {
+/// A path with the home directory for `~` and with the values of variables, as a shell has it: where no shell reads them,
+/// they must not become the names of directories.
+fn expand(found: Found, environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigError> {
+    let Found { place, key, value } = found;
+    let refuse = |allowed: &str| {
+        let (place, key, found) = (place.clone(), key.clone(), format!("{value:?}"));
+        Err(ConfigError::Value { place, key, found, allowed: allowed.to_owned() })
+    };
+    let mut path = String::new();
+    let mut rest = value.as_str();
+    if let Some(after) = value.strip_prefix('~') {
+        let (true, Some(home)) = (after.is_empty() || after.starts_with('/'), environment("HOME")) else {
+            return refuse("~ is your own home directory, if HOME says where that is; write others in full");
+        };
+        path.push_str(&home);
+        rest = after;
+    }
+    while let Some((before, after)) = rest.split_once('$') {
+        path.push_str(before);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, after) = match after.strip_prefix('{').map(|after| after.split_once('}')) {
+            Some(Some(named)) => named,
+            Some(None) => return refuse("a variable is $NAME or ${NAME}"),
+            None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
+        };
+        let Some(value) = environment(name).filter(|_| !name.is_empty()) else {
+            return refuse("a variable in a path has to be set; write $NAME or ${NAME}, or the path in full");
+        };
+        path.push_str(&value);
+        rest = after;
+    }
+    path.push_str(rest);
+    Ok(path.into())
+}
+
+fn password(
+    sources: &Sources<'_>,
+    options: &Options,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Password>, ConfigError> {
     let from_file = |path: &Path| -> Result<Option<Password>, ConfigError> {
         let file = path.display().to_string();
         let failed = |found: String| ConfigError::File { file: file.clone(), found };
@@ -437,14 +480,16 @@ fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>
         return Ok(Some(Password::new(password)));
     }
     match sources.find("password_file", None) {
-        Some(found) => from_file(Path::new(&found.value)),
+        Some(found) => from_file(&expand(found, environment)?),
         None => Ok(None),
     }
 }
 
 fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {
     let text = Zeroizing::new(fs::read_to_string(path)?);
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    // What an editor on another system puts before and after it is no part of it.
+    let line = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().next().unwrap_or_default();
+    Ok(Zeroizing::new(line.trim_end_matches('\r').to_owned()))
 }
 
 /// The join address of a new host, unless the user gives another.

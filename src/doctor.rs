@@ -273,7 +273,7 @@ impl Inside {
             NodeEvent::NoWays { ways } => self.unreachable = ways,
             NodeEvent::Ways { rows } => self.reached = rows,
             NodeEvent::Clock { peer, ahead_ms } => self.clocks.push((peer, ahead_ms)),
-            NodeEvent::Left { reason, message } => {
+            NodeEvent::Left { reason, message, .. } => {
                 self.why_not = Some(Closed::new(reason, message.to_string()));
             }
             _ => {}

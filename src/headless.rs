@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Write},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -17,7 +18,7 @@ use tokio::{
 
 use crate::{
     api::{NodeCommand, NodeEvent},
-    model::{CloseReason, Closed, ErrorKind, SafeText, Timestamp, limits},
+    model::{CloseReason, Closed, ErrorKind, Role, SafeText, Timestamp, limits},
     net::Request,
     network::{Events, Network},
 };
@@ -77,8 +78,8 @@ fn size(command: &NodeCommand) -> usize {
 /// Standard output, written by a thread of its own: whoever does not read it holds back nothing else.
 struct Output {
     pieces: mpsc::Sender<Vec<u8>>,
-    /// Ends when everything is written, or when nobody reads any more.
-    ended: oneshot::Receiver<()>,
+    /// Ends when everything is written, when nobody reads any more, or when it cannot be written.
+    ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Output {
@@ -87,44 +88,100 @@ impl Output {
         let (end, ended) = oneshot::channel();
         let write = move || {
             let mut output = io::stdout().lock();
-            while let Some(piece) = waiting.blocking_recv() {
-                if output.write_all(&piece).and_then(|()| output.flush()).is_err() {
-                    break;
-                }
+            let mut result = Ok(());
+            while let (Ok(()), Some(piece)) = (&result, waiting.blocking_recv()) {
+                result = output.write_all(&piece).and_then(|()| output.flush());
             }
-            let _ = end.send(());
+            let _ = end.send(result);
         };
         std::thread::Builder::new().name("output".to_owned()).spawn(write)?;
         Ok(Self { pieces, ended })
     }
 
-    /// Waits until everything is written, but not for a reader that takes nothing.
-    async fn finish(self) {
+    /// Waits until everything is written, but not for a reader that takes nothing. Whoever has stopped reading knows why.
+    async fn finish(self) -> io::Result<()> {
         drop(self.pieces);
-        let _ = tokio::time::timeout(limits::LEAVE_TIMEOUT, self.ended).await;
+        match tokio::time::timeout(limits::LEAVE_TIMEOUT, self.ended).await {
+            Ok(Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Runs the session until it ends. `stop` resolves when the system asks the process to end.
+/// How a session ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub closed: Closed,
+    /// Own messages of this session that somebody does not have for whom they are.
+    pub undelivered: u64,
+}
+
+/// What a program has asked for and what is not done yet.
+struct Asked {
+    /// Commands that came before this peer was in the network, which wait for it.
+    early: VecDeque<NodeCommand>,
+    is_in: bool,
+    waiting: Waiting,
+    /// When the session is left, whatever still waits. What was said before the goodbye comes before it.
+    leaves_by: Option<Instant>,
+}
+
+impl Asked {
+    /// Takes a command. Gives it back when it is to be carried out now.
+    fn take(&mut self, command: NodeCommand) -> Option<NodeCommand> {
+        match command {
+            command if !self.is_in => self.early.push_back(command),
+            send @ NodeCommand::Send { .. } => self.waiting.push(send),
+            NodeCommand::Leave => self.leave_within(limits::SEND_BEFORE_LEAVE),
+            command => return Some(command),
+        }
+        None
+    }
+
+    fn leave_within(&mut self, time: Duration) {
+        let by = Instant::now() + time;
+        self.leaves_by = Some(self.leaves_by.map_or(by, |earlier| earlier.min(by)));
+    }
+
+    /// True when it is time to leave: everything is said.
+    fn is_leaving(&self) -> bool {
+        self.leaves_by.is_some() && self.waiting.sends.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.bytes < limits::COMMANDS_BYTES && self.early.len() < limits::COMMANDS_WAITING
+    }
+}
+
+/// Runs the session until it ends. `stop` resolves when the system asks the process to end. Fails when the events cannot be
+/// written.
 pub async fn run(
     network: &Network,
     mut events: Events,
     now: fn() -> Timestamp,
     mut stop: mpsc::Receiver<()>,
-) -> Closed {
-    let Ok(output) = Output::start() else { return CloseReason::Internal.into() };
+) -> io::Result<Ended> {
+    let output = Output::start()?;
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
-    let mut waiting = Waiting::default();
-    let mut left = Closed::from(CloseReason::Internal);
+    let mut asked =
+        Asked { early: VecDeque::new(), is_in: false, waiting: Waiting::default(), leaves_by: None };
+    let mut ended = Ended { closed: CloseReason::Internal.into(), undelivered: 0 };
     // What is to be written, when there is room.
     let mut piece = Vec::new();
     // End of input does not end the session: a service manager gives none.
     let (mut has_input, mut is_read) = (true, true);
-    // What was said before the goodbye comes before it, unless that takes too long.
-    let mut leaves_by: Option<Instant> = None;
     loop {
-        if waiting.sends.is_empty() && leaves_by.take().is_some() {
+        while asked.is_in
+            && let Some(command) = asked.early.pop_front()
+        {
+            if let Some(command) = asked.take(command) {
+                network.command(command).await;
+            }
+        }
+        if asked.is_leaving() {
+            asked.leaves_by = None;
             network.command(NodeCommand::Leave).await;
         }
         let has_room = output.pieces.capacity() > 0 || !is_read;
@@ -132,7 +189,8 @@ pub async fn run(
             let _ = output.pieces.try_send(std::mem::take(&mut piece));
             continue;
         }
-        let takes_more = waiting.bytes < limits::COMMANDS_BYTES && piece.len() < limits::COMMANDS_BYTES;
+        let takes_more = asked.has_room() && piece.len() < limits::COMMANDS_BYTES;
+        let leaves_by = asked.leaves_by;
         tokio::select! {
             event = events.next_whole(), if has_room => {
                 let mut next = event;
@@ -140,8 +198,15 @@ pub async fn run(
                     break;
                 }
                 while let Some(event) = next {
-                    if let NodeEvent::Left { reason, message } = &event {
-                        left = Closed::new(*reason, message.to_string());
+                    match &event {
+                        NodeEvent::Left { reason, message, undelivered } => {
+                            let closed = Closed::new(*reason, message.to_string());
+                            ended = Ended { closed, undelivered: *undelivered };
+                        }
+                        NodeEvent::Authenticated { .. } | NodeEvent::Listening { role: Role::Host, .. } => {
+                            asked.is_in = true;
+                        }
+                        _ => {}
                     }
                     for line in event.expand() {
                         let _ = write_event(&mut piece, now(), &line);
@@ -153,27 +218,27 @@ pub async fn run(
             // Whoever listened is gone; nobody can tell us to leave.
             () = output.pieces.closed(), if is_read => {
                 is_read = false;
-                leaves_by = Some(Instant::now());
+                asked.leave_within(Duration::ZERO);
             }
             line = typed.recv(), if has_input && takes_more => match line {
-                Some(Typed::Command(send @ NodeCommand::Send { .. })) => waiting.push(send),
-                Some(Typed::Command(NodeCommand::Leave)) => leaves_by = Some(Instant::now() + limits::LEAVE_TIMEOUT),
-                Some(Typed::Command(command)) => network.command(command).await,
+                Some(Typed::Command(command)) => if let Some(command) = asked.take(command) {
+                    network.command(command).await;
+                },
                 Some(Typed::Bad(message)) => {
                     let _ = write_event(&mut piece, now(), &NodeEvent::error(ErrorKind::Command, &message));
                 }
                 None => has_input = false,
             },
-            () = waiting.give(network.sends()) => {}
-            Some(()) = stop.recv() => leaves_by = Some(Instant::now() + limits::LEAVE_TIMEOUT),
+            () = asked.waiting.give(network.sends()) => {}
+            Some(()) = stop.recv() => asked.leave_within(limits::LEAVE_TIMEOUT),
             () = sleep_until(leaves_by.unwrap_or_else(Instant::now)), if leaves_by.is_some() => {
-                waiting = Waiting::default();
+                asked.waiting = Waiting::default();
             }
         }
     }
     reader.abort();
-    output.finish().await;
-    left
+    output.finish().await?;
+    Ok(ended)
 }
 
 /// Tells a program why there is no session: an error, and `left` as the last line.
@@ -185,7 +250,8 @@ pub fn refuse(now: Timestamp, closed: &Closed) {
     let mut output = io::stdout().lock();
     let message = SafeText::line(&closed.to_string());
     let _ = write_event(&mut output, now, &NodeEvent::error(kind, closed));
-    let _ = write_event(&mut output, now, &NodeEvent::Left { reason: closed.reason, message });
+    let _ =
+        write_event(&mut output, now, &NodeEvent::Left { reason: closed.reason, message, undelivered: 0 });
     let _ = output.flush();
 }
 
@@ -244,7 +310,8 @@ async fn next_line(
 }
 
 fn parse(line: &[u8]) -> Option<Typed> {
-    let line = line.trim_ascii();
+    // Some programs begin with a byte order mark.
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
     if line.is_empty() {
         return None;
     }

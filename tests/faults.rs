@@ -285,7 +285,7 @@ async fn full_network() {
     // The one after the last is told why not.
     let (_late, mut late) = join("late");
     loop {
-        if let NodeEvent::Left { reason, message } = next(&mut late, "refusal").await {
+        if let NodeEvent::Left { reason, message, .. } = next(&mut late, "refusal").await {
             assert_eq!(reason, CloseReason::NetworkFull);
             assert!(message.as_str().contains("250 members"), "{message}");
             break;

@@ -399,3 +399,82 @@ fn a_handover_that_makes_no_sense_is_refused() {
         assert!(host.event("error")["message"].as_str().unwrap().contains(why));
     }
 }
+
+#[test]
+fn commands_that_come_before_admission_wait_for_it_and_the_goodbye_for_what_was_said() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.raw("\u{feff}{\"cmd\":\"send\",\"to\":\"everyone\",\"text\":\"hello\"}");
+    ann.raw("{\"cmd\":\"peers\"}");
+    ann.raw("{\"cmd\":\"leave\"}");
+    ann.close_input();
+    assert_eq!(host.event("message")["text"], "hello");
+    assert_eq!(ann.exit_code(), 0);
+    assert_eq!(ann.count(|event| event["event"] == "error"), 0);
+}
+
+#[test]
+fn whoever_leaves_before_somebody_has_what_was_said_is_told_by_the_exit_code() {
+    let host = Starting::host("host").start();
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.wait_for("three", |event| event["event"] == "roster" && names(event).len() == 3);
+    assert_eq!(bob.leave(), 0);
+    ann.wait_for("bob gone", |event| event["event"] == "peer_down");
+    for text in ["are you there?", "hello?"] {
+        ann.say(json!({"cmd": "send", "to": "bob", "text": text}));
+    }
+    ann.say(json!({"cmd": "leave"}));
+    let left = ann.event("left");
+    assert_eq!((&left["reason"], &left["undelivered"]), (&json!("left"), &json!(2)));
+    assert_eq!(ann.exit_code(), 10);
+}
+
+#[test]
+fn a_known_network_is_joined_by_the_name_that_one_has_there() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    assert_eq!(ann.leave(), 0);
+    host.wait_for("ann gone", |event| event["event"] == "peer_down");
+    host.forget_past();
+    let mut again = Starting::join(&host, "ignored").unnamed().profile_of(&ann).start();
+    again.event("authenticated");
+    assert_eq!(alias_of(&host.event("peer_up")["peer"]), "ann");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_output_that_takes_nothing_is_an_error_and_a_closed_one_is_none() {
+    let host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "hello"}));
+    ann.event("delivery");
+    assert_eq!(ann.leave(), 0);
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = |words: &[&str], output: std::process::Stdio| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pyile"));
+        let dir = ann.dir();
+        command
+            .args(words)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .stdout(output)
+            .stdin(std::process::Stdio::null());
+        command.output().unwrap()
+    };
+    for words in [&["history"][..], &["history", "--json"]] {
+        let output = run(words, full().into());
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written"));
+    }
+    let session = run(&["host", "--json", "--listen", "127.0.0.1:0"], full().into());
+    assert_eq!(session.status.code(), Some(1));
+    // Nobody reads: the pipe's other end is closed.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = run(&["history"], writer.into());
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}

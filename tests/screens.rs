@@ -258,7 +258,7 @@ fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
         (CloseReason::AliasTaken, "belongs to another"),
         (CloseReason::Banned, "has banned you"),
     ] {
-        node(&mut state, NOW, NodeEvent::Left { reason, message: SafeText::line(words) });
+        node(&mut state, NOW, NodeEvent::Left { reason, message: SafeText::line(words), undelivered: 0 });
         assert!(shows(&state, words) && shows(&state, "10.0.0.1") && shows(&state, "secret"));
     }
 }
@@ -269,6 +269,7 @@ fn a_session_that_ends_comes_back_to_the_launch_screen_with_the_reason() {
     let left = NodeEvent::Left {
         reason: CloseReason::Kicked,
         message: SafeText::line("the host has removed you (too loud)"),
+        undelivered: 0,
     };
     let effects = node(&mut state, NOW, left);
     assert_eq!(effects, vec![Effect::Store(StoreCommand::Recents)]);
@@ -287,7 +288,7 @@ fn leaving_asks_and_tells_a_host_what_it_means() {
     assert!(state.layers.is_empty());
     ctrl(&mut state, 'c');
     assert_eq!(press(&mut state, KeyCode::Char('y')), vec![Effect::Node(NodeCommand::Leave)]);
-    let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line("") };
+    let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line(""), undelivered: 0 };
     assert_eq!(node(&mut state, NOW, left), vec![Effect::Quit]);
     ctrl(&mut state, 'z');
     assert!(shows(&state, "Suspend the host?"));

@@ -121,7 +121,7 @@ fn events_have_their_fields() {
             json!({"event": "error", "kind": "command", "message": "what"}),
         ),
         (
-            NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line("") },
+            NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line(""), undelivered: 0 },
             json!({"event": "left", "reason": "left", "message": ""}),
         ),
     ];

@@ -100,7 +100,7 @@ pub(super) fn toast(state: &mut State, kind: ToastKind, text: &str) {
 // ---- The node ----
 
 fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
-    if let NodeEvent::Left { reason, message } = &event {
+    if let NodeEvent::Left { reason, message, .. } = &event {
         return left(state, &Closed::new(*reason, message.to_string()));
     }
     let now = state.now;

@@ -104,3 +104,35 @@ fn the_password_is_never_on_the_command_line_nor_shown() {
     fs::write(&path, "\n").unwrap();
     assert!(load(&["--password-file", path.to_str().unwrap()], &[], "").is_err());
 }
+
+#[test]
+fn what_no_shell_has_read_is_expanded_or_refused_and_becomes_no_directory() {
+    let environment = [("USER", "ann"), ("HOME", "/home/ann"), ("STATE", "/var/state")];
+    for (value, meant) in [
+        ("~/chat", "/home/ann/chat"),
+        ("~", "/home/ann"),
+        ("$STATE/chat", "/var/state/chat"),
+        ("${STATE}2/$USER.d", "/var/state2/ann.d"),
+        ("/plain/a~b", "/plain/a~b"),
+    ] {
+        let config = load(&[], &environment, &format!("data_dir = '{value}'")).unwrap();
+        assert_eq!(config.profile_dir, Path::new(meant).join("default"), "{value}");
+        let config = load(&["--data-dir", value], &environment, "").unwrap();
+        assert_eq!(config.profile_dir, Path::new(meant).join("default"), "{value}");
+    }
+    for value in ["~bob/chat", "$NOWHERE/chat", "${STATE/chat", "$/chat", "a$"] {
+        let error = load(&[], &environment, &format!("log_file = '{value}'")).unwrap_err().to_string();
+        assert!(error.contains("log_file") && error.contains(value), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_unicode_is_that_path() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = std::ffi::OsStr::from_bytes(b"/data/caf\xe9");
+    let words = [std::ffi::OsStr::new("pyile"), std::ffi::OsStr::new("--data-dir"), name];
+    let cli = Cli::try_parse_from(words).unwrap();
+    let config = resolve(&cli, &|name| (name == "USER").then(|| "ann".to_owned()), None, None).unwrap();
+    assert_eq!(config.profile_dir, Path::new(name).join("default"));
+}

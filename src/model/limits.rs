@@ -343,6 +343,9 @@ pub const RANGE_MESSAGES: usize = 200;
 /// Time for goodbyes and what is in flight when a session ends.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time that messages have which a program gave before it left, to be taken for sending.
+pub const SEND_BEFORE_LEAVE: Duration = Duration::from_secs(60);
+
 /// Descriptors that the process asks the system for: a full mesh of [`MEMBERS_MAX`] and the strangers beside it.
 pub const DESCRIPTORS: u64 = 8192;
 /// Time for a server that is no pyile host to say what it is.

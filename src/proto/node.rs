@@ -650,6 +650,7 @@ impl Node {
             }
         };
         self.route();
+        let undelivered = self.mesh.messaging.undelivered();
         self.mesh.messaging.give_up(self.role.group(), closed.reason);
         self.route();
         let refusal = Refusal { reason: goodbye, detail: String::new() };
@@ -660,7 +661,7 @@ impl Node {
         }
         let message = if closed.reason == CloseReason::Left { String::new() } else { closed.to_string() };
         let message = SafeText::line(&message);
-        self.event(NodeEvent::Left { reason: closed.reason, message });
+        self.event(NodeEvent::Left { reason: closed.reason, message, undelivered });
         self.outputs.push_back(Output::Finished(closed));
     }
 }

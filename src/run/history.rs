@@ -55,14 +55,16 @@ pub(super) fn print(dir: &Path, filter: &Filter, json: bool) -> u8 {
     let mut output = io::BufWriter::new(io::stdout().lock());
     let zone = jiff::tz::TimeZone::system();
     let mut count = 0_u64;
+    let mut written = Ok(());
     let result = export(dir, filter, |exported| {
         count += 1;
-        let written =
+        written =
             if json { write_json(&mut output, &exported) } else { write_text(&mut output, &zone, &exported) };
-        // Whoever reads may have seen enough.
         written.is_ok()
     });
-    let _ = output.flush();
+    if let Err(error) = written.and_then(|()| output.flush()) {
+        return super::cannot_write(&error);
+    }
     match result {
         Ok(()) => {
             if count == 0 && *filter != Filter::default() {

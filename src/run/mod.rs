@@ -59,6 +59,15 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
     outcome
 }
 
+/// Standard output takes nothing more. Whoever has stopped reading has seen enough. Gives the exit code.
+fn cannot_write(error: &std::io::Error) -> u8 {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return 0;
+    }
+    eprintln!("pyile: standard output cannot be written: {error}");
+    exit_code(CloseReason::Internal)
+}
+
 /// What was typed makes no sense, or asks for help. Gives the exit code.
 #[must_use]
 pub fn not_understood(error: &clap::Error) -> u8 {
@@ -100,9 +109,15 @@ async fn session(config: Config) -> u8 {
         },
         Err(message) => return usage(true, &message),
     };
-    let closed = headless::run(&opened.network, opened.events, wall_clock, stop).await;
-    exit_code(closed.reason)
+    match headless::run(&opened.network, opened.events, wall_clock, stop).await {
+        Ok(ended) if ended.closed.reason == CloseReason::Left && ended.undelivered > 0 => NOT_DELIVERED,
+        Ok(ended) => exit_code(ended.closed.reason),
+        Err(error) => cannot_write(&error),
+    }
 }
+
+/// The exit code of a session that ended in order before everybody had what was said to them.
+pub const NOT_DELIVERED: u8 = 10;
 
 /// A network that was opened as configured, with its bots where it is a demonstration.
 pub(crate) struct OpenedNetwork {
@@ -117,7 +132,11 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             let (network, events, bots) = demo::open(config.alias.clone()).await?;
             return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
         }
-        Mode::Join(target, wire) => Network::join(join_options(config, target, *wire), profile)?,
+        Mode::Join(target, wire) => {
+            let options = join_options(config, target, *wire);
+            let alias = join_alias(config, &options.target, &profile);
+            Network::join(JoinOptions { alias, ..options }, profile)?
+        }
         Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
             let kept = profile.host();
             Network::host(host_options(config, kept.as_ref()), profile).await?
@@ -146,6 +165,12 @@ fn keeping(config: &Config) -> Keeping {
 fn host_alias(config: &Config, kept: Option<&HostState>) -> Alias {
     let kept = kept.filter(|_| !config.alias_is_chosen).and_then(|kept| kept.alias.as_ref());
     kept.unwrap_or(&config.alias).clone()
+}
+
+/// What a member is called: as somebody has chosen, or as the last time in this network.
+fn join_alias(config: &Config, target: &str, profile: &Profile) -> Alias {
+    let known = profile.recents().into_iter().find(|known| known.target == target);
+    known.filter(|_| !config.alias_is_chosen).map_or_else(|| config.alias.clone(), |known| known.alias)
 }
 
 fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {

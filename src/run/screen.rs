@@ -174,7 +174,10 @@ impl Screen {
                 self.show(form, Wire::Native)
             }
             Mode::Join(target, wire) => {
-                let form = self.state.form(app::launch::FormKind::Join, &target, None, wire);
+                let alias =
+                    super::join_alias(&self.config, &crate::network::with_port(&target), &self.profile);
+                let form = self.state.form(app::launch::FormKind::Join, &target, Some(&alias), wire);
+                self.config.alias = alias;
                 self.show(form, wire)
             }
         };

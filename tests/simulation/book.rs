@@ -146,7 +146,7 @@ impl Book {
             NodeEvent::Error { kind: ErrorKind::Recv | ErrorKind::Storage, message, .. } => {
                 self.broken(who, &format!("error: {message}"));
             }
-            NodeEvent::Left { reason, message } => {
+            NodeEvent::Left { reason, message, .. } => {
                 let record = &mut self.people[who];
                 (record.end, record.is_in) = (Some(*reason), false);
                 // Whoever cannot get in tries again by itself once it was in, and not before.

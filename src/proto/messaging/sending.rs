@@ -430,6 +430,20 @@ impl Messaging {
         self.journal.has_own() || !self.growing.is_empty() || self.logs.values().any(is_open)
     }
 
+    /// Own messages of this session that somebody does not have for whom they are, and may still get.
+    pub(in crate::proto) fn undelivered(&self) -> u64 {
+        let of_this_session = self.logs.iter().filter(|((_, epoch), _)| *epoch >= self.epoch);
+        let waiting = |log: &Log| {
+            let ranges = log.readers().flat_map(|peer| log.pending(&peer));
+            let all: std::collections::BTreeSet<Range> = ranges.collect();
+            // Ranges of several recipients lie in each other: the first to begin and the last to end hold all.
+            let first = all.first().map_or(0, |(first, _)| *first);
+            all.iter().map(|(_, last)| *last).max().map_or(0, |last| last + 1 - first)
+        };
+        let growing: usize = self.growing.values().map(|growing| growing.texts.len()).sum();
+        of_this_session.map(|(_, log)| waiting(log)).sum::<u64>() + growing as u64
+    }
+
     /// The session ends. What is on disk waits for the next one; of everything else it is said that it will not
     /// arrive.
     pub(in crate::proto) fn give_up(&mut self, group: &Group, reason: CloseReason) {
