@@ -89,9 +89,12 @@ impl Output {
         let write = move || {
             let mut output = io::stdout().lock();
             let mut result = Ok(());
-            while let (Ok(()), Some(piece)) = (&result, waiting.blocking_recv()) {
+            while result.is_ok()
+                && let Some(piece) = waiting.blocking_recv()
+            {
                 result = output.write_all(&piece).and_then(|()| output.flush());
             }
+            drop(waiting);
             let _ = end.send(result);
         };
         std::thread::Builder::new().name("output".to_owned()).spawn(write)?;

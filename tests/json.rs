@@ -461,6 +461,7 @@ fn a_standard_output_that_takes_nothing_is_an_error_and_a_closed_one_is_none() {
             .args(words)
             .arg("--data-dir")
             .arg(dir.path())
+            .env("PYILE_PASSWORD", "open sesame")
             .stdout(output)
             .stdin(std::process::Stdio::null());
         command.output().unwrap()

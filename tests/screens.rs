@@ -55,6 +55,16 @@ fn state_in(context: Context) -> State {
     state
 }
 
+/// Moves to the button that does it, which is the last, and presses it.
+fn confirm(state: &mut State) -> Vec<Effect> {
+    while let Some(Layer::Dialog(dialog)) = state.layers.last()
+        && dialog.at + 1 < dialog.items.len()
+    {
+        press(state, KeyCode::Right);
+    }
+    press(state, KeyCode::Enter)
+}
+
 #[test]
 fn every_row_of_the_keymap_fires_and_is_told() {
     for binding in TABLE {
@@ -167,16 +177,18 @@ fn bans_ask_first_and_cancel_has_the_focus() {
         let peer = Some(peer.peer_id.into());
         vec![Effect::Node(NodeCommand::Ban { peer, addr: None, reason: None })]
     };
-    assert_eq!(press(&mut state, KeyCode::Char('y')), by_key(&cast()[1]));
+    for letter in ['y', 'Y', 'n', 'b'] {
+        assert_eq!(press(&mut state, KeyCode::Char(letter)), vec![], "no letter does it");
+    }
+    assert_eq!(confirm(&mut state), by_key(&cast()[1]));
+    press(&mut state, KeyCode::Esc);
     press(&mut state, KeyCode::Char('b'));
     for _ in 0..2 {
         press(&mut state, KeyCode::Tab);
     }
     press(&mut state, KeyCode::Enter);
-    assert!(shows(&state, "[x] by address"));
-    press(&mut state, KeyCode::Tab);
-    press(&mut state, KeyCode::Enter);
-    let effects = press(&mut state, KeyCode::Char('y'));
+    assert!(shows(&state, "[x] by address") && shows(&state, "[x] new password"));
+    let effects = confirm(&mut state);
     let addr = Some(cast()[1].addr.ip());
     let peer = Some(cast()[1].peer_id.into());
     assert_eq!(effects, vec![Effect::Node(NodeCommand::Ban { peer, addr, reason: None })]);
@@ -287,7 +299,7 @@ fn leaving_asks_and_tells_a_host_what_it_means() {
     press(&mut state, KeyCode::Esc);
     assert!(state.layers.is_empty());
     ctrl(&mut state, 'c');
-    assert_eq!(press(&mut state, KeyCode::Char('y')), vec![Effect::Node(NodeCommand::Leave)]);
+    assert_eq!(confirm(&mut state), vec![Effect::Node(NodeCommand::Leave)]);
     let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line(""), undelivered: 0 };
     assert_eq!(node(&mut state, NOW, left), vec![Effect::Quit]);
     ctrl(&mut state, 'z');
@@ -503,7 +515,7 @@ fn forgetting_a_conversation_asks_first() {
     type_text(&mut state, "/forget");
     press(&mut state, KeyCode::Enter);
     assert!(shows(&state, "Forget what was said to everyone?"));
-    let effects = press(&mut state, KeyCode::Char('y'));
+    let effects = confirm(&mut state);
     let forget = StoreCommand::Forget { network: NetworkId([1; 16]), conversation: Recipient::Everyone };
     assert_eq!(effects, [Effect::Store(forget)]);
     history(&mut state, HistoryEvent::Forgotten(Recipient::Everyone));
@@ -705,7 +717,7 @@ fn letting_classic_peers_in_is_asked_once() {
     press(&mut state, KeyCode::Esc);
     assert!(shows(&state, "[x] let Python peers in too"), "everything typed stays");
     press(&mut state, KeyCode::Enter);
-    let effects = press(&mut state, KeyCode::Char('y'));
+    let effects = confirm(&mut state);
     assert!(matches!(&effects[..], [Effect::Open(Open::Host { classic: true, .. })]), "{effects:?}");
     update(&mut state, NOW, Event::OpenFailed(CloseReason::CannotListen.into()));
     press(&mut state, KeyCode::Tab);
@@ -822,7 +834,7 @@ fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
     }
     press(&mut state, KeyCode::Char('u'));
     assert!(shows(&state, "Let 192.168.1.99 begin anew?"));
-    let effects = press(&mut state, KeyCode::Char('y'));
+    let effects = confirm(&mut state);
     let unban = NodeCommand::Unban { peer: None, addr: Some(addr), reason: None };
     assert_eq!(effects, [Effect::Node(unban)]);
     node(

@@ -154,6 +154,8 @@ impl Drop for Term {
     }
 }
 
+/// To the last button, and press it.
+const YES: &str = "\x1b[D\r";
 const ENTER: &str = "\r";
 const DOWN: &str = "\x1b[B";
 const ESC: &str = "\x1b";
@@ -225,7 +227,10 @@ fn host_join_talk_ban_and_quit_on_the_screen() {
     ann.see("Members 2");
     ann.keys("jb");
     ann.see("Ban mallory?");
-    ann.keys("y");
+    ann.keys(YES);
+    ann.see("New password");
+    ann.keys("\x1b");
+    ann.gone("New password");
     ann.see("Banned 1");
     assert_eq!(mallory.exit_code(), 5);
     bob.see("mallory is gone");
@@ -236,7 +241,7 @@ fn host_join_talk_ban_and_quit_on_the_screen() {
     bob.see("/msg NAME TEXT");
     bob.keys("quit\r");
     bob.see("Leave lab?");
-    bob.keys("y");
+    bob.keys(YES);
     assert_eq!(bob.ended().0, 0);
     ann.see("bob is gone");
     ann.keys("\x03");
@@ -245,7 +250,7 @@ fn host_join_talk_ban_and_quit_on_the_screen() {
     ann.gone("The network closes");
     ann.keys("\x03");
     ann.see("The network closes");
-    ann.keys("y");
+    ann.keys(YES);
     assert_eq!(ann.ended().0, 0);
 }
 
@@ -273,7 +278,7 @@ fn what_goes_wrong_is_said_beside_the_field_and_nothing_typed_is_lost() {
     bob.see("◌ host lost");
     bob.keys("\x03");
     bob.see("Leave lab?");
-    bob.keys("y");
+    bob.keys(YES);
     assert_eq!(bob.ended().0, 0);
 }
 
@@ -300,7 +305,7 @@ fn resize_to_1x1_and_back() {
     bob.see("half a 1x1 1x120 35x1 2x2ld");
     bob.keys("\x03");
     bob.see("Leave lab?");
-    bob.keys("y");
+    bob.keys(YES);
     assert_eq!(bob.ended().0, 0);
 }
 

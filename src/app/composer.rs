@@ -6,6 +6,7 @@ use std::ops::Range;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
 use super::wrap;
+use crate::model::{SafeText, limits, text::is_invisible};
 
 /// Text with a cursor, which always stands between two clusters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Edit {
     CutToStart,
     /// Cuts the word before the cursor.
     CutWord,
+    /// Cuts the word after the cursor.
+    CutWordRight,
     /// Puts back what was cut.
     PutBack,
     /// A line break.
@@ -84,6 +87,24 @@ impl Composer {
         self.cursor = self.boundary_from(self.cursor + text.len());
     }
 
+    /// Puts what one key brings at the cursor. A key may bring a part of a cluster, such as a joiner between two emoji: what is
+    /// cleaned is the cluster as a whole, once it goes no further.
+    pub fn type_text(&mut self, text: &str) {
+        let from = self.left();
+        self.insert(text);
+        let typed = self.text.get(from..self.cursor).unwrap_or_default();
+        let last = typed.grapheme_indices(true).next_back().map_or(0, |(at, _)| at);
+        let (before, open) = typed.split_at(last);
+        let mut clean = SafeText::clean(before).to_string();
+        clean.push_str(if may_go_on(open) { open } else { "" });
+        if !may_go_on(open) {
+            clean = SafeText::clean(typed).to_string();
+        }
+        if clean != typed {
+            self.replace(from..self.cursor, &clean);
+        }
+    }
+
     /// Replaces `range` with `text` and puts the cursor behind it.
     pub fn replace(&mut self, range: Range<usize>, text: &str) {
         if self.text.get(range.clone()).is_some() {
@@ -107,6 +128,7 @@ impl Composer {
             Edit::CutToEnd => self.cut(self.cursor..self.line_end()),
             Edit::CutToStart => self.cut(self.line_start()..self.cursor),
             Edit::CutWord => self.cut(self.word_left()..self.cursor),
+            Edit::CutWordRight => self.cut(self.cursor..self.word_right()),
             Edit::PutBack => self.insert(&self.cut.clone()),
             Edit::Newline => self.insert("\n"),
         }
@@ -205,6 +227,18 @@ impl Composer {
     }
 }
 
+/// True for a cluster that the next key may complete: its first character shows, and what follows shapes it.
+fn may_go_on(cluster: &str) -> bool {
+    let mut rest = cluster.chars();
+    let shows = rest.next().is_some_and(|c| !c.is_control() && !is_invisible(c));
+    let is_shaping =
+        |c: char| matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}' | '\u{E0020}'..='\u{E007F}');
+    shows
+        && cluster.chars().next_back().is_some_and(is_shaping)
+        && cluster.chars().count() <= limits::CLUSTER_SCALARS
+        && cluster.chars().all(|c| !c.is_control() && (!is_invisible(c) || is_shaping(c)))
+}
+
 fn is_word(word: &str) -> bool {
     word.chars().any(char::is_alphanumeric)
 }
@@ -236,6 +270,7 @@ mod tests {
             ("one tw|o", Edit::CutToEnd, "one tw|"),
             ("one tw|o", Edit::CutToStart, "|o"),
             ("one two|", Edit::CutWord, "one |"),
+            ("one| two three", Edit::CutWordRight, "one| three"),
             ("a👩\u{200D}👧|b", Edit::Backspace, "a|b"),
             ("a|e\u{301}b", Edit::Delete, "a|b"),
             ("日|本", Edit::Right, "日本|"),
@@ -246,6 +281,38 @@ mod tests {
             let mut composer = with(before);
             composer.edit(edit);
             assert_eq!(marked(&composer), after, "{before} {edit:?}");
+        }
+    }
+
+    #[test]
+    fn emoji_that_come_key_by_key_arrive_whole_and_what_hides_does_not() {
+        let typed = |text: &str| {
+            let mut composer = Composer::default();
+            for key in text.chars() {
+                composer.type_text(&key.to_string());
+            }
+            composer.text
+        };
+        for whole in [
+            "👨\u{200D}👩\u{200D}👧\u{200D}👦",
+            "❤\u{FE0F}",
+            "❤\u{FE0F}\u{200D}🔥",
+            "🏴\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+            "1\u{FE0F}\u{20E3}",
+            "🇩🇪",
+            "👍🏽",
+            "क्\u{200D}ष",
+            "می\u{200C}خواهم",
+            "a👩\u{200D}🚀b",
+        ] {
+            assert_eq!(typed(whole), whole);
+            assert_eq!(SafeText::clean(whole).as_str(), whole, "and goes so");
+        }
+        for hidden in ["a\u{200D}b", "\u{200D}", "a\u{202E}b", "x\u{E0041}y", "🏴\u{E0067}y", "a\u{2060}b"]
+        {
+            let text = typed(hidden);
+            assert_eq!(SafeText::clean(&text).as_str(), text, "{hidden:?} is {text:?}");
+            assert!(text.contains('\u{FFFD}'), "{hidden:?} is {text:?}");
         }
     }
 

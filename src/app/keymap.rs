@@ -114,8 +114,6 @@ pub enum Action {
     Filter,
     /// Show who reaches whom, or the heartbeat again.
     Ways,
-    /// Say yes.
-    Confirm,
     /// Turn an option on or off.
     Toggle,
     /// Show or hide the password.
@@ -310,12 +308,11 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Form], &[ctrl('r')], A::Reveal, "show or hide the password", "show password"),
     bind(&[C::Form], &[plain(Esc)], A::Close, "back", "back"),
     // Questions, prompts, help.
-    bind(&[C::Dialog], &[letter('y')], A::Confirm, "yes", "yes"),
-    bind(&[C::Dialog], &[plain(Enter)], A::Submit, "choose", "choose"),
+    bind(&[C::Dialog], &[plain(Enter)], A::Submit, "do what is chosen", "choose"),
     bind(&[C::Dialog], &[letter(' ')], A::Toggle, "turn the option on or off", "on/off"),
     bind(&[C::Dialog], &[plain(KeyCode::Left), plain(BackTab), plain(KeyCode::Up)], A::Left, "before", ""),
     bind(&[C::Dialog], &[plain(KeyCode::Right), plain(Tab), plain(KeyCode::Down)], A::Right, "next", "move"),
-    bind(&[C::Dialog], &[plain(Esc), letter('n')], A::Close, "cancel", "cancel"),
+    bind(&[C::Dialog], &[plain(Esc)], A::Close, "cancel", "cancel"),
     bind(&[C::Prompt], &[plain(Enter)], A::Submit, "do it", "do it"),
     bind(&[C::Prompt], &[plain(Tab)], A::Next, "complete", "complete"),
     bind(&[C::Prompt], &[plain(KeyCode::Up)], A::Up, "up", ""),
@@ -331,10 +328,35 @@ pub const TABLE: &[Binding] = &[
     bind(EDITORS, &[ctrl('e'), plain(End)], A::Edit(Edit::LineEnd), "to the end of the line", ""),
     bind(EDITORS, &[ctrl('k')], A::Edit(Edit::CutToEnd), "cut to the end of the line", ""),
     bind(EDITORS, &[ctrl('u')], A::Edit(Edit::CutToStart), "cut to the start of the line", ""),
-    bind(EDITORS, &[ctrl('w')], A::Edit(Edit::CutWord), "cut a word", ""),
+    bind(
+        EDITORS,
+        &[ctrl('w'), with(Backspace, KeyModifiers::CONTROL), with(Backspace, KeyModifiers::ALT)],
+        A::Edit(Edit::CutWord),
+        "cut a word",
+        "",
+    ),
+    bind(
+        EDITORS,
+        &[with(Delete, KeyModifiers::CONTROL), with(Delete, KeyModifiers::ALT), alt('d')],
+        A::Edit(Edit::CutWordRight),
+        "cut the next word",
+        "",
+    ),
     bind(EDITORS, &[ctrl('y')], A::Edit(Edit::PutBack), "put back what was cut", ""),
-    bind(EDITORS, &[alt('b')], A::Edit(Edit::WordLeft), "a word back", ""),
-    bind(EDITORS, &[alt('f')], A::Edit(Edit::WordRight), "a word on", ""),
+    bind(
+        EDITORS,
+        &[alt('b'), with(KeyCode::Left, KeyModifiers::CONTROL), with(KeyCode::Left, KeyModifiers::ALT)],
+        A::Edit(Edit::WordLeft),
+        "a word back",
+        "",
+    ),
+    bind(
+        EDITORS,
+        &[alt('f'), with(KeyCode::Right, KeyModifiers::CONTROL), with(KeyCode::Right, KeyModifiers::ALT)],
+        A::Edit(Edit::WordRight),
+        "a word on",
+        "",
+    ),
     bind(EDITORS, &[plain(KeyCode::Left)], A::Edit(Edit::Left), "left", ""),
     bind(EDITORS, &[plain(KeyCode::Right)], A::Edit(Edit::Right), "right", ""),
     bind(EDITORS, &[plain(Backspace)], A::Edit(Edit::Backspace), "remove the character before", ""),
@@ -345,7 +367,7 @@ pub const TABLE: &[Binding] = &[
         &[C::Everywhere],
         &[ctrl('c')],
         A::Interrupt,
-        "stash a draft; with none, quit (it asks first in a room)",
+        "stash a draft; with none, quit (it asks first in a room; again: leaves)",
         "quit",
     ),
     bind(&[C::Everywhere], &[ctrl('l')], A::Redraw, "draw the screen anew", ""),
@@ -364,13 +386,37 @@ pub fn action(contexts: &[Context], event: &KeyEvent) -> Option<Action> {
     })
 }
 
-/// Terminals differ on whether a capital letter has Shift held down.
+/// Terminals differ on whether a capital letter has Shift held down, and on what Backspace sends; keyboards on what stands
+/// where the Latin letters are.
 fn normal(event: &KeyEvent) -> Key {
-    let mut modifiers = event.modifiers;
-    if matches!(event.code, KeyCode::Char(_) | KeyCode::BackTab) {
+    let (mut code, mut modifiers) = (event.code, event.modifiers);
+    if matches!(code, KeyCode::Char(_) | KeyCode::BackTab | Backspace | Delete) {
         modifiers.remove(KeyModifiers::SHIFT);
     }
-    Key { code: event.code, modifiers }
+    if let (KeyCode::Char(c), true) = (code, modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT))
+    {
+        code = KeyCode::Char(latin(c));
+    }
+    if (code, modifiers) == (KeyCode::Char('h'), KeyModifiers::CONTROL) {
+        (code, modifiers) = (Backspace, KeyModifiers::NONE);
+    }
+    Key { code, modifiers }
+}
+
+/// The Latin letter on the key that has this one in another layout.
+fn latin(c: char) -> char {
+    const LATIN: &str = "qwertyuiopasdfghjklzxcvbnm";
+    const OTHERS: [&str; 4] = [
+        // Russian, Ukrainian, Greek, Hebrew.
+        "йцукенгшщзфывапролдячсмить",
+        "йцукенгшщзфівапролдячсмить",
+        ";ςερτυθιοπασδφγηξκλζχψωβνμ",
+        "/'קראטוןםפשדגכעיחלךזסבהנמצ",
+    ];
+    let small = c.to_lowercase().next().unwrap_or(c);
+    let at =
+        OTHERS.iter().find_map(|layout| layout.chars().position(|other| other == small && !c.is_ascii()));
+    at.and_then(|at| LATIN.chars().nth(at)).unwrap_or(c)
 }
 
 /// Every row that holds in these contexts, as keys and words.
@@ -426,6 +472,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn keys_with_ctrl_are_where_they_are_on_other_keyboards() {
+        for (typed, meant) in
+            [('с', 'c'), ('С', 'c'), ('щ', 'o'), ('ψ', 'c'), ('ב', 'c'), ('é', 'é'), ('c', 'c')]
+        {
+            let event = KeyEvent::new(KeyCode::Char(typed), KeyModifiers::CONTROL);
+            assert_eq!(normal(&event), ctrl(meant), "{typed}");
+        }
+        assert_eq!(normal(&KeyEvent::new(KeyCode::Char('с'), KeyModifiers::NONE)), letter('с'), "a letter");
+    }
+
+    #[test]
+    fn backspace_is_backspace_whatever_the_terminal_sends_for_it() {
+        for (code, modifiers, edit) in [
+            (KeyCode::Char('h'), KeyModifiers::CONTROL, Edit::Backspace),
+            (Backspace, KeyModifiers::SHIFT, Edit::Backspace),
+            (Backspace, KeyModifiers::CONTROL, Edit::CutWord),
+            (Backspace, KeyModifiers::ALT, Edit::CutWord),
+            (Delete, KeyModifiers::SHIFT, Edit::Delete),
+            (Delete, KeyModifiers::CONTROL, Edit::CutWordRight),
+            (KeyCode::Left, KeyModifiers::CONTROL, Edit::WordLeft),
+            (KeyCode::Right, KeyModifiers::ALT, Edit::WordRight),
+        ] {
+            for context in EDITORS {
+                let found = action(&[*context], &KeyEvent::new(code, modifiers));
+                assert_eq!(found, Some(Action::Edit(edit)), "{modifiers:?} {code:?} in {context:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_question_is_done_by_a_letter() {
+        let letters = TABLE.iter().filter(|binding| binding.contexts.contains(&C::Dialog));
+        let keys = letters.flat_map(|binding| binding.keys);
+        assert!(keys.into_iter().all(|key| !matches!(key.code, KeyCode::Char(c) if c != ' ')));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum PromptKind {
     Search,
     /// The network's next password.
     Password,
+    /// The name of the member that is to be the host, to be sure that it is meant.
+    Handover(PeerId),
 }
 
 /// A line to type.

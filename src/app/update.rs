@@ -226,6 +226,14 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
             if let KeyCode::Char(c) = key.code
                 && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
             {
+                // Whoever types where letters act and this one does not wants to write.
+                if state.layers.is_empty()
+                    && let Some(room) = state.room_mut()
+                    && room.focus == Focus::Browse
+                    && room.view == View::Chat
+                {
+                    room.focus = Focus::Compose;
+                }
                 type_text(state, &c.to_string());
             }
             Vec::new()
@@ -274,7 +282,7 @@ fn type_text(state: &mut State, text: &str) {
         return;
     }
     if let Some(editor) = editor(state) {
-        editor.insert(SafeText::clean(text).as_str());
+        editor.type_text(text);
     } else if text == " " && state.layers.is_empty() {
         state.form_mut().filter(|form| form.progress == Progress::Editing).map(super::launch::Form::toggle);
     }
@@ -373,6 +381,10 @@ fn suspend(state: &mut State) -> Vec<Effect> {
 }
 
 fn interrupt(state: &mut State) -> Vec<Effect> {
+    // Asked for twice, it is meant.
+    if matches!(state.layers.last(), Some(Layer::Dialog(Dialog { pending: Pending::Leave, .. }))) {
+        return command::confirmed(state);
+    }
     if state.layers.pop().is_some() {
         return Vec::new();
     }
@@ -423,7 +435,7 @@ fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Submit if dialog.items.get(dialog.at) != Some(&super::layer::Item::Yes) => {
             state.layers.pop();
         }
-        Action::Submit | Action::Confirm => return command::confirmed(state),
+        Action::Submit => return command::confirmed(state),
         _ => {}
     }
     Vec::new()

@@ -88,6 +88,14 @@ impl<'de> Deserialize<'de> for SafeText {
     }
 }
 
+/// The flags of England, Scotland and Wales are a black flag and letters that show nothing. No other such letters are text.
+const BLACK_FLAG: char = '\u{1F3F4}';
+const FLAGS: [&str; 3] = [
+    "\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
+    "\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}",
+];
+
 /// True for a character that shows nothing by itself or changes how others are shown.
 #[must_use]
 pub fn is_invisible(c: char) -> bool {
@@ -117,6 +125,14 @@ fn replace_characters(raw: &str) -> String {
             '\0'..='\u{1F}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(MARK)),
             '\u{7F}' => out.push('\u{2421}'),
             '\u{80}'..='\u{9F}' => out.push(MARK),
+            BLACK_FLAG => {
+                out.push(c);
+                let tags = FLAGS.iter().find(|tags| rest.clone().take(tags.chars().count()).eq(tags.chars()));
+                for tag in tags.into_iter().flat_map(|tags| tags.chars()) {
+                    out.push(tag);
+                    rest.next();
+                }
+            }
             c if !is_invisible(c) || shapes_its_neighbour(last, c) => out.push(c),
             _ => out.push(MARK),
         }

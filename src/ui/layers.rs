@@ -126,16 +126,22 @@ fn label(item: Item, yes: &str) -> String {
         Item::Yes => format!("[ {yes} ]"),
         Item::ByKey(on) => option(on, "by key"),
         Item::ByAddress(on) => option(on, "by address"),
-        Item::NewPassword(on) => option(on, "then set a new password"),
+        Item::NewPassword(on) => option(on, "new password"),
     }
 }
 
 fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let name;
     let title = match line.kind {
         PromptKind::Palette => "Commands",
         PromptKind::GoTo => "Go to",
         PromptKind::Search => "Search",
         PromptKind::Password => "New password",
+        PromptKind::Handover(peer) => {
+            let next = state.room().map(|room| room.name(&peer)).unwrap_or_default();
+            name = format!("Type {next} to hand the network over");
+            &name
+        }
     };
     let suggestions = suggestions(state);
     let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);

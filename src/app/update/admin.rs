@@ -49,7 +49,8 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     }
     let mut lines = vec![
         format!("{} ({}) is cut off from everyone at once", peer.alias, peer.peer_id.short()),
-        "and cannot come back until you lift the ban.".to_owned(),
+        "and cannot come back with this key until you lift the ban.".to_owned(),
+        "It knows the password, and could make a new key: set a new password too.".to_owned(),
     ];
     if !reason.is_empty() {
         lines.push(format!("It is told: {reason}"));
@@ -59,7 +60,7 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     }
     let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
     let items =
-        vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(false), Item::Yes];
+        vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(true), Item::Yes];
     let title = format!("Ban {}?", peer.alias);
     state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
 }
@@ -74,7 +75,7 @@ fn ask_ban_classic(state: &mut State, peer: &Peer, reason: String) {
     if addr.is_loopback() {
         lines.push(format!("The address {addr} is this machine."));
     }
-    let items = vec![Item::Cancel, Item::NewPassword(false), Item::Yes];
+    let items = vec![Item::Cancel, Item::NewPassword(true), Item::Yes];
     let pending = Pending::Ban { peer: None, addr: Some(addr), reason };
     let title = format!("Ban {}?", peer.alias);
     state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));

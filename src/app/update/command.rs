@@ -44,7 +44,7 @@ pub fn suggestions(state: &State) -> Vec<String> {
             .collect(),
         PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
         PromptKind::Search => super::history::suggestions(state),
-        PromptKind::Password => Vec::new(),
+        PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
     }
 }
 
@@ -97,7 +97,7 @@ fn complete(state: &mut State) {
                 prompt.at = 0;
             }
         }
-        PromptKind::Search | PromptKind::Password => {}
+        PromptKind::Search | PromptKind::Password | PromptKind::Handover(_) => {}
     }
 }
 
@@ -148,6 +148,18 @@ fn submit(state: &mut State) -> Vec<Effect> {
         PromptKind::Search => {
             let at = prompt.at;
             super::history::go_to_hit(state, at)
+        }
+        PromptKind::Handover(peer) => {
+            let name = state.room().map(|room| room.name(&peer)).unwrap_or_default();
+            if text.trim() != name {
+                if let Some(prompt) = state.prompt_mut() {
+                    prompt.error = Some(format!("type {name} to hand the network over, Esc to keep it"));
+                }
+                return Vec::new();
+            }
+            state.layers.pop();
+            toast(state, ToastKind::Info, "asking it to take over");
+            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
         }
         PromptKind::Password => {
             let password = Password::new(text);
@@ -312,8 +324,8 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
         }
         Pending::Handover(peer) => {
-            toast(state, ToastKind::Info, "asking it to take over");
-            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
+            state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Handover(peer))));
+            Vec::new()
         }
         Pending::Open(open) => {
             state.defaults.knows_classic = true;
