@@ -71,7 +71,15 @@ impl Guard {
     #[cfg(unix)]
     pub fn suspend(&mut self) -> io::Result<()> {
         leave();
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        // What stands beside this program in a pipe stops with it, as it would at any other's Ctrl-Z.
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
+        enter()?;
+        self.clear()
+    }
+
+    /// The shell continues this process, and may have used the terminal meanwhile: takes it over again.
+    pub fn retake(&mut self) -> io::Result<()> {
+        leave();
         enter()?;
         self.clear()
     }
@@ -141,16 +149,52 @@ pub fn restore_on_panic() {
     }));
 }
 
-/// What happens at the terminal, from a thread of its own: a key is there as soon as it is pressed.
-pub fn events() -> io::Result<mpsc::Receiver<Event>> {
+/// What happens at the terminal.
+#[derive(Debug)]
+pub enum Happening {
+    /// A key, a paste, another size.
+    Event(Event),
+    /// The terminal is no more.
+    Gone,
+}
+
+/// What happens at the terminal, from threads of their own: a key is there as soon as it is pressed.
+pub fn events() -> io::Result<mpsc::Receiver<Happening>> {
     let (tx, events) = mpsc::channel(crate::model::limits::KEYS_WAITING);
+    watch(tx.clone())?;
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        // An error means that the terminal is gone: reading again would spin.
         while let Ok(event) = event::read() {
-            if tx.blocking_send(event).is_err() {
+            if tx.blocking_send(Happening::Event(event)).is_err() {
                 return;
             }
         }
+        // Reading again would spin.
+        let _ = tx.blocking_send(Happening::Gone);
     })?;
     Ok(events)
+}
+
+/// Tells when the terminal is no more. Whoever only reads from it may wait for ever then, or spin.
+#[cfg(unix)]
+fn watch(gone: mpsc::Sender<Happening>) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+        let terminal = io::stdin();
+        loop {
+            // Only that it is gone is of interest, which is always told.
+            let mut fds = [PollFd::new(&terminal, PollFlags::empty())];
+            match poll(&mut fds, None) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+        let _ = gone.blocking_send(Happening::Gone);
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn watch(_: mpsc::Sender<Happening>) -> io::Result<()> {
+    Ok(())
 }

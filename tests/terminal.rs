@@ -167,7 +167,7 @@ fn host() -> (Term, String) {
     let mut host = Term::pyile(&["--attempts", "3"]);
     host.see("open a network");
     host.keys(ENTER);
-    host.see("Host a network");
+    host.see("Demo");
     // The cursor is where something is missing: the password. Then the switch, name, network, address.
     host.keys("open sesame");
     host.see("•••••••••••");
@@ -357,4 +357,67 @@ fn a_panic_of_the_screen_gives_the_terminal_back_and_is_reported() {
     let term = Term::start(command, (24, 80));
     let (code, rows) = term.ended();
     assert!(code != 0 && rows.contains("panicked at"), "{rows}");
+}
+
+#[test]
+fn ctrl_c_twice_leaves_and_keys_from_before_the_room_was_drawn_are_not_for_it() {
+    let (mut ann, addr) = host();
+    let mut bob = join(&addr, "bob");
+    bob.keys("\x03");
+    bob.see("Leave lab?");
+    bob.keys("\x03");
+    assert_eq!(bob.ended().0, 0);
+    ann.see("bob is gone");
+    // A password typed from habit, when none is asked for.
+    let mut again = Term::pyile(&["demo"]);
+    again.keys("open sesame\r");
+    again.see("I repeat what I am told");
+    assert!(!again.shows("open sesame"), "{}", again.rows().join("\n"));
+    again.child.kill().unwrap();
+}
+
+#[test]
+fn a_program_that_was_stopped_takes_the_terminal_again() {
+    let mut term = Term::pyile(&[]);
+    term.see("Demo");
+    let pid = term.child.process_id().unwrap().to_string();
+    let signal = |name: &str| {
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    let taken = |term: &Term| term.raw.windows(8).filter(|part| part == b"\x1b[?1049h").count();
+    assert_eq!(taken(&term), 1);
+    signal("-STOP");
+    signal("-CONT");
+    term.wait("the terminal to be taken again", |term| taken(term) == 2 && term.shows("Demo"));
+    signal("-QUIT");
+    assert_eq!(term.ended().0, 0);
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_the_program_on_the_launch_screen_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+    let pair = native_pty_system().openpty(size).unwrap();
+    // Nobody tells it: the signal is ignored, as with nohup.
+    let mut command = CommandBuilder::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\"", env!("CARGO_BIN_EXE_pyile")]);
+    command.env("TERM", "xterm-256color");
+    command.env("PYILE_DATA_DIR", dir.path());
+    command.env("XDG_CONFIG_HOME", dir.path());
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    drop(pair.slave);
+    let mut reader = pair.master.try_clone_reader().unwrap();
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&seen).contains("Host") {
+        let count = reader.read(&mut buffer).unwrap();
+        seen.extend(&buffer[..count]);
+    }
+    drop((reader, pair.master));
+    let mut killer = child.clone_killer();
+    let (tx, ended) = channel();
+    std::thread::spawn(move || tx.send(child.wait()));
+    if ended.recv_timeout(DEADLINE).is_err() {
+        killer.kill().unwrap();
+        panic!("it goes on without a terminal");
+    }
 }

@@ -51,7 +51,12 @@ struct Screen {
     state: State,
     config: Config,
     profile: Profile,
-    keys: mpsc::Receiver<crossterm::event::Event>,
+    keys: mpsc::Receiver<terminal::Happening>,
+    continued: super::Stop,
+    /// The terminal is no more.
+    is_blind: bool,
+    /// The screen that was drawn last: keys from before are not for this one.
+    shown: Option<std::mem::Discriminant<app::Screen>>,
     stored_tx: mpsc::Sender<StoreEvent>,
     stored: mpsc::Receiver<StoreEvent>,
     /// Looks at a host that could not be joined.
@@ -106,6 +111,9 @@ impl Screen {
             config,
             profile,
             keys: terminal::events().wrap_err("cannot read the keyboard")?,
+            continued: signals::continued().wrap_err("cannot watch for signals")?,
+            is_blind: false,
+            shown: None,
             stored_tx,
             stored,
             opening: None,
@@ -127,10 +135,11 @@ impl Screen {
                 Redraw::Now => Some(Instant::now()),
                 Redraw::Soon => Some(self.drawn + limits::FRAME_TIME),
             };
-            if due.is_some_and(|due| due <= Instant::now()) {
+            if due.is_some_and(|due| due <= Instant::now()) && !self.is_blind {
                 self.draw()?;
                 continue;
             }
+            let due = due.filter(|_| !self.is_blind);
             let tick = app::next_tick(&self.state).map(|wait| Instant::now() + wait.max(limits::TICK_LEAST));
             let wake = [due, tick].into_iter().flatten().min();
             let timer = async {
@@ -141,12 +150,18 @@ impl Screen {
             };
             tokio::select! {
                 biased;
-                key = self.keys.recv() => match key {
-                    Some(key) => self.take(Event::Terminal(key), Redraw::Now)?,
-                    // The terminal is gone.
-                    None => self.stop(),
+                key = self.keys.recv(), if !self.is_blind => match key {
+                    Some(terminal::Happening::Event(event)) => self.key(event)?,
+                    Some(terminal::Happening::Gone) | None => {
+                        self.is_blind = true;
+                        self.stop();
+                    }
                 },
                 Some(()) = stop.recv() => self.stop(),
+                Some(()) = self.continued.recv() => {
+                    self.terminal.retake()?;
+                    self.redraw = Redraw::Now;
+                }
                 event = next_event(&mut self.network) => match event {
                     Some(event) => self.node(event)?,
                     None => self.network = None,
@@ -224,7 +239,19 @@ impl Screen {
         self.drawn = Instant::now();
         let (state, theme) = (&self.state, self.theme);
         self.terminal.draw(|frame| ui::draw(state, theme, frame))?;
+        self.shown = Some(std::mem::discriminant(&self.state.screen));
         Ok(())
+    }
+
+    /// Something comes from the keyboard. What was typed before a screen was drawn was meant for the one before: a password
+    /// typed from habit must not become a message.
+    fn key(&mut self, event: crossterm::event::Event) -> color_eyre::Result<()> {
+        use crossterm::event::Event::{Key, Paste};
+        let is_meant = self.shown == Some(std::mem::discriminant(&self.state.screen));
+        if matches!(event, Key(_) | Paste(_)) && !is_meant {
+            return Ok(());
+        }
+        self.take(Event::Terminal(event), Redraw::Now)
     }
 
     /// Messages that pour in are taken all together and drawn once.

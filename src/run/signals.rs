@@ -12,14 +12,22 @@ pub(super) fn stop() -> io::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
+    // Whoever started this program with nohup wants it to outlive the terminal.
+    let mut hangup =
+        if is_ignored(rustix::process::Signal::HUP) { None } else { Some(signal(SignalKind::hangup())?) };
     let (tx, stop) = mpsc::channel(1);
     tokio::spawn(async move {
+        let hung_up = async |hangup: &mut Option<tokio::signal::unix::Signal>| match hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        };
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                _ = quit.recv() => {}
+                _ = hung_up(&mut hangup) => {}
             }
             if tx.send(()).await.is_err() {
                 return;
@@ -27,6 +35,31 @@ pub(super) fn stop() -> io::Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// True when this process was started so that a signal does nothing. Only where the system tells so.
+#[cfg(unix)]
+fn is_ignored(signal: rustix::process::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// Something arrives when this process goes on after it was stopped.
+#[cfg(unix)]
+pub(super) fn continued() -> io::Result<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signal = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
+    let (tx, continued) = mpsc::channel(1);
+    tokio::spawn(async move { while signal.recv().await.is_some() && tx.send(()).await.is_ok() {} });
+    Ok(continued)
+}
+
+/// There is no such thing here.
+#[cfg(not(unix))]
+pub(super) fn continued() -> io::Result<Stop> {
+    Ok(mpsc::channel(1).1)
 }
 
 /// Something arrives when the system asks the process to end.

@@ -118,6 +118,11 @@ impl Starting {
         self.through(&["sh", "-c", &format!("ulimit -n {most}; exec \"$@\""), "sh"])
     }
 
+    /// As with nohup.
+    pub fn ignoring_hangup(self) -> Self {
+        self.through(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"])
+    }
+
     /// With a clock that is wrong by so much, as `faketime` has it.
     pub fn clock(self, wrong_by: &str) -> Self {
         self.through(&["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", wrong_by])
