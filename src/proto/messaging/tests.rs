@@ -90,7 +90,7 @@ impl Bench {
     }
 
     /// What bob says to everyone.
-    fn from_bob(&self, first: u64, texts: &[&str]) -> Batch {
+    fn bob_says(&self, first: u64, texts: &[&str]) -> Batch {
         let stream = StreamId { author: self.bob.peer_id(), epoch: 1, to: Recipient::Everyone };
         let texts = texts.iter().map(|text| SafeText::clean(text)).collect();
         let mut batch =
@@ -170,8 +170,8 @@ fn without_a_link_one_is_asked_for_and_over_a_new_one_goes_what_was_not_kept_the
 fn what_comes_is_shown_at_once_and_acknowledged_once_a_turn_when_it_is_kept() {
     let mut bench = Bench::new();
     bench.linked();
-    bench.hear(bench.from_bob(1, &["a", "b"]));
-    bench.hear(bench.from_bob(3, &["c"]));
+    bench.hear(bench.bob_says(1, &["a", "b"]));
+    bench.hear(bench.bob_says(3, &["c"]));
     let asked = bench.end();
     assert_eq!((shown(&asked), frames(&asked)), (vec!["a".into(), "b".into(), "c".into()], vec![]));
     for (token, _) in stored(&asked) {
@@ -185,7 +185,7 @@ fn what_comes_is_shown_at_once_and_acknowledged_once_a_turn_when_it_is_kept() {
 fn what_was_taken_on_over_a_link_is_not_acknowledged_over_another() {
     let mut bench = Bench::new();
     bench.linked();
-    bench.hear(bench.from_bob(1, &["a"]));
+    bench.hear(bench.bob_says(1, &["a"]));
     let token = stored(&bench.end())[0].0;
     bench.kept(token);
     let bob = bench.bob.peer_id();
@@ -197,7 +197,7 @@ fn what_was_taken_on_over_a_link_is_not_acknowledged_over_another() {
 fn a_batch_under_anothers_name_costs_the_link() {
     let mut bench = Bench::new();
     bench.linked();
-    let mut batch = bench.from_bob(1, &["I am somebody else"]);
+    let mut batch = bench.bob_says(1, &["I am somebody else"]);
     batch.stream.author = PeerId([9; 32]);
     bench.hear(batch);
     let asked = bench.end();
@@ -209,11 +209,11 @@ fn a_batch_under_anothers_name_costs_the_link() {
 fn under_numbers_that_are_known_the_history_decides_and_another_text_is_answered_with_the_first() {
     let mut bench = Bench::new();
     bench.linked();
-    bench.hear(bench.from_bob(1, &["the first"]));
+    bench.hear(bench.bob_says(1, &["the first"]));
     let first = stored(&bench.end())[0].clone();
     bench.kept(first.0);
     bench.end();
-    bench.hear(bench.from_bob(1, &["another"]));
+    bench.hear(bench.bob_says(1, &["another"]));
     let asked = bench.end();
     assert_eq!((shown(&asked), frames(&asked)), (Vec::<String>::new(), vec![]));
     let token = asked.iter().find_map(|ask| match ask {
@@ -235,8 +235,8 @@ fn under_numbers_that_are_known_the_history_decides_and_another_text_is_answered
 fn a_hole_is_asked_for_and_only_what_the_author_signed_closes_it() {
     let mut bench = Bench::new();
     bench.linked();
-    bench.hear(bench.from_bob(1, &["one"]));
-    bench.hear(bench.from_bob(3, &["three"]));
+    bench.hear(bench.bob_says(1, &["one"]));
+    bench.hear(bench.bob_says(3, &["three"]));
     let wanted = frames(&bench.end()).into_iter().find_map(|frame| match frame {
         Frame::Wanted(wanted) => Some(wanted),
         _ => None,
@@ -248,7 +248,7 @@ fn a_hole_is_asked_for_and_only_what_the_author_signed_closes_it() {
 fn words_beyond_those_that_count_are_refused_from_anybody() {
     let mut bench = Bench::new();
     bench.linked();
-    bench.hear(bench.from_bob(1, &["before"]));
+    bench.hear(bench.bob_says(1, &["before"]));
     bench.end();
     let departed = bench.messaging.departed(&bench.bob.peer_id());
     assert_eq!(departed.counts, [(1, 1)], "as far as this node has them");
@@ -257,7 +257,7 @@ fn words_beyond_those_that_count_are_refused_from_anybody() {
     let changes = bench.group.roster.replace(alone);
     bench.group.learn(&changes, true);
     bench.messaging.roster_changed(&bench.group, &changes);
-    let late = bench.from_bob(2, &["after"]);
+    let late = bench.bob_says(2, &["after"]);
     let taken = bench.messaging.take_on(&bench.group, &late, receiving::Way::HandedOn);
     assert_eq!(taken, receiving::Taken::Refused);
     assert_eq!(shown(&bench.end()), Vec::<String>::new());
