@@ -55,6 +55,9 @@ Exit codes:
 pub enum Command {
     /// Open a network: you hold the door.
     Host {
+        /// The same as --listen.
+        #[arg(value_name = "ADDR", conflicts_with = "listen")]
+        address: Option<String>,
         /// Address that joiners connect to [default: that of last time, at first 0.0.0.0:4702; env: PYILE_LISTEN].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,

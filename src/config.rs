@@ -320,7 +320,9 @@ pub fn resolve(
     let sources = Sources { environment, file: file.map(parse_file).transpose()? };
     let mode = mode(cli)?;
     let (listen_flag, classic_flag) = match &cli.command {
-        Some(Command::Host { listen, classic }) => (listen.as_deref(), classic.then_some("on")),
+        Some(Command::Host { address, listen, classic }) => {
+            (listen.as_deref().or(address.as_deref()), classic.then_some("on"))
+        }
         _ => (None, None),
     };
     let (alias, alias_is_chosen) = alias(&sources, options, environment)?;

@@ -466,7 +466,9 @@ fn a_standard_output_that_takes_nothing_is_an_error_and_a_closed_one_is_none() {
             .stdin(std::process::Stdio::null());
         command.output().unwrap()
     };
-    for words in [&["history"][..], &["history", "--json"]] {
+    let addr = host.join_addr();
+    for words in [&["history"][..], &["history", "--json"], &["doctor", &addr], &["doctor", &addr, "--json"]]
+    {
         let output = run(words, full().into());
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written"));

@@ -31,6 +31,8 @@ fn flag_then_environment_then_file_then_default() {
     assert_eq!(config.listen.unwrap().to_string(), "[::]:5000");
     assert_eq!(load(&[], &environment, file).unwrap().alias.as_str(), "env");
     assert_eq!(load(&[], &[("USER", "user")], file).unwrap().alias.as_str(), "file");
+    let config = load(&["host", "127.0.0.1:5001"], &[], file).unwrap();
+    assert_eq!(config.listen.unwrap().to_string(), "127.0.0.1:5001", "as join takes it");
     let config = load(&["host", "--listen", "[::]"], &[], file).unwrap();
     assert_eq!(config.listen.unwrap().to_string(), "[::]:4702");
 }

@@ -165,6 +165,9 @@ pub enum AliasError {
     /// Too many characters.
     #[error("an alias has at most {max} characters, this one has {0}", max = limits::ALIAS_CHARACTERS)]
     TooLong(usize),
+    /// Too many marks on one character.
+    #[error("an alias has at most {max} marks on one letter", max = limits::CLUSTER_SCALARS - 1)]
+    TooManyMarks,
     /// A space, a line break or a tab.
     #[error("an alias has no spaces; use - or _ instead")]
     Space,
@@ -189,8 +192,8 @@ impl Alias {
             Some(first @ ('/' | '@' | ':' | '-')) => return Err(AliasError::FirstCharacter(first)),
             Some(_) => {}
         }
-        if characters > limits::ALIAS_CHARACTERS || scalars > 4 * limits::ALIAS_CHARACTERS {
-            return Err(AliasError::TooLong(characters.max(scalars / 4)));
+        if characters > limits::ALIAS_CHARACTERS {
+            return Err(AliasError::TooLong(characters));
         }
         for c in text.chars() {
             if c.is_whitespace() {
@@ -200,8 +203,8 @@ impl Alias {
                 return Err(AliasError::Invisible(u32::from(c)));
             }
         }
-        if text::SafeText::clean(text).as_str() != text {
-            return Err(AliasError::TooLong(characters));
+        if text::SafeText::clean(text).as_str() != text || scalars > 4 * limits::ALIAS_CHARACTERS {
+            return Err(AliasError::TooManyMarks);
         }
         let alias = Self(text.to_owned());
         if alias.looks().are_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
@@ -394,6 +397,8 @@ mod tests {
             ("a\u{202E}b", AliasError::Invisible(0x202E)),
             ("a\x1b", AliasError::Invisible(0x1B)),
             (&"a".repeat(33), AliasError::TooLong(33)),
+            (&format!("e{}", "\u{301}".repeat(28)), AliasError::TooManyMarks),
+            (&"e\u{301}\u{302}\u{303}\u{304}".repeat(30), AliasError::TooManyMarks),
             ("everyone", AliasError::Reserved),
             ("Everyоne", AliasError::Reserved),
             ("/ban", AliasError::FirstCharacter('/')),

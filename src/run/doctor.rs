@@ -11,7 +11,7 @@ use crate::{
     doctor::Doctor,
     model::{CloseReason, Timestamp, Wire},
     net::SystemPlatform,
-    network::with_port,
+    network::{JoinOptions, with_port},
     security::Identity,
     store::{Profile, StoreError},
     wire::BannedStatus,
@@ -30,7 +30,12 @@ struct Line<'a> {
 pub(super) async fn run(config: &Config, target: &str) -> u8 {
     let target = with_port(target);
     let json = config.json;
-    let mut found = move |finding: Finding| print(&finding, json);
+    let mut written = Ok(());
+    let mut found = |finding: Finding| {
+        if written.is_ok() {
+            written = print(&finding, json);
+        }
+    };
     let profile = match Profile::open(&config.profile_dir, keeping(config)) {
         Ok(profile) => Some(profile),
         Err(StoreError::InUse { .. }) => None,
@@ -48,17 +53,22 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
             let is_known = greeting.status == BannedStatus::Known;
             match profile {
                 Some(profile) if is_known || config.password.is_some() => {
-                    doctor.join(join_options(config, &target, Wire::Native), profile).await
+                    let options = join_options(config, &target, Wire::Native);
+                    let alias = super::join_alias(config, &target, &profile);
+                    doctor.join(JoinOptions { alias, ..options }, profile).await
                 }
                 profile => {
-                    print(&not_joined(profile.is_none()), json);
+                    (doctor.found)(not_joined(profile.is_none()));
                     CloseReason::Left
                 }
             }
         }
         Err(reason) => reason,
     };
-    exit_code(reason)
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::cannot_write(&error),
+        _ => exit_code(reason),
+    }
 }
 
 /// Somebody whom no host knows.
@@ -81,18 +91,17 @@ fn not_joined(is_in_use: bool) -> Finding {
     Finding::new(Check::Join, Verdict::Skipped, message, next)
 }
 
-fn print(finding: &Finding, json: bool) {
+fn print(finding: &Finding, json: bool) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    let written = if json {
+    if json {
         let line = Line { at: wall_clock(), event: "finding", finding };
         serde_json::to_writer(&mut output, &line)
             .map_err(io::Error::from)
-            .and_then(|()| output.write_all(b"\n"))
+            .and_then(|()| output.write_all(b"\n"))?;
     } else {
-        write_for_people(&mut output, finding)
-    };
-    // Whoever listened is gone.
-    let _ = written.and_then(|()| output.flush());
+        write_for_people(&mut output, finding)?;
+    }
+    output.flush()
 }
 
 fn write_for_people(output: &mut impl io::Write, finding: &Finding) -> io::Result<()> {
