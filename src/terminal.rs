@@ -20,38 +20,57 @@ use crossterm::{
         Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
     },
 };
-use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::mpsc;
 
 /// The terminal while the screen has it. Dropping it gives it back.
 pub struct Guard {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// It does not say how large it is.
+    is_unsized: bool,
+}
+
+/// What a terminal is taken for that says it has no columns or rows, as some consoles do until they are told.
+const USUAL: (u16, u16) = (80, 24);
+
+/// A terminal of which nothing is drawn yet, and whether it does not say how large it is.
+fn blank() -> io::Result<(Terminal<CrosstermBackend<Stdout>>, bool)> {
+    let backend = CrosstermBackend::new(io::stdout());
+    let (columns, rows) = crossterm::terminal::size()?;
+    if columns > 0 && rows > 0 {
+        return Ok((Terminal::new(backend)?, false));
+    }
+    let viewport = Viewport::Fixed(Rect::new(0, 0, USUAL.0, USUAL.1));
+    Ok((Terminal::with_options(backend, TerminalOptions { viewport })?, true))
 }
 
 impl Guard {
     /// Takes the terminal over.
     pub fn take() -> io::Result<Self> {
         enter()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        Ok(Self { terminal })
+        let (terminal, is_unsized) = blank()?;
+        Ok(Self { terminal, is_unsized })
     }
 
     /// Draws a frame.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if self.is_unsized && self.size()? != USUAL {
+            self.clear()?;
+        }
         self.terminal.draw(render).map(|_| ())
     }
 
     /// Columns and rows.
     pub fn size(&self) -> io::Result<(u16, u16)> {
-        let size = self.terminal.size()?;
-        Ok((size.width, size.height))
+        let (columns, rows) = crossterm::terminal::size()?;
+        Ok(if columns > 0 && rows > 0 { (columns, rows) } else { USUAL })
     }
 
     /// Forgets what the terminal shows, so that the next frame is drawn as a whole.
     pub fn clear(&mut self) -> io::Result<()> {
         // ratatui's own way asks the terminal where its cursor is, and the answer would be taken for keys.
         execute!(io::stdout(), Clear(ClearType::All))?;
-        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        (self.terminal, self.is_unsized) = blank()?;
         Ok(())
     }
 

@@ -68,7 +68,11 @@ impl Term {
         });
         let input = pair.master.take_writer().unwrap();
         Self {
-            parser: vt100::Parser::new(cells(rows), cells(cols), 0),
+            parser: if rows == 0 {
+                vt100::Parser::new(cells(24), cells(80), 0)
+            } else {
+                vt100::Parser::new(cells(rows), cells(cols), 0)
+            },
             output,
             raw: Vec::new(),
             input,
@@ -420,4 +424,15 @@ fn a_terminal_that_is_gone_ends_the_program_on_the_launch_screen_too() {
         killer.kill().unwrap();
         panic!("it goes on without a terminal");
     }
+}
+
+#[test]
+fn a_terminal_without_a_size_is_taken_for_the_usual_one_until_it_tells_its_own() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pyile"));
+    command.args(["demo"]);
+    let mut term = Term::start(command, (0, 0));
+    term.see("I repeat what I am told");
+    term.resize((35, 120));
+    term.wait("the whole width", |term| term.rows().iter().any(|row| row.chars().count() > 100));
+    term.child.kill().unwrap();
 }
