@@ -195,7 +195,7 @@ pub async fn run(
         let takes_more = asked.has_room() && piece.len() < limits::COMMANDS_BYTES;
         let leaves_by = asked.leaves_by;
         tokio::select! {
-            event = events.next_whole(), if has_room => {
+            event = events.next(), if has_room => {
                 let mut next = event;
                 if next.is_none() {
                     break;
@@ -211,10 +211,8 @@ pub async fn run(
                         }
                         _ => {}
                     }
-                    for line in event.expand() {
-                        let _ = write_event(&mut piece, now(), &line);
-                    }
-                    next = if piece.len() < limits::OUTPUT_BYTES { events.try_next_whole() } else { None };
+                    let _ = write_event(&mut piece, now(), &event);
+                    next = if piece.len() < limits::OUTPUT_BYTES { events.try_next() } else { None };
                 }
             }
             _ = output.pieces.reserve(), if !has_room => {}

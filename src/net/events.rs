@@ -1,6 +1,7 @@
 //! The way of events from a node to whoever reads them.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -13,11 +14,17 @@ use crate::api::NodeEvent;
 
 /// The events of a session. The node never waits for whoever reads them: what is not read is bounded, and thinned out as
 /// [`NodeEvent::Skipped`] says. Dropping it loses nothing but the events.
-#[derive(Debug)]
 pub struct Events {
     unread: Arc<Mutex<Unread>>,
-    /// The rest of an event that is given out line by line.
-    lines: std::vec::IntoIter<NodeEvent>,
+    /// The rest of an event that is given out line by line. One event may stand for a hundred thousand lines: each is made
+    /// when it is asked for.
+    lines: Option<Box<dyn Iterator<Item = NodeEvent> + Send + Sync>>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("unread", &self.unread).finish_non_exhaustive()
+    }
 }
 
 /// The node's end.
@@ -27,7 +34,7 @@ pub(super) struct Teller(Arc<Mutex<Unread>>);
 /// Both ends.
 pub(super) fn channel() -> (Teller, Events) {
     let unread = Arc::<Mutex<Unread>>::default();
-    (Teller(unread.clone()), Events { unread, lines: Vec::new().into_iter() })
+    (Teller(unread.clone()), Events { unread, lines: None })
 }
 
 fn lock(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
@@ -68,6 +75,24 @@ impl Events {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
+    /// As [`Self::next`], if one is waiting already.
+    pub fn try_next(&mut self) -> Option<NodeEvent> {
+        loop {
+            if let Some(line) = self.next_line() {
+                return Some(line);
+            }
+            self.lines = Some(Box::new(self.try_next_whole()?.expand()));
+        }
+    }
+
+    fn next_line(&mut self) -> Option<NodeEvent> {
+        let line = self.lines.as_mut().and_then(Iterator::next);
+        if line.is_none() {
+            self.lines = None;
+        }
+        line
+    }
+
     /// The next event as the node tells it: one for a batch of messages, one for an acknowledgement of many. Nothing after
     /// the session has ended.
     pub async fn next_whole(&mut self) -> Option<NodeEvent> {
@@ -97,11 +122,11 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<NodeEvent>> {
         loop {
-            if let Some(line) = self.lines.next() {
+            if let Some(line) = self.next_line() {
                 return Poll::Ready(Some(line));
             }
             match self.poll_whole(context) {
-                Poll::Ready(Some(event)) => self.lines = event.expand().collect::<Vec<_>>().into_iter(),
+                Poll::Ready(Some(event)) => self.lines = Some(Box::new(event.expand())),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }

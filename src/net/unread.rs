@@ -60,7 +60,13 @@ fn state(event: &NodeEvent) -> Option<State> {
 fn size(event: &NodeEvent) -> usize {
     limits::EVENT_BYTES
         + match event {
-            NodeEvent::Batch(said) => said.batch.batch.bytes(),
+            NodeEvent::Batch(said) => {
+                let batch = &said.batch.batch;
+                batch.bytes() + limits::MESSAGE_BESIDE * batch.texts.len()
+            }
+            NodeEvent::Progress(progress) => {
+                limits::MESSAGE_BESIDE * (progress.summaries.len() + progress.references.len())
+            }
             NodeEvent::Roster { peers, .. } => peers.len() * size_of::<usize>(),
             NodeEvent::Error { message, .. } => message.as_str().len(),
             _ => 0,
