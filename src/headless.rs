@@ -37,32 +37,37 @@ enum Typed {
     Bad(String),
 }
 
-/// Messages to send that the network does not take yet: what else a program asks for is not behind them.
+/// Commands that wait, and their bytes.
 #[derive(Default)]
 struct Waiting {
-    sends: VecDeque<NodeCommand>,
+    commands: VecDeque<NodeCommand>,
     bytes: usize,
 }
 
 impl Waiting {
-    fn push(&mut self, send: NodeCommand) {
-        self.bytes += size(&send);
-        self.sends.push_back(send);
+    fn push(&mut self, command: NodeCommand) {
+        self.bytes += size(&command);
+        self.commands.push_back(command);
+    }
+
+    fn pop(&mut self) -> Option<NodeCommand> {
+        let command = self.commands.pop_front()?;
+        self.bytes -= size(&command);
+        Some(command)
     }
 
     /// Gives the first one as soon as it is taken; without one never.
     async fn give(&mut self, sends: &mpsc::Sender<Request>) {
-        if self.sends.is_empty() {
+        if self.commands.is_empty() {
             return std::future::pending().await;
         }
-        let most = self.sends.len().min(limits::COMMANDS_WAITING);
+        let most = self.commands.len().min(limits::COMMANDS_WAITING);
         // The session is over when nobody takes them any more.
-        let Ok(place) = sends.reserve().await else { return self.sends.clear() };
+        let Ok(place) = sends.reserve().await else { return *self = Self::default() };
         let mut place = Some(place);
         for _ in 0..most {
             let Some(room) = place.take().or_else(|| sends.try_reserve().ok()) else { return };
-            let Some(send) = self.sends.pop_front() else { return };
-            self.bytes -= size(&send);
+            let Some(send) = self.pop() else { return };
             room.send(send.into());
         }
     }
@@ -121,11 +126,15 @@ pub struct Ended {
 }
 
 /// What a program has asked for and what is not done yet.
+#[derive(Default)]
 struct Asked {
     /// Commands that came before this peer was in the network, which wait for it.
-    early: VecDeque<NodeCommand>,
+    early: Waiting,
     is_in: bool,
+    /// Messages to send.
     waiting: Waiting,
+    /// Messages that were never given to the network: there was no more time.
+    dropped: u64,
     /// When the session is left, whatever still waits. What was said before the goodbye comes before it.
     leaves_by: Option<Instant>,
 }
@@ -134,12 +143,23 @@ impl Asked {
     /// Takes a command. Gives it back when it is to be carried out now.
     fn take(&mut self, command: NodeCommand) -> Option<NodeCommand> {
         match command {
-            command if !self.is_in => self.early.push_back(command),
+            // Nothing was said that it would wait for.
+            NodeCommand::Leave if !self.is_in && self.early.commands.is_empty() => {
+                self.leave_within(Duration::ZERO);
+            }
+            command if !self.is_in => self.early.push(command),
             send @ NodeCommand::Send { .. } => self.waiting.push(send),
             NodeCommand::Leave => self.leave_within(limits::SEND_BEFORE_LEAVE),
             command => return Some(command),
         }
         None
+    }
+
+    /// There is no more time for what waits.
+    fn give_up(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting).commands.into_iter();
+        let all = waiting.chain(std::mem::take(&mut self.early).commands);
+        self.dropped += all.filter(|command| matches!(command, NodeCommand::Send { .. })).count() as u64;
     }
 
     fn leave_within(&mut self, time: Duration) {
@@ -149,11 +169,11 @@ impl Asked {
 
     /// True when it is time to leave: everything is said.
     fn is_leaving(&self) -> bool {
-        self.leaves_by.is_some() && self.waiting.sends.is_empty()
+        self.leaves_by.is_some() && self.waiting.commands.is_empty() && self.early.commands.is_empty()
     }
 
     fn has_room(&self) -> bool {
-        self.waiting.bytes < limits::COMMANDS_BYTES && self.early.len() < limits::COMMANDS_WAITING
+        self.waiting.bytes + self.early.bytes < limits::COMMANDS_BYTES
     }
 }
 
@@ -168,8 +188,7 @@ pub async fn run(
     let output = Output::start()?;
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
-    let mut asked =
-        Asked { early: VecDeque::new(), is_in: false, waiting: Waiting::default(), leaves_by: None };
+    let mut asked = Asked::default();
     let mut ended = Ended { closed: CloseReason::Internal.into(), undelivered: 0 };
     // What is to be written, when there is room.
     let mut piece = Vec::new();
@@ -177,7 +196,7 @@ pub async fn run(
     let (mut has_input, mut is_read) = (true, true);
     loop {
         while asked.is_in
-            && let Some(command) = asked.early.pop_front()
+            && let Some(command) = asked.early.pop()
         {
             if let Some(command) = asked.take(command) {
                 network.command(command).await;
@@ -200,9 +219,10 @@ pub async fn run(
                 if next.is_none() {
                     break;
                 }
-                while let Some(event) = next {
-                    match &event {
+                while let Some(mut event) = next {
+                    match &mut event {
                         NodeEvent::Left { reason, message, undelivered } => {
+                            *undelivered += asked.dropped;
                             let closed = Closed::new(*reason, message.to_string());
                             ended = Ended { closed, undelivered: *undelivered };
                         }
@@ -233,7 +253,7 @@ pub async fn run(
             () = asked.waiting.give(network.sends()) => {}
             Some(()) = stop.recv() => asked.leave_within(limits::LEAVE_TIMEOUT),
             () = sleep_until(leaves_by.unwrap_or_else(Instant::now)), if leaves_by.is_some() => {
-                asked.waiting = Waiting::default();
+                asked.give_up();
             }
         }
     }

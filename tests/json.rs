@@ -481,3 +481,19 @@ fn a_standard_output_that_takes_nothing_is_an_error_and_a_closed_one_is_none() {
     let output = run(&["history"], writer.into());
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
+
+#[test]
+fn a_program_that_has_said_nothing_leaves_a_silent_host_at_once_and_one_that_has_is_told_what_is_lost() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = silent.local_addr().unwrap().to_string();
+    let mut ann = Starting::new("ann", &["join", &target]).start();
+    ann.say(json!({"cmd": "leave"}));
+    assert_eq!(ann.exit_code(), 0);
+    let mut bob = Starting::new("bob", &["join", &target]).start();
+    bob.say(json!({"cmd": "send", "to": "everyone", "text": "hello?"}));
+    bob.say(json!({"cmd": "peers"}));
+    bob.wait_for("slow", |event| event["message"].as_str().is_some_and(|text| text.contains("slow")));
+    bob.terminate();
+    assert_eq!(bob.event("left")["undelivered"], 1);
+    assert_eq!(bob.exit_code(), 10);
+}

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-use std::time::Duration;
+mod support;
 
 use pyile::{
     Events, HostOptions, JoinOptions, Network, Profile,
@@ -10,9 +10,8 @@ use pyile::{
     model::{Alias, CloseReason, CommandError, Password, Policy, Recipient, SendError},
     security::PasswordCost,
 };
+use support::DEADLINE;
 use tokio::time::timeout;
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn host() -> (Network, Events) {
     let options = HostOptions {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
 use super::wrap;
-use crate::model::{SafeText, limits, text::is_invisible};
+use crate::model::{SafeText, text};
 
 /// Text with a cursor, which always stands between two clusters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,17 +89,17 @@ impl Composer {
 
     /// Puts what one key brings at the cursor. A key may bring a part of a cluster, such as a joiner between two emoji: what is
     /// cleaned is the cluster as a whole, once it goes no further.
-    pub fn type_text(&mut self, text: &str) {
+    pub fn type_text(&mut self, key: &str) {
         let from = self.left();
-        self.insert(text);
+        self.insert(key);
         let typed = self.text.get(from..self.cursor).unwrap_or_default();
         let last = typed.grapheme_indices(true).next_back().map_or(0, |(at, _)| at);
         let (before, open) = typed.split_at(last);
-        let mut clean = SafeText::clean(before).to_string();
-        clean.push_str(if may_go_on(open) { open } else { "" });
-        if !may_go_on(open) {
-            clean = SafeText::clean(typed).to_string();
-        }
+        let clean = if text::may_go_on(open) {
+            format!("{}{open}", SafeText::clean(before))
+        } else {
+            SafeText::clean(typed).to_string()
+        };
         if clean != typed {
             self.replace(from..self.cursor, &clean);
         }
@@ -225,18 +225,6 @@ impl Composer {
             self.cursor = self.boundary_from(self.cursor);
         }
     }
-}
-
-/// True for a cluster that the next key may complete: its first character shows, and what follows shapes it.
-fn may_go_on(cluster: &str) -> bool {
-    let mut rest = cluster.chars();
-    let shows = rest.next().is_some_and(|c| !c.is_control() && !is_invisible(c));
-    let is_shaping =
-        |c: char| matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}' | '\u{E0020}'..='\u{E007F}');
-    shows
-        && cluster.chars().next_back().is_some_and(is_shaping)
-        && cluster.chars().count() <= limits::CLUSTER_SCALARS
-        && cluster.chars().all(|c| !c.is_control() && (!is_invisible(c) || is_shaping(c)))
 }
 
 fn is_word(word: &str) -> bool {

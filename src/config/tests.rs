@@ -109,10 +109,10 @@ fn the_password_is_never_on_the_command_line_nor_shown() {
 
 #[test]
 fn what_no_shell_has_read_is_expanded_or_refused_and_becomes_no_directory() {
-    let environment = [("USER", "ann"), ("HOME", "/home/ann"), ("STATE", "/var/state")];
+    let environment = [("USER", "ann"), ("HOME", "/own"), ("STATE", "/var/state")];
     for (value, meant) in [
-        ("~/chat", "/home/ann/chat"),
-        ("~", "/home/ann"),
+        ("~/chat", "/own/chat"),
+        ("~", "/own"),
         ("$STATE/chat", "/var/state/chat"),
         ("${STATE}2/$USER.d", "/var/state2/ann.d"),
         ("/plain/a~b", "/plain/a~b"),

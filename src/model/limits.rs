@@ -161,7 +161,7 @@ pub const MESSAGE_BESIDE: usize = 64;
 pub const BATCH_MESSAGES: usize = 512;
 /// Bytes of an own stream's newest batches that stay in memory while somebody lacks them; the rest is read from the
 /// history. What the history does not have for good stays beyond that, up to [`UNSAVED_BYTES`].
-pub const LOG_BYTES: usize = 4 * 1024 * 1024;
+pub const LOG_BYTES: usize = 3 * 1024 * 1024;
 /// Messages that were said within this time expire together.
 pub const AGE_STEP: Duration = Duration::from_secs(10);
 /// Bytes of a program's own names for messages that somebody has not got: of more the oldest are not told any more.
@@ -288,7 +288,7 @@ pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
 pub const KEYS_WAITING: usize = 1024;
 /// Bytes of events that a front end has not read: of more it gets the newest state, and how many messages
 /// it has to look up.
-pub const UNREAD_BYTES: usize = 8 * 1024 * 1024;
+pub const UNREAD_BYTES: usize = 5 * 1024 * 1024;
 /// Bytes that an event takes beside its text, about.
 pub const EVENT_BYTES: usize = 256;
 /// Bytes of commands to send that a front end may have waiting before it reads no more of them.

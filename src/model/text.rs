@@ -153,6 +153,19 @@ fn shapes_its_neighbour(last: Option<char>, c: char) -> bool {
     }
 }
 
+/// True for a cluster that the next character may complete: its first one shows, and what follows shapes it. As a whole it
+/// is text or not only when it goes no further.
+#[must_use]
+pub fn may_go_on(cluster: &str) -> bool {
+    let is_shaping =
+        |c: char| matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}' | '\u{E0020}'..='\u{E007F}');
+    let is_plain = |c: char| !c.is_control() && !is_invisible(c);
+    cluster.chars().next().is_some_and(is_plain)
+        && cluster.chars().next_back().is_some_and(is_shaping)
+        && cluster.chars().all(|c| is_plain(c) || is_shaping(c))
+        && cluster.chars().count() <= CLUSTER_SCALARS
+}
+
 /// A stack of accents would otherwise land, however tall, in one cell.
 fn cap_clusters(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

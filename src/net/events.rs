@@ -94,7 +94,7 @@ impl Events {
     }
 
     /// The next event as the node tells it: one for a batch of messages, one for an acknowledgement of many. Nothing after
-    /// the session has ended.
+    /// the session has ended. Use this or [`Self::next`], not both: what is left of a batch there comes later here.
     pub async fn next_whole(&mut self) -> Option<NodeEvent> {
         std::future::poll_fn(|context| self.poll_whole(context)).await
     }

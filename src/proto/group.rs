@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     ConnId, NodeConfig,
+    detector::Detector,
     reachability::Reachability,
     roster::{Changes, Roster},
 };
@@ -132,7 +133,7 @@ impl Group {
     }
 
     /// The peer with this name to whom a message may be sent: a member, or a former one that may come back.
-    pub(super) fn correspondent(&self, name: &PeerName) -> Option<PeerId> {
+    fn correspondent(&self, name: &PeerName) -> Option<PeerId> {
         let is_meant = |peer: &&Arc<Peer>| match name {
             PeerName::Id(id) => peer.peer_id == *id,
             PeerName::Alias(alias) => peer.alias.as_str() == alias,
@@ -145,7 +146,7 @@ impl Group {
     }
 
     /// Why a former member cannot come back by itself; nothing when it can.
-    pub(super) fn shut_out(&self, peer: &PeerId) -> Option<CloseReason> {
+    fn shut_out(&self, peer: &PeerId) -> Option<CloseReason> {
         let reason = self.people.gone.get(peer).copied();
         reason.filter(|reason| matches!(reason, CloseReason::Kicked | CloseReason::Banned))
     }
@@ -296,6 +297,10 @@ impl Group {
         missed: u32,
     ) -> Option<NodeEvent> {
         Some(NodeEvent::Heartbeat { peer: self.person(peer)?, state, rtt, missed })
+    }
+
+    pub(super) fn heartbeat_of(&self, peer: &PeerId, state: Liveness, by: &Detector) -> Option<NodeEvent> {
+        self.heartbeat(peer, state, by.rtt(), by.missed())
     }
 
     /// To whom a message goes that is for `target`.

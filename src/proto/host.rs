@@ -12,16 +12,16 @@ use std::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 
-use self::classic::ClassicMembers;
+use self::{classic::ClassicMembers, saving::Saves};
 use super::{
     ConnId, EarlierRun, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter,
     role::Ask, roster::Roster, turn::Turn,
 };
 use crate::{
-    api::{NodeCommand, NodeEvent, StoreCommand},
+    api::{NodeCommand, NodeEvent},
     model::{
-        CloseReason, CommandError, ErrorKind, Held, HostState, Liveness, Moment, Network, PeerId, Penalty,
-        Role, RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, CommandError, Held, Liveness, Moment, Network, PeerId, Penalty, Role, RosterEntry,
+        SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -33,6 +33,7 @@ mod command;
 mod distribution;
 mod handover;
 mod reachability;
+mod saving;
 
 /// When the host is wanted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,17 +157,6 @@ struct Distribution {
     cuts: Vec<Cut>,
     /// Messages that came late, and the version of the roster by which each is addressed.
     late: Vec<(u64, Held)>,
-}
-
-/// What is to be kept, and what waits for that.
-#[derive(Debug, Default)]
-struct Saves {
-    /// The number of the newest state.
-    token: u64,
-    /// Events to give out once a state is on disk.
-    waiting: BTreeMap<u64, Vec<NodeEvent>>,
-    /// The state changed and is to be saved at the end of the turn.
-    is_due: bool,
 }
 
 /// The network is being handed over.
@@ -351,12 +341,7 @@ impl Host {
             self.group.join_links.remove(&peer);
             self.turn.timers.cancel(Timer::Beat(link.conn));
             if reason == CloseReason::HeartbeatTimeout {
-                self.turn.events(self.group.heartbeat(
-                    &peer,
-                    Liveness::Dead,
-                    link.detector.rtt(),
-                    link.detector.missed(),
-                ));
+                self.turn.events(self.group.heartbeat_of(&peer, Liveness::Dead, &link.detector));
             }
         }
         for cut in &mut self.distribution.cuts {
@@ -461,81 +446,10 @@ impl Host {
                 self.remove(peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
-                self.turn.events(self.group.heartbeat(
-                    &peer,
-                    state,
-                    link.detector.rtt(),
-                    link.detector.missed(),
-                ));
+                self.turn.events(self.group.heartbeat_of(&peer, state, &link.detector));
             }
             None => {}
         }
-    }
-
-    // ---- What is kept ----
-
-    /// Has the state saved at the end of the turn, and gives `then` out once that is on disk. A network that is being set
-    /// aside is not saved again.
-    fn save(&mut self, then: Vec<NodeEvent>) {
-        if self.is_retiring() {
-            return then.into_iter().for_each(|event| self.turn.event(event));
-        }
-        self.saves.token += 1;
-        self.saves.waiting.insert(self.saves.token, then);
-        self.saves.is_due = true;
-    }
-
-    /// Ends a turn: a changed state is saved once.
-    pub(super) fn end_turn(&mut self) {
-        if std::mem::take(&mut self.saves.is_due) && !self.is_retiring() {
-            let state = Box::new(self.state());
-            self.turn.store(StoreCommand::SaveHost { token: self.saves.token, state });
-        }
-    }
-
-    /// The host leaves: the next one that it opens begins without members.
-    pub(super) fn leave(&mut self) {
-        self.has_left = true;
-        self.save(Vec::new());
-    }
-
-    fn state(&self) -> HostState {
-        let me = self.group.me();
-        HostState {
-            network: self.network.clone(),
-            alias: Some(self.group.alias.clone()),
-            record: self.record.to_bytes(),
-            listen: Some(self.listening.join_addr),
-            admitted: self.admission.admitted().cloned().collect(),
-            bans: self.admission.bans().to_vec(),
-            attempts: self.admission.kept_attempts(),
-            roster: self
-                .group
-                .roster
-                .entries()
-                .filter(|entry| entry.peer_id != me && entry.wire == Wire::Native && !self.has_left)
-                .cloned()
-                .collect(),
-            departed: self.group.roster.all_departed().cloned().collect(),
-            version: self.group.roster.version(),
-            classic: self.group.policy.classic,
-        }
-    }
-
-    pub(super) fn saved(&mut self, token: u64) {
-        let later = self.saves.waiting.split_off(&(token + 1));
-        for events in std::mem::replace(&mut self.saves.waiting, later).into_values() {
-            for event in events {
-                self.turn.event(event);
-            }
-        }
-        self.welcome();
-    }
-
-    pub(super) fn not_saved(&mut self, token: u64, message: &str) {
-        let message = format!("{message}; it is in force now, but a restart of the host will forget it");
-        self.turn.event(NodeEvent::error(ErrorKind::Storage, &message));
-        self.saved(token);
     }
 
     pub(super) fn registered(&mut self, record: HostRecord) {

@@ -33,6 +33,28 @@ use rand_core::SeedableRng as _;
 
 const PASSWORD: &str = "open sesame";
 
+/// What a member knows that stands in this roster, for tests of one part alone.
+pub(super) fn group_of(
+    alias: &str,
+    identity: Arc<Identity>,
+    entries: Vec<RosterEntry>,
+) -> (group::Group, roster::Changes) {
+    let config = NodeConfig {
+        alias: Alias::new(alias).unwrap(),
+        identity,
+        seed: [7; 32],
+        cost: PasswordCost::TEST,
+        descriptors: 100,
+        cleartext: None,
+        role: RoleConfig::Member(Box::new(member_config(PASSWORD))),
+    };
+    let mut group = group::Group::new(&config);
+    group.network = Some(Network { id: NetworkId([1; 16]), name: "lab".into() });
+    let changes = group.roster.replace(roster::Roster::unsigned(1, entries));
+    group.learn(&changes, false);
+    (group, changes)
+}
+
 /// A network that nobody was in yet.
 fn host_config() -> HostConfig {
     let record = HostRecord::register(&Password::new(PASSWORD.into()), PasswordCost::TEST, [1; 32]).unwrap();

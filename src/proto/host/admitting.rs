@@ -55,17 +55,21 @@ impl Host {
             (Frame::Hello(hello), Step::Status { known: false }) => {
                 let ip = joiner.remote.ip();
                 joiner.step = Step::Turn(hello);
-                match self.admission.charge(conn, ip, self.turn.now.instant) {
-                    Charge::Challenge => self.challenge(conn),
-                    // It waits for others, not for itself.
-                    Charge::Wait => self.turn.set(Timer::Admission(conn), limits::JOIN_FOR),
-                }
+                self.charge(conn, ip);
             }
             (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(conn, &ke3),
             _ => {
                 self.turn.goodbye(conn, CloseReason::ProtocolError, "");
                 self.joiner_gone(conn);
             }
+        }
+    }
+
+    /// A joiner wants to prove the password: it is its turn, or it waits for others from its address.
+    pub(super) fn charge(&mut self, conn: ConnId, ip: IpAddr) {
+        match self.admission.charge(conn, ip, self.turn.now.instant) {
+            Charge::Challenge => self.challenge(conn),
+            Charge::Wait => self.turn.set(Timer::Admission(conn), limits::JOIN_FOR),
         }
     }
 

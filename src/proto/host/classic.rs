@@ -13,7 +13,6 @@ use crate::{
     model::{Alias, CloseReason, ErrorKind, Liveness, Password, PeerId, Role, RosterEntry, Wire, limits},
     proto::{
         ConnId, Connected, LinkKind, Output,
-        admission::Charge,
         detector::Detector,
         group::{Group, is_unnamed, usable_v4},
     },
@@ -157,9 +156,7 @@ impl Host {
                 // Whoever is silent makes room for others; this one is not any more.
                 self.turn.ask(Ask::Spoke(conn));
                 self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
-                if self.admission.charge(conn, ip, self.turn.now.instant) == Charge::Challenge {
-                    self.challenge(conn);
-                }
+                self.charge(conn, ip);
             }
             (Object::PeerAddress(Address(_, port)), JoinStep::Classic(Step::Address)) if port != 0 => {
                 self.address_told(conn, port);
@@ -367,12 +364,7 @@ impl Host {
                 self.remove(peer, CloseReason::HeartbeatTimeout);
             }
             Some(state) => {
-                self.turn.events(self.group.heartbeat(
-                    &peer,
-                    state,
-                    link.detector.rtt(),
-                    link.detector.missed(),
-                ));
+                self.turn.events(self.group.heartbeat_of(&peer, state, &link.detector));
             }
             None => {}
         }
@@ -427,12 +419,7 @@ impl Host {
     pub(in crate::proto) fn classic_removed(&mut self, peer: &PeerId, reason: CloseReason) {
         let Some(link) = self.classic.links.remove(peer) else { return };
         if reason == CloseReason::HeartbeatTimeout {
-            self.turn.events(self.group.heartbeat(
-                peer,
-                Liveness::Dead,
-                link.detector.rtt(),
-                link.detector.missed(),
-            ));
+            self.turn.events(self.group.heartbeat_of(peer, Liveness::Dead, &link.detector));
         }
         self.group.seen_as.remove(peer);
         self.turn.timers.cancel(Timer::Beat(link.conn));

@@ -6,9 +6,9 @@ use rand_core::SeedableRng as _;
 
 use super::*;
 use crate::{
-    model::{Alias, Network, Role, RosterEntry, Timestamp},
-    proto::{NodeConfig, RoleConfig, config::MemberConfig, roster::Roster},
-    security::{Identity, PasswordCost, tls::Secured},
+    model::{Alias, Role, RosterEntry, Timestamp},
+    proto::{roster::Roster, tests::group_of},
+    security::{Identity, tls::Secured},
     wire::{Addressed, Beat},
 };
 
@@ -50,31 +50,11 @@ fn entry(peer_id: PeerId, role: Role) -> RosterEntry {
 impl Bench {
     /// A member of a network with these others; 1 is the host.
     fn with(others: &[u8]) -> Self {
-        let member = MemberConfig {
-            target: "host:4702".into(),
-            password: None,
-            pin: None,
-            rejoin_for: Duration::ZERO,
-            wire: crate::model::Wire::Native,
-            was_classic: None,
-        };
-        let config = NodeConfig {
-            alias: Alias::new("me").unwrap(),
-            identity: Arc::new(Identity::generate().unwrap().0),
-            seed: [7; 32],
-            cost: PasswordCost::TEST,
-            descriptors: 100,
-            cleartext: None,
-            role: RoleConfig::Member(Box::new(member)),
-        };
-        let mut group = Group::new(&config);
-        group.network = Some(Network { id: NETWORK, name: "lab".into() });
-        let others = others
-            .iter()
-            .map(|number| entry(peer(*number), if *number == 1 { Role::Host } else { Role::Member }));
-        let entries = others.chain([entry(group.me(), Role::Member)]).collect();
-        let changes = group.roster.replace(Roster::unsigned(1, entries));
-        group.learn(&changes, false);
+        let identity = Arc::new(Identity::generate().unwrap().0);
+        let role = |number| if number == 1 { Role::Host } else { Role::Member };
+        let others = others.iter().map(|number| entry(peer(*number), role(*number)));
+        let entries = others.chain([entry(identity.peer_id(), Role::Member)]).collect();
+        let (group, _) = group_of("me", identity, entries);
         let now = Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) };
         let links = Links::new(now, &mut ChaCha20Rng::from_seed([7; 32]));
         Self { links, group, wants: Wants::default() }

@@ -434,11 +434,15 @@ impl Messaging {
     pub(in crate::proto) fn undelivered(&self) -> u64 {
         let of_this_session = self.logs.iter().filter(|((_, epoch), _)| *epoch >= self.epoch);
         let waiting = |log: &Log| {
-            let ranges = log.readers().flat_map(|peer| log.pending(&peer));
-            let all: std::collections::BTreeSet<Range> = ranges.collect();
-            // Ranges of several recipients lie in each other: the first to begin and the last to end hold all.
-            let first = all.first().map_or(0, |(first, _)| *first);
-            all.iter().map(|(_, last)| *last).max().map_or(0, |last| last + 1 - first)
+            let mut ranges: Vec<Range> = log.readers().flat_map(|peer| log.pending(&peer)).collect();
+            ranges.sort_unstable();
+            // What several recipients lack counts once.
+            let (mut count, mut counted) = (0, 0);
+            for (first, last) in ranges {
+                count += (last + 1).saturating_sub(first.max(counted + 1));
+                counted = counted.max(last);
+            }
+            count
         };
         let growing: usize = self.growing.values().map(|growing| growing.texts.len()).sum();
         of_this_session.map(|(_, log)| waiting(log)).sum::<u64>() + growing as u64

@@ -7,9 +7,9 @@ use rand_core::SeedableRng as _;
 use super::*;
 use crate::{
     api::{Compared, StoreCommand},
-    model::{Alias, Batch, Network, NetworkId, Role, RosterEntry, StoredBatch},
-    proto::{NodeConfig, RoleConfig, config::MemberConfig, roster::Roster},
-    security::{Identity, PasswordCost, sign},
+    model::{Alias, Batch, NetworkId, Role, RosterEntry, StoredBatch},
+    proto::{roster::Roster, tests::group_of},
+    security::{Identity, sign},
     wire::{Addressed, Conflict},
 };
 
@@ -26,25 +26,6 @@ impl Bench {
     /// A member of a network with bob, whose history is on disk.
     fn new() -> Self {
         let bob = Identity::generate().unwrap().0;
-        let member = MemberConfig {
-            target: "host:4702".into(),
-            password: None,
-            pin: None,
-            rejoin_for: std::time::Duration::ZERO,
-            wire: Wire::Native,
-            was_classic: None,
-        };
-        let config = NodeConfig {
-            alias: Alias::new("me").unwrap(),
-            identity: Arc::new(Identity::generate().unwrap().0),
-            seed: [7; 32],
-            cost: PasswordCost::TEST,
-            descriptors: 100,
-            cleartext: None,
-            role: RoleConfig::Member(Box::new(member)),
-        };
-        let mut group = Group::new(&config);
-        group.network = Some(Network { id: NETWORK, name: "lab".into() });
         let entry = |peer_id, name: &str, role| RosterEntry {
             peer_id,
             alias: Alias::new(name).unwrap(),
@@ -53,9 +34,10 @@ impl Bench {
             addrs: Vec::new(),
             since: Timestamp(0),
         };
-        let entries = vec![entry(bob.peer_id(), "bob", Role::Host), entry(group.me(), "me", Role::Member)];
-        let changes = group.roster.replace(Roster::unsigned(1, entries));
-        group.learn(&changes, false);
+        let identity = Arc::new(Identity::generate().unwrap().0);
+        let own = entry(identity.peer_id(), "me", Role::Member);
+        let entries = vec![entry(bob.peer_id(), "bob", Role::Host), own];
+        let (mut group, changes) = group_of("me", identity, entries);
         let now = Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) };
         let mut messaging = Messaging::new(now, &mut ChaCha20Rng::from_seed([7; 32]));
         let recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
@@ -261,4 +243,24 @@ fn words_beyond_those_that_count_are_refused_from_anybody() {
     let taken = bench.messaging.take_on(&bench.group, &late, receiving::Way::HandedOn);
     assert_eq!(taken, receiving::Taken::Refused);
     assert_eq!(shown(&bench.end()), Vec::<String>::new());
+}
+
+#[test]
+fn what_somebody_lacks_is_counted_until_it_is_there() {
+    let mut bench = Bench::new();
+    bench.linked();
+    bench.say("one");
+    bench.say("two");
+    assert_eq!(bench.messaging.undelivered(), 2, "not kept yet");
+    let token = stored(&bench.end())[0].0;
+    bench.kept(token);
+    let text = check_text("for bob alone").unwrap();
+    let to = Recipient::Peer(bench.bob.peer_id());
+    bench.messaging.send(&bench.group, to, text, None).unwrap();
+    let token = stored(&bench.end())[0].0;
+    bench.kept(token);
+    assert_eq!(bench.messaging.undelivered(), 3);
+    let ack = Ack { everyone: true, epoch: 1_700_000_000_000_000, received: 1, kept: 1 };
+    bench.frame(Frame::Ack(ack));
+    assert_eq!(bench.messaging.undelivered(), 2);
 }

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use super::{history::SimStore, *};
 use crate::{
     model::{HistoryState, RosterEntry},
-    proto::{group::Group, mesh, mesh::Mesh, roster::Roster},
+    proto::{group::Group, mesh, mesh::Mesh},
     wire::PeerHello,
 };
 
@@ -105,18 +105,6 @@ impl Pair {
     ) -> (Group, Mesh) {
         let alias = |at: usize| Alias::new(["ann", "bob"][at]).unwrap();
         let me = identities.iter().position(|other| other.peer_id() == identity.peer_id()).unwrap();
-        let config = NodeConfig {
-            alias: alias(me),
-            identity: identity.clone(),
-            seed: [7; 32],
-            cost: PasswordCost::TEST,
-            descriptors: 100,
-            cleartext: None,
-            role: RoleConfig::Member(Box::new(member_config(PASSWORD))),
-        };
-        let mut group = Group::new(&config);
-        group.network = Some(Network { id: NETWORK, name: "lab".into() });
-        group.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
         let entry = |at: usize| RosterEntry {
             peer_id: identities[at].peer_id(),
             alias: alias(at),
@@ -125,9 +113,9 @@ impl Pair {
             addrs: vec!["10.0.0.1:50000".parse().unwrap()],
             since: Timestamp(0),
         };
-        let changes = group.roster.replace(Roster::unsigned(1, vec![entry(0), entry(1)]));
-        group.learn(&changes, false);
-        let mut mesh = Mesh::new(now, &mut ChaCha20Rng::from_seed(config.seed));
+        let (mut group, changes) = group_of(["ann", "bob"][me], identity.clone(), vec![entry(0), entry(1)]);
+        group.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
+        let mut mesh = Mesh::new(now, &mut ChaCha20Rng::from_seed([7; 32]));
         let recalled = Recalled { state: HistoryState::Saved, ..store.recall() };
         mesh.messaging.recall(&mut group, recalled);
         mesh.roster_changed(&mut group, &changes);
