@@ -21,9 +21,9 @@ pub use finding::{Check, Finding, Verdict};
 pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, Part, Receipt};
 
 use crate::model::{
-    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, HistoryState, HostState, KnownHost,
-    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
-    SafeText, Span, StoredBatch, Summary, Timestamp, Unreachable,
+    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, HostState,
+    KnownHost, Liveness, MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient,
+    Role, SafeText, Span, StoredBatch, Summary, Timestamp, Unreachable,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -327,7 +327,7 @@ pub enum NodeEvent {
         status: DeliveryStatus,
         /// Why it failed.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<CloseReason>,
+        reason: Option<FailReason>,
         /// How many recipients have it.
         summary: Summary,
     },

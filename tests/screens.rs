@@ -22,8 +22,8 @@ use pyile::{
         update,
     },
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, HistoryState, Liveness, MessageId, NetworkId, Page,
-        Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, Liveness, MessageId,
+        NetworkId, Page, Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{
@@ -472,7 +472,7 @@ fn who_has_a_message_is_shown_for_each() {
     let deliveries = vec![
         delivery("bob", DeliveryStatus::Delivered, None),
         delivery("carol", DeliveryStatus::Queued, None),
-        delivery("dave", DeliveryStatus::Failed, Some(CloseReason::Expired)),
+        delivery("dave", DeliveryStatus::Failed, Some(FailReason::Expired)),
     ];
     history(&mut state, HistoryEvent::Info { place, deliveries });
     let rows = text(&draw(&state)).join("\n");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::NodeEvent;
-use crate::model::{CloseReason, DeliveryStatus, Peer, StoredBatch, StreamId, Summary};
+use crate::model::{DeliveryStatus, FailReason, Peer, StoredBatch, StreamId, Summary};
 
 /// Messages of one batch that were received, or taken for sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Progress {
     /// How far they came.
     pub status: DeliveryStatus,
     /// Why they failed.
-    pub reason: Option<CloseReason>,
+    pub reason: Option<FailReason>,
     /// How many recipients have them: up to each of these numbers.
     pub summaries: Vec<(u64, Summary)>,
     /// The sender's own names, of those that have one.

@@ -15,7 +15,8 @@ use std::{
 
 use super::wrap;
 use crate::model::{
-    Alias, CloseReason, DeliveryStatus, MessageId, Peer, Place, SafeText, Summary, Timestamp, Wire, limits,
+    Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, Place, SafeText, Summary, Timestamp,
+    Wire, limits,
 };
 
 /// What became of an own message.
@@ -26,7 +27,7 @@ pub struct Mark {
     /// Who has not got it yet.
     pub waiting: Vec<Arc<Peer>>,
     /// Who will not get it, and why.
-    pub failed: Vec<(Arc<Peer>, CloseReason)>,
+    pub failed: Vec<(Arc<Peer>, FailReason)>,
     /// To whom it went, and nothing more is known.
     pub sent: Vec<Arc<Peer>>,
     /// Some of those that wait cannot be reached now.
@@ -209,7 +210,7 @@ struct Outcome {
     id: MessageId,
     peer: Arc<Peer>,
     status: DeliveryStatus,
-    reason: Option<CloseReason>,
+    reason: Option<FailReason>,
     summary: Summary,
 }
 
@@ -264,7 +265,7 @@ impl MessageLog {
         id: &MessageId,
         peer: &Arc<Peer>,
         status: DeliveryStatus,
-        reason: Option<CloseReason>,
+        reason: Option<FailReason>,
         summary: Summary,
     ) {
         let Some(number) = self.open.get(id).copied() else {
@@ -281,7 +282,7 @@ impl MessageLog {
             mark.waiting.push(peer.clone());
         }
         if status == DeliveryStatus::Failed {
-            mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal)));
+            mark.failed.push((peer.clone(), reason.unwrap_or(CloseReason::Internal.into())));
         }
         if status == DeliveryStatus::Sent {
             mark.sent.push(peer.clone());

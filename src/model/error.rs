@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{limits, peer::AliasError, reason::CloseReason};
+use super::{FailReason, limits, peer::AliasError, reason::CloseReason};
 
 /// The seed's `AuthenticationException`: a joiner that is not admitted. Nothing changed but the count of attempts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,11 +112,11 @@ pub enum SendError {
 impl SendError {
     /// Why one recipient of several will not have the message.
     #[must_use]
-    pub fn reason(&self) -> CloseReason {
+    pub fn reason(&self) -> FailReason {
         match self {
-            Self::TooLongForClassic { .. } => CloseReason::TooLong,
-            Self::NotInClear(_) => CloseReason::NotInClear,
-            _ => CloseReason::NotAMember,
+            Self::TooLongForClassic { .. } => FailReason::TooLong,
+            Self::NotInClear(_) => FailReason::NotInClear,
+            _ => CloseReason::NotAMember.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary},
     peer::{Alias, PeerId},
-    reason::CloseReason,
+    reason::FailReason,
     text::SafeText,
     time::Timestamp,
 };
@@ -92,7 +92,7 @@ pub struct Delivery {
     /// How far the message came.
     pub status: DeliveryStatus,
     /// Why it failed.
-    pub reason: Option<CloseReason>,
+    pub reason: Option<FailReason>,
     /// Since when.
     pub at: Timestamp,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{peer::PeerId, reason::CloseReason};
+use super::{peer::PeerId, reason::FailReason};
 
 /// Whom a message is for. Its text form is `everyone` or a `peer_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,7 +129,7 @@ impl DeliveryStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resolution {
     /// It will never arrive, and why.
-    Failed(CloseReason),
+    Failed(FailReason),
     /// It went, and the recipient has not said whether it has it: it is a classic one, or is gone.
     Sent,
 }

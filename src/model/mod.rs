@@ -30,7 +30,7 @@ pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Su
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
 pub use peer::{Alias, AliasError, Departed, Peer, PeerId, Role, RosterEntry, Signature, Wire};
 pub use reachability::{Reached, Unreachable};
-pub use reason::{CloseReason, Closed};
+pub use reason::{CloseReason, Closed, FailReason};
 pub use secret::Password;
 pub use text::SafeText;
 pub use time::{Moment, Timestamp};

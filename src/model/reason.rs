@@ -1,4 +1,5 @@
-//! Why a link, a membership or a session ended: one vocabulary on the wire, in the log and on screen.
+//! Why a link, a membership or a session ended, and why a message failed: one vocabulary on the wire, in the log and
+//! on screen. The numbers of both are one numbering.
 
 use std::fmt;
 
@@ -85,24 +86,14 @@ reasons! {
     CannotListen = 23 "cannot_listen" "cannot listen",
     /// The host was lost and did not come back in time.
     HostLost = 24 "host_lost" "the host was lost",
-    /// The message waited longer than messages are kept.
-    Expired = 25 "expired" "waited too long",
-    /// More waited for this recipient than a history in memory holds.
-    QueueFull = 26 "queue_full" "more waited for it than the memory holds",
     /// The program was called in a way that makes no sense.
     Usage = 27 "usage" "wrong usage",
-    /// The message is longer than a classic peer can read.
-    TooLong = 28 "too_long" "too long for a classic peer",
-    /// The recipient is a classic peer, and nothing is to go in clear.
-    NotInClear = 29 "not_in_clear" "classic, and nothing is sent in clear",
     /// The machine is there, and no program takes connections at that port.
     NothingListens = 30 "nothing_listens" "nothing listens at its address",
     /// No answer at all: a firewall drops what is sent there, or the address is nobody's.
     NoAnswer = 31 "no_answer" "no answer from its address",
     /// The system knows no way to that address.
     NoRoute = 32 "no_route" "there is no way to its address",
-    /// The recipient has something else under this number; what it lacks is said again under another one.
-    Conflict = 33 "conflict" "said again: it has something else under this number",
 }
 
 impl CloseReason {
@@ -137,6 +128,88 @@ impl<'de> Deserialize<'de> for CloseReason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u8::deserialize(deserializer)?;
         Self::from_number(number).ok_or_else(|| D::Error::custom("unknown close reason"))
+    }
+}
+
+/// Why a message will never arrive at one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FailReason {
+    /// The recipient is gone, or the own session ended, for this reason.
+    Closed(CloseReason),
+    /// It waited longer than messages are kept.
+    Expired,
+    /// More waited for this recipient than a history in memory holds.
+    QueueFull,
+    /// It is longer than a classic peer can read.
+    TooLong,
+    /// The recipient is a classic peer, and nothing is to go in clear.
+    NotInClear,
+    /// The recipient has something else under this number; what it lacks is said again under another one.
+    Conflict,
+}
+
+impl FailReason {
+    /// Those that are not the end of something else.
+    pub const OWN: [Self; 5] =
+        [Self::Expired, Self::QueueFull, Self::TooLong, Self::NotInClear, Self::Conflict];
+
+    /// Its number in the history: one of [`CloseReason`], or one that is none there.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Closed(reason) => reason as u8,
+            Self::Expired => 25,
+            Self::QueueFull => 26,
+            Self::TooLong => 28,
+            Self::NotInClear => 29,
+            Self::Conflict => 33,
+        }
+    }
+
+    /// The reason with this number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        let own = Self::OWN.into_iter().find(|reason| reason.number() == number);
+        own.or_else(|| CloseReason::from_number(number).map(Self::Closed))
+    }
+
+    /// Its name in `--json`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Closed(reason) => reason.code(),
+            Self::Expired => "expired",
+            Self::QueueFull => "queue_full",
+            Self::TooLong => "too_long",
+            Self::NotInClear => "not_in_clear",
+            Self::Conflict => "conflict",
+        }
+    }
+
+    /// Its sentence for people, without a full stop.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Closed(reason) => reason.words(),
+            Self::Expired => "waited too long",
+            Self::QueueFull => "more waited for it than the memory holds",
+            Self::TooLong => "too long for a classic peer",
+            Self::NotInClear => "classic, and nothing is sent in clear",
+            Self::Conflict => "said again: it has something else under this number",
+        }
+    }
+}
+
+impl From<CloseReason> for FailReason {
+    fn from(reason: CloseReason) -> Self {
+        Self::Closed(reason)
+    }
+}
+
+impl Serialize for FailReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
     }
 }
 
@@ -183,6 +256,12 @@ mod tests {
             assert_eq!(CloseReason::from_number(*reason as u8), Some(*reason));
         }
         assert_eq!(CloseReason::from_number(0), None);
+        for reason in FailReason::OWN {
+            assert!(codes.insert(reason.code()));
+            assert_eq!(FailReason::from_number(reason.number()), Some(reason));
+            assert_eq!(CloseReason::from_number(reason.number()), None);
+        }
+        assert_eq!(FailReason::from_number(4), Some(CloseReason::Banned.into()));
     }
 
     #[test]

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     api::NodeEvent,
     model::{
-        Alias, Batch, CloseReason, Closed, ErrorKind, MessageId, Moment, PeerId, Recipient, Resolution,
-        SafeText, SendError, Wire, limits,
+        Alias, Batch, CloseReason, Closed, ErrorKind, FailReason, MessageId, Moment, PeerId, Recipient,
+        Resolution, SafeText, SendError, Wire, limits,
     },
     wire::classic::{Message, Object, Reply, To},
 };
@@ -215,7 +215,7 @@ impl ClassicMessaging {
             return;
         }
         if !group.speaks_clear() {
-            return messaging.fail_all(group, peer, CloseReason::NotInClear);
+            return messaging.fail_all(group, peer, FailReason::NotInClear);
         }
         let from = group.own_address(&peer).map(|addr| *addr.ip());
         let Some(addr) = peer.address().filter(|_| group.is_member(&peer)) else { return };

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub use self::audience::Audience;
 use crate::{
     model::{
-        Addressee, Alias, CloseReason, DeliveryStatus, Interval, OwnStream, PeerId, Resolution, Span,
+        Addressee, Alias, DeliveryStatus, FailReason, Interval, OwnStream, PeerId, Resolution, Span,
         StoredBatch, StreamId, Summary, Timestamp, limits,
     },
     wire::Frame,
@@ -344,7 +344,7 @@ impl Log {
         &mut self,
         peer: &PeerId,
         up_to: u64,
-        reason: CloseReason,
+        reason: FailReason,
         at: Timestamp,
     ) -> (Vec<Range>, Vec<Range>) {
         let tried = self.readers.get(peer).map_or(0, |reader| reader.cursor.tried).min(up_to);
@@ -435,7 +435,7 @@ impl Log {
 
     /// How far a message has come on its way to a peer that it is addressed to.
     #[must_use]
-    pub fn status(&self, peer: &PeerId, sequence: u64) -> Option<(DeliveryStatus, Option<CloseReason>)> {
+    pub fn status(&self, peer: &PeerId, sequence: u64) -> Option<(DeliveryStatus, Option<FailReason>)> {
         let Reader { audience, cursor } = self.readers.get(peer)?;
         Some(match audience.interval(sequence)?.resolution {
             Some(Resolution::Failed(reason)) => (DeliveryStatus::Failed, Some(reason)),

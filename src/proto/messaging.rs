@@ -457,7 +457,7 @@ impl Messaging {
         }
         // Whoever comes to a classic peer's address next may be somebody else.
         if is_classic || matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
-            self.fail_all(group, peer, reason);
+            self.fail_all(group, peer, reason.into());
         }
         self.no_answer(group, peer);
     }

@@ -100,7 +100,7 @@ fn write_json(output: &mut impl io::Write, exported: &Exported) -> io::Result<()
             .map(|delivery| DeliveryLine {
                 peer: From { peer_id: delivery.peer, alias: &delivery.alias },
                 status: delivery.status,
-                reason: delivery.reason.map(crate::model::CloseReason::code),
+                reason: delivery.reason.map(crate::model::FailReason::code),
                 at: delivery.at,
             })
             .collect(),

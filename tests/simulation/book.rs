@@ -11,7 +11,7 @@ use std::{
 
 use pyile::{
     api::NodeEvent,
-    model::{CloseReason, DeliveryStatus, ErrorKind, MessageId, PeerId, Recipient},
+    model::{CloseReason, DeliveryStatus, ErrorKind, FailReason, MessageId, PeerId, Recipient},
     store::{Filter, export},
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Record {
     pub(crate) member_since: Option<Duration>,
     /// What became of own messages for good, as told in this session.
     pub(crate) settled: BTreeSet<(MessageId, PeerId)>,
-    pub(crate) deliveries: BTreeMap<(MessageId, PeerId), (DeliveryStatus, Option<CloseReason>)>,
+    pub(crate) deliveries: BTreeMap<(MessageId, PeerId), (DeliveryStatus, Option<FailReason>)>,
 }
 
 /// A joiner did not get through, for a reason that time may mend.
@@ -241,7 +241,7 @@ impl Book {
         id: MessageId,
         peer: PeerId,
         status: DeliveryStatus,
-        reason: Option<CloseReason>,
+        reason: Option<FailReason>,
     ) {
         if status == DeliveryStatus::Delivered {
             self.delivered += 1;
@@ -290,7 +290,7 @@ impl Book {
                 let is_final = match status {
                     DeliveryStatus::Delivered => true,
                     DeliveryStatus::Failed => {
-                        matches!(reason, Some(CloseReason::Kicked | CloseReason::Banned))
+                        matches!(reason, Some(FailReason::Closed(CloseReason::Kicked | CloseReason::Banned)))
                     }
                     // It went, and was not acknowledged when one of them was removed, who may be back by now.
                     DeliveryStatus::Sent

@@ -232,7 +232,7 @@ pub fn room(size: (u16, u16)) -> State {
     for (peer, status, reason, delivered) in [
         (bob, DeliveryStatus::Delivered, None, 1),
         (carol, DeliveryStatus::Delivered, None, 2),
-        (dave, DeliveryStatus::Failed, Some(CloseReason::Kicked), 2),
+        (dave, DeliveryStatus::Failed, Some(CloseReason::Kicked.into()), 2),
     ] {
         let summary = Summary { delivered, total: 3 };
         let event = NodeEvent::Delivery {

@@ -14,7 +14,7 @@ use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
     app::log::Entry,
     model::{
-        CloseReason, DeliveryStatus, ErrorKind, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role,
+        DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role,
         SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
     },
 };
@@ -179,7 +179,7 @@ impl Room {
         id: &MessageId,
         peer: &Arc<Peer>,
         status: DeliveryStatus,
-        reason: Option<CloseReason>,
+        reason: Option<FailReason>,
         summary: Summary,
     ) {
         let with = conversation_of(&id.stream(), &self.me);
@@ -188,7 +188,7 @@ impl Room {
         }
     }
 
-    fn will_not_reach(&mut self, now: Timestamp, peer: &Peer, count: u64, reason: Option<CloseReason>) {
+    fn will_not_reach(&mut self, now: Timestamp, peer: &Peer, count: u64, reason: Option<FailReason>) {
         if let Some(reason) = reason {
             let what = if count == 1 { "a message".to_owned() } else { format!("{count} messages") };
             let text = format!("{what} will not reach {}: {}", peer.alias, reason.words());

@@ -66,8 +66,9 @@ impl Room {
             };
             let waiting: Vec<Arc<Peer>> =
                 of(DeliveryStatus::Queued).map(|to| self.person(&to.peer, &to.alias)).collect();
-            let failed = of(DeliveryStatus::Failed)
-                .map(|to| (self.person(&to.peer, &to.alias), to.reason.unwrap_or(CloseReason::Internal)));
+            let failed = of(DeliveryStatus::Failed).map(|to| {
+                (self.person(&to.peer, &to.alias), to.reason.unwrap_or(CloseReason::Internal.into()))
+            });
             let sent = of(DeliveryStatus::Sent).map(|to| self.person(&to.peer, &to.alias)).collect();
             let queued = !waiting.is_empty();
             Box::new(Mark { summary: message.summary, failed: failed.collect(), sent, waiting, queued })

@@ -122,10 +122,10 @@ impl Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CloseReason;
+    use crate::model::FailReason;
 
     const AT: Timestamp = Timestamp(5);
-    const FAILED: Resolution = Resolution::Failed(CloseReason::Expired);
+    const FAILED: Resolution = Resolution::Failed(FailReason::Expired);
 
     fn pending(audience: &Audience, after: u64, up_to: u64) -> Vec<(u64, u64)> {
         audience.pending(after, up_to).collect()

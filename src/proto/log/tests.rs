@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Batch, Recipient, SafeText};
+use crate::model::{Batch, CloseReason, FailReason, Recipient, SafeText};
 
 const ME: PeerId = PeerId([1; 32]);
 const BOB: PeerId = PeerId([2; 32]);
@@ -109,14 +109,14 @@ fn what_is_given_up_counts_as_failed_and_is_never_sent() {
     send(&mut log, BOB);
     log.acknowledged(&BOB, 2, 2);
     say(&mut log, 3);
-    let failed = Resolution::Failed(CloseReason::Kicked);
+    let failed = Resolution::Failed(CloseReason::Kicked.into());
     assert_eq!(log.resolve(&BOB, u64::MAX, failed, AT), [(3, 5)]);
     assert_eq!(log.resolve(&BOB, u64::MAX, failed, AT), []);
     log.link_lost(&BOB);
     assert_eq!(send(&mut log, BOB), (vec![], None));
     assert_eq!(log.acknowledged(&BOB, 5, 5), (vec![], vec![]));
     assert_eq!(log.status(&BOB, 2), Some((DeliveryStatus::Delivered, None)));
-    assert_eq!(log.status(&BOB, 3), Some((DeliveryStatus::Failed, Some(CloseReason::Kicked))));
+    assert_eq!(log.status(&BOB, 3), Some((DeliveryStatus::Failed, Some(CloseReason::Kicked.into()))));
     assert_eq!(log.status(&CAROL, 3), Some((DeliveryStatus::Queued, None)));
     assert_eq!(log.status(&PeerId([9; 32]), 3), None);
 }
@@ -173,7 +173,7 @@ fn it_is_old_by_steps() {
 #[test]
 fn a_stream_of_an_earlier_session_goes_on_where_it_was() {
     let at = |first, last, resolution| Interval { first, last, resolution, at: AT };
-    let failed = Some(Resolution::Failed(CloseReason::Expired));
+    let failed = Some(Resolution::Failed(FailReason::Expired));
     let alias = Alias::new("bob").unwrap();
     let intervals = vec![at(1, Some(4), failed), at(5, None, None)];
     let addressees = vec![Addressee { peer: BOB, alias, intervals, kept: 6 }];
@@ -183,7 +183,7 @@ fn a_stream_of_an_earlier_session_goes_on_where_it_was() {
     assert_eq!(send(&mut log, BOB), (vec![], Some((7, 9))));
     assert_eq!(log.references((7, 9)), [(8, Arc::from("r"))]);
     assert_eq!(log.status(&BOB, 6), Some((DeliveryStatus::Delivered, None)));
-    assert_eq!(log.status(&BOB, 4), Some((DeliveryStatus::Failed, Some(CloseReason::Expired))));
+    assert_eq!(log.status(&BOB, 4), Some((DeliveryStatus::Failed, Some(FailReason::Expired))));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn nothing_is_called_failed_that_may_have_arrived() {
     (0..3).for_each(|_| say(&mut log, 1));
     log.sent(&BOB, 2);
     log.link_lost(&BOB);
-    assert_eq!(log.give_up(&BOB, 3, CloseReason::Kicked, AT), (vec![(1, 2)], vec![(3, 3)]));
+    assert_eq!(log.give_up(&BOB, 3, CloseReason::Kicked.into(), AT), (vec![(1, 2)], vec![(3, 3)]));
     assert_eq!(log.status(&BOB, 2), Some((DeliveryStatus::Sent, None)));
-    assert_eq!(log.give_up(&CAROL, 3, CloseReason::Kicked, AT), (vec![], vec![(1, 3)]));
+    assert_eq!(log.give_up(&CAROL, 3, CloseReason::Kicked.into(), AT), (vec![], vec![(1, 3)]));
 }

@@ -11,7 +11,8 @@ use super::{Messaging, receiving::Shown, sending::Growing};
 use crate::{
     api::{Compared, HistoryCommand, StoreCommand},
     model::{
-        Batch, CloseReason, Held, PeerId, Recipient, Resolution, StoredBatch, StreamId, Timestamp, limits,
+        Batch, CloseReason, FailReason, Held, PeerId, Recipient, Resolution, StoredBatch, StreamId,
+        Timestamp, limits,
     },
     proto::{
         ConnId,
@@ -176,7 +177,7 @@ impl Messaging {
         let Renewing { to, epochs: (old, epoch), peer, ref lacking } = renewing;
         let Some(((from, until), network)) = lacking.front().copied().zip(group.network_id()) else {
             // The recipient takes nothing more of the old epoch.
-            let conflict = Resolution::Failed(CloseReason::Conflict);
+            let conflict = Resolution::Failed(FailReason::Conflict);
             self.resolve(group, (to, old), &peer, u64::MAX, conflict);
             return self.settle_log((to, epoch));
         };

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Ask, LogKey, Messaging, State, Timer};
 use crate::{
     api::{HistoryCommand, StoreCommand},
-    model::{CloseReason, Held, PeerId, Recipient, StoredBatch, Timestamp, Wire, limits},
+    model::{FailReason, Held, PeerId, Recipient, StoredBatch, Timestamp, Wire, limits},
     proto::{
         ConnId,
         group::Group,
@@ -153,7 +153,7 @@ impl Messaging {
         };
         state.lacking.entries = batches.into_iter().map(entry).collect();
         if found > first {
-            let reason = if self.journal.waits { CloseReason::Expired } else { CloseReason::QueueFull };
+            let reason = if self.journal.waits { FailReason::Expired } else { FailReason::QueueFull };
             self.fail_up_to(group, key, &peer, found.min(last + 1) - 1, reason);
         }
         self.pump(group, peer);

@@ -9,8 +9,8 @@ use super::{Ask, LogKey, Messaging, Timer, feeding::Lacking, journal::Due};
 use crate::{
     api::{Audience, NodeEvent, Progress, Receipt, Said, StoreCommand},
     model::{
-        Batch, CloseReason, DeliveryStatus, MessageId, Moment, PeerId, Recipient, Resolution, SafeText,
-        SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
+        Batch, CloseReason, DeliveryStatus, FailReason, MessageId, Moment, PeerId, Recipient, Resolution,
+        SafeText, SendError, StoredBatch, StreamId, Timestamp, Wire, limits,
     },
     proto::{
         group::Group,
@@ -36,7 +36,7 @@ pub(super) struct Growing {
 pub(super) struct Fate {
     status: DeliveryStatus,
     /// Why they failed.
-    reason: Option<CloseReason>,
+    reason: Option<FailReason>,
 }
 
 impl From<DeliveryStatus> for Fate {
@@ -283,7 +283,7 @@ impl Messaging {
         key: LogKey,
         peer: &PeerId,
         up_to: u64,
-        reason: CloseReason,
+        reason: FailReason,
     ) {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let (sent, failed) = log.give_up(peer, up_to, reason, self.turn.now.wall);
@@ -330,7 +330,7 @@ impl Messaging {
     }
 
     /// Nothing that waits for a peer will arrive.
-    pub(in crate::proto) fn fail_all(&mut self, group: &Group, peer: PeerId, reason: CloseReason) {
+    pub(in crate::proto) fn fail_all(&mut self, group: &Group, peer: PeerId, reason: FailReason) {
         for key in self.logs_for(&peer) {
             self.fail_up_to(group, key, &peer, u64::MAX, reason);
         }
@@ -371,7 +371,7 @@ impl Messaging {
                 continue;
             }
             for peer in log.readers().collect::<Vec<_>>() {
-                self.fail_up_to(group, key, &peer, up_to, CloseReason::Expired);
+                self.fail_up_to(group, key, &peer, up_to, FailReason::Expired);
             }
         }
         self.expire_later();
@@ -458,7 +458,7 @@ impl Messaging {
         }
         let peers: std::collections::BTreeSet<PeerId> = self.logs.values().flat_map(Log::readers).collect();
         for peer in peers {
-            self.fail_all(group, peer, reason);
+            self.fail_all(group, peer, reason.into());
         }
     }
 }

@@ -8,8 +8,8 @@ use super::tokenizer;
 use crate::{
     api::{Hit, Part},
     model::{
-        Alias, CloseReason, Delivery, DeliveryStatus, MessageId, NetworkId, Page, PeerId, Place, Recipient,
-        Resolution, SafeText, Span, StoredMessage, Stream, StreamId, Summary, Timestamp, limits,
+        Alias, CloseReason, Delivery, DeliveryStatus, FailReason, MessageId, NetworkId, Page, PeerId, Place,
+        Recipient, Resolution, SafeText, Span, StoredMessage, Stream, StreamId, Summary, Timestamp, limits,
     },
 };
 
@@ -142,7 +142,7 @@ pub(super) fn deliveries(
             peer,
             alias: alias(&label, &peer),
             status,
-            reason: reason.and_then(CloseReason::from_number),
+            reason: reason.and_then(FailReason::from_number),
             at: Timestamp(at),
         })
     })?;
@@ -153,7 +153,7 @@ pub(super) fn resolution(number: Option<u8>, reason: Option<u8>) -> Option<Resol
     match number? {
         2 => Some(Resolution::Sent),
         _ => Some(Resolution::Failed(
-            reason.and_then(CloseReason::from_number).unwrap_or(CloseReason::Internal),
+            reason.and_then(FailReason::from_number).unwrap_or(CloseReason::Internal.into()),
         )),
     }
 }

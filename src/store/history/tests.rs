@@ -6,8 +6,8 @@ use super::{database::FILE, *};
 use crate::{
     api::{Audience, Receipt},
     model::{
-        Addressee, Alias, CloseReason, DeliveryStatus, Interval, Network, Resolution, Signature, Span,
-        StoredBatch, StoredMessage, StreamId,
+        Addressee, Alias, CloseReason, DeliveryStatus, FailReason, Interval, Network, Resolution, Signature,
+        Span, StoredBatch, StoredMessage, StreamId,
     },
 };
 
@@ -137,7 +137,7 @@ fn nothing_is_kept_twice_and_marks_tell_what_became_of_it() {
         history.commit(vec![address(EVERYONE, 1, None, None), batch_of(ME, EVERYONE, 1, &["x"; 4])]);
         history.commit(vec![batch_of(ME, EVERYONE, 1, &["x"; 4])]);
         history.commit(vec![receipt(EVERYONE, 2)]);
-        let failed = Resolution::Failed(CloseReason::Expired);
+        let failed = Resolution::Failed(FailReason::Expired);
         history.commit(vec![
             address(EVERYONE, 1, Some(2), None),
             address(EVERYONE, 3, Some(3), Some(failed)),
@@ -150,7 +150,7 @@ fn nothing_is_kept_twice_and_marks_tell_what_became_of_it() {
             .iter()
             .map(|m| (m.summary.delivered, m.deliveries.first().map(|d| (d.status, d.reason))))
             .collect();
-        let failed = Some((DeliveryStatus::Failed, Some(CloseReason::Expired)));
+        let failed = Some((DeliveryStatus::Failed, Some(FailReason::Expired)));
         assert_eq!(marks, [(1, None), (1, None), (0, failed), (0, Some((DeliveryStatus::Queued, None)))]);
         let info = history.info(&LAB, &EVERYONE, 1001);
         assert_eq!(
@@ -517,7 +517,7 @@ fn nothing_of_a_history_of_the_form_before_is_lost() {
     };
     let queued = Some((DeliveryStatus::Queued, None));
     assert_eq!(marks(&with_bob), [None, None, queued, queued]);
-    assert_eq!(marks(&with_carol), [Some((DeliveryStatus::Failed, Some(CloseReason::Banned)))]);
+    assert_eq!(marks(&with_carol), [Some((DeliveryStatus::Failed, Some(CloseReason::Banned.into())))]);
     let info = history.info(&network, &EVERYONE, everyone[0].place);
     assert!(info.len() == 2 && info.iter().all(|one| one.status == DeliveryStatus::Delivered), "{info:?}");
     assert_eq!(before, 9);

@@ -164,7 +164,7 @@ fn keep_audience(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, audience: &Au
         let recipient = person(db, ids, peer, Some(alias))?;
         let (resolution, reason) = match interval.resolution {
             None => (None, None),
-            Some(Resolution::Failed(reason)) => (Some(1), Some(reason as u8)),
+            Some(Resolution::Failed(reason)) => (Some(1), Some(reason.number())),
             Some(Resolution::Sent) => (Some(2), None),
         };
         insert.execute(params![
