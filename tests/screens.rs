@@ -653,13 +653,13 @@ fn the_views_and_focuses_are_what_the_keys_say() {
         (KeyCode::F(2), View::Chat),
     ] {
         press(&mut state, code);
-        assert_eq!(state.room().unwrap().view, view);
+        assert_eq!(state.room().unwrap().shown.view, view);
     }
-    assert_eq!(state.room().unwrap().focus, Focus::Compose);
+    assert_eq!(state.room().unwrap().shown.focus, Focus::Compose);
     press(&mut state, KeyCode::Esc);
-    assert_eq!(state.room().unwrap().focus, Focus::Browse);
+    assert_eq!(state.room().unwrap().shown.focus, Focus::Browse);
     press(&mut state, KeyCode::Char('i'));
-    assert_eq!(state.room().unwrap().focus, Focus::Compose);
+    assert_eq!(state.room().unwrap().shown.focus, Focus::Compose);
     for key in ["Heartbeat", "Banned"] {
         press(&mut state, KeyCode::BackTab);
         let _ = key;

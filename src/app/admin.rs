@@ -46,8 +46,8 @@ impl AdminRow {
 pub fn admin_rows(room: &Room) -> Vec<AdminRow> {
     let members = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
     let mut rows: Vec<AdminRow> = members.map(|view| AdminRow::Member(view.peer.clone())).collect();
-    rows.extend(room.attempts.iter().copied().map(AdminRow::Attempt));
-    rows.extend(room.penalties.iter().copied().map(AdminRow::Penalty));
-    rows.extend(room.bans.iter().rev().map(|ban| AdminRow::Banned(Box::new(ban.clone()))));
+    rows.extend(room.door.attempts.iter().copied().map(AdminRow::Attempt));
+    rows.extend(room.door.penalties.iter().copied().map(AdminRow::Penalty));
+    rows.extend(room.door.bans.iter().rev().map(|ban| AdminRow::Banned(Box::new(ban.clone()))));
     rows
 }

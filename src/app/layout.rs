@@ -48,15 +48,15 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
         Layout::vertical([Constraint::Length(1), banner, Constraint::Min(0), Constraint::Length(1)])
             .areas(whole);
     let mut areas = Areas { title, banner, hint, framed, ..Areas::default() };
-    if room.view != View::Chat {
+    if room.shown.view != View::Chat {
         areas.main = body;
         return areas;
     }
     // Browsing a pane that is folded away brings it in the place of the messages.
-    let folded = match room.pane {
-        _ if room.focus == Focus::Compose => None,
+    let folded = match room.shown.pane {
+        _ if room.shown.focus == Focus::Compose => None,
         Pane::Peers if width < MEDIUM => Some(Pane::Peers),
-        Pane::Heartbeat | Pane::Banned if width < WIDE => Some(room.pane),
+        Pane::Heartbeat | Pane::Banned if width < WIDE => Some(room.shown.pane),
         _ => None,
     };
     let left = if width >= WIDE {
@@ -82,7 +82,7 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
     areas.main = main;
     areas.composer = composer;
     if right > 0 {
-        let bans = u16::try_from(room.bans.len()).unwrap_or(u16::MAX).clamp(1, 8) + frame;
+        let bans = u16::try_from(room.door.bans.len()).unwrap_or(u16::MAX).clamp(1, 8) + frame;
         [areas.heartbeat, areas.banned] =
             Layout::vertical([Constraint::Min(0), Constraint::Length(bans)]).areas(side);
     }

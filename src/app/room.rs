@@ -145,6 +145,65 @@ pub struct Followed {
     pub notable: bool,
 }
 
+/// Whom the host keeps out.
+#[derive(Debug, Default)]
+pub struct Door {
+    /// Whom it refuses.
+    pub bans: Vec<Ban>,
+    /// Wrong passwords by address.
+    pub attempts: Vec<Attempt>,
+    /// Addresses that it holds back.
+    pub penalties: Vec<Penalty>,
+}
+
+/// What the screen shows of the room.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// The view.
+    pub view: View,
+    /// Whether letters type or act.
+    pub focus: Focus,
+    /// The pane that browsing moves in.
+    pub pane: Pane,
+    /// The least grade that the Log view shows.
+    pub filter: Grade,
+    /// The selected line of the Admin view.
+    pub admin_at: usize,
+    /// Lines that the Heartbeat or Log view is scrolled by.
+    pub scrolled: usize,
+    /// The Heartbeat view shows who reaches whom.
+    pub reachability: bool,
+}
+
+/// A search in the history.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// What was searched for.
+    pub query: String,
+    /// Where it was found, the newest first.
+    pub hits: Vec<Hit>,
+    /// The hit that was gone to last.
+    pub at: Option<usize>,
+}
+
+/// Whether messages go to classic peers, in clear.
+#[derive(Debug, Default)]
+pub struct Cleartext {
+    /// They do; nothing = classic peers are not let in.
+    pub on: Option<bool>,
+    /// Somebody has to say so.
+    pub asked: bool,
+}
+
+/// Who reaches whom.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Members that cannot open links to others.
+    pub unreachable: Vec<Unreachable>,
+    /// Who has reached whom, when that was last asked.
+    pub reached: Vec<Reached>,
+}
+
 /// The room.
 #[derive(Debug)]
 pub struct Room {
@@ -166,26 +225,12 @@ pub struct Room {
     pub current: usize,
     /// The way into the network.
     pub link: LinkView,
-    /// Whom the host refuses.
-    pub bans: Vec<Ban>,
-    /// Wrong passwords by address.
-    pub attempts: Vec<Attempt>,
-    /// Addresses that the host holds back.
-    pub penalties: Vec<Penalty>,
+    /// Who does not come in.
+    pub door: Door,
     /// What happened, oldest first.
     pub log: VecDeque<LogLine>,
-    /// The least grade that the Log view shows.
-    pub filter: Grade,
-    /// What is shown.
-    pub view: View,
-    /// Whether letters type or act.
-    pub focus: Focus,
-    /// The pane that browsing moves in.
-    pub pane: Pane,
-    /// The selected line of the Admin view.
-    pub admin_at: usize,
-    /// Lines that the Heartbeat or Log view is scrolled by.
-    pub scrolled: usize,
+    /// What the screen shows of it.
+    pub shown: Shown,
     /// The network's identity, by which its history is kept.
     pub network_id: NetworkId,
     /// The labels of those who are not here, as the history knows them.
@@ -193,23 +238,13 @@ pub struct Room {
     /// Where the history is kept.
     pub history: HistoryState,
     /// What was searched for last.
-    pub query: String,
-    /// Where it was found, the newest first.
-    pub hits: Vec<Hit>,
-    /// The hit that was gone to last.
-    pub hit_at: Option<usize>,
+    pub search: Search,
     /// A draft that was put aside.
     pub stash: Option<String>,
-    /// Classic peers are let in: whether messages go to them, in clear.
-    pub cleartext: Option<bool>,
-    /// Somebody has to say so.
-    pub cleartext_asked: bool,
-    /// Members that cannot open links to others.
-    pub unreachable: Vec<Unreachable>,
-    /// Who has reached whom, when that was last asked.
-    pub reached: Vec<Reached>,
-    /// The Heartbeat view shows who reaches whom.
-    pub shows_reachability: bool,
+    /// Whether messages go in clear.
+    pub cleartext: Cleartext,
+    /// Who reaches whom.
+    pub reach: Reach,
 }
 
 impl Room {
@@ -233,28 +268,16 @@ impl Room {
             conversations: vec![conversation(Recipient::Everyone)],
             current: 0,
             link: LinkView::Joined,
-            bans: Vec::new(),
-            attempts: Vec::new(),
-            penalties: Vec::new(),
+            door: Door::default(),
             log: VecDeque::new(),
-            filter: Grade::Info,
-            view: View::Chat,
-            focus: Focus::Compose,
-            pane: Pane::Messages,
-            admin_at: 0,
-            scrolled: 0,
+            shown: Shown::default(),
             network_id,
             labels: BTreeMap::new(),
             history: HistoryState::Saved,
-            query: String::new(),
-            hits: Vec::new(),
-            hit_at: None,
+            search: Search::default(),
             stash: None,
-            cleartext: None,
-            cleartext_asked: false,
-            unreachable: Vec::new(),
-            reached: Vec::new(),
-            shows_reachability: false,
+            cleartext: Cleartext::default(),
+            reach: Reach::default(),
         }
     }
 
@@ -301,7 +324,7 @@ impl Room {
     pub fn show(&mut self, at: usize) {
         if at < self.conversations.len() {
             self.current = at;
-            self.view = View::Chat;
+            self.shown.view = View::Chat;
             if let Some(conversation) = self.conversation_mut() {
                 conversation.unread = 0;
                 conversation.mentioned = false;
@@ -361,7 +384,7 @@ impl Room {
     /// Lines of the Log view that pass its filter.
     #[must_use]
     pub fn log_lines(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
-        self.log.iter().filter(|line| line.grade >= self.filter)
+        self.log.iter().filter(|line| line.grade >= self.shown.filter)
     }
 }
 

@@ -235,7 +235,7 @@ impl State {
             }
             (None, Screen::Launch(_)) => vec![Context::Launch, Context::Everywhere],
             (None, Screen::Room(room)) => {
-                let mut contexts = match (room.view, room.focus) {
+                let mut contexts = match (room.shown.view, room.shown.focus) {
                     (View::Chat, Focus::Compose) => vec![Context::Compose],
                     (View::Admin, _) if room.role == Role::Host => vec![Context::Admin, Context::Browse],
                     (View::Log, _) => vec![Context::Log, Context::Browse],

@@ -115,12 +115,12 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         _ => None,
     };
     let changes_ways = matches!(event, NodeEvent::NoWays { .. } | NodeEvent::PeerUp { .. });
-    let is_looked_at = room.shows_reachability && room.view == View::Heartbeat;
+    let is_looked_at = room.shown.reachability && room.shown.view == View::Heartbeat;
     // What was left out is looked up.
     let skipped = matches!(event, NodeEvent::Skipped { .. }).then(|| Effect::Store(room.open_history()));
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
-    room.admin_at = room.admin_at.min(count.saturating_sub(1));
+    room.shown.admin_at = room.shown.admin_at.min(count.saturating_sub(1));
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
@@ -229,10 +229,10 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
                 // Whoever types where letters act and this one does not wants to write.
                 if state.layers.is_empty()
                     && let Some(room) = state.room_mut()
-                    && room.focus == Focus::Browse
-                    && room.view == View::Chat
+                    && room.shown.focus == Focus::Browse
+                    && room.shown.view == View::Chat
                 {
-                    room.focus = Focus::Compose;
+                    room.shown.focus = Focus::Compose;
                 }
                 type_text(state, &c.to_string());
             }
@@ -242,7 +242,8 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
 }
 
 fn types_slash(state: &State) -> bool {
-    let composing = state.room().is_some_and(|room| room.view == View::Chat && room.focus == Focus::Compose);
+    let composing =
+        state.room().is_some_and(|room| room.shown.view == View::Chat && room.shown.focus == Focus::Compose);
     let draft = state.room().and_then(Room::conversation).is_some_and(|c| !c.draft.is_empty());
     state.layers.is_empty() && composing && draft
 }
@@ -259,7 +260,7 @@ fn editor(state: &mut State) -> Option<&mut Composer> {
             let form = launch.form.as_mut().filter(|form| form.progress == Progress::Editing)?;
             form.field_mut().filter(|field| field.is_on.is_none()).map(|field| &mut field.value)
         }
-        Screen::Room(room) if room.view == View::Chat && room.focus == Focus::Compose => {
+        Screen::Room(room) if room.shown.view == View::Chat && room.shown.focus == Focus::Compose => {
             room.conversation_mut().map(|conversation| &mut conversation.draft)
         }
         Screen::Room(_) => None,
@@ -273,7 +274,7 @@ fn type_text(state: &mut State, text: &str) {
             prompt.kind == super::layer::PromptKind::Palette && prompt.editor.text() == "/"
         })
         && let Some(room) = state.room_mut()
-        && room.focus == Focus::Compose
+        && room.shown.focus == Focus::Compose
     {
         if let Some(conversation) = room.conversation_mut() {
             conversation.draft.insert("//");
@@ -305,8 +306,8 @@ fn pasted(state: &mut State, text: &str) {
     if state.layers.is_empty()
         && let Some(room) = state.room_mut()
     {
-        room.view = View::Chat;
-        room.focus = Focus::Compose;
+        room.shown.view = View::Chat;
+        room.shown.focus = Focus::Compose;
     }
     let text = if one_line { SafeText::line(text.trim_end()) } else { SafeText::clean(text) };
     if let Some(editor) = editor(state) {

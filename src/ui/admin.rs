@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let rows = admin_rows(room);
-    let selected = rows.get(room.admin_at);
+    let selected = rows.get(room.shown.admin_at);
     let column = selected.map_or(AdminColumn::Members, AdminRow::column);
     let columns = [
         (AdminColumn::Members, "Members"),
@@ -45,12 +45,12 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             paint::put(buffer, inner, inner.x, inner.y, words, Theme::dim());
         }
         let height = usize::from(inner.height);
-        let at = own.iter().position(|(at, _)| *at == room.admin_at).unwrap_or(0);
+        let at = own.iter().position(|(at, _)| *at == room.shown.admin_at).unwrap_or(0);
         let first = (at + 1).saturating_sub(height);
         for (line, (index, row)) in own.into_iter().skip(first).take(height).enumerate() {
             let y = inner.y + u16::try_from(line).unwrap_or(0);
             let text = words(state, room, row, theme);
-            let is_selected = index == room.admin_at;
+            let is_selected = index == room.shown.admin_at;
             let style = if is_selected { Theme::selected() } else { Theme::plain() };
             let width = usize::from(inner.width);
             let mut text = wrap::fit(&text, width);

@@ -18,17 +18,20 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         return;
     }
     let focused = has_focus(room, Pane::Banned);
-    let title =
-        if room.bans.is_empty() { "Banned".to_owned() } else { format!("Banned {}", room.bans.len()) };
+    let title = if room.door.bans.is_empty() {
+        "Banned".to_owned()
+    } else {
+        format!("Banned {}", room.door.bans.len())
+    };
     let inner = paint::pane(buffer, areas.banned, areas.framed, &title, "", theme.frame(focused));
-    if room.bans.is_empty() {
+    if room.door.bans.is_empty() {
         let words = match room.role {
             Role::Host => "nobody",
             Role::Member => "only the host knows",
         };
         paint::put(buffer, inner, inner.x, inner.y, words, Theme::dim());
     }
-    for (row, ban) in room.bans.iter().rev().take(usize::from(inner.height)).enumerate() {
+    for (row, ban) in room.door.bans.iter().rev().take(usize::from(inner.height)).enumerate() {
         let y = inner.y + u16::try_from(row).unwrap_or(0);
         let words = wrap::fit(&words(state, ban), usize::from(inner.width));
         paint::put(buffer, inner, inner.x, y, &words, Theme::plain());

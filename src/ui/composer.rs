@@ -16,7 +16,7 @@ use crate::{
 fn everyone(room: &Room, bytes: usize, width: u16) -> String {
     let (others, classic) = (room.others(), room.classic());
     let (read, get) = if classic == 1 { ("reads", "gets") } else { ("read", "get") };
-    match (classic, room.cleartext) {
+    match (classic, room.cleartext.on) {
         (0, _) => format!("to everyone ({others})"),
         (_, Some(false)) => format!("to everyone, {classic} of {others} {get} nothing"),
         _ if bytes > limits::CLASSIC_TEXT => {
@@ -32,7 +32,7 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     if areas.composer.is_empty() {
         return None;
     }
-    let focused = room.focus == Focus::Compose;
+    let focused = room.shown.focus == Focus::Compose;
     let title = match conversation.with {
         Recipient::Everyone => everyone(room, conversation.draft.text().len(), areas.composer.width),
         Recipient::Peer(peer) => {
@@ -42,7 +42,7 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
                 _ if peer.wire() == Wire::Classic && !view.is_some_and(|view| view.present) => {
                     ", who is gone: nothing can wait for it"
                 }
-                _ if peer.wire() == Wire::Classic && room.cleartext == Some(false) => {
+                _ if peer.wire() == Wire::Classic && room.cleartext.on == Some(false) => {
                     ", who gets nothing in clear"
                 }
                 _ if peer.wire() == Wire::Classic => {

@@ -33,10 +33,10 @@ pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer
         (3, peers, Theme::plain()),
     ];
     // Where the conversations are not to be seen.
-    if unread > 0 && (room.view != View::Chat || areas_fold(state, room)) {
+    if unread > 0 && (room.shown.view != View::Chat || areas_fold(state, room)) {
         parts.push((0, format!("{unread} unread"), theme.warning()));
     }
-    if room.cleartext.is_some() {
+    if room.cleartext.on.is_some() {
         parts.push((1, "~classic".to_owned(), theme.warning()));
     }
     parts.push((0, link, style));

@@ -176,7 +176,7 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         heading(buffer, addr_x, "address");
     }
     let mut y = inner.y + 1;
-    for view in listed(room).into_iter().skip(room.scrolled) {
+    for view in listed(room).into_iter().skip(room.shown.scrolled) {
         let (sign, words, style) = liveness(state, room, view, theme);
         paint::put(buffer, inner, inner.x, y, sign, style);
         let label = wrap::fit_name(view.peer.alias.as_str(), name);

@@ -11,7 +11,7 @@ use crate::app::{
 };
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
-    let note = match room.filter {
+    let note = match room.shown.filter {
         Grade::Info => "all",
         Grade::Warning => "warnings and errors",
         Grade::Error => "errors",
@@ -24,7 +24,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     let text_x = inner.x + time_width + 2;
     let width = usize::from(inner.right().saturating_sub(text_x)).max(2);
     let mut y = inner.bottom();
-    for line in room.log_lines().rev().skip(room.scrolled) {
+    for line in room.log_lines().rev().skip(room.shown.scrolled) {
         let text = line.text.as_str();
         let rows = wrap::rows(text, width);
         let height = u16::try_from(rows.len()).unwrap_or(u16::MAX);

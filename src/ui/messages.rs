@@ -67,7 +67,7 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
         (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
         (Recipient::Peer(peer), _) if peer.wire() == Wire::Classic => {
             let name = room.name(&peer);
-            let words = match room.cleartext {
+            let words = match room.cleartext.on {
                 Some(false) => format!(
                     "{name} is a classic peer, and gets nothing of yours: /cleartext on sends to it in clear."
                 ),
@@ -222,7 +222,7 @@ impl Pen<'_> {
 
     /// Marks what was searched for.
     fn highlight(&self, text: &str, x: u16, y: u16, buffer: &mut Buffer) {
-        let query = self.room.query.to_lowercase();
+        let query = self.room.search.query.to_lowercase();
         let lower = text.to_lowercase();
         // Where letters change their length with their case, positions would be off.
         if self.selected.is_none() || lower.len() != text.len() {

@@ -39,7 +39,7 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
             let areas = layout::areas((area.width, area.height), room);
             frame::title(state, room, theme, areas.title, buffer);
             frame::banner(state, room, theme, areas.banner, buffer);
-            match room.view {
+            match room.shown.view {
                 View::Chat => {
                     peers::draw(state, room, theme, &areas, buffer);
                     messages::draw(state, room, theme, &areas, buffer);
@@ -48,7 +48,7 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
                     cursor = composer::draw(room, theme, &areas, buffer);
                 }
                 View::Admin => admin::draw(state, room, theme, &areas, buffer),
-                View::Heartbeat if room.shows_reachability => reachability::view(room, theme, &areas, buffer),
+                View::Heartbeat if room.shown.reachability => reachability::view(room, theme, &areas, buffer),
                 View::Heartbeat => heartbeat::view(state, room, theme, &areas, buffer),
                 View::Log => log::draw(state, room, theme, &areas, buffer),
             }
@@ -67,5 +67,5 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
 
 /// True when browsing moves in this pane.
 fn has_focus(room: &crate::app::room::Room, pane: Pane) -> bool {
-    room.view == View::Chat && room.focus == Focus::Browse && room.pane == pane
+    room.shown.view == View::Chat && room.shown.focus == Focus::Browse && room.shown.pane == pane
 }

@@ -23,9 +23,9 @@ enum Way {
 fn way(room: &Room, from: &PeerId, to: &PeerId) -> Way {
     if from == to {
         Way::Oneself
-    } else if room.unreachable.iter().any(|way| way.from == *from && way.to == *to) {
+    } else if room.reach.unreachable.iter().any(|way| way.from == *from && way.to == *to) {
         Way::Closed
-    } else if room.reached.iter().any(|row| row.from == *from && row.reached.contains(to)) {
+    } else if room.reach.reached.iter().any(|row| row.from == *from && row.reached.contains(to)) {
         Way::Reached
     } else {
         Way::Unknown
@@ -34,7 +34,7 @@ fn way(room: &Room, from: &PeerId, to: &PeerId) -> Way {
 
 /// Why a member is not reached by those who tried, if that is so.
 pub(super) fn why_unreached(room: &Room, peer: &PeerId) -> Option<(usize, CloseReason)> {
-    let mut tried = room.unreachable.iter().filter(|way| way.to == *peer);
+    let mut tried = room.reach.unreachable.iter().filter(|way| way.to == *peer);
     let first: &Unreachable = tried.next()?;
     Some((1 + tried.count(), first.reason))
 }
@@ -67,7 +67,7 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     let gap = u16::from(inner.height > 12);
     let below = u16::try_from(told).unwrap_or(0) + 1 + gap;
     let grid = Rect { height: inner.height.saturating_sub(1 + below), y, ..inner };
-    for (at, from) in members.iter().enumerate().skip(room.scrolled).take(usize::from(grid.height)) {
+    for (at, from) in members.iter().enumerate().skip(room.shown.scrolled).take(usize::from(grid.height)) {
         let name = wrap::fit_name(&room.name(from), name_width);
         paint::put(buffer, inner, inner.x, y, &format!("{:>2} {name}", at + 1), Theme::plain());
         for (column, to) in members.iter().take(columns).enumerate() {
@@ -93,7 +93,7 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
 /// What is in the way, a line each for whoever is out of reach.
 fn in_words(room: &Room, members: &[PeerId], width: usize) -> Vec<String> {
     let line = |to: &PeerId| {
-        let tried: Vec<&Unreachable> = room.unreachable.iter().filter(|way| way.to == *to).collect();
+        let tried: Vec<&Unreachable> = room.reach.unreachable.iter().filter(|way| way.to == *to).collect();
         let reason = tried.first()?.reason.words();
         let names: Vec<String> = tried.iter().take(3).map(|way| room.name(&way.from)).collect();
         let more = match tried.len().saturating_sub(names.len()) {

@@ -24,7 +24,7 @@ impl Room {
     fn unreachable_changed(&mut self, now: Timestamp, unreachable: Vec<Unreachable>) {
         let me = self.me;
         let am_unreachable = |pairs: &[Unreachable]| pairs.iter().any(|pair| pair.to == me);
-        if am_unreachable(&unreachable) && !am_unreachable(&self.unreachable) {
+        if am_unreachable(&unreachable) && !am_unreachable(&self.reach.unreachable) {
             let to_me = unreachable.iter().filter(|pair| pair.to == me);
             let from: Vec<String> = to_me.map(|pair| self.name(&pair.from)).collect();
             let text = format!(
@@ -33,7 +33,7 @@ impl Room {
             );
             self.announce(now, Grade::Warning, &text);
         }
-        self.unreachable = unreachable;
+        self.reach.unreachable = unreachable;
     }
 
     /// The link to a peer goes another way.
@@ -66,7 +66,7 @@ impl Room {
         self.role = if is_me { Role::Host } else { Role::Member };
         if !is_me {
             self.join_addr = join_addr.to_string();
-            (self.bans, self.attempts, self.penalties) = (Vec::new(), Vec::new(), Vec::new());
+            (self.door.bans, self.door.attempts, self.door.penalties) = (Vec::new(), Vec::new(), Vec::new());
         }
         let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
         self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
@@ -118,7 +118,7 @@ impl Room {
                 self.heartbeat(now, &peer, state, rtt, missed);
             }
             NodeEvent::NoWays { ways } => self.unreachable_changed(now, ways),
-            NodeEvent::Ways { rows } => self.reached = rows,
+            NodeEvent::Ways { rows } => self.reach.reached = rows,
             NodeEvent::Route { peer, via } => self.route_changed(now, &peer, via.as_deref()),
             NodeEvent::Clock { peer, ahead_ms } => self.clock_is_off(now, &peer, ahead_ms),
             NodeEvent::Attempt { .. }
@@ -134,7 +134,7 @@ impl Room {
             NodeEvent::Listening { role, join_addr, peer_addr, .. } => {
                 self.role = role;
                 // Whether there are classic peers is told anew.
-                self.cleartext = None;
+                self.cleartext.on = None;
                 if let Some(addr) = join_addr {
                     self.join_addr = reachable(addr, peer_addr).to_string();
                     self.link = LinkView::Joined;
@@ -154,7 +154,7 @@ impl Room {
             }
             NodeEvent::History { state, message } => self.history_is(now, state, &message),
             NodeEvent::Cleartext { allowed, asked } => {
-                self.cleartext_asked = asked;
+                self.cleartext.asked = asked;
                 self.cleartext_is(now, allowed);
             }
             NodeEvent::Suspended { time } => {
@@ -238,7 +238,7 @@ impl Room {
         } else {
             "classic peers are let in here; nothing that you say goes to them"
         };
-        if self.cleartext.replace(allowed) != Some(allowed) {
+        if self.cleartext.on.replace(allowed) != Some(allowed) {
             self.announce(now, Grade::Warning, text);
         }
     }
@@ -252,7 +252,7 @@ impl Room {
                 return true;
             }
             NodeEvent::Admission { bans, attempts, penalties } => {
-                (self.bans, self.attempts, self.penalties) = (bans, attempts, penalties);
+                (self.door.bans, self.door.attempts, self.door.penalties) = (bans, attempts, penalties);
             }
             NodeEvent::Banned { peer_id, addr, reason } => {
                 let text = format!("banned {}{}", self.whom(peer_id, addr), because(&reason));
@@ -387,7 +387,7 @@ impl Room {
         let mark = own.then(|| Box::new(Mark { summary, waiting, ..Mark::default() }));
         let mentions_me = !own && names(text.as_str(), &self.alias);
         let conversation_at = self.conversation_with(with);
-        let is_seen = conversation_at == self.current && self.view == View::Chat;
+        let is_seen = conversation_at == self.current && self.shown.view == View::Chat;
         let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };
         conversation.log.insert(Entry::Message(Message {
             id,

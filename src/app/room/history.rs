@@ -141,17 +141,17 @@ impl Room {
 
     /// What a search found is here.
     pub fn found(&mut self, text: &str, hits: Vec<Hit>) {
-        if text == self.query {
-            self.hits = hits;
-            self.hit_at = None;
+        if text == self.search.query {
+            self.search.hits = hits;
+            self.search.at = None;
         }
     }
 
     /// Goes to a hit. Gives what has to be asked for.
     pub fn go_to_hit(&mut self, at: usize) -> Option<StoreCommand> {
-        let hit = self.hits.get(at)?;
+        let hit = self.search.hits.get(at)?;
         let (with, place) = (hit.conversation, hit.place);
-        self.hit_at = Some(at);
+        self.search.at = Some(at);
         let conversation = self.conversation_with(with);
         self.show(conversation);
         Some(self.ask_page(with, Part::Around(place)))
@@ -162,7 +162,7 @@ impl Room {
     pub fn has_banner(&self) -> bool {
         matches!(self.link, LinkView::Lost { .. })
             || self.history == HistoryState::Unsaved
-            || self.cleartext_asked
+            || self.cleartext.asked
     }
 
     /// What is wrong and stays so, for the line above the room.
@@ -191,7 +191,7 @@ impl Room {
             };
             words.push(text.to_owned());
         }
-        if self.cleartext_asked {
+        if self.cleartext.asked {
             let text = if is_narrow {
                 "classic: /cleartext on or off?"
             } else {

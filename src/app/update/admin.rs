@@ -14,7 +14,7 @@ use crate::{
 
 fn selected(state: &State) -> Option<AdminRow> {
     let room = state.room()?;
-    admin_rows(room).into_iter().nth(room.admin_at)
+    admin_rows(room).into_iter().nth(room.shown.admin_at)
 }
 
 fn only_host(state: &mut State) -> bool {

@@ -138,7 +138,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
                     state.layers.pop();
                     if let Some(room) = state.room_mut() {
                         room.show(at);
-                        room.focus = Focus::Compose;
+                        room.shown.focus = Focus::Compose;
                     }
                 }
                 None => prompt.error = Some("nobody matches".to_owned()),
@@ -252,7 +252,7 @@ fn correspondent(state: &State, name: &str) -> Result<Arc<Peer>, String> {
 }
 
 fn banned(state: &State, whom: &Whom) -> Option<Ban> {
-    let bans = &state.room()?.bans;
+    let bans = &state.room()?.door.bans;
     let matches = |ban: &&Ban| match whom {
         Whom::Address(addr) => ban.addr == Some(*addr),
         Whom::Name(name) => {
@@ -267,7 +267,7 @@ fn show_conversation(state: &mut State, peer: &Peer) {
     if let Some(room) = state.room_mut() {
         let at = room.conversation_with(Recipient::Peer(peer.peer_id));
         room.show(at);
-        room.focus = Focus::Compose;
+        room.shown.focus = Focus::Compose;
     }
 }
 
@@ -287,9 +287,9 @@ fn peers(state: &mut State) {
     for line in lines {
         room.note(now, Grade::Info, &line);
     }
-    room.filter = Grade::Info;
-    room.scrolled = 0;
-    room.view = View::Log;
+    room.shown.filter = Grade::Info;
+    room.shown.scrolled = 0;
+    room.shown.view = View::Log;
 }
 
 /// The answer was yes.

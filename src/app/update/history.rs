@@ -51,13 +51,15 @@ pub(super) fn follow_up(state: &mut State) -> Option<StoreCommand> {
         .prompt_mut()
         .filter(|prompt| prompt.kind == PromptKind::Search)
         .map(|prompt| prompt.editor.text().trim().to_owned());
-    let rows =
-        state.room().filter(|room| room.view == View::Chat).map(|room| layout::geometry(state, room).rows);
+    let rows = state
+        .room()
+        .filter(|room| room.shown.view == View::Chat)
+        .map(|room| layout::geometry(state, room).rows);
     let room = state.room_mut()?;
-    if let Some(text) = typed.filter(|text| *text != room.query) {
-        room.query.clone_from(&text);
-        room.hits.clear();
-        room.hit_at = None;
+    if let Some(text) = typed.filter(|text| *text != room.search.query) {
+        room.search.query.clone_from(&text);
+        room.search.hits.clear();
+        room.search.at = None;
         if !text.is_empty() {
             return Some(StoreCommand::History(HistoryCommand::Search { network: room.network_id, text }));
         }
@@ -69,7 +71,8 @@ pub(super) fn follow_up(state: &mut State) -> Option<StoreCommand> {
 
 /// True when the first (or last) message is not held.
 pub(super) fn needs_page(state: &State, action: Action) -> bool {
-    let in_chat = state.room().filter(|room| room.view == View::Chat && room.pane == Pane::Messages);
+    let in_chat =
+        state.room().filter(|room| room.shown.view == View::Chat && room.shown.pane == Pane::Messages);
     let ends = in_chat.and_then(Room::conversation).map(|conversation| conversation.log.ends());
     match (action, ends) {
         (Action::Top, Some((is_first, _))) => !is_first,
@@ -102,16 +105,16 @@ pub(super) fn suggestions(state: &State) -> Vec<String> {
         };
         format!("{} {}{with}: {}", at.strftime(form), hit.from, hit.excerpt)
     };
-    room.hits.iter().map(line).collect()
+    room.search.hits.iter().map(line).collect()
 }
 
 /// Goes to what was chosen.
 pub(super) fn go_to_hit(state: &mut State, at: usize) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
     let Some(ask) = room.go_to_hit(at) else { return Vec::new() };
-    room.focus = Focus::Browse;
-    room.pane = Pane::Messages;
-    let (number, count) = (at + 1, room.hits.len());
+    room.shown.focus = Focus::Browse;
+    room.shown.pane = Pane::Messages;
+    let (number, count) = (at + 1, room.search.hits.len());
     state.layers.pop();
     toast(state, ToastKind::Info, &format!("match {number} of {count}: n older, N newer, G to the newest"));
     vec![Effect::Store(ask)]
@@ -120,19 +123,19 @@ pub(super) fn go_to_hit(state: &mut State, at: usize) -> Vec<Effect> {
 /// The next older or newer match of the last search.
 pub(super) fn next_hit(state: &mut State, older: bool) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
-    let next = match room.hit_at {
+    let next = match room.search.at {
         None => Some(0),
         Some(at) if older => at.checked_add(1),
         Some(at) => at.checked_sub(1),
     };
-    match next.filter(|next| *next < room.hits.len()) {
+    match next.filter(|next| *next < room.search.hits.len()) {
         Some(next) => go_to_hit(state, next),
-        None if room.hits.is_empty() => {
+        None if room.search.hits.is_empty() => {
             toast(state, ToastKind::Info, "search first: / or Ctrl-F");
             Vec::new()
         }
         None => {
-            let words = match (older, room.hits.len() >= limits::SEARCH_HITS) {
+            let words = match (older, room.search.hits.len() >= limits::SEARCH_HITS) {
                 (true, true) => "no older match among the newest; search for more words to go further back",
                 (true, false) => "no older match",
                 (false, _) => "no newer match",
@@ -147,7 +150,7 @@ pub(super) fn next_hit(state: &mut State, older: bool) -> Vec<Effect> {
 
 /// Asks who has the message at the mark.
 pub(super) fn info(state: &mut State) -> Vec<Effect> {
-    let Some(room) = state.room().filter(|room| room.view == View::Chat) else { return Vec::new() };
+    let Some(room) = state.room().filter(|room| room.shown.view == View::Chat) else { return Vec::new() };
     let Some(conversation) = room.conversation() else { return Vec::new() };
     let selected = conversation.log.selected().and_then(|selected| conversation.log.entry(selected));
     let Some(Entry::Message(message)) = selected else { return Vec::new() };

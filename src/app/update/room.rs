@@ -30,7 +30,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Palette => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Palette))),
         Action::GoTo => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::GoTo))),
         Action::Search => {
-            if state.room().is_some_and(|room| room.view != View::Chat) {
+            if state.room().is_some_and(|room| room.shown.view != View::Chat) {
                 view(state, View::Chat);
             }
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
@@ -67,12 +67,12 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
                     Action::NextUnread => next_unread(room),
                     Action::Compose => compose(room),
                     Action::Filter => {
-                        room.filter = match room.filter {
+                        room.shown.filter = match room.shown.filter {
                             Grade::Info => Grade::Warning,
                             Grade::Warning => Grade::Error,
                             Grade::Error => Grade::Info,
                         };
-                        room.scrolled = 0;
+                        room.shown.scrolled = 0;
                     }
                     _ => scroll(state, action),
                 }
@@ -84,41 +84,41 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
 
 fn view(state: &mut State, view: View) {
     let Some(room) = state.room_mut() else { return };
-    room.scrolled = 0;
+    room.shown.scrolled = 0;
     if view == View::Chat {
         room.show(room.current);
-        room.focus = Focus::Compose;
-        room.pane = Pane::Messages;
+        room.shown.focus = Focus::Compose;
+        room.shown.pane = Pane::Messages;
     } else {
-        room.view = view;
-        room.admin_at = 0;
+        room.shown.view = view;
+        room.shown.admin_at = 0;
     }
 }
 
 /// Shows who reaches whom, as the host knows it now, or the heartbeat again.
 fn ways(state: &mut State) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
-    room.shows_reachability = !room.shows_reachability;
-    room.scrolled = 0;
-    if room.shows_reachability { vec![Effect::Node(NodeCommand::Ways)] } else { Vec::new() }
+    room.shown.reachability = !room.shown.reachability;
+    room.shown.scrolled = 0;
+    if room.shown.reachability { vec![Effect::Node(NodeCommand::Ways)] } else { Vec::new() }
 }
 
 fn compose(room: &mut Room) {
     room.show(room.current);
-    room.focus = Focus::Compose;
-    room.pane = Pane::Messages;
+    room.shown.focus = Focus::Compose;
+    room.shown.pane = Pane::Messages;
 }
 
 /// Esc: closes the view, else goes from writing to browsing. Never quits, never drops a draft.
 fn close(state: &mut State) {
     let Some(room) = state.room_mut() else { return };
-    match (room.view, room.focus) {
+    match (room.shown.view, room.shown.focus) {
         (View::Chat, Focus::Compose) => {
-            room.focus = Focus::Browse;
-            room.pane = Pane::Messages;
+            room.shown.focus = Focus::Browse;
+            room.shown.pane = Pane::Messages;
         }
         (View::Chat, Focus::Browse) => {
-            room.pane = Pane::Messages;
+            room.shown.pane = Pane::Messages;
             if let Some(conversation) =
                 room.conversation_mut().filter(|conversation| conversation.log.ends().1)
             {
@@ -165,25 +165,25 @@ fn submit(state: &mut State) -> Vec<Effect> {
 /// Tab: completes a name; on an empty line goes to the next pane.
 fn next(state: &mut State, forward: bool) {
     let Some(room) = state.room_mut() else { return };
-    if room.view == View::Admin {
+    if room.shown.view == View::Admin {
         return next_column(room, forward);
     }
-    if room.view != View::Chat {
+    if room.shown.view != View::Chat {
         return;
     }
     let draft_is_empty = room.conversation().is_none_or(|conversation| conversation.draft.is_empty());
-    if room.focus == Focus::Compose && !draft_is_empty {
+    if room.shown.focus == Focus::Compose && !draft_is_empty {
         if forward {
             complete(room);
         }
         return;
     }
     let panes = [None, Some(Pane::Peers), Some(Pane::Messages), Some(Pane::Heartbeat), Some(Pane::Banned)];
-    let now = if room.focus == Focus::Compose { None } else { Some(room.pane) };
+    let now = if room.shown.focus == Focus::Compose { None } else { Some(room.shown.pane) };
     let at = panes.iter().position(|pane| *pane == now).unwrap_or(0);
     let step = if forward { 1 } else { panes.len() - 1 };
     match panes.get((at + step) % panes.len()).copied().flatten() {
-        Some(pane) => (room.focus, room.pane) = (Focus::Browse, pane),
+        Some(pane) => (room.shown.focus, room.shown.pane) = (Focus::Browse, pane),
         None => compose(room),
     }
 }
@@ -191,14 +191,14 @@ fn next(state: &mut State, forward: bool) {
 /// Tab in Admin: the first line of the next column that has any.
 fn next_column(room: &mut Room, forward: bool) {
     let rows = admin_rows(room);
-    let now = rows.get(room.admin_at).map(AdminRow::column);
+    let now = rows.get(room.shown.admin_at).map(AdminRow::column);
     let first_of = |column: AdminColumn| rows.iter().position(|row| row.column() == column);
     let columns = [AdminColumn::Members, AdminColumn::Attempts, AdminColumn::Banned];
     let at = columns.iter().position(|column| Some(*column) == now).unwrap_or(0);
     let step = if forward { 1 } else { columns.len() - 1 };
     let others = (1..columns.len()).filter_map(|turn| columns.get((at + turn * step) % columns.len()));
     if let Some(first) = others.copied().find_map(first_of) {
-        room.admin_at = first;
+        room.shown.admin_at = first;
     }
 }
 
@@ -236,7 +236,7 @@ fn scroll(state: &mut State, action: Action) {
     let width = layout::composer_width(state, room);
     let page = isize::try_from(geometry.rows.saturating_sub(1)).unwrap_or(1).max(1);
     let Some(room) = state.room_mut() else { return };
-    match (room.view, room.focus, room.pane) {
+    match (room.shown.view, room.shown.focus, room.shown.pane) {
         (View::Chat, Focus::Compose, _) if matches!(action, Action::Up | Action::Down) => {
             line(room, action == Action::Down, width);
         }
@@ -262,7 +262,7 @@ fn scroll(state: &mut State, action: Action) {
         }
         (View::Admin, _, _) => {
             let last = admin_rows(room).len().saturating_sub(1);
-            room.admin_at = moved(room.admin_at, action, page).min(last);
+            room.shown.admin_at = moved(room.shown.admin_at, action, page).min(last);
         }
         (View::Log, _, _) => {
             // The newest line is at the bottom: up means further back.
@@ -278,11 +278,11 @@ fn scroll(state: &mut State, action: Action) {
                 Action::Bottom => Action::Top,
                 other => other,
             };
-            room.scrolled = moved(room.scrolled, back, page).min(last);
+            room.shown.scrolled = moved(room.shown.scrolled, back, page).min(last);
         }
         (View::Heartbeat, _, _) => {
             let last = room.peers.len().saturating_sub(1);
-            room.scrolled = moved(room.scrolled, action, page).min(last);
+            room.shown.scrolled = moved(room.shown.scrolled, action, page).min(last);
         }
     }
 }
@@ -320,7 +320,7 @@ fn copy(state: &mut State) -> Vec<Effect> {
         let selected = conversation.log.selected()?;
         conversation.log.entry(selected).map(|entry| entry.text().to_owned())
     });
-    let Some(text) = text.filter(|_| room.view == View::Chat) else { return Vec::new() };
+    let Some(text) = text.filter(|_| room.shown.view == View::Chat) else { return Vec::new() };
     toast(state, ToastKind::Info, "copied");
     vec![Effect::Copy(text)]
 }
