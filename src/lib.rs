@@ -23,6 +23,7 @@
 //! | [`proto`] | the protocol without I/O: the node of host and member |
 //! | [`app`] | the screen's state and its reducer |
 //! | [`ui`] | the state made visible |
+//! | [`width`](mod@width) | how wide text is on a terminal |
 //! | [`cli`], [`config`] | what was typed; what it means |
 //! | [`store`] | the only files: key, host record, bans, known hosts |
 //! | [`net`] | the only sockets: the node actor and its sessions |
@@ -94,6 +95,8 @@ pub mod telemetry;
 pub mod terminal;
 #[cfg(feature = "program")]
 pub mod ui;
+#[cfg(feature = "program")]
+pub mod width;
 pub mod wire;
 
 pub use self::{

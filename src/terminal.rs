@@ -17,61 +17,51 @@ use crossterm::{
     },
     execute,
     terminal::{
-        Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen,
+        disable_raw_mode, enable_raw_mode,
     },
 };
-use ratatui::{Frame, Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use ratatui::{Frame, Terminal};
 use tokio::sync::mpsc;
+
+use self::writer::Writer;
+
+pub mod writer;
 
 /// The terminal while the screen has it. Dropping it gives it back.
 pub struct Guard {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
-    /// It does not say how large it is.
-    is_unsized: bool,
+    terminal: Terminal<Writer<Stdout>>,
 }
 
 /// What a terminal is taken for that says it has no columns or rows, as some consoles do until they are told.
 const USUAL: (u16, u16) = (80, 24);
 
-/// A terminal of which nothing is drawn yet, and whether it does not say how large it is.
-fn blank() -> io::Result<(Terminal<CrosstermBackend<Stdout>>, bool)> {
-    let backend = CrosstermBackend::new(io::stdout());
+fn size() -> io::Result<(u16, u16)> {
     let (columns, rows) = crossterm::terminal::size()?;
-    if columns > 0 && rows > 0 {
-        return Ok((Terminal::new(backend)?, false));
-    }
-    let viewport = Viewport::Fixed(Rect::new(0, 0, USUAL.0, USUAL.1));
-    Ok((Terminal::with_options(backend, TerminalOptions { viewport })?, true))
+    Ok(if columns > 0 && rows > 0 { (columns, rows) } else { USUAL })
 }
 
 impl Guard {
     /// Takes the terminal over.
     pub fn take() -> io::Result<Self> {
         enter()?;
-        let (terminal, is_unsized) = blank()?;
-        Ok(Self { terminal, is_unsized })
+        Ok(Self { terminal: Terminal::new(Writer::new(io::stdout(), size))? })
     }
 
     /// Draws a frame.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        if self.is_unsized && self.size()? != USUAL {
-            self.clear()?;
-        }
         self.terminal.draw(render).map(|_| ())
     }
 
     /// Columns and rows.
     pub fn size(&self) -> io::Result<(u16, u16)> {
-        let (columns, rows) = crossterm::terminal::size()?;
-        Ok(if columns > 0 && rows > 0 { (columns, rows) } else { USUAL })
+        size()
     }
 
     /// Forgets what the terminal shows, so that the next frame is drawn as a whole.
     pub fn clear(&mut self) -> io::Result<()> {
-        // ratatui's own way asks the terminal where its cursor is, and the answer would be taken for keys.
-        execute!(io::stdout(), Clear(ClearType::All))?;
-        (self.terminal, self.is_unsized) = blank()?;
-        Ok(())
+        *self.terminal.backend_mut() = Writer::new(io::stdout(), size);
+        self.terminal.clear()
     }
 
     /// Puts a text on the clipboard (OSC 52).
@@ -124,6 +114,8 @@ fn enter() -> io::Result<()> {
         EnterAlternateScreen,
         // Where there is no other screen, what stood here would show through.
         Clear(ClearType::All),
+        // What does not fit into the last column must not go on in the next row.
+        DisableLineWrap,
         EnableBracketedPaste,
         // Terminals that do not know it ignore it; the others tell Shift-Enter from Enter.
         PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES)
@@ -146,6 +138,7 @@ fn leave() {
         io::stdout(),
         PopKeyboardEnhancementFlags,
         DisableBracketedPaste,
+        EnableLineWrap,
         Clear(ClearType::All),
         MoveTo(0, 0),
         LeaveAlternateScreen,

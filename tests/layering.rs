@@ -17,8 +17,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["model"]),
     ("security", &["model"]),
     ("proto", &["model", "api", "wire", "security"]),
-    ("app", &["model", "api"]),
-    ("ui", &["model", "api", "app"]),
+    ("width", &[]),
+    ("app", &["model", "api", "width"]),
+    ("ui", &["model", "api", "app", "width"]),
     ("cli", &[]),
     ("config", &["model", "cli"]),
     ("store", &["model", "api", "security"]),
@@ -26,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("network", &["model", "api", "security", "proto", "store", "net"]),
     ("doctor", &["model", "api", "wire", "security", "store", "net", "network"]),
     ("headless", &["model", "api", "net", "network"]),
-    ("terminal", &["model"]),
+    ("terminal", &["model", "width"]),
     ("telemetry", &[]),
     (
         "run",
@@ -71,7 +72,7 @@ const PARTS: &[&[&str]] = &[
     &["node"],
 ];
 
-const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "app", "ui"];
+const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "width", "app", "ui"];
 
 /// What a pure layer must never name. `security` alone may draw a key.
 const IMPURE: &[&str] = &[

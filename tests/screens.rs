@@ -844,3 +844,43 @@ fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
     );
     assert!(!shows(&state, "held back"));
 }
+
+/// What is written to a terminal, counted.
+#[derive(Clone, Default)]
+struct Wire(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_typed_key_and_a_message_that_comes_cost_few_bytes() {
+    let mut state = room((80, 24));
+    let wire = Wire::default();
+    let writer = pyile::terminal::writer::Writer::new(wire.clone(), || Ok((80, 24)));
+    let mut terminal = ratatui::Terminal::new(writer).unwrap();
+    let mut cost = |state: &State| {
+        terminal.draw(|frame| pyile::ui::draw(state, pyile::ui::Theme::new(true), frame)).unwrap();
+        std::mem::take(&mut *wire.0.lock().unwrap())
+    };
+    let first = cost(&state);
+    assert!(first.len() < 80 * 24 * 3, "{}", first.len());
+    assert!(cost(&state).is_empty(), "what has not changed");
+    press(&mut state, KeyCode::Char('h'));
+    cost(&state);
+    for typed in ['e', 'l', 'x', 'é', 'я'] {
+        press(&mut state, KeyCode::Char(typed));
+        let bytes = cost(&state);
+        assert!(bytes.len() <= 4, "{typed}: {:?}", String::from_utf8_lossy(&bytes));
+    }
+    let bob = &cast()[1];
+    node(&mut state, NOW, message(bob, Recipient::Everyone, 77, "lunch at twelve, as usual?", false));
+    let bytes = cost(&state);
+    assert!(bytes.len() <= 1200, "{}: {:?}", bytes.len(), String::from_utf8_lossy(&bytes));
+}

@@ -146,7 +146,7 @@ impl Composer {
             if used >= column {
                 break;
             }
-            used += wrap::cell(cluster).1;
+            used += wrap::cells(cluster);
             cursor = range.start + at + cluster.len();
         }
         self.cursor = self.boundary_from(cursor);

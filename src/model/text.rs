@@ -1,9 +1,25 @@
 //! The one text sanitiser: everything that a peer, a file or a person wrote passes here before it is shown,
 //! logged, titled or copied.
 //!
-//! It must never let a control, bidirectional-override or invisible format character through: what it takes out
-//! stays visible as a mark, so that nobody is fooled by what is missing. Cleaning is idempotent, so that a
-//! signature over cleaned text still holds after it has been cleaned again.
+//! What can command a terminal, reorder other people's words, hide something or pass for something else stays
+//! visible as a mark, so that nobody is fooled by what is missing; everything else is how the world writes, and stays:
+//!
+//! | Class | Here | Why |
+//! |---|---|---|
+//! | controls (C0, DEL, C1) | their pictures, or the mark | they command the terminal |
+//! | bidirectional overrides, embeddings, isolates | the mark | they reorder what stands around them |
+//! | directional marks (LRM, RLM, ALM), one at a time | stay | they only place the signs beside them; the terminal never gets them |
+//! | joiners (ZWJ, ZWNJ) after what they shape | stay | spelling of many scripts, and of emoji |
+//! | joiners elsewhere, invisible operators, fillers, byte order mark | the mark | they hide, and make two texts of one look |
+//! | one variation selector after what it varies | stays | a form of a letter or an emoji |
+//! | further selectors, tags outside the three flags | the mark | they carry a hidden text |
+//! | Mongolian selectors after a Mongolian letter | stay | spelling |
+//! | zero-width space after a letter of a script without spaces | stays | it says where a word ends, as a soft hyphen does |
+//! | soft hyphen after a letter | stays | it says where a word may be broken; nothing is drawn for it |
+//! | signs that stand under or over what follows (Arabic, Syriac, Kaithi numbers) | stay | they are seen |
+//! | more marks on one letter than any script has | the mark | they paint over other rows |
+//!
+//! Cleaning is idempotent, so that a signature over cleaned text still holds after it has been cleaned again.
 
 use std::{fmt, sync::Arc};
 
@@ -133,7 +149,7 @@ fn replace_characters(raw: &str) -> String {
                     rest.next();
                 }
             }
-            c if !is_invisible(c) || shapes_its_neighbour(last, c) => out.push(c),
+            c if !is_invisible(c) || is_seen(c) || shapes_its_neighbour(last, c) => out.push(c),
             _ => out.push(MARK),
         }
         last = out.chars().next_back();
@@ -141,24 +157,65 @@ fn replace_characters(raw: &str) -> String {
     out
 }
 
-/// Joiners and variation selectors are part of how scripts and emoji are written; alone they only hide.
+/// Format characters that have a picture: they span or stand under what follows.
+fn is_seen(c: char) -> bool {
+    matches!(c,
+        '\u{0600}'..='\u{0605}' | '\u{06DD}' | '\u{070F}' | '\u{0890}'..='\u{0891}' | '\u{08E2}' | '\u{110BD}'
+        | '\u{110CD}')
+}
+
+/// What shows nothing by itself and yet is part of how people write, after what it belongs to; alone it only hides.
 fn shapes_its_neighbour(last: Option<char>, c: char) -> bool {
-    let Some(last) = last else { return false };
+    let is_plain = |last: char| last != MARK && !last.is_control() && !is_invisible(last);
+    let Some(last) = last else { return is_directional(c) };
     match c {
         '\u{200C}' | '\u{200D}' => {
-            last == '\u{FE0F}' || (last >= '\u{0590}' && last != MARK && !is_invisible(last))
+            last >= '\u{0590}' && is_plain(last) || is_selector(last) || is_of_mongolian(last)
         }
-        '\u{FE0E}' | '\u{FE0F}' => !last.is_whitespace() && last != MARK && !is_invisible(last),
+        '\u{180B}'..='\u{180F}' => matches!(last, '\u{1820}'..='\u{18AA}'),
+        // Words of these scripts stand without spaces.
+        '\u{200B}' => is_plain(last) && has_no_spaces(last),
+        // It keeps marks in the order in which they are written.
+        '\u{034F}' => last >= '\u{0300}' && is_plain(last),
+        '\u{00AD}' => last.is_alphanumeric(),
+        c if is_directional(c) => !is_directional(last),
+        '\u{E0100}'..='\u{E01EF}' => {
+            matches!(last, '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
+        }
+        c if is_selector(c) => !last.is_whitespace() && is_plain(last),
         _ => false,
     }
+}
+
+/// Marks that tell on which side the signs beside them stand.
+fn is_directional(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}')
+}
+
+fn is_selector(c: char) -> bool {
+    matches!(c, '\u{FE00}'..='\u{FE0F}')
+}
+
+fn is_of_mongolian(c: char) -> bool {
+    matches!(c, '\u{180B}'..='\u{180F}')
+}
+
+fn has_no_spaces(c: char) -> bool {
+    // Thai and Lao, Tibetan, Myanmar, Khmer, New Tai Lue and Tai Tham, Javanese and Cham.
+    matches!(c,
+        '\u{0E00}'..='\u{0FFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{1950}'..='\u{1AAF}'
+        | '\u{A980}'..='\u{AAFF}')
 }
 
 /// True for a cluster that the next character may complete: its first one shows, and what follows shapes it. As a whole it
 /// is text or not only when it goes no further.
 #[must_use]
 pub fn may_go_on(cluster: &str) -> bool {
-    let is_shaping =
-        |c: char| matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}' | '\u{E0020}'..='\u{E007F}');
+    let is_shaping = |c: char| {
+        matches!(c,
+            '\u{034F}' | '\u{180B}'..='\u{180F}' | '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{E0020}'..='\u{E007F}' | '\u{E0100}'..='\u{E01EF}')
+    };
     let is_plain = |c: char| !c.is_control() && !is_invisible(c);
     cluster.chars().next().is_some_and(is_plain)
         && cluster.chars().next_back().is_some_and(is_shaping)

@@ -211,7 +211,7 @@ fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u1
     let visible: String = unicode_segmentation::UnicodeSegmentation::graphemes(shown.as_str(), true)
         .filter(|cluster| {
             let at = used;
-            used += wrap::cell(cluster).1;
+            used += wrap::cells(cluster);
             at >= skip
         })
         .collect();

@@ -12,7 +12,7 @@ mod launch;
 mod layers;
 mod log;
 mod messages;
-mod paint;
+pub(crate) mod paint;
 mod peers;
 mod reachability;
 mod theme;

@@ -1,33 +1,45 @@
 //! Putting text into cells: the only way from text to the buffer.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use std::num::NonZeroU16;
+
+use ratatui::{
+    buffer::{Buffer, CellDiffOption, CellWidth as _},
+    layout::Rect,
+    style::Style,
+};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::app::wrap;
 
 /// Puts `text` at `x`, `y` as far as it fits into `area`. Gives the column behind it.
-pub(super) fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
+pub(crate) fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
     let mut at = x;
     if y < area.top() || y >= area.bottom() || x < area.left() {
         return at;
     }
     for cluster in text.graphemes(true) {
-        let (shown, width) = wrap::cell(cluster);
-        let width = u16::try_from(width).unwrap_or(1);
-        if width == 0 || shown.starts_with(char::is_control) {
+        let width = u16::try_from(wrap::cells(cluster)).unwrap_or(u16::MAX);
+        let Some(cells) = NonZeroU16::new(width).filter(|_| !cluster.starts_with(char::is_control)) else {
             continue;
-        }
+        };
         if at.saturating_add(width) > area.right() {
             break;
         }
         if let Some(cell) = buffer.cell_mut((at, y)) {
-            cell.set_symbol(shown).set_style(style);
+            cell.set_symbol(cluster).set_style(style);
+            // What the log laid out is what ratatui skips.
+            let is_usual = cell.symbol().cell_width() == width;
+            cell.set_diff_option(if is_usual {
+                CellDiffOption::None
+            } else {
+                CellDiffOption::ForcedWidth(cells)
+            });
         }
-        if width == 2
-            && let Some(cell) = buffer.cell_mut((at + 1, y))
-        {
-            cell.reset();
-            cell.set_style(style);
+        for covered in 1..width {
+            if let Some(cell) = buffer.cell_mut((at + covered, y)) {
+                cell.reset();
+                cell.set_style(style);
+            }
         }
         at += width;
     }

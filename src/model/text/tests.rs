@@ -34,6 +34,41 @@ fn scripts_and_emoji_keep_their_joiners() {
 }
 
 #[test]
+fn what_belongs_to_writing_is_text_and_what_hides_or_reorders_is_marked() {
+    for text in [
+        "ᠮᠣᠩᠭᠣᠯ\u{180B} ᠬᠠ\u{180E}ᠠ",
+        "葛\u{E0100}飾",
+        "0\u{FE00} ≨\u{FE00}",
+        "ကျွန်တော်\u{200B}သည်",
+        "ភាសា\u{200B}ខ្មែរ",
+        "Donau\u{AD}dampf\u{AD}schiff",
+        "שלום!\u{200F} (C++)\u{200E}",
+        "\u{200E}+49 30 1234",
+        "\u{61C}١٢٣",
+        "\u{0600}١٢",
+        "क्\u{200D}ष",
+        "ශ්\u{200D}රී",
+        "נּ\u{034F}ּ",
+    ] {
+        assert_eq!(clean(text), text);
+    }
+    for (raw, shown) in [
+        // A selector more is a letter of a hidden text.
+        ("a\u{FE01}\u{FE02}", "a\u{FE01}\u{FFFD}"),
+        ("😀\u{E0101}", "😀\u{FFFD}"),
+        ("a\u{180B}", "a\u{FFFD}"),
+        ("\u{AD}a", "\u{FFFD}a"),
+        ("a\u{200E}\u{200E}b", "a\u{200E}\u{FFFD}b"),
+        ("a\u{2066}b\u{2069}", "a\u{FFFD}b\u{FFFD}"),
+        ("a\u{2063}b", "a\u{FFFD}b"),
+        ("\u{3164}", "\u{FFFD}"),
+        ("\u{FEFF}a", "\u{FFFD}a"),
+    ] {
+        assert_eq!(clean(raw), shown, "{raw:?}");
+    }
+}
+
+#[test]
 fn a_tall_stack_of_accents_is_cut() {
     let tall = format!("a{}b", "\u{301}".repeat(10_000));
     let text = clean(&tall);
@@ -48,14 +83,16 @@ fn a_line_has_no_line_breaks() {
 
 proptest! {
     #[test]
-    fn cleaning_is_idempotent_and_leaves_nothing_hostile(raw in any::<String>(), nasty in "[a\u{301}\u{200d}\u{200c}\u{fe0f}\u{202e}\x1b\r\n👩🏳]{0,60}") {
+    fn cleaning_is_idempotent_and_leaves_nothing_hostile(raw in any::<String>(), nasty in "[a葛ᠮ\u{301}\u{ad}\u{180b}\u{200b}\u{200d}\u{200c}\u{200e}\u{fe00}\u{fe0f}\u{e0100}\u{202e}\x1b\r\n👩🏳]{0,60}") {
         for raw in [raw, nasty] {
             let once = clean(&raw);
             prop_assert_eq!(&clean(&once), &once);
             for c in once.chars() {
                 prop_assert!(c == '\n' || !c.is_control(), "{:?}", c);
-                let joiner = matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}');
-                prop_assert!(joiner || !is_invisible(c), "{:?}", c);
+                let hostile = matches!(c,
+                    '\u{115F}'..='\u{1160}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+                    | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E001F}');
+                prop_assert!(!hostile, "{:?}", c);
             }
         }
     }
