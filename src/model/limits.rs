@@ -332,6 +332,8 @@ pub const RETENTION_PART: u64 = 16;
 pub const DELETED_AT_ONCE: usize = 10_000;
 /// Messages of one page of a conversation.
 pub const PAGE: usize = 200;
+/// Parts of words that one search looks for.
+pub const SEARCH_PARTS: usize = 16;
 /// Places that a search shows.
 pub const SEARCH_HITS: usize = 200;
 /// Characters around a match that a search shows.

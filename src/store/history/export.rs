@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, ToSql};
 
 use super::{
     database::{FILE, words_for},
@@ -71,15 +71,17 @@ fn run(
         None => None,
     };
     let by_key = by_key.map(|peer| peer.0);
-    let words = filter.search.as_deref().map(|typed| tokenizer::to_query(typed).unwrap_or_default());
-    if words.as_deref() == Some("") {
-        return Ok(());
-    }
-    let found = if words.is_some() {
-        "m.id IN (SELECT rowid FROM message_text WHERE message_text MATCH ?1)"
-    } else {
-        "?1 IS NULL"
+    let search = filter.search.as_deref().map(tokenizer::Query::new);
+    let found = match &search {
+        None => "?1 IS NULL".to_owned(),
+        // Nothing that could be found.
+        Some(None) => return Ok(()),
+        Some(Some(search)) => {
+            let parts = search.has_parts(6);
+            format!("({parts} OR m.id IN (SELECT rowid FROM message_text WHERE message_text MATCH ?1))")
+        }
     };
+    let search = search.flatten();
     let query = format!(
         "SELECT {}, n.key, n.name, w.alias FROM {} JOIN network n ON n.id = c.network
          WHERE {found} AND (?2 IS NULL OR m.at >= ?2) AND (?3 IS NULL OR n.name = ?3)
@@ -91,7 +93,12 @@ fn run(
     let mut query = db.prepare(&query)?;
     let since = filter.since.map(|since| since.0);
     let alias = filter.peer.as_ref().filter(|_| by_key.is_none());
-    let mut rows = query.query(params![words, since, filter.network, by_key, alias])?;
+    // A query for the index that finds nothing, where what was typed is more than words.
+    let words = search.as_ref().map(|search| search.words.as_deref().unwrap_or("\"\""));
+    let parts = search.iter().flat_map(|search| &search.parts).map(|part| part as &dyn ToSql);
+    let all: [&dyn ToSql; 5] = [&words, &since, &filter.network, &by_key, &alias];
+    let all: Vec<&dyn ToSql> = all.into_iter().chain(parts).collect();
+    let mut rows = query.query(all.as_slice())?;
     while let Some(row) = rows.next()? {
         if !each(exported(db, me, row)?) {
             break;

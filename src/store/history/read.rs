@@ -2,7 +2,7 @@
 //!
 //! It must never read more than a page or a frame's worth at once, whatever the size of the history.
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, ToSql, params};
 
 use super::tokenizer;
 use crate::{
@@ -296,17 +296,42 @@ pub(super) fn streams(db: &Connection, me: &PeerId, network: &NetworkId) -> Resu
     found.collect()
 }
 
-/// Where all the words occur, the newest first.
+/// Where all that was typed occurs, the newest first.
 pub(super) fn search(db: &Connection, me: &PeerId, network: &NetworkId, typed: &str) -> Result<Vec<Hit>> {
-    let Some(query) = tokenizer::to_query(typed) else { return Ok(Vec::new()) };
-    let mut find = db.prepare_cached(
-        "SELECT m.place, m.at, m.text, a.key, a.alias, w.key, w.alias
-         FROM message_text t JOIN message m ON m.id = t.rowid JOIN person a ON a.id = m.author
+    let Some(query) = tokenizer::Query::new(typed) else { return Ok(Vec::new()) };
+    let most = rows(limits::SEARCH_HITS);
+    let mut found = Vec::new();
+    if let Some(words) = &query.words {
+        let is_found = "m.id IN (SELECT rowid FROM message_text WHERE message_text MATCH ?3)";
+        found = hits(db, (me, typed), is_found, params![network.0, most, words])?;
+    }
+    if found.len() < limits::SEARCH_HITS {
+        // Parts of words are no words of the index: it takes all texts to find them.
+        let parts = query.parts.iter().map(|part| part as &dyn ToSql);
+        let all: Vec<&dyn ToSql> = [&network.0 as &dyn ToSql, &most].into_iter().chain(parts).collect();
+        found.extend(hits(db, (me, typed), &query.has_parts(3), all.as_slice())?);
+        found.sort_by_key(|(row, _)| std::cmp::Reverse(*row));
+        found.dedup_by_key(|(row, _)| *row);
+        found.truncate(limits::SEARCH_HITS);
+    }
+    Ok(found.into_iter().map(|(_, hit)| hit).collect())
+}
+
+/// Messages of a network (parameter 1), at most as many as parameter 2 says, with their numbers in the database.
+fn hits(
+    db: &Connection,
+    (me, typed): (&PeerId, &str),
+    condition: &str,
+    parameters: &[&dyn ToSql],
+) -> Result<Vec<(i64, Hit)>> {
+    let mut find = db.prepare_cached(&format!(
+        "SELECT m.place, m.at, m.text, a.key, a.alias, w.key, w.alias, m.id
+         FROM message m JOIN person a ON a.id = m.author
          JOIN conversation c ON c.id = m.conversation JOIN network n ON n.id = c.network
          LEFT JOIN person w ON w.id = c.person
-         WHERE t.message_text MATCH ? AND n.key = ? ORDER BY t.rowid DESC LIMIT ?",
-    )?;
-    let found = find.query_map(params![query, network.0, rows(limits::SEARCH_HITS)], |row| {
+         WHERE n.key = ?1 AND {condition} ORDER BY m.id DESC LIMIT ?2",
+    ))?;
+    let found = find.query_map(parameters, |row| {
         let author = key(row, 3)?;
         let label: String = row.get(4)?;
         let with: Option<[u8; 32]> = row.get(5)?;
@@ -318,7 +343,7 @@ pub(super) fn search(db: &Connection, me: &PeerId, network: &NetworkId, typed: &
         } else {
             SafeText::line(alias(&label, &author).as_str())
         };
-        Ok(Hit {
+        let hit = Hit {
             conversation: with.map_or(Recipient::Everyone, Recipient::Peer),
             with: with.map_or_else(
                 || "everyone".to_owned(),
@@ -328,7 +353,8 @@ pub(super) fn search(db: &Connection, me: &PeerId, network: &NetworkId, typed: &
             at: Timestamp(row.get(1)?),
             from,
             excerpt: SafeText::line(&excerpt(&text, typed)),
-        })
+        };
+        Ok((row.get(7)?, hit))
     })?;
     found.collect()
 }

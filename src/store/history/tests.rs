@@ -219,7 +219,16 @@ fn holes_are_seen_in_pages() {
 #[test]
 fn searches_find_words_parts_of_words_accents_and_scripts_without_spaces() {
     for (mut history, _dir) in both() {
-        let said = ["The Quick brown fox", "déjà vu", "来週の会議は火曜日です", "quick note", "nothing"];
+        let said = [
+            "The Quick brown fox",
+            "déjà vu",
+            "来週の会議は火曜日です",
+            "quick note",
+            "nothing",
+            "Donaudampfschiff 🚢 100%",
+            "well done 👍🏽",
+            "नमस्ते दुनिया",
+        ];
         history.commit((1..).zip(said).map(|(number, text)| keep(BOB, EVERYONE, number, text)).collect());
         for (typed, expected) in [
             ("quick", vec![4000, 1000]),
@@ -228,6 +237,14 @@ fn searches_find_words_parts_of_words_accents_and_scripts_without_spaces() {
             ("deja", vec![2000]),
             ("会議", vec![3000]),
             ("\"", vec![]),
+            ("uick", vec![4000, 1000]),
+            ("dampf", vec![6000]),
+            ("DAMPF 🚢", vec![6000]),
+            ("quick 🚢", vec![]),
+            ("👍", vec![7000]),
+            ("0%", vec![6000]),
+            ("1_0%", vec![]),
+            ("दुनिया", vec![8000]),
             ("quick AND OR NEAR(", vec![]),
         ] {
             let places: Vec<Place> = history.search(&LAB, typed).iter().map(|hit| hit.place).collect();

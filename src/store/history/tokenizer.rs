@@ -1,10 +1,13 @@
 //! How text is cut into words for the search, and how what was typed becomes a query.
+//! What the index does not know, parts of words and emoji, is looked for in the texts themselves.
 //!
 //! Scripts without spaces are indexed character by character, so that a part of a sentence is found there too.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+
+use crate::model::limits;
 
 /// Text with every character of a script without spaces as a word of its own.
 pub(super) fn to_index(text: &str) -> Cow<'_, str> {
@@ -22,36 +25,69 @@ pub(super) fn to_index(text: &str) -> Cow<'_, str> {
     Cow::Owned(words)
 }
 
-/// A query for messages that have all the words, the last as the beginning of one; nothing when there is no word.
-pub(super) fn to_query(typed: &str) -> Option<String> {
-    let terms: Vec<String> = typed
-        .split_whitespace()
-        .filter(|term| term.chars().any(char::is_alphanumeric))
-        .map(|term| format!("\"{}\"", to_index(term).replace('"', " ")))
-        .collect();
-    if terms.is_empty() { None } else { Some(format!("{} *", terms.join(" "))) }
+/// What was typed into a search, for the database.
+pub(super) struct Query {
+    /// For the index: all the words, the last as the beginning of one; nothing when the index does not know what was
+    /// typed, since it is more than words: an emoji, say.
+    pub(super) words: Option<String>,
+    /// Patterns for the texts themselves: a part of a word, an emoji.
+    pub(super) parts: Vec<String>,
 }
 
-/// The words of a query, in small letters, for [`has_all`].
+impl Query {
+    /// Nothing when there is nothing to search for.
+    pub(super) fn new(typed: &str) -> Option<Self> {
+        let terms: Vec<&str> = terms(typed).collect();
+        let is_in_index = |c: char| c.is_ascii() || c.is_alphanumeric() || is_combining_mark(c);
+        let quoted = |term: &&str| format!("\"{}\"", to_index(term).replace('"', " "));
+        let words = terms.iter().all(|term| term.chars().all(is_in_index));
+        let words = words.then(|| format!("{} *", terms.iter().map(quoted).collect::<Vec<_>>().join(" ")));
+        let parts = terms.iter().take(limits::SEARCH_PARTS).map(|term| pattern(term)).collect();
+        (!terms.is_empty()).then_some(Self { words, parts })
+    }
+
+    /// The SQL that holds when a text has all the parts, which are parameters from `first` on.
+    pub(super) fn has_parts(&self, first: usize) -> String {
+        let each = (first..).take(self.parts.len());
+        each.map(|at| format!("m.text LIKE ?{at} ESCAPE '\\'")).collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+/// A pattern of LIKE for what stands anywhere.
+fn pattern(term: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for c in term.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// What can be searched for in what was typed: whatever is not punctuation alone.
+fn terms(typed: &str) -> impl Iterator<Item = &str> {
+    typed.split_whitespace().filter(|term| term.chars().any(|c| c.is_alphanumeric() || !c.is_ascii()))
+}
+
+/// The terms of a query, in small letters, for [`has_all`].
 pub(super) fn words(typed: &str) -> Vec<String> {
-    let is_word = |term: &&str| term.chars().any(char::is_alphanumeric);
-    typed.split_whitespace().filter(is_word).map(plain).collect()
+    terms(typed).map(plain).collect()
 }
 
-/// True when every word begins one of a text's, as the index on disk finds it; in scripts without spaces anywhere.
+/// True when a text has every term.
 pub(super) fn has_all(text: &str, words: &[String]) -> bool {
     let text = plain(text);
-    let begins_word = |at: usize| {
-        let before = text.get(..at).and_then(|before| before.chars().next_back());
-        before.is_none_or(|c| !c.is_alphanumeric() || is_without_spaces(c))
-    };
-    words.iter().all(|word| text.match_indices(word.as_str()).any(|(at, _)| begins_word(at)))
+    words.iter().all(|word| text.contains(word.as_str()))
 }
 
 /// Small letters without their accents.
 fn plain(text: &str) -> String {
     let lower = text.to_lowercase();
-    if lower.is_ascii() { lower } else { lower.nfd().filter(|c| !is_combining_mark(*c)).collect() }
+    // Of Latin, Greek and Cyrillic letters: those of other scripts are what tells words apart.
+    let is_accent = |c: char| matches!(c, '\u{0300}'..='\u{036F}');
+    if lower.is_ascii() { lower } else { lower.nfd().filter(|c| !is_accent(*c)).collect() }
 }
 
 /// Thai, Lao, Khmer, Burmese, Chinese and Japanese.
@@ -66,10 +102,12 @@ mod tests {
 
     #[test]
     fn what_is_typed_never_is_syntax() {
-        assert_eq!(to_query("  "), None);
-        assert_eq!(to_query("\" * -"), None);
-        assert_eq!(to_query("the quick").unwrap(), "\"the\" \"quick\" *");
-        assert_eq!(to_query("a\"b OR NOT").unwrap(), "\"a b\" \"OR\" \"NOT\" *");
-        assert_eq!(to_query("日本").unwrap(), "\" 日  本 \" *");
+        let words = |typed: &str| Query::new(typed).unwrap().words;
+        assert!(Query::new("  ").is_none() && Query::new("\" * -").is_none());
+        assert_eq!(words("the quick").unwrap(), "\"the\" \"quick\" *");
+        assert_eq!(words("a\"b OR NOT").unwrap(), "\"a b\" \"OR\" \"NOT\" *");
+        assert_eq!(words("日本").unwrap(), "\" 日  本 \" *");
+        assert_eq!(words("well 👍"), None);
+        assert_eq!(Query::new("50% a_b").unwrap().parts, ["%50\\%%", "%a\\_b%"]);
     }
 }
