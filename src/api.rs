@@ -52,7 +52,8 @@ impl FromStr for PeerName {
 impl fmt::Display for PeerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Id(peer) => peer.fmt(f),
+            // As the screen shows it: the whole key is for programs.
+            Self::Id(peer) => f.write_str(&peer.short()),
             Self::Alias(alias) => f.write_str(SafeText::line(alias).as_str()),
         }
     }

@@ -768,7 +768,7 @@ fn without_its_host_a_member_does_not_know_how_the_others_are() {
     let (host, join_addr) = (cast()[1].clone(), "192.168.1.2:4702".parse().unwrap());
     node(&mut state, NOW, NodeEvent::Handover { host, join_addr });
     press(&mut state, KeyCode::F(4));
-    assert!(shows(&state, "alive, says the host"), "{:#?}", text(&draw(&state)));
+    assert!(shows(&state, "via host"), "{:#?}", text(&draw(&state)));
     let lost = NodeEvent::Link {
         state: LinkState::Waiting,
         message: SafeText::line("connection lost; trying again"),
@@ -776,7 +776,7 @@ fn without_its_host_a_member_does_not_know_how_the_others_are() {
         alone_until: Some(NOW),
     };
     node(&mut state, NOW, lost);
-    assert!(shows(&state, "unknown without the host") && !shows(&state, "says the host"));
+    assert!(shows(&state, "unknown") && !shows(&state, "via host"));
 }
 
 #[test]
@@ -883,4 +883,51 @@ fn a_typed_key_and_a_message_that_comes_cost_few_bytes() {
     node(&mut state, NOW, message(bob, Recipient::Everyone, 77, "lunch at twelve, as usual?", false));
     let bytes = cost(&state);
     assert!(bytes.len() <= 1200, "{}: {:?}", bytes.len(), String::from_utf8_lossy(&bytes));
+}
+
+#[test]
+fn names_are_whole_and_the_log_keeps_its_times_and_sixty_columns_at_every_usual_width() {
+    for width in [80, 100, 110, 119, 120, 160] {
+        let mut state = empty_room((width, 24));
+        let mut peers = cast();
+        let mut host = pyile::model::Peer::clone(&peers[1]);
+        host.alias = pyile::model::Alias::new("bartholomew").unwrap();
+        host.role = pyile::model::Role::Host;
+        peers[1] = Arc::new(host);
+        node(&mut state, NOW, NodeEvent::Roster { version: 2, peers: peers.clone() });
+        node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 1, &"word ".repeat(40), false));
+        let shown = text(&draw(&state));
+        let first = shown.iter().find(|row| row.contains("word")).unwrap();
+        assert!(
+            shown.iter().any(|row| row.starts_with("│") && row.contains("bartholomew")),
+            "{width}: {shown:#?}"
+        );
+        assert!(first.contains(':'), "{width}: the time: {first}");
+        if width >= 100 {
+            let areas = pyile::app::layout::areas((width, 24), state.room().unwrap());
+            assert!(areas.main.width >= 64, "{width}: {areas:?}");
+        }
+    }
+}
+
+#[test]
+fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
+    let mut state = room((120, 35));
+    press(&mut state, KeyCode::F(3));
+    let addr = "203.0.113.9".parse().unwrap();
+    let ban = pyile::model::Ban {
+        peer_id: None,
+        alias: None,
+        addr: Some(addr),
+        reason: "3 wrong passwords".to_owned(),
+        since: NOW,
+        automatic: true,
+    };
+    let admission = NodeEvent::Admission { bans: vec![ban], attempts: vec![], penalties: vec![] };
+    node(&mut state, NOW, admission);
+    assert!(
+        shows(&state, "3 wrong passwords") && !shows(&state, "no wrong passwords"),
+        "{:#?}",
+        text(&draw(&state))
+    );
 }

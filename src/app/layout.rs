@@ -33,7 +33,9 @@ pub struct Areas {
 }
 
 /// Columns from which the side panes are shown.
-const WIDE: u16 = 100;
+const WIDE: u16 = 120;
+/// Columns from which the conversations have room for more than a name.
+const BREATHING: u16 = 100;
 /// Columns from which the conversations are shown.
 const MEDIUM: u16 = 64;
 
@@ -59,7 +61,7 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
         Pane::Heartbeat | Pane::Banned if width < WIDE => Some(room.shown.pane),
         _ => None,
     };
-    let left = if width >= WIDE {
+    let left = if width >= BREATHING {
         24
     } else if width >= MEDIUM {
         18

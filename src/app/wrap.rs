@@ -9,7 +9,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 pub use crate::width::{cells, width};
 
-/// As much of the start of `text` as fits `width` cells, with `…` where something is cut off.
+/// As much of the start of `text` as fits `width` cells, with `…` where something is cut off: whole words, where that is
+/// not much less.
 #[must_use]
 pub fn fit(text: &str, most: usize) -> String {
     if width(text) <= most {
@@ -24,6 +25,10 @@ pub fn fit(text: &str, most: usize) -> String {
         }
         used += cells;
         out.push_str(cluster);
+    }
+    let is_in_word = text.get(out.len()..).is_some_and(|rest| !rest.starts_with(' '));
+    if let Some(blank) = out.rfind(' ').filter(|blank| is_in_word && *blank > out.len() / 2) {
+        out.truncate(blank);
     }
     if most > 0 {
         out.push('…');
@@ -120,6 +125,9 @@ mod tests {
         assert_eq!(fit("hello", 5), "hello");
         assert_eq!(fit("hello", 4), "hel…");
         assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("alive, says the host", 19), "alive, says the…");
+        assert_eq!(fit("alive, says the host", 16), "alive, says the…");
+        assert_eq!(fit("a bartholomew", 8), "a barth…");
         assert_eq!(fit("x", 0), "");
     }
 

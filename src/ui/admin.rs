@@ -39,6 +39,9 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             let words = match (kind, room.role) {
                 (_, Role::Member) if kind != AdminColumn::Members => "only the host knows",
                 (AdminColumn::Members, _) => "nobody else is here",
+                (AdminColumn::Attempts, _) if room.door.bans.iter().any(|ban| ban.automatic) => {
+                    "none but those banned"
+                }
                 (AdminColumn::Attempts, _) => "no wrong passwords",
                 (AdminColumn::Banned, _) => "nobody",
             };

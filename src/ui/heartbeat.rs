@@ -49,8 +49,8 @@ pub(super) fn liveness(
             Some(rtt) => ("●", rtt, theme.good()),
             // A member hears the heartbeat of its host only; the others' is the host's to judge.
             None if room.role == Role::Member && view.peer.role == Role::Member => match room.link {
-                LinkView::Joined => ("●", "alive, says the host".to_owned(), theme.good()),
-                LinkView::Lost { .. } => ("◌", "unknown without the host".to_owned(), Theme::dim()),
+                LinkView::Joined => ("●", "via host".to_owned(), theme.good()),
+                LinkView::Lost { .. } => ("◌", "unknown".to_owned(), Theme::dim()),
             },
             None => ("●", "alive".to_owned(), theme.good()),
         },
@@ -65,6 +65,11 @@ fn way(room: &Room, view: &PeerView) -> Option<String> {
     let (tried, reason) = reachability::why_unreached(room, &view.peer.peer_id)?;
     let who = if tried == 1 { "1 does".to_owned() } else { format!("{tried} do") };
     Some(format!("{who} not reach it: {}", reason.words()))
+}
+
+/// The last round trip: `12 ms`.
+pub(super) fn last_rtt(view: &PeerView) -> Option<String> {
+    rtt(view).and_then(|rtt| rtt.split(" ±").next().map(str::to_owned))
 }
 
 /// The last round trip and how much it varies: `12 ms ±3`.

@@ -50,13 +50,25 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
             (false, false) => Theme::plain(),
         };
         let x = paint::put(buffer, inner, inner.x, y, sign, sign_style);
-        let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(unread.len() + 1);
+        let beside = if unread.is_empty() { 0 } else { unread.len() + 1 };
+        let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(beside);
         // Beside a long name the mark must do; a longer one gives way to it.
-        let fits = wrap::width(&name) + wrap::width(&what) <= room_for_name;
-        let what = if fits { what } else { shorter(&what) };
+        let fits = |what: &str| wrap::width(&name) + wrap::width(what) <= room_for_name;
+        let forms = [what.clone(), shorter(&what), what.replace(" (host)", "")];
+        let what = forms.iter().find(|what| fits(what)).cloned().unwrap_or_else(|| shorter(&what));
         let name = wrap::fit_name(&name, room_for_name.saturating_sub(wrap::width(&what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);
         let end = paint::put(buffer, inner, x + 1, y, &label, style);
+        if unread.is_empty() {
+            // Where the heartbeat has no pane of its own.
+            let view = match conversation.with {
+                Recipient::Peer(peer) if areas.heartbeat.is_empty() => room.peers.get(&peer),
+                _ => None,
+            };
+            let rtt = view.filter(|view| view.present).and_then(heartbeat::last_rtt);
+            paint::put_right(buffer, inner, end + 1, y, &rtt.unwrap_or_default(), Theme::dim());
+            continue;
+        }
         let unread_style = if conversation.mentioned { theme.warning() } else { theme.accent() };
         paint::put_right(buffer, inner, end + 1, y, &unread, unread_style);
     }
@@ -76,7 +88,7 @@ fn words(room: &Room, view: &PeerView) -> String {
 
 /// The same in signs.
 fn shorter(what: &str) -> String {
-    let what = what.replace(" ~classic", " ~");
+    let what = what.replace(" ~classic", " ~").replace(" (host)", " ⌂");
     match what.split_once(" through ") {
         Some((before, _)) => format!("{before} ⇢"),
         None => what,
