@@ -6,6 +6,7 @@
 use std::{
     io::{self, Stdout, Write as _},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use crossterm::{
@@ -24,8 +25,10 @@ use crossterm::{
 use ratatui::{Frame, Terminal};
 use tokio::sync::mpsc;
 
-use self::writer::Writer;
+use self::{keys::Keys, writer::Writer};
+use crate::model::limits;
 
+mod keys;
 pub mod writer;
 
 /// The terminal while the screen has it. Dropping it gives it back.
@@ -172,18 +175,34 @@ pub enum Happening {
 
 /// What happens at the terminal, from threads of their own: a key is there as soon as it is pressed.
 pub fn events() -> io::Result<mpsc::Receiver<Happening>> {
-    let (tx, events) = mpsc::channel(crate::model::limits::KEYS_WAITING);
+    let (tx, events) = mpsc::channel(limits::KEYS_WAITING);
     watch(tx.clone())?;
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        while let Ok(event) = event::read() {
-            if tx.blocking_send(Happening::Event(event)).is_err() {
-                return;
+        let mut keys = Keys::default();
+        while let Ok(events) = at_once() {
+            for event in keys.take(events) {
+                if tx.blocking_send(Happening::Event(event)).is_err() {
+                    return;
+                }
             }
         }
         // Reading again would spin.
         let _ = tx.blocking_send(Happening::Gone);
     })?;
     Ok(events)
+}
+
+/// Waits for something, and gives everything that has come with it.
+fn at_once() -> io::Result<Vec<Event>> {
+    let mut events = vec![event::read()?];
+    loop {
+        // Without any time, crossterm does not even look into what it has read.
+        let wait = if keys::ends_a_line(&events) { limits::PASTE_PAUSE } else { Duration::from_millis(1) };
+        if events.len() >= limits::KEYS_AT_ONCE || !event::poll(wait)? {
+            return Ok(events);
+        }
+        events.push(event::read()?);
+    }
 }
 
 /// Tells when the terminal is no more. Whoever only reads from it may wait for ever then, or spin.

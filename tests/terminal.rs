@@ -293,10 +293,12 @@ fn resize_to_1x1_and_back() {
     ann.see("to everyone (1)");
     ann.keys("half a");
     ann.see("half a");
-    for size in [(1, 1), (1, 120), (35, 1), (2, 2)] {
+    for (said, size) in (1..).zip([(1, 1), (1, 120), (35, 1), (2, 2)]) {
         ann.resize(size);
+        // Several lines at once would be a paste.
         bob.keys(&format!("at {} x {}\r", size.0, size.1));
-        bob.see("✓");
+        let marks = |term: &Term| term.rows().iter().filter(|row| row.contains('✓')).count();
+        bob.wait("mark", |term| marks(term) == said);
         ann.keys(&format!(" {}x{}", size.0, size.1));
     }
     ann.resize((35, 120));
@@ -378,6 +380,25 @@ fn ctrl_c_twice_leaves_and_keys_from_before_the_room_was_drawn_are_not_for_it() 
     again.see("I repeat what I am told");
     assert!(!again.shows("open sesame"), "{}", again.rows().join("\n"));
     again.child.kill().unwrap();
+}
+
+#[test]
+fn a_late_answer_of_the_terminal_is_no_text_and_a_paste_without_brackets_sends_nothing() {
+    let (mut ann, addr) = host();
+    let mut bob = join(&addr, "bob");
+    ann.see("bob joined");
+    bob.keys("\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\");
+    bob.keys("first line\rsecond line\rthird line\r");
+    bob.see("third line");
+    // The log is drawn meanwhile.
+    ann.keys("are you there?\r");
+    bob.see("are you there?");
+    assert!(!bob.shows("rgb:") && !ann.shows("first line"), "{}", bob.rows().join("\n"));
+    bob.keys(ENTER);
+    ann.see("first line");
+    ann.see("third line");
+    let said = ann.rows().iter().filter(|row| row.contains(" bob ") && row.contains("line")).count();
+    assert_eq!(said, 1, "one message of three lines: {}", ann.rows().join("\n"));
 }
 
 #[test]

@@ -286,6 +286,14 @@ pub const SENDS_AT_ONCE: usize = BATCH_MESSAGES;
 pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
 /// Keys that may wait for the screen.
 pub const KEYS_WAITING: usize = 1024;
+/// Keys that are looked at together.
+pub const KEYS_AT_ONCE: usize = 4096;
+/// So many keys at once, with lines among them, are a paste.
+pub const PASTE_KEYS: usize = 8;
+/// How long the next line of a paste may take.
+pub const PASTE_PAUSE: Duration = Duration::from_millis(20);
+/// Keys that an answer of the terminal may look like.
+pub const ANSWER_KEYS: usize = 4096;
 /// Bytes of events that a front end has not read: of more it gets the newest state, and how many messages
 /// it has to look up.
 pub const UNREAD_BYTES: usize = 5 * 1024 * 1024;
