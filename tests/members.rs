@@ -147,7 +147,7 @@ fn roster_change_during_a_broadcast() {
         let heard = heard(gone);
         assert_eq!(heard, (1..=u32::try_from(heard.len()).unwrap()).collect::<Vec<_>>());
     }
-    ann.wait_for("word on the last", |event| event["ref"] == "last" && event["summary"] == "2/2");
+    ann.wait_for("word on the last", |event| event["ref"] == "last" && event["summary"] == "2/3");
     // What became of every message is known for everyone to whom it went, once she who left has been back.
     let _back = Starting::join(&host, "carol").profile_of(&carol).start();
     let mut open: BTreeMap<String, i64> = BTreeMap::new();

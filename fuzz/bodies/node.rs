@@ -494,7 +494,7 @@ impl<'a> Driver<'a> {
             .iter()
             .map(|removal| {
                 let (at, newest) = (self.now.wall, self.now.wall);
-                Departed { peer: removal.peer, at, counts: vec![(1, 9)], newest }
+                Departed { peer: removal.peer, at, counts: vec![(1, 9)], newest, alias: None, is_out: false }
             })
             .collect();
         let mut delta =

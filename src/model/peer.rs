@@ -142,6 +142,12 @@ pub struct Departed {
     /// Where the newest message of the newest one stands there.
     #[serde(default)]
     pub newest: Timestamp,
+    /// Its label, as far as the host knows it.
+    #[serde(default)]
+    pub alias: Option<Alias>,
+    /// The host removed it: it does not come back by itself.
+    #[serde(default)]
+    pub is_out: bool,
 }
 
 impl Departed {

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     api::{NodeEvent, PeerName, Target},
     model::{
-        Alias, CloseReason, ErrorKind, Liveness, Network, NetworkId, Peer, PeerId, Policy, Recipient, Role,
-        RosterEntry, SendError, Timestamp, Wire,
+        Alias, CloseReason, Departed, ErrorKind, Liveness, Network, NetworkId, Peer, PeerId, Policy,
+        Recipient, Role, RosterEntry, SendError, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
 };
@@ -151,6 +151,22 @@ impl Group {
         reason.filter(|reason| matches!(reason, CloseReason::Kicked | CloseReason::Banned))
     }
 
+    /// True for a peer that is away, and for whom what is said to everyone waits: the host has not removed it, and it was
+    /// here within the last day.
+    pub(super) fn awaits(&self, peer: &PeerId, now: Timestamp) -> bool {
+        let Some(departed) = self.roster.departed(peer) else { return false };
+        !departed.is_out
+            && self.shut_out(peer).is_none()
+            && now.since(departed.at) < limits::UNDELIVERED_FOR
+            && self.people.known.contains_key(peer)
+    }
+
+    /// Everybody for whom what is said to everyone waits.
+    pub(super) fn awaited(&self, now: Timestamp) -> impl Iterator<Item = PeerId> {
+        let departed = self.roster.all_departed().map(|departed| departed.peer);
+        departed.filter(move |peer| *peer != self.me() && self.awaits(peer, now))
+    }
+
     /// Remembers a peer that is not a member now.
     pub(super) fn remember(&mut self, peer_id: PeerId, alias: Alias) {
         let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -243,6 +259,10 @@ impl Group {
             if announce && entry.peer_id != me && is_new {
                 events.push(NodeEvent::PeerUp { peer });
             }
+        }
+        let label = |departed: &Departed| Some((departed.peer, departed.alias.clone()?));
+        for (peer, alias) in self.roster.all_departed().filter_map(label).collect::<Vec<_>>() {
+            self.remember(peer, alias);
         }
         events.push(self.roster_event());
         events

@@ -40,6 +40,8 @@ pub struct Cursor {
 struct Reader {
     audience: Audience,
     cursor: Cursor,
+    /// It is away: messages from this number on were said meanwhile.
+    away_from: Option<u64>,
 }
 
 /// A batch in memory, as it is kept and as it travels.
@@ -130,7 +132,7 @@ impl Log {
             let audience = Audience::recalled(intervals.clone(), stream.last);
             // What was sent before a crash is not known.
             let cursor = Cursor { sent: *kept, tried: stream.last, received: *kept, kept: *kept };
-            log.readers.insert(*peer, Reader { audience, cursor });
+            log.readers.insert(*peer, Reader { audience, cursor, away_from: None });
         }
         log.ages = stream.ages.iter().copied().collect();
         for (sequence, reference) in &stream.references {
@@ -159,7 +161,17 @@ impl Log {
 
     /// Addresses later messages to this peer too.
     pub fn address(&mut self, peer: PeerId, at: Timestamp) {
-        self.readers.entry(peer).or_default().audience.open(self.last + 1, at);
+        let reader = self.readers.entry(peer).or_default();
+        reader.audience.open(self.last + 1, at);
+        reader.away_from = None;
+    }
+
+    /// The peer is away: later messages wait for it.
+    pub fn let_wait(&mut self, peer: PeerId, at: Timestamp) {
+        let next = self.last + 1;
+        let reader = self.readers.entry(peer).or_default();
+        reader.audience.open(next, at);
+        reader.away_from.get_or_insert(next);
     }
 
     /// Addresses no later messages to this peer.
@@ -286,7 +298,9 @@ impl Log {
     /// A peer has everything that was sent to it up to `received`, and for good up to `kept`. Gives the ranges that it
     /// has now and had not before: those for good, and those not for good.
     pub fn acknowledged(&mut self, peer: &PeerId, received: u64, kept: u64) -> (Vec<Range>, Vec<Range>) {
-        let Some(Reader { audience, cursor }) = self.readers.get_mut(peer) else { return Default::default() };
+        let Some(Reader { audience, cursor, .. }) = self.readers.get_mut(peer) else {
+            return Default::default();
+        };
         // Nobody has what was not sent to it.
         let (received, kept) = (received.max(kept).min(cursor.sent), kept.min(cursor.sent));
         let for_good = audience.pending(cursor.kept, kept).collect();
@@ -324,7 +338,7 @@ impl Log {
         resolution: Resolution,
         at: Timestamp,
     ) -> Vec<Range> {
-        let Some(Reader { audience, cursor }) = self.readers.get_mut(peer) else { return Vec::new() };
+        let Some(Reader { audience, cursor, .. }) = self.readers.get_mut(peer) else { return Vec::new() };
         let up_to = up_to.min(self.last);
         let pending: Vec<Range> = audience.pending(cursor.kept, up_to).collect();
         for (first, last) in &pending {
@@ -350,6 +364,13 @@ impl Log {
         let tried = self.readers.get(peer).map_or(0, |reader| reader.cursor.tried).min(up_to);
         let sent = self.resolve(peer, tried, Resolution::Sent, at);
         (sent, self.resolve(peer, up_to, Resolution::Failed(reason), at))
+    }
+
+    /// Everything that a peer has not got of what was said while it was here.
+    #[must_use]
+    pub fn owed(&self, peer: &PeerId) -> Vec<Range> {
+        let away_from = self.readers.get(peer).and_then(|reader| reader.away_from);
+        self.waiting(peer, (1, away_from.map_or(self.last, |from| from - 1)))
     }
 
     /// Everything that a peer has not got.
@@ -408,7 +429,7 @@ impl Log {
                 ends.push(number);
             }
         };
-        for Reader { audience, cursor } in self.readers.values() {
+        for Reader { audience, cursor, .. } in self.readers.values() {
             end(cursor.kept);
             for interval in audience.intervals() {
                 end(interval.first - 1);
@@ -436,7 +457,7 @@ impl Log {
     /// How far a message has come on its way to a peer that it is addressed to.
     #[must_use]
     pub fn status(&self, peer: &PeerId, sequence: u64) -> Option<(DeliveryStatus, Option<FailReason>)> {
-        let Reader { audience, cursor } = self.readers.get(peer)?;
+        let Reader { audience, cursor, .. } = self.readers.get(peer)?;
         Some(match audience.interval(sequence)?.resolution {
             Some(Resolution::Failed(reason)) => (DeliveryStatus::Failed, Some(reason)),
             Some(Resolution::Sent) => (DeliveryStatus::Sent, None),

@@ -417,16 +417,20 @@ impl Messaging {
         self.turn.ask(Ask::Drop(conn, reason));
     }
 
-    /// The roster changed: streams to everyone are for those who are in it.
+    /// The roster changed: streams to everyone are for those who are in it, and for those who are away for a while.
     pub(super) fn roster_changed(&mut self, group: &Group, changes: &Changes) {
         self.close_batches(group);
         let everyone = self.current(Recipient::Everyone);
         let now = self.turn.now.wall;
         if let Some(log) = self.logs.get_mut(&everyone) {
-            for (entry, _) in &changes.removed {
-                log.dismiss(&entry.peer_id);
-            }
             let me = group.me();
+            for peer in log.readers().filter(|peer| !group.is_member(peer)).collect::<Vec<_>>() {
+                if group.awaits(&peer, now) {
+                    log.let_wait(peer, now);
+                } else {
+                    log.dismiss(&peer);
+                }
+            }
             for entry in changes.updated.iter().filter(|entry| entry.peer_id != me) {
                 log.address(entry.peer_id, now);
             }

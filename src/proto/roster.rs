@@ -174,7 +174,12 @@ impl Roster {
             .map(|(peer, reason)| Removal { peer, reason })
             .collect();
         let native = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
-        let departed = native.map(|removal| departed(&removal.peer)).collect();
+        let departed = native.map(|removal| Departed {
+            alias: self.entries.get(&removal.peer).map(|entry| entry.alias.clone()),
+            is_out: matches!(removal.reason, CloseReason::Kicked | CloseReason::Banned),
+            ..departed(&removal.peer)
+        });
+        let departed = departed.collect();
         let to = from + 1;
         let mut delta = RosterDelta { from, to, removed, updated, departed, signature: Signature([0; 64]) };
         delta.signature = sign::roster_delta(host, network, &delta.signed_bytes());

@@ -29,6 +29,8 @@ pub(crate) struct Record {
     /// It was in this session.
     pub(crate) was_in: bool,
     pub(crate) end: Option<CloseReason>,
+    /// What it may lack, since its profile was put back.
+    pub(crate) lost: BTreeSet<MessageId>,
     pub(crate) roster: (u64, Vec<PeerId>),
     /// Every message that was shown.
     pub(crate) seen: BTreeMap<MessageId, String>,
@@ -92,7 +94,10 @@ impl Book {
     /// it has said since then it may have forgotten.
     pub(crate) fn put_back(&mut self, who: usize) {
         let Some(id) = self.people[who].id else { return };
-        self.people[who].deliveries.retain(|_, (status, _)| *status == DeliveryStatus::Delivered);
+        let record = &mut self.people[who];
+        record.deliveries.retain(|_, (status, _)| *status == DeliveryStatus::Delivered);
+        // Its acknowledgements may be on their way.
+        record.lost.extend(record.seen.keys().copied());
         for record in &mut self.people {
             record
                 .deliveries
@@ -392,7 +397,9 @@ impl Book {
                     continue;
                 }
                 let text = record.said.get(id);
+                let is_lost = self.person(peer).is_some_and(|who| self.people[who].lost.contains(id));
                 match found {
+                    None if is_lost => {}
                     Some((1, found)) if text.is_none_or(|text| text == found) => {}
                     found => violations.push(format!("{id} to {} is on disk: {found:?}", self.name(peer))),
                 }

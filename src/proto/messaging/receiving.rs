@@ -142,7 +142,10 @@ impl Messaging {
         };
         // A message from before the last link was lost is late: it could have come over that link.
         let could_have_come = when.is_some_and(|when| state.lost_at.is_some_and(|lost| when < lost.0));
-        let late = way == Way::HandedOn || next.is_some() || could_have_come;
+        // What was said to everyone before this session was missed, as if somebody else handed it on.
+        let was_missed =
+            batch.stream.to == Recipient::Everyone && when.is_some_and(|when| when < self.begun.0.wall.0);
+        let late = way == Way::HandedOn || next.is_some() || could_have_come || was_missed;
         let at = if late || when.is_some() { Timestamp(place) } else { self.turn.now.wall };
         self.show(group, batch, (batch.first, batch.last()), Shown { place, at, late, missed });
         if let (Some((sequence, missing)), Some(from)) = (next, group.person(&author)) {
@@ -262,7 +265,14 @@ impl Messaging {
     /// How far the words of an author to everyone count when it goes now: as far as this node has them.
     pub(in crate::proto) fn departed(&self, author: &PeerId) -> Departed {
         let (counts, newest) = self.peers.get(author).map(|state| state.inbox.counts()).unwrap_or_default();
-        Departed { peer: *author, at: self.turn.now.wall, counts, newest: Timestamp(newest) }
+        Departed {
+            peer: *author,
+            at: self.turn.now.wall,
+            counts,
+            newest: Timestamp(newest),
+            alias: None,
+            is_out: false,
+        }
     }
 
     pub(in crate::proto) fn waits_for_store(&self) -> bool {

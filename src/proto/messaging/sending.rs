@@ -107,7 +107,7 @@ impl Messaging {
         self.logs.insert(key, log);
     }
 
-    /// Addresses what is said next to the peer of a direct stream, or to everybody in the roster.
+    /// Addresses what is said next to the peer of a direct stream, or to everybody in the roster and those who are away.
     pub(super) fn address_all(group: &Group, log: &mut Log, at: Timestamp) {
         match log.id().to {
             Recipient::Peer(peer) => log.address(peer, at),
@@ -115,6 +115,9 @@ impl Messaging {
                 let me = group.me();
                 for entry in group.roster.entries().filter(|entry| entry.peer_id != me) {
                     log.address(entry.peer_id, at);
+                }
+                for peer in group.awaited(at) {
+                    log.let_wait(peer, at);
                 }
             }
         }
@@ -285,6 +288,12 @@ impl Messaging {
         up_to: u64,
         reason: FailReason,
     ) {
+        let is_final = matches!(reason, FailReason::Closed(CloseReason::Kicked | CloseReason::Banned));
+        if key.0 == Recipient::Everyone && peer.wire() == Wire::Native && !group.is_member(peer) && !is_final
+        {
+            // Whoever is away may still get it, from anybody who has it.
+            return self.resolve(group, key, peer, up_to, Resolution::Sent);
+        }
         let Some(log) = self.logs.get_mut(&key) else { return };
         let (sent, failed) = log.give_up(peer, up_to, reason, self.turn.now.wall);
         self.resolved(group, key, peer, sent, Resolution::Sent);
@@ -430,11 +439,12 @@ impl Messaging {
         self.journal.has_own() || !self.growing.is_empty() || self.logs.values().any(is_open)
     }
 
-    /// Own messages of this session that somebody does not have for whom they are, and may still get.
+    /// Own messages of this session that somebody does not have for whom they are, and may still get: not those to everyone
+    /// that were said while it was away.
     pub(in crate::proto) fn undelivered(&self) -> u64 {
         let of_this_session = self.logs.iter().filter(|((_, epoch), _)| *epoch >= self.epoch);
         let waiting = |log: &Log| {
-            let mut ranges: Vec<Range> = log.readers().flat_map(|peer| log.pending(&peer)).collect();
+            let mut ranges: Vec<Range> = log.readers().flat_map(|peer| log.owed(&peer)).collect();
             ranges.sort_unstable();
             // What several recipients lack counts once.
             let (mut count, mut counted) = (0, 0);

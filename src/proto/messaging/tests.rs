@@ -149,6 +149,26 @@ fn without_a_link_one_is_asked_for_and_over_a_new_one_goes_what_was_not_kept_the
 }
 
 #[test]
+fn a_full_window_goes_again_as_a_whole_over_a_new_link() {
+    let mut bench = Bench::new();
+    bench.linked();
+    bench.end();
+    let batches =
+        |asked: &[Ask]| frames(asked).iter().filter(|frame| matches!(frame, Frame::Batch(_))).count();
+    let mut sent = 0;
+    for number in 0..limits::WINDOW_MESSAGES {
+        bench.say(&number.to_string());
+        let tokens: Vec<u64> = stored(&bench.end()).iter().map(|(token, _)| *token).collect();
+        tokens.into_iter().for_each(|token| bench.kept(token));
+        sent += batches(&bench.end());
+    }
+    assert_eq!(sent, limits::WINDOW_MESSAGES);
+    bench.messaging.link_used(&bench.group, bench.bob.peer_id(), None);
+    bench.linked();
+    assert_eq!(batches(&bench.end()), sent, "none is acknowledged");
+}
+
+#[test]
 fn what_comes_is_shown_at_once_and_acknowledged_once_a_turn_when_it_is_kept() {
     let mut bench = Bench::new();
     bench.linked();

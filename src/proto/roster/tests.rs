@@ -40,7 +40,7 @@ fn assemble(roster: &Roster, host: &Identity) -> Result<Option<Roster>, RosterEr
 }
 
 fn gone(peer: &PeerId) -> Departed {
-    Departed { peer: *peer, at: AT, counts: vec![(5, 7)], newest: AT }
+    Departed { peer: *peer, at: AT, counts: vec![(5, 7)], newest: AT, alias: None, is_out: false }
 }
 
 #[test]
@@ -58,6 +58,19 @@ fn a_member_follows_the_host_by_deltas() {
     assert_eq!(changes.updated, [entry(3)]);
     assert_eq!(changes.removed, [(entry(2), CloseReason::Banned)]);
     assert_eq!(at_member, at_host);
+    // What the removed one said before counts, and nothing more.
+    let peer = PeerId([2; 32]);
+    assert!(at_member.departed(&peer).is_some_and(|departed| departed.is_out && departed.alias.is_some()));
+    let said = |epoch, first| Batch {
+        stream: crate::model::StreamId { author: peer, epoch, to: crate::model::Recipient::Everyone },
+        first,
+        sent_at: AT,
+        texts: vec![crate::model::SafeText::clean("x")],
+        signature: None,
+    };
+    assert!(
+        at_member.counts(&said(5, 7)) && !at_member.counts(&said(5, 8)) && !at_member.counts(&said(6, 1))
+    );
     assert_eq!(at_member.apply(&delta, &host.peer_id(), &NETWORK), Err(RosterError::Gap), "a second time");
 }
 

@@ -548,6 +548,66 @@ fn who_was_away_catches_up_in_place_and_in_order() {
 }
 
 #[test]
+fn who_is_away_when_something_is_said_to_everyone_is_listed_until_it_has_it() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, key) = identity();
+    let ann = sim.join("ann");
+    let bob = sim.join_as("bob", PASSWORD, key);
+    sim.join("carol");
+    sim.wait(0.1);
+    sim.crash(bob);
+    sim.wait(20.0);
+    // Whoever the host has removed is not waited for.
+    sim.ban("carol");
+    sim.wait(0.1);
+    sim.say(ann, "everyone", "while bob is away");
+    sim.wait(0.1);
+    let last = |sim: &Sim, index: usize| sim.deliveries(index).pop().unwrap();
+    assert_eq!(last(&sim, ann), "while bob is away host Delivered 1/2");
+    assert!(sim.deliveries(ann).contains(&"while bob is away bob Queued 0/2".to_owned()));
+    assert!(!sim.deliveries(ann).iter().any(|line| line.contains(" carol ")));
+    // Nobody who leaves waits for it, and it is no fault that bob is away.
+    assert!(!sim.nodes[ann].mesh.messaging.has_deliverable(sim.nodes[ann].role.group()));
+    assert_eq!(sim.nodes[ann].mesh.messaging.undelivered(), 0);
+    // A session that begins meanwhile knows whom it waits for, and by which name.
+    let dave = sim.join("dave");
+    sim.say(dave, "everyone", "I am new");
+    sim.wait(0.1);
+    assert!(
+        sim.deliveries(dave).contains(&"I am new bob Queued 0/3".to_owned()),
+        "{:?}",
+        sim.deliveries(dave)
+    );
+    let bob = sim.begin_again(bob, "bob", keep);
+    sim.wait(5.0);
+    assert_eq!(last(&sim, ann), "while bob is away bob Delivered 2/2");
+    assert_eq!(last(&sim, dave), "I am new bob Delivered 3/3");
+    let said = sim.stores[bob].log();
+    assert!(
+        said.len() == 2 && said[0].contains("while bob is away") && said[1].contains("I am new"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn who_is_away_for_more_than_a_day_is_not_waited_for_and_nothing_is_called_failed() {
+    let mut sim = Sim::host_on_disk();
+    let ann = sim.join("ann");
+    let bob = sim.join("bob");
+    sim.wait(0.1);
+    sim.crash(bob);
+    sim.wait(20.0);
+    sim.say(ann, "everyone", "hello");
+    sim.wait(25.0 * 3600.0);
+    // It may still get it from anybody who has it.
+    assert_eq!(sim.deliveries(ann).pop().unwrap(), "hello bob Sent 1/2");
+    sim.join("dave");
+    sim.say(ann, "everyone", "again");
+    sim.wait(0.1);
+    assert!(sim.deliveries(ann).pop().unwrap().ends_with(" Delivered 2/2"), "{:?}", sim.deliveries(ann));
+}
+
+#[test]
 fn who_is_away_twice_in_a_moment_catches_up_twice() {
     let mut sim = Sim::host_on_disk();
     let bytes = Identity::generate().unwrap().1;
@@ -694,8 +754,9 @@ fn only_what_its_author_signed_is_taken_from_others() {
     sim.wait(0.1);
     let is_original = |stored: &&Arc<StoredBatch>| stored.batch.texts[0].as_str() == "pay bob";
     let original = sim.stores[0].kept.batches.iter().find(is_original).unwrap().batch.clone();
-    // The host is asked first, and answers what it likes.
+    // The host is asked first, and answers what it likes; the author itself is busy.
     sim.stores[0].disk = Disk::Hangs;
+    sim.frozen.insert(ann);
     let bob = sim.begin_again(bob, "bob", keep);
     let conn = sim.links.iter().find_map(|(end, other)| {
         (end.0 == bob && other.0 == 0 && sim.nodes[bob].mesh.links.has(end.1)).then_some(end.1)
@@ -711,6 +772,7 @@ fn only_what_its_author_signed_is_taken_from_others() {
     sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::HandedOn(handed)));
     assert_eq!(sim.heard(bob), Vec::<String>::new());
     // The others are asked as well, and have the right one.
+    sim.frozen.clear();
     sim.wait(60.0);
     assert_eq!(sim.heard(bob), ["ann: pay bob"]);
     // Nobody but the host may speak of people that nobody here has met.

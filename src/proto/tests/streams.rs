@@ -277,6 +277,7 @@ fn words_that_a_removed_member_signs_are_taken_from_nobody() {
         for store in &mut sim.stores {
             store.disk = super::history::Disk::Hangs;
         }
+        sim.frozen.insert(mallory);
         let bob = sim.begin_again(bob, "bob", keep);
         let conn = sim.peer_link(bob, 0);
         let StreamId { author, epoch, .. } = original.stream;

@@ -24,7 +24,14 @@ fn batch(to: Recipient, sent_at: i64, texts: &[&str], signature: Option<Signatur
 }
 
 fn departed() -> Departed {
-    Departed { peer: PeerId([1; 32]), at: Timestamp(2), counts: vec![(300, 9)], newest: Timestamp(1) }
+    Departed {
+        peer: PeerId([1; 32]),
+        at: Timestamp(2),
+        counts: vec![(300, 9)],
+        newest: Timestamp(1),
+        alias: Some(Alias::new("bob").unwrap()),
+        is_out: true,
+    }
 }
 
 fn held() -> Held {
@@ -54,7 +61,8 @@ fn golden() -> Vec<(Frame, String)> {
     // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
     let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
     // key, time 2 in zigzag, count of epochs, epoch 300 and its last number
-    let departed_hex = format!("{ann} 04 01 ac02 09 02");
+    // then the place of its newest message, its alias, and that the host removed it
+    let departed_hex = format!("{ann} 04 01 ac02 09 02 01 03626f62 01");
     let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 01 {}", h("09", 16), h("05", 64));
     vec![
         (
