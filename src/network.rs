@@ -173,13 +173,8 @@ impl Network {
             tracing::warn!("classic peers are let in: their password and their messages go in clear");
         }
         let kept = profile.host();
-        let record = record(
-            options.password,
-            kept.as_ref().map(|kept| kept.record.as_slice()),
-            options.cost,
-            &*platform,
-        )
-        .await?;
+        let kept_record = kept.as_ref().map(|kept| kept.record.as_slice());
+        let (record, password) = record(options.password, kept_record, options.cost, &*platform).await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
         let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
         let id = kept.as_ref().map_or_else(|| new_network_id(&*platform), |kept| kept.network.id);
@@ -193,6 +188,7 @@ impl Network {
             network,
             policy: options.policy,
             record,
+            password,
             attempts: options.attempts,
             members: options.members,
             bans,
@@ -419,19 +415,23 @@ async fn recall(profile: &Profile, network: &Identified) -> Recalled {
     Recalled::nothing()
 }
 
-/// The record of the password that was given, or else the one that is kept.
+/// The record that is kept, with the password that is to take its place; or else that of the password that was given.
 async fn record(
     password: Option<Password>,
     kept: Option<&[u8]>,
     cost: PasswordCost,
     platform: &dyn Platform,
-) -> Result<HostRecord, Closed> {
+) -> Result<(HostRecord, Option<Password>), Closed> {
     if let Some(password) = password {
         check_password(&password)?;
+        // It takes a while, for which nobody has to wait who begins again.
+        if let Some(Ok(kept)) = kept.map(HostRecord::from_bytes) {
+            return Ok((kept, Some(password)));
+        }
         let seed = platform.random();
         let work = move || HostRecord::register(&password, cost, seed);
         return match net::platform::work(platform, work).await {
-            Some(Ok(record)) => Ok(record),
+            Some(Ok(record)) => Ok((record, None)),
             _ => Err(Closed::new(CloseReason::Internal, "the password's record could not be made")),
         };
     }
@@ -439,10 +439,11 @@ async fn record(
         let message = "a network needs a password; give one with --password-file FILE or in PYILE_PASSWORD";
         Closed::new(CloseReason::Usage, message)
     };
-    HostRecord::from_bytes(kept.ok_or_else(none)?).map_err(|_| {
+    let record = HostRecord::from_bytes(kept.ok_or_else(none)?).map_err(|_| {
         let message = "the password's record of this profile is damaged; give the password again";
         Closed::new(CloseReason::Usage, message)
-    })
+    })?;
+    Ok((record, None))
 }
 
 /// A network's password has 1 to [`limits::PASSWORD_BYTES`] bytes.

@@ -92,6 +92,7 @@ pub fn host(data: &[u8]) {
         network: Network { id: NETWORK, name: "fuzz".to_owned() },
         policy: Policy { classic, ..Policy::default() },
         record: HostRecord::from_bytes(&world().record).unwrap(),
+        password: None,
         attempts: 3,
         members: 4,
         bans: Vec::new(),

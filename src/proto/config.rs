@@ -47,6 +47,9 @@ pub struct HostConfig {
     pub policy: Policy,
     /// The password's record.
     pub record: HostRecord,
+    /// The password that was given this time, where the record is one that was kept: it takes the record's place as soon as
+    /// it is worked out, and until then whoever wants to prove a password waits.
+    pub password: Option<Password>,
     /// Wrong passwords from one address before it is banned, at least 1.
     pub attempts: u32,
     /// Members at most, the host included; at most [`crate::model::limits::MEMBERS_MAX`].

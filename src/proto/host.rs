@@ -14,14 +14,14 @@ use rand_core::RngCore as _;
 
 use self::{classic::ClassicMembers, saving::Saves};
 use super::{
-    ConnId, EarlierRun, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter,
-    role::Ask, roster::Roster, turn::Turn,
+    ConnId, EarlierRun, HostConfig, Output, admission::Admission, detector::Detector, group::Group,
+    limiter::Limiter, role::Ask, roster::Roster, turn::Turn,
 };
 use crate::{
     api::{NodeCommand, NodeEvent},
     model::{
-        CloseReason, CommandError, Held, Liveness, Moment, Network, PeerId, Penalty, Role, RosterEntry,
-        SafeText, Timestamp, Wire, limits,
+        CloseReason, CommandError, Held, Liveness, Moment, Network, Password, PeerId, Penalty, Role,
+        RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::{HostRecord, password::Challenged},
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -118,13 +118,25 @@ impl Cut {
     }
 }
 
+/// What joiners prove that they know.
+#[derive(Debug)]
+struct PasswordRecord {
+    record: HostRecord,
+    /// Those who wait, since the record is an old one; nothing when it is the right one.
+    held: Option<Vec<ConnId>>,
+    /// The record of a new password is being worked out.
+    is_registering: bool,
+    /// A password whose record is to be worked out after that.
+    next: Option<Password>,
+}
+
 /// The node that holds the door.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) turn: Turn<Timer, Ask>,
     pub(super) group: Group,
     network: Network,
-    record: HostRecord,
+    password: PasswordRecord,
     admission: Admission,
     listening: Listening,
     joiners: BTreeMap<ConnId, Joiner>,
@@ -184,7 +196,12 @@ impl Host {
             turn: Turn::new(now, rng),
             group,
             network: config.network,
-            record: config.record,
+            password: PasswordRecord {
+                record: config.record,
+                held: config.password.is_some().then(Vec::new),
+                is_registering: false,
+                next: config.password,
+            },
             admission,
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
@@ -234,6 +251,7 @@ impl Host {
         if !self.admission.attempts().is_empty() {
             self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         }
+        self.register_next();
         self.turn.ask(Ask::Recall(Box::new(earlier.recalled)));
         self.turn.ask(Ask::CatchUp);
         self.save(Vec::new());
@@ -452,8 +470,35 @@ impl Host {
         }
     }
 
+    /// Another password, or the one that was given at the start. Of several the last one counts.
+    pub(super) fn set_password(&mut self, password: Password) {
+        self.password.next = Some(password);
+        self.register_next();
+    }
+
+    fn register_next(&mut self) {
+        if self.password.is_registering {
+            return;
+        }
+        if let Some(password) = self.password.next.take() {
+            self.password.is_registering = true;
+            self.turn.ask(Output::Register(password));
+        }
+    }
+
     pub(super) fn registered(&mut self, record: HostRecord) {
-        self.record = record;
+        self.password.record = record;
+        self.password.is_registering = false;
+        self.register_next();
+        if let Some(held) = self.password.held.take() {
+            self.save(Vec::new());
+            for conn in held {
+                if let Some(joiner) = self.joiners.get(&conn) {
+                    self.charge(conn, joiner.remote.ip());
+                }
+            }
+            return;
+        }
         // A challenge from the old password must not be answered any more; nobody is charged for it.
         let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
             let is_challenged =

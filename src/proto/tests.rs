@@ -62,6 +62,7 @@ fn host_config() -> HostConfig {
         network: Network { id: NetworkId([1; 16]), name: "lab".into() },
         policy: Policy::default(),
         record,
+        password: None,
         attempts: 3,
         members: 250,
         bans: Vec::new(),
@@ -110,6 +111,9 @@ struct Sim {
     /// The host's disk takes its time.
     hold_saves: bool,
     held_saves: Vec<u64>,
+    /// The records of passwords take their time.
+    hold_records: bool,
+    held_records: Vec<(usize, Password)>,
     /// Who cannot reach whose join port.
     blocked: Option<(usize, usize)>,
     /// Who cannot reach whose peer listener.
@@ -172,6 +176,8 @@ impl Sim {
             held_packages: Vec::new(),
             hold_saves: false,
             held_saves: Vec::new(),
+            hold_records: false,
+            held_records: Vec::new(),
             blocked: None,
             closed: BTreeSet::new(),
             relays: SimRelays::default(),
@@ -188,6 +194,7 @@ impl Sim {
         };
         let mut config = host_config();
         change(&mut config);
+        sim.hold_records = config.password.is_some();
         sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
         sim
     }
@@ -362,6 +369,9 @@ impl Sim {
                         continue;
                     }
                     self.nodes[index].handle(self.now, Input::Proven(conn, answer));
+                }
+                Output::Register(password) if self.hold_records => {
+                    self.held_records.push((index, password));
                 }
                 Output::Register(password) => {
                     let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
@@ -1369,6 +1379,34 @@ fn the_host_changes_the_password_and_members_stay() {
     sim.wait(0.1);
     assert_eq!(sim.end(carol), None);
     assert_eq!(sim.roster(ann), ["host", "ann", "carol"]);
+}
+
+#[test]
+fn a_host_that_begins_again_with_a_password_is_there_at_once_and_takes_no_other_one_meanwhile() {
+    let mut sim = Sim::host_with(|config| config.password = Some(Password::new("new one".into())));
+    assert!(sim.has(0, |event| matches!(event, NodeEvent::Listening { .. })));
+    let bob = sim.join("bob");
+    let carol = sim.join_as("carol", "new one", Identity::generate().unwrap().0);
+    sim.wait(0.1);
+    assert_eq!((sim.end(bob), sim.end(carol)), (None, None), "they wait");
+    assert_eq!(sim.roster(0), ["host"]);
+    // Another one is set before that: it counts in the end.
+    sim.command(0, NodeCommand::SetPassword(Password::new("newest".into())));
+    assert_eq!(sim.held_records.len(), 1, "one after the other");
+    for _ in 0..2 {
+        let (index, password) = sim.held_records.pop().unwrap();
+        let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
+        sim.nodes[index].handle(sim.now, Input::Registered(record.into()));
+        sim.run();
+        sim.wait(0.1);
+    }
+    assert_eq!(sim.end(bob), Some(CloseReason::WrongPassword));
+    assert_eq!(sim.end(carol), None);
+    assert_eq!(sim.roster(0), ["host", "carol"]);
+    let dave = sim.join_as("dave", "newest", Identity::generate().unwrap().0);
+    let erin = sim.join_as("erin", "new one", Identity::generate().unwrap().0);
+    sim.wait(0.1);
+    assert_eq!((sim.end(dave), sim.end(erin)), (None, Some(CloseReason::WrongPassword)));
 }
 
 #[test]

@@ -67,6 +67,10 @@ impl Host {
 
     /// A joiner wants to prove the password: it is its turn, or it waits for others from its address.
     pub(super) fn charge(&mut self, conn: ConnId, ip: IpAddr) {
+        if let Some(held) = &mut self.password.held {
+            held.push(conn);
+            return self.turn.set(Timer::Admission(conn), limits::JOIN_FOR);
+        }
         match self.admission.charge(conn, ip, self.turn.now.instant) {
             Charge::Challenge => self.challenge(conn),
             Charge::Wait => self.turn.set(Timer::Admission(conn), limits::JOIN_FOR),
@@ -86,7 +90,7 @@ impl Host {
             _ => return,
         };
         let context = join_context(&joiner.binding, &self.group.me(), &joiner.peer);
-        match self.record.challenge(&mut self.turn.rng, context, &hello.ke1) {
+        match self.password.record.challenge(&mut self.turn.rng, context, &hello.ke1) {
             Ok((ke2, challenged)) => {
                 joiner.step = Step::Challenged(hello, Box::new(challenged));
                 self.joiners.insert(conn, joiner);

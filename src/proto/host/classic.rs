@@ -189,7 +189,7 @@ impl Host {
         let context = join_context(&joiner.binding, &self.group.me(), &joiner.peer);
         let started = JoinProof::start(&mut self.turn.rng, password, context.clone(), self.group.cost);
         let checking = started.and_then(|(ke1, proof)| {
-            let (ke2, challenged) = self.record.challenge(&mut self.turn.rng, context, &ke1)?;
+            let (ke2, challenged) = self.password.record.challenge(&mut self.turn.rng, context, &ke1)?;
             Ok((proof, ke2, challenged))
         });
         let Ok((proof, ke2, challenged)) = checking else {

@@ -20,7 +20,7 @@ pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) 
         }
         NodeCommand::Handover { peer } => host.hand_over(&peer),
         NodeCommand::SetPassword(password) => {
-            host.turn.ask(Output::Register(password));
+            host.set_password(password);
             Ok(())
         }
         _ => Ok(()),

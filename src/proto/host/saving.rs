@@ -50,7 +50,7 @@ impl Host {
         HostState {
             network: self.network.clone(),
             alias: Some(self.group.alias.clone()),
-            record: self.record.to_bytes(),
+            record: self.password.record.to_bytes(),
             listen: Some(self.listening.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),

@@ -189,6 +189,7 @@ impl Member {
             policy: crate::model::Policy { classic: false, ..policy },
             distribution: None,
             record,
+            password: None,
             attempts,
             members,
             bans: state.bans,

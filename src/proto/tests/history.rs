@@ -578,6 +578,7 @@ fn who_is_away_when_something_is_said_to_everyone_is_listed_until_it_has_it() {
         "{:?}",
         sim.deliveries(dave)
     );
+    sim.wait(60.0);
     let bob = sim.begin_again(bob, "bob", keep);
     sim.wait(5.0);
     assert_eq!(last(&sim, ann), "while bob is away bob Delivered 2/2");
