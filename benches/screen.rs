@@ -16,14 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, KeyModifiers};
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
-use pyile::{app::State, model::Recipient, ui};
-use ratatui::{
-    Terminal, TerminalOptions, Viewport,
-    backend::{CrosstermBackend, TestBackend},
-    layout::Rect,
-};
+use pyile::{app::State, model::Recipient, terminal::writer::Writer, ui};
+use ratatui::{Terminal, backend::TestBackend};
 
 const SIZE: (u16, u16) = (100, 30);
 
@@ -175,6 +171,26 @@ fn frame() {
     row("a frame of a room, 100 by 30", raw, ours, "");
 }
 
+/// A key and the frame after it, in a draft of so many lines.
+fn key_in_a_draft(lines: usize) -> Duration {
+    let mut state = room();
+    for number in 0..lines {
+        scene::type_text(
+            &mut state,
+            &format!("line {number} of a draft of an ordinary length, as people write"),
+        );
+        scene::key(&mut state, KeyCode::Enter, KeyModifiers::ALT);
+    }
+    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    let one = |_| {
+        let begun = Instant::now();
+        scene::press(&mut state, KeyCode::Char('x'));
+        terminal.draw(|frame| ui::draw(&state, ui::Theme::new(true), frame)).unwrap();
+        begun.elapsed()
+    };
+    median((0..50).map(one).collect())
+}
+
 /// Counts what goes to the terminal.
 #[derive(Clone, Default)]
 struct Counted(Rc<Cell<usize>>);
@@ -193,9 +209,7 @@ impl Write for Counted {
 fn bytes() {
     let mut state = room();
     let counted = Counted::default();
-    let viewport = Viewport::Fixed(Rect::new(0, 0, SIZE.0, SIZE.1));
-    let mut terminal =
-        Terminal::with_options(CrosstermBackend::new(counted.clone()), TerminalOptions { viewport }).unwrap();
+    let mut terminal = Terminal::new(Writer::new(counted.clone(), || Ok(SIZE))).unwrap();
     let mut draw = |state: &State| {
         let before = counted.0.get();
         terminal.draw(|frame| ui::draw(state, ui::Theme::new(true), frame)).unwrap();
@@ -229,5 +243,6 @@ fn main() {
     start_to_screen(&dir);
     key_to_screen(&dir);
     frame();
+    row("a key in a draft of 500 lines, beside one of 1", key_in_a_draft(1), key_in_a_draft(500), "no more");
     bytes();
 }

@@ -6,7 +6,6 @@
 use std::{
     io::{self, Stdout, Write as _},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
 };
 
 use crossterm::{
@@ -196,8 +195,7 @@ pub fn events() -> io::Result<mpsc::Receiver<Happening>> {
 fn at_once() -> io::Result<Vec<Event>> {
     let mut events = vec![event::read()?];
     loop {
-        // Without any time, crossterm does not even look into what it has read.
-        let wait = if keys::ends_a_line(&events) { limits::PASTE_PAUSE } else { Duration::from_millis(1) };
+        let wait = if keys::ends_a_line(&events) { limits::PASTE_PAUSE } else { limits::KEY_PAUSE };
         if events.len() >= limits::KEYS_AT_ONCE || !event::poll(wait)? {
             return Ok(events);
         }

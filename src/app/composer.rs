@@ -153,6 +153,41 @@ impl Composer {
         true
     }
 
+    /// The rows that are shown in a room of this width and height, in cells, and the row and column of the cursor in it. It
+    /// looks only at the lines around the cursor, so that a key costs the same in a long draft.
+    #[must_use]
+    pub fn view(&self, width: usize, height: usize) -> (Vec<Range<usize>>, (usize, usize)) {
+        let height = height.max(1);
+        let (start, end) = (self.line_start(), self.line_end());
+        let mut rows = self.rows_of(start..end, width);
+        let at = rows.iter().rposition(|range| range.start <= self.cursor).unwrap_or(0);
+        let row_start = rows.get(at).map_or(0, |range| range.start);
+        let column = wrap::width(self.text.get(row_start..self.cursor).unwrap_or_default());
+        let rest = rows.split_off((at + 1).min(rows.len()));
+        // The lines above, the nearest first.
+        let mut first = start;
+        while rows.len() < height && first > 0 {
+            let end = first - 1;
+            first = self.text.get(..end).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+            rows.splice(0..0, self.rows_of(first..end, width));
+        }
+        rows.drain(..rows.len().saturating_sub(height));
+        let row = rows.len().saturating_sub(1);
+        rows.extend(rest);
+        let below = end + 1;
+        if let (true, Some(after)) = (rows.len() < height, self.text.get(below..)) {
+            let lines = wrap::first_rows(after, width, height - rows.len());
+            rows.extend(lines.into_iter().map(|range| below + range.start..below + range.end));
+        }
+        rows.truncate(height);
+        (rows, (row, column))
+    }
+
+    fn rows_of(&self, line: Range<usize>, width: usize) -> Vec<Range<usize>> {
+        let rows = wrap::rows(self.text.get(line.clone()).unwrap_or_default(), width);
+        rows.into_iter().map(|range| line.start + range.start..line.start + range.end).collect()
+    }
+
     /// Row and column of the cursor at a width in cells.
     #[must_use]
     pub fn position(&self, width: usize) -> (usize, usize) {
@@ -345,7 +380,13 @@ mod tests {
                 prop_assert!(composer.text.is_char_boundary(cursor));
                 let mut boundaries = composer.text.grapheme_indices(true).map(|(at, _)| at);
                 prop_assert!(cursor == composer.text.len() || boundaries.any(|at| at == cursor));
-                let _ = composer.position(8);
+                let (row, column) = composer.position(8);
+                let all = wrap::rows(composer.text(), 8);
+                for height in [1, 2, 5, 100] {
+                    let first = (row + 1).saturating_sub(height);
+                    let shown: Vec<Range<usize>> = all.iter().skip(first).take(height).cloned().collect();
+                    prop_assert_eq!(composer.view(8, height), (shown, (row - first, column)));
+                }
             }
         }
     }

@@ -74,9 +74,10 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
             .areas(body);
     let frame = if framed { 2 } else { 1 };
     let text_width = usize::from(middle.width.saturating_sub(if framed { 4 } else { 0 }));
-    let rows =
-        room.conversation().map_or(1, |conversation| wrap::rows(conversation.draft.text(), text_width).len());
     let most = usize::from(body.height / 3).max(1);
+    let rows = room
+        .conversation()
+        .map_or(1, |conversation| wrap::first_rows(conversation.draft.text(), text_width, most).len());
     let composer_height = u16::try_from(rows.min(most)).unwrap_or(1) + frame;
     let [main, composer] =
         Layout::vertical([Constraint::Min(0), Constraint::Length(composer_height)]).areas(middle);

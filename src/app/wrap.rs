@@ -50,10 +50,19 @@ pub fn fit_name(name: &str, most: usize) -> String {
 /// is always at least one.
 #[must_use]
 pub fn rows(text: &str, most: usize) -> Vec<Range<usize>> {
+    first_rows(text, most, usize::MAX)
+}
+
+/// The first rows of [`rows`]: whole lines until there are `enough`.
+#[must_use]
+pub fn first_rows(text: &str, most: usize, enough: usize) -> Vec<Range<usize>> {
     let most = most.max(2);
     let mut rows = Vec::new();
     let mut start = 0;
     for line in text.split('\n') {
+        if rows.len() >= enough {
+            break;
+        }
         break_line(line, start, most, &mut rows);
         start += line.len() + 1;
     }

@@ -290,6 +290,8 @@ pub const KEYS_WAITING: usize = 1024;
 pub const KEYS_AT_ONCE: usize = 4096;
 /// So many keys at once, with lines among them, are a paste.
 pub const PASTE_KEYS: usize = 8;
+/// How long what came with a key is looked for. Without any time, crossterm does not even look into what it has read.
+pub const KEY_PAUSE: Duration = Duration::from_micros(50);
 /// How long the next line of a paste may take.
 pub const PASTE_PAUSE: Duration = Duration::from_millis(20);
 /// Keys that an answer of the terminal may look like.

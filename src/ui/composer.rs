@@ -7,7 +7,6 @@ use crate::{
     app::{
         layout::Areas,
         room::{Focus, Room},
-        wrap,
     },
     model::{CloseReason, Recipient, Wire, limits},
 };
@@ -73,14 +72,11 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
         return focused.then_some(Position { x: inner.x, y: inner.y });
     }
     let width = usize::from(inner.width).max(2);
-    let (row, column) = conversation.draft.position(width);
-    let first = (row + 1).saturating_sub(usize::from(inner.height));
-    for (at, range) in
-        wrap::rows(text, width).into_iter().skip(first).take(usize::from(inner.height)).enumerate()
-    {
+    let (rows, (row, column)) = conversation.draft.view(width, usize::from(inner.height));
+    for (at, range) in rows.into_iter().enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, text.get(range).unwrap_or_default(), Theme::plain());
     }
     let x = inner.x + u16::try_from(column.min(width.saturating_sub(1))).unwrap_or(0);
-    focused.then_some(Position { x, y: inner.y + u16::try_from(row - first).unwrap_or(0) })
+    focused.then_some(Position { x, y: inner.y + u16::try_from(row).unwrap_or(0) })
 }

@@ -159,7 +159,9 @@ fn a_full_window_goes_again_as_a_whole_over_a_new_link() {
     for number in 0..limits::WINDOW_MESSAGES {
         bench.say(&number.to_string());
         let tokens: Vec<u64> = stored(&bench.end()).iter().map(|(token, _)| *token).collect();
-        tokens.into_iter().for_each(|token| bench.kept(token));
+        for token in tokens {
+            bench.kept(token);
+        }
         sent += batches(&bench.end());
     }
     assert_eq!(sent, limits::WINDOW_MESSAGES);
