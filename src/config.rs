@@ -96,6 +96,10 @@ pub struct Config {
     pub log_level: tracing::level_filters::LevelFilter,
     /// Colours may be used.
     pub color: bool,
+    /// Why nothing but ASCII is drawn, where the terminal shows nothing else.
+    pub only_ascii: Option<String>,
+    /// Why times are not those of this place.
+    pub unknown_zone: Option<String>,
 }
 
 /// A configuration that makes no sense.
@@ -402,7 +406,29 @@ pub fn resolve(
         log_file: path("log_file", &options.log_file)?,
         log_level: log_level.unwrap_or(tracing::level_filters::LevelFilter::INFO),
         color: environment("NO_COLOR").is_none_or(|value| value.is_empty()),
+        only_ascii: only_ascii(environment),
+        unknown_zone: unknown_zone(environment),
     })
+}
+
+/// Why nothing but ASCII can be shown, if that is so. A locale that nothing names is taken for one of today.
+fn only_ascii(environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let named = |name: &&str| environment(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(named);
+    let is_utf8 = |locale: &String| locale.to_lowercase().replace('-', "").contains("utf8");
+    match locale.filter(|locale| !is_utf8(locale)) {
+        Some(locale) => Some(format!("the locale {locale} is not UTF-8 (set LANG=C.UTF-8): drawn in ASCII")),
+        None if environment("TERM").is_some_and(|term| term == "dumb") => {
+            Some("the terminal calls itself dumb (TERM): drawn in ASCII".to_owned())
+        }
+        None => None,
+    }
+}
+
+fn unknown_zone(environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let name = environment("TZ").filter(|name| !name.is_empty())?;
+    let is_unknown = jiff::tz::TimeZone::try_system().is_err();
+    is_unknown.then(|| format!("the time zone {name:?} (TZ) is not known here: times are those of UTC"))
 }
 
 fn alias(

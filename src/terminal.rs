@@ -33,6 +33,7 @@ pub mod writer;
 /// The terminal while the screen has it. Dropping it gives it back.
 pub struct Guard {
     terminal: Terminal<Writer<Stdout>>,
+    is_ascii: bool,
 }
 
 /// What a terminal is taken for that says it has no columns or rows, as some consoles do until they are told.
@@ -44,10 +45,10 @@ fn size() -> io::Result<(u16, u16)> {
 }
 
 impl Guard {
-    /// Takes the terminal over.
-    pub fn take() -> io::Result<Self> {
+    /// Takes the terminal over; `is_ascii` when it shows nothing else.
+    pub fn take(is_ascii: bool) -> io::Result<Self> {
         enter()?;
-        Ok(Self { terminal: Terminal::new(Writer::new(io::stdout(), size))? })
+        Ok(Self { terminal: Terminal::new(Writer::new(io::stdout(), size).ascii(is_ascii))?, is_ascii })
     }
 
     /// Draws a frame.
@@ -62,7 +63,7 @@ impl Guard {
 
     /// Forgets what the terminal shows, so that the next frame is drawn as a whole.
     pub fn clear(&mut self) -> io::Result<()> {
-        *self.terminal.backend_mut() = Writer::new(io::stdout(), size);
+        *self.terminal.backend_mut() = Writer::new(io::stdout(), size).ascii(self.is_ascii);
         self.terminal.clear()
     }
 

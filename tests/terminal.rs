@@ -51,6 +51,8 @@ impl Term {
         command.env("PYILE_DATA_DIR", dir.path());
         command.env("XDG_CONFIG_HOME", dir.path());
         command.env("PYILE_ALIAS", "ann");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env_remove("TZ");
         command.env_remove("NO_COLOR");
         command.env_remove("PYILE_PASSWORD");
         let before = termios(&*pair.master);
@@ -350,7 +352,7 @@ fn the_launch_screen_can_be_left_and_a_second_process_is_refused() {
 #[ignore = "run in a terminal by the test after it"]
 fn panicking_child() {
     pyile::terminal::restore_on_panic();
-    let mut guard = pyile::terminal::Guard::take().unwrap();
+    let mut guard = pyile::terminal::Guard::take(false).unwrap();
     guard.draw(|frame| frame.render_widget("about to panic", frame.area())).unwrap();
     panic!("on purpose");
 }
@@ -399,6 +401,28 @@ fn a_late_answer_of_the_terminal_is_no_text_and_a_paste_without_brackets_sends_n
     ann.see("third line");
     let said = ann.rows().iter().filter(|row| row.contains(" bob ") && row.contains("line")).count();
     assert_eq!(said, 1, "one message of three lines: {}", ann.rows().join("\n"));
+}
+
+#[test]
+fn a_poor_locale_and_an_unknown_zone_are_told_of_and_everything_is_drawn_in_ascii() {
+    let mut command = CommandBuilder::new("env");
+    let program = env!("CARGO_BIN_EXE_pyile");
+    command.args(["LC_ALL=de_DE.ISO-8859-1", "TZ=Nowhere/Town", program, "demo"]);
+    let mut term = Term::start(command, (35, 120));
+    term.see("de_DE.ISO-8859-1 is not UTF-8");
+    term.see("I repeat what I am told");
+    term.keys("caf\u{e9} \u{65e5}\r");
+    term.see("cafe ?");
+    assert!(term.raw.is_ascii(), "{}", String::from_utf8_lossy(&term.raw));
+    assert!(term.shows("+-") && term.shows("* "), "{}", term.rows().join("\n"));
+    term.child.kill().unwrap();
+    let history = std::process::Command::new(program)
+        .args(["history", "--data-dir"])
+        .arg(term.dir.path())
+        .env("TZ", "Nowhere/Town")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&history.stderr).contains("Nowhere/Town"), "{history:?}");
 }
 
 #[test]

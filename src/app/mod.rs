@@ -43,6 +43,8 @@ pub enum Event {
     Asked(Open),
     /// The host at this target is being examined, and this was found.
     Found(String, Finding),
+    /// Something on this machine is not as it should be, and the program makes do.
+    Remark(String),
     /// Time passed.
     Tick,
 }

@@ -70,6 +70,10 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Asked(asked) => open(state, asked),
+        Event::Remark(text) => {
+            toast(state, ToastKind::Error, &text);
+            Vec::new()
+        }
         Event::OpenFailed(closed) => failed(state, &closed),
         Event::Found(target, finding) => {
             if let Some(form) = state.form_mut() {

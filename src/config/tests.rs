@@ -138,3 +138,26 @@ fn a_path_that_is_no_unicode_is_that_path() {
     let config = resolve(&cli, &|name| (name == "USER").then(|| "ann".to_owned()), None, None).unwrap();
     assert_eq!(config.profile_dir, Path::new(name).join("default"));
 }
+
+#[test]
+fn where_letters_of_the_world_are_not_shown_it_is_drawn_in_ascii_and_said_why() {
+    let why = |environment: &[(&str, &str)]| {
+        load(&[], &[&[("USER", "ann")], environment].concat(), "").unwrap().only_ascii
+    };
+    for fine in [
+        &[][..],
+        &[("LANG", "de_DE.UTF-8")],
+        &[("LANG", "C.utf8")],
+        &[("LC_ALL", "en_US.UTF-8"), ("LANG", "C")],
+        &[("LC_ALL", ""), ("LC_CTYPE", "UTF-8"), ("LANG", "C")],
+    ] {
+        assert_eq!(why(fine), None, "{fine:?}");
+    }
+    for (poor, word) in [
+        (&[("LANG", "C")][..], "locale C "),
+        (&[("LANG", "de_DE.UTF-8"), ("LC_ALL", "de_DE@euro")], "de_DE@euro"),
+        (&[("TERM", "dumb")], "dumb"),
+    ] {
+        assert!(why(poor).is_some_and(|why| why.contains(word)), "{poor:?}");
+    }
+}

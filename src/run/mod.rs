@@ -36,6 +36,9 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         }
     };
     if let Mode::History { peer, since, search } = config.mode {
+        if let (false, Some(remark)) = (config.json, &config.unknown_zone) {
+            eprintln!("pyile: {remark}");
+        }
         let network = config.network;
         let filter = Filter { peer, since, search, network };
         return Ok(history::print(&config.profile_dir, &filter, config.json));

@@ -100,13 +100,22 @@ impl Screen {
             zone: jiff::tz::TimeZone::system(),
             color: config.color,
         };
-        let terminal = terminal::Guard::take().wrap_err("cannot use the terminal")?;
+        let terminal =
+            terminal::Guard::take(config.only_ascii.is_some()).wrap_err("cannot use the terminal")?;
         let size = terminal.size()?;
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
+        let mut state = State::new(defaults, profile.recents(), size, wall_clock());
+        let remarks: Vec<&str> =
+            [&config.only_ascii, &config.unknown_zone].into_iter().filter_map(Option::as_deref).collect();
+        if !remarks.is_empty() {
+            let remarks = remarks.join("; ");
+            tracing::warn!("{remarks}");
+            app::update(&mut state, wall_clock(), Event::Remark(remarks));
+        }
         Ok(Self {
             theme: Theme::new(config.color),
-            state: State::new(defaults, profile.recents(), size, wall_clock()),
+            state,
             terminal,
             config,
             profile,

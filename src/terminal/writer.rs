@@ -15,6 +15,8 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::width;
 
 /// A frame of more bytes than this is shown at once by terminals that can.
@@ -71,6 +73,8 @@ pub struct Writer<W> {
     cursor: Option<(u16, u16)>,
     is_cursor_shown: Option<bool>,
     look: Option<Look>,
+    /// The terminal shows nothing but ASCII.
+    is_ascii: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -84,7 +88,14 @@ impl<W: Write> Writer<W> {
             cursor: None,
             is_cursor_shown: None,
             look: None,
+            is_ascii: false,
         }
+    }
+
+    /// Whether the terminal shows nothing but ASCII: what else there is to show is drawn as what comes nearest.
+    #[must_use]
+    pub fn ascii(self, is_ascii: bool) -> Self {
+        Self { is_ascii, ..self }
     }
 
     fn push(&mut self, text: &str) {
@@ -122,8 +133,14 @@ impl<W: Write> Writer<W> {
         self.bridge(x, y);
         self.go(x, y);
         self.wear((cell.fg, cell.bg, cell.modifier));
+        let width = cell.cell_width().max(1);
+        let next = x.saturating_add(width);
+        if self.is_ascii {
+            self.push(&format!("{:1$}", plain(cell.symbol()), usize::from(width)));
+            self.cursor = (next < columns).then_some((next, y));
+            return;
+        }
         self.push(cell.symbol());
-        let next = x.saturating_add(cell.cell_width().max(1));
         // Behind the last column a terminal may wait on it, or be in the next row.
         self.cursor = (next < columns && width::is_certain(cell.symbol())).then_some((next, y));
     }
@@ -171,6 +188,32 @@ impl<W: Write> Writer<W> {
         if let Some(place) = self.rows.get_mut(usize::from(y)) {
             *place = row;
         }
+    }
+}
+
+/// What comes nearest to a cluster in ASCII.
+fn plain(cluster: &str) -> char {
+    let Some(first) = cluster.nfd().next() else { return ' ' };
+    match first {
+        ' '..='~' => first,
+        '─' => '-',
+        '│' => '|',
+        '╭' | '╮' | '╰' | '╯' => '+',
+        '●' | '•' => '*',
+        '○' => 'o',
+        '◌' | '◐' => '~',
+        '✓' => '+',
+        '✗' => 'x',
+        '…' | '·' => '.',
+        '›' | '→' | '⇢' => '>',
+        '↑' | '⌂' => '^',
+        '↓' => 'v',
+        '±' => '~',
+        'µ' => 'u',
+        '▁' | '▂' | '▃' => '_',
+        '▄' | '▅' => '=',
+        '▆' | '▇' | '█' => '#',
+        _ => '?',
     }
 }
 

@@ -223,6 +223,20 @@ fn however_a_terminal_counts_text_of_the_whole_world_stands_where_it_should_and_
 }
 
 #[test]
+fn where_nothing_but_ascii_is_shown_everything_stands_in_its_place_in_ascii() {
+    let writer = Writer::new(Vec::new(), || Ok((COLUMNS, ROWS))).ascii(true);
+    let mut terminal = Terminal::new(writer).unwrap();
+    let lines = ["╭─ é ─╮ ● 日本 👩\u{200D}👧 12 µs ✓", "│ स्त्री │ … ✗"].map(str::to_owned);
+    draw(&mut terminal, &lines);
+    let bytes = std::mem::take(&mut terminal.backend_mut().to);
+    assert!(bytes.is_ascii(), "{}", String::from_utf8_lossy(&bytes));
+    let mut emulator = Emulator::new(Counts::Characters);
+    emulator.read(&bytes);
+    assert_eq!(emulator.grid[0].concat().trim_end(), " +- e -+ * ? ?  ?  12 us +|end");
+    assert_eq!(emulator.grid[1].concat().trim_end(), " | ?    | . x|end");
+}
+
+#[test]
 fn every_letter_of_every_script_is_drawn() {
     for text in CORPUS {
         let area = Rect::new(0, 0, COLUMNS, 1);
