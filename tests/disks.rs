@@ -9,7 +9,7 @@ mod support;
 use std::{
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
@@ -202,4 +202,64 @@ fn a_damaged_history_is_set_aside_and_bans_and_key_stay() {
     // The next start has nothing more to say about it.
     let mut third = Starting::host("host").profile_of(&host).no_password().start();
     assert_eq!(third.event("history")["message"], "");
+}
+
+/// A standard input that says to leave.
+fn leave(dir: &Path) -> fs::File {
+    let path = dir.join("leave");
+    fs::write(&path, "{\"cmd\":\"leave\"}\n").unwrap();
+    fs::File::open(path).unwrap()
+}
+
+/// A library that makes the file system poor, for one process; nothing where there is no compiler.
+fn shim(dir: &Path, code: &str) -> Option<PathBuf> {
+    let (source, library) = (dir.join("shim.c"), dir.join("shim.so"));
+    fs::write(&source, code).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    built.is_ok_and(|status| status.success()).then_some(library)
+}
+
+#[test]
+fn a_file_system_that_can_neither_lock_nor_sync_a_directory_is_told_of_and_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = "#define _GNU_SOURCE\n#include <errno.h>\n#include <sys/stat.h>\n#include <sys/syscall.h>\n\
+                #include <unistd.h>\nint flock(int fd, int how) { errno = ENOLCK; return -1; }\n\
+                int fsync(int fd) { struct stat s; if (!fstat(fd, &s) && S_ISDIR(s.st_mode)) { errno = EINVAL; \
+                return -1; } return syscall(SYS_fsync, fd); }\n";
+    let Some(library) = shim(dir.path(), code) else {
+        eprintln!("SKIPPED: there is no C compiler");
+        return;
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_pyile"))
+        .args(["host", "--listen", "127.0.0.1:0", "--json", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .env("LD_PRELOAD", library)
+        .env("PYILE_PASSWORD", "open sesame")
+        .stdin(leave(dir.path()))
+        .output()
+        .unwrap();
+    let (told, events) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(told.contains("cannot lock: end this program before you start another"), "{told}");
+    assert!(events.contains("\"listening\"") && !events.contains("\"storage\""), "{events}");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn limits_of_files_and_memory_end_in_words_and_not_in_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |limit: &str| {
+        let program = env!("CARGO_BIN_EXE_pyile");
+        let script = format!("{limit}; exec \"$0\" host --listen 127.0.0.1:0 --json --data-dir \"$1\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program]).arg(dir.path().join("data"));
+        command.env("PYILE_PASSWORD", "open sesame").stdin(leave(dir.path())).output().unwrap()
+    };
+    let output = run("ulimit -f 16");
+    let events = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(events.contains("\"listening\"") && events.contains("\"unsaved\""), "{events}");
+    let output = run("ulimit -v 300000");
+    let events = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(events.contains("ulimit -v unlimited"), "{events}");
 }

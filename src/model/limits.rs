@@ -284,6 +284,8 @@ pub const FRAMES_AT_ONCE: usize = 256;
 pub const SENDS_AT_ONCE: usize = BATCH_MESSAGES;
 /// Commands of a front end that may wait for the node.
 pub const COMMANDS_WAITING: usize = BATCH_MESSAGES;
+/// Bytes of addresses that the program needs: stacks, and what the allocator sets aside for each thread.
+pub const ADDRESS_SPACE: u64 = 1 << 30;
 /// Keys that may wait for the screen.
 pub const KEYS_WAITING: usize = 1024;
 /// Keys that are looked at together.
@@ -344,6 +346,8 @@ pub const DELETED_AT_ONCE: usize = 10_000;
 pub const PAGE: usize = 200;
 /// Parts of words that one search looks for.
 pub const SEARCH_PARTS: usize = 16;
+/// How soon a host's state that the disk did not take is tried again.
+pub const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// Places that a search shows.
 pub const SEARCH_HITS: usize = 200;
 /// Characters around a match that a search shows.

@@ -48,6 +48,8 @@ pub(super) enum Timer {
     ClassicRoster,
     /// Forget attempts of quiet addresses.
     Attempts,
+    /// Save the state that the disk did not take.
+    Save,
     /// Name late messages to the members that lack them.
     Late,
     /// Tell the members who cannot reach whom.
@@ -417,6 +419,7 @@ impl Host {
                     self.remove(peer, CloseReason::HeartbeatTimeout);
                 }
             }
+            Timer::Save => self.save(Vec::new()),
             Timer::Attempts => {
                 if self.admission.forget_quiet(self.turn.now.instant) {
                     self.tell_admission();

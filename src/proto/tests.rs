@@ -111,6 +111,8 @@ struct Sim {
     /// The host's disk takes its time.
     hold_saves: bool,
     held_saves: Vec<u64>,
+    /// The host's disk takes nothing.
+    is_disk_full: bool,
     /// The records of passwords take their time.
     hold_records: bool,
     held_records: Vec<(usize, Password)>,
@@ -176,6 +178,7 @@ impl Sim {
             held_packages: Vec::new(),
             hold_saves: false,
             held_saves: Vec::new(),
+            is_disk_full: false,
             hold_records: false,
             held_records: Vec::new(),
             blocked: None,
@@ -376,6 +379,11 @@ impl Sim {
                 Output::Register(password) => {
                     let record = HostRecord::register(&password, PasswordCost::TEST, [9; 32]).unwrap();
                     self.nodes[index].handle(self.now, Input::Registered(record.into()));
+                }
+                Output::Store(StoreCommand::SaveHost { token, .. }) if self.is_disk_full => {
+                    let message = "cannot write host.json: the disk is full".to_owned();
+                    let event = StoreEvent::Failed { token: Some(token), message };
+                    self.nodes[index].handle(self.now, Input::Store(event));
                 }
                 Output::Store(StoreCommand::SaveHost { token, state }) if self.hold_saves => {
                     self.saved.push(*state);
@@ -1365,6 +1373,26 @@ fn a_joiner_that_breaks_the_sequence_is_sent_away_and_charged_only_when_challeng
     sim.nodes[0].handle(sim.now, Input::Frame(far.1, Frame::Hello(hello)));
     assert!(sim.nodes[0].poll_output().is_none(), "nothing more is taken from it");
     assert!(!sim.has(0, |event| matches!(event, NodeEvent::Attempt { .. })));
+}
+
+#[test]
+fn a_ban_on_a_full_disk_is_in_force_and_is_written_as_soon_as_there_is_room() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    sim.wait(0.1);
+    sim.is_disk_full = true;
+    sim.ban("bob");
+    assert_eq!(sim.end(bob), Some(CloseReason::Banned));
+    sim.wait(60.0);
+    let full = sim.errors(0).iter().filter(|error| error.contains("the disk is full")).count();
+    assert_eq!(full, 1, "said once: {:?}", sim.errors(0));
+    assert!(sim.saved.last().unwrap().bans.is_empty());
+    sim.is_disk_full = false;
+    sim.wait(10.0);
+    assert_eq!(sim.saved.last().unwrap().bans.len(), 1);
+    let saves = sim.saved.len();
+    sim.wait(60.0);
+    assert_eq!(sim.saved.len(), saves, "and that is all");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod signals;
 
 /// Runs the program. The number is its exit code; an error is one that nobody foresaw.
 pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
+    signals::survive_full_files().wrap_err("cannot watch for signals")?;
     let config = match config::load(cli) {
         Ok(config) => config,
         Err(error) => return Ok(usage(cli.options.json, &error.to_string())),
@@ -42,6 +43,9 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         let network = config.network;
         let filter = Filter { peer, since, search, network };
         return Ok(history::print(&config.profile_dir, &filter, config.json));
+    }
+    if let Err(message) = signals::check_limits() {
+        return Ok(usage(config.json, &message));
     }
     // The front end has this thread; the node and its links share one other, so that no message waits for a third to
     // wake up, and a terminal that takes nothing stops nobody's talk.
@@ -103,7 +107,7 @@ async fn session(config: Config) -> u8 {
         Err(error) => return usage(true, &format!("cannot watch for signals: {error}")),
     };
     let opened = match open_profile(&config) {
-        Ok(profile) => match open(&config, profile).await {
+        Ok(profile) => match open(&config, remarked(profile)).await {
             Ok(opened) => opened,
             Err(closed) => {
                 headless::refuse(wall_clock(), &closed);
@@ -154,6 +158,14 @@ fn open_profile(config: &Config) -> Result<Profile, String> {
         _ => Profile::open(&config.profile_dir, keeping(config)),
     };
     profile.map_err(|error| error.to_string())
+}
+
+/// Says what the profile's file system does not guarantee, where no screen says it.
+fn remarked(profile: Profile) -> Profile {
+    if let Some(remark) = profile.remark() {
+        eprintln!("pyile: {remark}");
+    }
+    profile
 }
 
 fn keeping(config: &Config) -> Keeping {

@@ -106,8 +106,8 @@ impl Screen {
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
-        let remarks: Vec<&str> =
-            [&config.only_ascii, &config.unknown_zone].into_iter().filter_map(Option::as_deref).collect();
+        let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
+        let remarks: Vec<&str> = remarks.into_iter().flatten().collect();
         if !remarks.is_empty() {
             let remarks = remarks.join("; ");
             tracing::warn!("{remarks}");

@@ -5,6 +5,8 @@ use std::io;
 use tokio::sync::mpsc;
 
 use super::Stop;
+#[cfg(unix)]
+use crate::model::limits;
 
 /// Something arrives when the system asks the process to end.
 #[cfg(unix)]
@@ -35,6 +37,44 @@ pub(super) fn stop() -> io::Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// A file that may not grow further (`ulimit -f`) is an error of whoever writes it, and does not end the process.
+#[cfg(unix)]
+pub(super) fn survive_full_files() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    // The system's handler stays when nobody listens any more.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
+/// There is no such signal here.
+#[cfg(not(unix))]
+pub(super) fn survive_full_files() -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether the memory suffices that the process may have (`ulimit -v`). Where it does not, the system would end the process
+/// in the middle of something.
+#[cfg(unix)]
+pub(super) fn check_limits() -> Result<(), String> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::As).current {
+        Some(limit) if limit < limits::ADDRESS_SPACE => Err(format!(
+            "this process may have {} MiB of memory (ulimit -v), and needs {} MiB of addresses, most of which it never \
+             uses; raise the limit: ulimit -v unlimited",
+            limit >> 20,
+            limits::ADDRESS_SPACE >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// There is no such limit here.
+#[cfg(not(unix))]
+pub(super) fn check_limits() -> Result<(), String> {
+    Ok(())
 }
 
 /// True when this process was started so that a signal does nothing. Only where the system tells so.

@@ -44,6 +44,19 @@ pub(super) struct Files {
     dir: PathBuf,
     /// Held for as long as the profile is open.
     _lock: File,
+    /// What the file system does not guarantee.
+    pub(super) remark: Option<String>,
+}
+
+/// The file system does not know what it was asked for.
+fn is_unknown_here(error: &io::Error) -> bool {
+    // ENOLCK: there is no lock service.
+    #[cfg(target_os = "linux")]
+    const NO_LOCKS: i32 = 37;
+    #[cfg(not(target_os = "linux"))]
+    const NO_LOCKS: i32 = 77;
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+        || cfg!(unix) && error.raw_os_error() == Some(NO_LOCKS)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
@@ -64,8 +77,17 @@ impl Files {
             })
             .map_err(failed("open", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock, remark: None }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.display().to_string() }),
+            // Whether a second program has the profile cannot be known here.
+            Err(TryLockError::Error(error)) if is_unknown_here(&error) => {
+                let remark = format!(
+                    "the file system of {} cannot lock: end this program before you start another one with this \
+                     profile",
+                    dir.display()
+                );
+                Ok(Self { dir: dir.to_owned(), _lock: lock, remark: Some(remark) })
+            }
             Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
         }
     }
@@ -161,7 +183,11 @@ impl Files {
             file.as_file().sync_all()?;
             file.persist(&path)?;
             #[cfg(unix)]
-            File::open(&self.dir)?.sync_all()?;
+            match File::open(&self.dir)?.sync_all() {
+                // Some network file systems know no such thing, and keep names in order by themselves.
+                Err(error) if is_unknown_here(&error) => {}
+                result => result?,
+            }
             Ok(())
         };
         replace().map_err(failed("write", &path))
@@ -205,6 +231,13 @@ fn check_private(path: &Path, wanted: u32) -> Result<(), StoreError> {
     let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o777;
     if mode.trailing_zeros() >= 6 {
         return Ok(());
+    }
+    // Where a mode can be set, it is for the user to say so; where it cannot, another place must do.
+    let is_kept = |metadata: fs::Metadata| metadata.mode().trailing_zeros() >= 6;
+    let probe =
+        tempfile::NamedTempFile::new_in(if path.is_dir() { path } else { path.parent().unwrap_or(path) });
+    if probe.is_ok_and(|file| file.as_file().metadata().is_ok_and(|metadata| !is_kept(metadata))) {
+        return Err(StoreError::NoModes { path: path.display().to_string(), mode });
     }
     Err(StoreError::TooOpen { path: path.display().to_string(), mode, wanted })
 }

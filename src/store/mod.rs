@@ -50,6 +50,18 @@ pub enum StoreError {
         /// The mode that it should have.
         wanted: u32,
     },
+    /// Others could read the secrets, and nothing can be done about it there.
+    #[error(
+        "{path} can be read by others (mode {mode:o}), and the file system there keeps no modes (a network or Windows \
+         disk, or a volume of a container with a group); keep the profile somewhere else with --data-dir DIR, or mount \
+         that one for you alone (umask=077)"
+    )]
+    NoModes {
+        /// Which file or directory.
+        path: String,
+        /// Its mode.
+        mode: u32,
+    },
     /// The file cannot be understood.
     #[error("{path} is damaged ({found}); restore it from a copy, or move it away to begin anew without it")]
     Damaged {
@@ -115,6 +127,7 @@ pub struct Profile {
     store: Arc<dyn Store>,
     /// Commands that nobody waits for.
     later: Arc<Mutex<Vec<Bundle>>>,
+    remark: Option<Arc<str>>,
 }
 
 /// The store's thread, which ends with the last handle.
@@ -193,9 +206,17 @@ impl Profile {
         let retired = files.as_ref().and_then(|(files, _)| files.retired()).map(|state| state.network);
         let (kept, watched) = watch::channel(Kept { host, retired, recents });
         let dir = files.as_ref().map(|(_, dir)| *dir);
+        let remark = files.as_ref().and_then(|(files, _)| files.remark.as_deref().map(Arc::from));
         let history = History::open(identity.peer_id(), dir, keeping);
         let worker = Worker::new(files.map(|(files, _)| files), history, kept);
-        Ok(Self { identity: Arc::new(identity), kept: watched, store: store(worker)?, later: Arc::default() })
+        let (identity, store) = (Arc::new(identity), store(worker)?);
+        Ok(Self { identity, kept: watched, store, later: Arc::default(), remark })
+    }
+
+    /// What the file system of this profile does not guarantee, for people.
+    #[must_use]
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     /// Who this profile is.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Host;
+use super::{Host, Timer};
 use crate::{
     api::{NodeEvent, StoreCommand},
-    model::{ErrorKind, HostState, Wire},
+    model::{ErrorKind, HostState, Wire, limits},
 };
 
 /// What is to be kept, and what waits for that.
@@ -17,6 +17,8 @@ pub(super) struct Saves {
     pub(super) waiting: BTreeMap<u64, Vec<NodeEvent>>,
     /// The state changed and is to be saved at the end of the turn.
     is_due: bool,
+    /// The disk did not take the last state.
+    is_unsaved: bool,
 }
 
 impl Host {
@@ -69,6 +71,13 @@ impl Host {
     }
 
     pub(in crate::proto) fn saved(&mut self, token: u64) {
+        self.saves.is_unsaved = false;
+        self.turn.timers.cancel(Timer::Save);
+        self.done_with(token);
+    }
+
+    /// What waited for this state is told.
+    fn done_with(&mut self, token: u64) {
         let later = self.saves.waiting.split_off(&(token + 1));
         for events in std::mem::replace(&mut self.saves.waiting, later).into_values() {
             for event in events {
@@ -79,8 +88,14 @@ impl Host {
     }
 
     pub(in crate::proto) fn not_saved(&mut self, token: u64, message: &str) {
-        let message = format!("{message}; it is in force now, but a restart of the host will forget it");
-        self.turn.event(NodeEvent::error(ErrorKind::Storage, &message));
-        self.saved(token);
+        if !std::mem::replace(&mut self.saves.is_unsaved, true) {
+            let message = format!(
+                "{message}; what the host decides is in force, and is written as soon as it can be: a restart \
+                 before that forgets it"
+            );
+            self.turn.event(NodeEvent::error(ErrorKind::Storage, &message));
+        }
+        self.turn.set(Timer::Save, limits::SAVE_AGAIN);
+        self.done_with(token);
     }
 }
