@@ -117,7 +117,8 @@ impl JoinOptions {
     }
 }
 
-/// Adds the join port to a host that is named without one. An IPv6 address with a port needs brackets.
+/// Adds the join port to a host that is named without one. An IPv6 address with a port needs brackets; a link-local one may
+/// have a zone, as in `fe80::1%eth0`.
 #[must_use]
 pub fn with_port(target: &str) -> String {
     let target = target.trim();
@@ -125,6 +126,9 @@ pub fn with_port(target: &str) -> String {
         return SocketAddr::new(ip, limits::JOIN_PORT).to_string();
     }
     let bare = target.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if net::is_zoned(bare.unwrap_or(target)) {
+        return format!("[{}]:{}", bare.unwrap_or(target), limits::JOIN_PORT);
+    }
     if let Some(Ok(ip)) = bare.map(str::parse::<std::net::IpAddr>) {
         return SocketAddr::new(ip, limits::JOIN_PORT).to_string();
     }
@@ -162,7 +166,7 @@ impl Network {
         refuse_alias_of_a_member(&options.alias, &profile)?;
         let join = net::bind_join(&*platform, options.listen)?;
         let join_addr = local_addr(&*join)?;
-        let peer = net::bind_peer(&*platform, options.peer_listen, join_addr.ip())?;
+        let peer = net::bind_peer(&*platform, options.peer_listen, join_addr)?;
         let distribution = if options.policy.classic {
             Some(net::bind_distribution(&*platform, join_addr.ip())?)
         } else {
@@ -523,6 +527,9 @@ mod tests {
             ("[::1]", "[::1]:4702"),
             ("[::1]:5000", "[::1]:5000"),
             (" spaced ", "spaced:4702"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:4702"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]:4702"),
+            ("[fe80::1%2]:5000", "[fe80::1%2]:5000"),
         ] {
             assert_eq!(with_port(typed), meant);
         }

@@ -187,6 +187,30 @@ fn ipv6_only() {
     assert!(found(&findings, "port").0 == "good" && code != 3, "{findings:#?}");
 }
 
+#[test]
+fn on_the_link_alone_by_addresses_with_a_zone() {
+    let Some(lan) = Lan::new(&["host", "ann"]) else { return };
+    for (number, machine) in ["host", "ann"].iter().enumerate() {
+        lan.on(machine, &["ip", "-4", "addr", "flush", "dev", "eth0"]);
+        lan.on(machine, &["ip", "-6", "addr", "flush", "dev", "eth0"]);
+        let addr = format!("fe80::77:{}/64", number + 1);
+        lan.on(machine, &["ip", "-6", "addr", "add", &addr, "dev", "eth0", "nodad"]);
+    }
+    let mut host = Starting::host("host").listen("[::]:4702").in_namespace(&lan.namespace("host")).start();
+    let mut ann =
+        Starting::new("ann", &["join", "fe80::77:1%eth0"]).in_namespace(&lan.namespace("ann")).start();
+    ann.event("authenticated");
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "over the link"}));
+    host.wait_for("what ann said", says("over the link"));
+    host.say(json!({"cmd": "send", "to": "ann", "text": "and back", "ref": "1"}));
+    ann.wait_for("what the host said", says("and back"));
+    host.wait_for("delivered", is_delivered("1"));
+    assert_eq!(ann.leave(), 0);
+    // The zone is remembered with the host's key: by its number it is the same host.
+    let known = std::fs::read_to_string(ann.dir().path().join("default/known_hosts.json")).unwrap();
+    assert!(known.contains("[fe80::77:1%eth0]:4702"), "{known}");
+}
+
 /// How a check stands, and its words.
 fn found(findings: &[Value], check: &str) -> (String, String) {
     let finding = findings.iter().find(|finding| finding["check"] == check);

@@ -16,6 +16,10 @@ use crate::model::{CloseReason, Closed, limits};
 pub(super) async fn join(platform: Arc<dyn Platform>, target: String) -> Result<Connection, Closed> {
     let addrs = match time::timeout(limits::CONNECT_TIMEOUT, platform.resolve(&target)).await {
         Ok(Ok(addrs)) if !addrs.is_empty() => addrs,
+        // It says which interfaces there are.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Closed::new(CloseReason::Unreachable, error.to_string()));
+        }
         Ok(_) => {
             let name = target.rsplit_once(':').map_or(target.as_str(), |(name, _)| name);
             let message =

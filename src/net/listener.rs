@@ -10,7 +10,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use tokio::{sync::mpsc, time};
 
-use super::platform::{Connection, Listener, Platform};
+use if_addrs::IfOperStatus;
+
+use super::{
+    platform::{Connection, Listener, Platform},
+    probe,
+};
 use crate::{
     model::{CloseReason, Closed, limits},
     proto::LinkKind,
@@ -24,28 +29,34 @@ pub fn bind_join(platform: &dyn Platform, addr: SocketAddr) -> Result<Box<dyn Li
     platform.bind(addr).map_err(|error| cannot_listen(addr, &error))
 }
 
-/// Listens for peers: at `wanted`, or at `ip` on a free port of the dynamic range.
+/// Listens for peers: at `wanted`, or at the address of `route` on a free port of the dynamic range.
 pub fn bind_peer(
     platform: &dyn Platform,
     wanted: PeerListen,
-    ip: IpAddr,
+    route: SocketAddr,
 ) -> Result<Box<dyn Listener>, Closed> {
-    let wanted = wanted.unwrap_or(SocketAddr::new(ip, 0));
+    let wanted = wanted.unwrap_or(with_port(route, 0));
     if wanted.port() != 0 {
         return platform.bind(wanted).map_err(|error| cannot_listen(wanted, &error));
     }
-    bind_free(platform, wanted.ip(), &limits::PEER_PORTS)
+    bind_free(platform, wanted, &limits::PEER_PORTS)
 }
 
 /// Listens for the second links of classic members.
 pub fn bind_distribution(platform: &dyn Platform, ip: IpAddr) -> Result<Box<dyn Listener>, Closed> {
-    bind_free(platform, ip, &limits::CLASSIC_PORTS)
+    bind_free(platform, SocketAddr::new(ip, 0), &limits::CLASSIC_PORTS)
 }
 
-/// Listens at `ip` on a free port of a range.
+/// The same address, its zone included, with another port.
+fn with_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
+    addr.set_port(port);
+    addr
+}
+
+/// Listens at an address on a free port of a range.
 fn bind_free(
     platform: &dyn Platform,
-    ip: IpAddr,
+    at: SocketAddr,
     ports: &RangeInclusive<u16>,
 ) -> Result<Box<dyn Listener>, Closed> {
     let (first, last) = (*ports.start(), *ports.end());
@@ -54,7 +65,7 @@ fn bind_free(
     for _ in 0..limits::PEER_PORT_TRIES {
         let offset = rng.next_u32() % u32::from(last - first + 1);
         let port = first + u16::try_from(offset).unwrap_or(0);
-        let addr = SocketAddr::new(ip, port);
+        let addr = with_port(at, port);
         match platform.bind(addr) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = Some((addr, error)),
@@ -90,17 +101,28 @@ pub fn announced(listening: SocketAddr) -> Vec<SocketAddr> {
     if !listening.ip().is_unspecified() {
         return vec![listening];
     }
+    let is_down = |interface: &if_addrs::Interface| matches!(interface.oper_status, IfOperStatus::Down);
     let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()
         .unwrap_or_default()
         .into_iter()
+        .filter(|interface| !is_down(interface))
         .map(|interface| interface.ip())
         .filter(|ip| !ip.is_loopback() && !is_link_local(*ip) && (ip.is_ipv4() || listening.is_ipv6()))
         .collect();
-    // An IPv4 address is what people recognise.
-    ips.sort_by_key(IpAddr::is_ipv6);
+    // The one that leads to the rest of the world is the best; an IPv4 address is what people recognise.
+    let default = default_routes();
+    ips.sort_by_key(|ip| (ip.is_ipv6(), !default.contains(ip)));
     ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     ips.truncate(limits::CANDIDATES);
     ips.into_iter().map(|ip| SocketAddr::new(ip, listening.port())).collect()
+}
+
+/// This machine's addresses on its default routes.
+fn default_routes() -> Vec<IpAddr> {
+    // Addresses for documentation, to which nothing but a default route leads.
+    let anywhere =
+        [SocketAddr::from(([192, 0, 2, 1], 9)), SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9))];
+    anywhere.into_iter().filter_map(|addr| probe::route(addr).ok()).collect()
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

@@ -18,6 +18,7 @@ mod relay;
 mod session;
 mod suspend;
 mod unread;
+mod zone;
 
 #[cfg(feature = "program")]
 pub(crate) use self::clock::now;
@@ -27,6 +28,7 @@ pub use self::{
     handle::{NodeHandle, Opened, Request},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     platform::{Platform, SystemPlatform},
+    zone::is_zoned,
 };
 
 /// 32 bytes from the system.

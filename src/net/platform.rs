@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use super::clock;
+use super::{clock, zone};
 use crate::model::{Moment, limits};
 
 /// A future without a name.
@@ -103,7 +103,12 @@ impl Platform for SystemPlatform {
     }
 
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host(target).await?.collect()) })
+        Box::pin(async move {
+            match zone::resolve(target) {
+                Some(zoned) => Ok(vec![zoned?]),
+                None => Ok(tokio::net::lookup_host(target).await?.collect()),
+            }
+        })
     }
 
     fn now(&self) -> Moment {
@@ -147,5 +152,9 @@ fn connection(stream: TcpStream) -> io::Result<Connection> {
 
 /// An IPv4 peer on a dual-stack listener has an IPv4 address.
 fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    match addr.ip().to_canonical() {
+        // With its zone, where it has one.
+        ip if ip == addr.ip() => addr,
+        ip => SocketAddr::new(ip, addr.port()),
+    }
 }

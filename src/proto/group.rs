@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
@@ -40,7 +40,7 @@ pub(super) struct Group {
     /// Join links: the host's to every member, a member's to its host.
     pub(super) join_links: BTreeMap<PeerId, ConnId>,
     /// The address at which this member reached its host.
-    pub(super) host_ip: Option<IpAddr>,
+    pub(super) host_addr: Option<SocketAddr>,
     /// This node is out of the network until the host admits it again.
     pub(super) is_out: bool,
     /// Whether messages may go to classic peers, in clear.
@@ -82,7 +82,7 @@ impl Group {
             people: People::default(),
             reachability: Reachability::default(),
             join_links: BTreeMap::new(),
-            host_ip: None,
+            host_addr: None,
             is_out: false,
             cleartext: Cleartext { decided: config.cleartext, is_allowed: true },
             seen_as: BTreeMap::new(),
@@ -212,8 +212,11 @@ impl Group {
     pub(super) fn candidates(&self, peer: &PeerId) -> Vec<SocketAddr> {
         let Some(entry) = self.roster.get(peer) else { return Vec::new() };
         let mut addrs = Vec::new();
-        if let (Role::Host, Some(ip)) = (entry.role, self.host_ip) {
-            addrs.extend(entry.addrs.first().map(|addr| SocketAddr::new(ip, addr.port())));
+        if let (Role::Host, Some(mut reached), Some(addr)) = (entry.role, self.host_addr, entry.addrs.first())
+        {
+            // With its zone, where it has one.
+            reached.set_port(addr.port());
+            addrs.push(reached);
         }
         for addr in &entry.addrs {
             if !addr.ip().is_unspecified() && addr.port() != 0 && !addrs.contains(addr) {

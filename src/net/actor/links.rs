@@ -39,7 +39,7 @@ impl Actor {
     }
 
     pub(super) fn reached_host(&mut self, link: LinkKind, connection: Connection) {
-        let listening = match self.listen_at(connection.local.ip()) {
+        let listening = match self.listen_at(connection.local) {
             Ok(listening) => listening,
             Err(closed) => return self.node.handle(self.now(), Input::JoinFailed(closed)),
         };
@@ -115,12 +115,13 @@ impl Actor {
     }
 
     /// A member listens at the address of its route to the host; when the route changes, so does the listener.
-    fn listen_at(&mut self, ip: std::net::IpAddr) -> Result<SocketAddr, Closed> {
+    fn listen_at(&mut self, local: SocketAddr) -> Result<SocketAddr, Closed> {
+        let ip = local.ip();
         match self.listening.peer {
             Some((route, addr)) if route == ip || self.listening.wanted.is_some() => return Ok(addr),
             _ => {}
         }
-        let listener = listener::bind_peer(&*self.platform, self.listening.wanted, ip)?;
+        let listener = listener::bind_peer(&*self.platform, self.listening.wanted, local)?;
         let addr = listener
             .local_addr()
             .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
@@ -135,9 +136,11 @@ impl Actor {
         if let Some(listener) = self.listening.join.take() {
             listener.abort();
         }
-        let ip = self.listening.peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |(_, addr)| addr.ip());
-        let wanted = listener::bind_join(&*self.platform, SocketAddr::new(ip, port));
-        let bound = wanted.or_else(|_| listener::bind_peer(&*self.platform, None, ip));
+        let everywhere = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0));
+        let mut at = self.listening.peer.map_or(everywhere, |(_, addr)| addr);
+        at.set_port(port);
+        let wanted = listener::bind_join(&*self.platform, at);
+        let bound = wanted.or_else(|_| listener::bind_peer(&*self.platform, None, at));
         let opened = bound.and_then(|listener| {
             let addr = listener
                 .local_addr()

@@ -169,7 +169,11 @@ impl Member {
 
     /// Another roster, of which nobody says why it is another.
     fn roster_came(&mut self, addrs: &[Address]) {
-        let at = self.joining.as_ref().map(|joining| joining.connected.remote.ip()).or(self.group.host_ip);
+        let at = self
+            .joining
+            .as_ref()
+            .map(|joining| joining.connected.remote.ip())
+            .or(self.group.host_addr.map(|addr| addr.ip()));
         let Some(at) = at else { return };
         let addrs = &addresses(addrs, at);
         if self.link.is_none() {

@@ -330,7 +330,7 @@ impl Member {
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
         let network_id = header.network.id;
-        self.group.host_ip = Some(joining.connected.remote.ip());
+        self.group.host_addr = Some(joining.connected.remote);
         self.group.network = Some(header.network);
         self.group.policy = header.policy;
         self.turn.ask(Ask::PolicyChanged);
