@@ -12,26 +12,28 @@ use std::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 
-use self::{classic::ClassicMembers, saving::Saves};
+use self::{addresses::candidates, classic::ClassicMembers, password::PasswordRecord, saving::Saves};
 use super::{
-    ConnId, EarlierRun, HostConfig, Output, admission::Admission, detector::Detector, group::Group,
-    limiter::Limiter, role::Ask, roster::Roster, turn::Turn,
+    ConnId, EarlierRun, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter,
+    role::Ask, roster::Roster, turn::Turn,
 };
 use crate::{
     api::{NodeCommand, NodeEvent},
     model::{
-        CloseReason, CommandError, Held, Liveness, Moment, Network, Password, PeerId, Penalty, Role,
-        RosterEntry, SafeText, Timestamp, Wire, limits,
+        CloseReason, CommandError, Held, Liveness, Moment, Network, PeerId, Penalty, Role, RosterEntry,
+        SafeText, Timestamp, Wire, limits,
     },
-    security::{HostRecord, password::Challenged},
+    security::password::Challenged,
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
 };
 
+mod addresses;
 mod admitting;
 mod classic;
 mod command;
 mod distribution;
 mod handover;
+mod password;
 mod reachability;
 mod saving;
 
@@ -120,18 +122,6 @@ impl Cut {
     }
 }
 
-/// What joiners prove that they know.
-#[derive(Debug)]
-struct PasswordRecord {
-    record: HostRecord,
-    /// Those who wait, since the record is an old one; nothing when it is the right one.
-    held: Option<Vec<ConnId>>,
-    /// The record of a new password is being worked out.
-    is_registering: bool,
-    /// A password whose record is to be worked out after that.
-    next: Option<Password>,
-}
-
 /// The node that holds the door.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -198,12 +188,7 @@ impl Host {
             turn: Turn::new(now, rng),
             group,
             network: config.network,
-            password: PasswordRecord {
-                record: config.record,
-                held: config.password.is_some().then(Vec::new),
-                is_registering: false,
-                next: config.password,
-            },
+            password: PasswordRecord::new(config.record, config.password),
             admission,
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
@@ -473,53 +458,6 @@ impl Host {
         }
     }
 
-    /// Another password, or the one that was given at the start. Of several the last one counts.
-    pub(super) fn set_password(&mut self, password: Password) {
-        self.password.next = Some(password);
-        self.register_next();
-    }
-
-    fn register_next(&mut self) {
-        if self.password.is_registering {
-            return;
-        }
-        if let Some(password) = self.password.next.take() {
-            self.password.is_registering = true;
-            self.turn.ask(Output::Register(password));
-        }
-    }
-
-    pub(super) fn registered(&mut self, record: HostRecord) {
-        self.password.record = record;
-        self.password.is_registering = false;
-        self.register_next();
-        if let Some(held) = self.password.held.take() {
-            self.save(Vec::new());
-            for conn in held {
-                if let Some(joiner) = self.joiners.get(&conn) {
-                    self.charge(conn, joiner.remote.ip());
-                }
-            }
-            return;
-        }
-        // A challenge from the old password must not be answered any more; nobody is charged for it.
-        let challenged = |(conn, joiner): (&ConnId, &Joiner)| {
-            let is_challenged =
-                matches!(joiner.step, Step::Challenged(..) | Step::Classic(classic::Step::Checking(_)));
-            is_challenged.then_some((*conn, joiner.remote.ip()))
-        };
-        let old: Vec<(ConnId, IpAddr)> = self.joiners.iter().filter_map(challenged).collect();
-        for (conn, ip) in old {
-            self.joiners.remove(&conn);
-            self.turn.timers.cancel(Timer::Admission(conn));
-            self.turn.goodbye(conn, CloseReason::Busy, "");
-            for next in self.admission.withdraw(ip) {
-                self.challenge(next);
-            }
-        }
-        self.save(vec![NodeEvent::PasswordChanged]);
-    }
-
     fn tell_admission(&mut self) {
         let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
         self.turn.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.known.clone() });
@@ -557,72 +495,4 @@ fn jitter(rng: &mut ChaCha20Rng) -> i32 {
     let span = 2 * limits::BEAT_JITTER_PERCENT + 1;
     let draw = i32::try_from(rng.next_u32() % span).unwrap_or(0);
     draw - i32::try_from(limits::BEAT_JITTER_PERCENT).unwrap_or(0)
-}
-
-/// How far an address means the same: on one machine, in one house, everywhere.
-fn realm(ip: IpAddr) -> u8 {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => 0,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => 1,
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => 1,
-        _ => 2,
-    }
-}
-
-/// Where a member may be reached: where the host sees it, with its announced port, then what it says of itself. One that
-/// listens at a single address has nothing at the other, unless there is a translator between them: that address comes first.
-fn candidates(remote: SocketAddr, announced: &[SocketAddr]) -> Vec<SocketAddr> {
-    let seen_at = remote.ip().to_canonical();
-    // An address of the member's own machine leads nowhere from others.
-    let leads_here = |addr: &&SocketAddr| !addr.ip().to_canonical().is_loopback() || seen_at.is_loopback();
-    let is_usable = |addr: &&SocketAddr| !addr.ip().is_unspecified() && addr.port() != 0;
-    let seen = announced.first().map(|first| {
-        // With its zone, where it has one: what a peer says of itself has none.
-        let mut seen = if seen_at == remote.ip() { remote } else { SocketAddr::new(seen_at, 0) };
-        seen.set_port(first.port());
-        seen
-    });
-    let is_seen =
-        |own: &&SocketAddr| seen.is_some_and(|seen| (seen.ip(), seen.port()) == (own.ip(), own.port()));
-    let own = announced.iter().filter(is_usable).filter(leads_here);
-    let own = own.map(|own| seen.filter(|_| is_seen(&own)).unwrap_or(*own));
-    let is_chosen = |own: &SocketAddr| announced.len() == 1 && realm(own.ip()) == realm(seen_at);
-    let all: Vec<SocketAddr> = if announced.first().is_some_and(is_chosen) {
-        own.chain(seen).collect()
-    } else {
-        seen.into_iter().chain(own).collect()
-    };
-    let mut addrs: Vec<SocketAddr> = Vec::new();
-    for addr in all {
-        if !addrs.contains(&addr) {
-            addrs.push(addr);
-        }
-    }
-    addrs.truncate(limits::CANDIDATES);
-    addrs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::candidates;
-
-    #[test]
-    fn only_addresses_that_can_work_are_announced_the_best_first() {
-        for (seen_at, told, expected) in [
-            // It listens everywhere: where it is seen, then what it says of itself.
-            ("10.0.0.7:1", vec!["192.168.1.7:50", "127.0.0.1:50"], vec!["10.0.0.7:50", "192.168.1.7:50"]),
-            // At one address of this machine, and joined from another.
-            ("127.0.0.1:1", vec!["127.0.0.5:50"], vec!["127.0.0.5:50", "127.0.0.1:50"]),
-            ("10.0.0.7:1", vec!["10.0.0.8:50"], vec!["10.0.0.8:50", "10.0.0.7:50"]),
-            // Behind a translator.
-            ("203.0.113.7:1", vec!["192.168.1.7:50"], vec!["203.0.113.7:50", "192.168.1.7:50"]),
-            ("10.0.0.7:1", vec!["127.0.0.1:50"], vec!["10.0.0.7:50"]),
-            ("10.0.0.7:1", vec!["0.0.0.0:50"], vec!["10.0.0.7:50"]),
-            ("10.0.0.7:1", vec![], vec![]),
-        ] {
-            let parse =
-                |addrs: Vec<&str>| addrs.into_iter().map(|addr| addr.parse().unwrap()).collect::<Vec<_>>();
-            assert_eq!(candidates(seen_at.parse().unwrap(), &parse(told)), parse(expected), "{seen_at}");
-        }
-    }
 }

@@ -50,13 +50,11 @@ pub(super) struct Files {
 
 /// The file system does not know what it was asked for.
 fn is_unknown_here(error: &io::Error) -> bool {
-    // ENOLCK: there is no lock service.
-    #[cfg(target_os = "linux")]
-    const NO_LOCKS: i32 = 37;
-    #[cfg(not(target_os = "linux"))]
-    const NO_LOCKS: i32 = 77;
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
+        return true;
+    }
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
-        || cfg!(unix) && error.raw_os_error() == Some(NO_LOCKS)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
