@@ -7,12 +7,14 @@ SECONDS is how late the joiner reads whatever comes over its sockets.
 """
 
 import json
+import os
 import socket
 import sys
 import threading
 import time
 
 from pyile_protocol.lib.messenger.Messenger import Messenger
+from pyile_protocol.lib.peers import Peer
 from pyile_protocol.lib.peers.AuthPeer import AuthPeer
 from pyile_protocol.lib.peers.JoinPeer import JoinPeer
 
@@ -70,7 +72,20 @@ def late(seconds):
     socket.socket = Late
 
 
+class Ports:
+    """The ports that the program draws by lot lie among those that the system gives to anybody, and a port that is
+    taken ends it. These are below them, and of this process alone: 10000 to 19999 and 20000 to 29999."""
+
+    # What the program adds to the lot, taken off again.
+    lots = [10000 - 50000, 20000 - 49000]
+
+    @staticmethod
+    def randint(_least, _most):
+        return Ports.lots.pop(0) + os.getpid() % 10000
+
+
 def main():
+    Peer.random = Ports
     role, ip, port, password = sys.argv[1:5]
     if role == "host":
         attempts, alias = sys.argv[5:7]
