@@ -303,10 +303,10 @@ fn again_and_again_on_a_busy_machine() {
             })
         })
         .collect();
-    let lanes: Vec<_> = (0..5)
+    let lanes: Vec<_> = (0..10)
         .map(|_| {
             thread::spawn(|| {
-                for _ in 0..4 {
+                for _ in 0..2 {
                     in_a_pyile_network();
                     in_a_python_network();
                 }
