@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     cli::{Cli, Command, Options},
     model::{Alias, Password, SafeText, Timestamp, Wire, limits},
+    net,
 };
 
 /// What to do.
@@ -567,11 +568,12 @@ fn on_or_off(text: &str) -> Option<bool> {
     }
 }
 
-/// An address with or without a port.
+/// An address with or without a port, of IPv6 also with a zone.
 fn listen_addr(text: &str, port: u16) -> Option<SocketAddr> {
     text.parse().ok().or_else(|| {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        bare.parse().ok().map(|ip| SocketAddr::new(ip, port))
+        let zoned = || net::zoned(text).or_else(|| net::zoned(&format!("[{bare}]:{port}")));
+        bare.parse().ok().map(|ip| SocketAddr::new(ip, port)).or_else(zoned)
     })
 }
 

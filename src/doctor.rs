@@ -10,7 +10,7 @@ use crate::{
     model::{CloseReason, Closed, Peer, PeerId, Reached, Role, SafeText, Unreachable, limits},
     net::{
         platform::Platform,
-        probe::{self, Greeting},
+        probe::{self, Greeting, Packets},
     },
     network::{JoinOptions, Network},
     security::Identity,
@@ -63,8 +63,16 @@ impl Doctor<'_> {
             }
         }
         let addr = open.ok_or(last)?;
-        match probe::greet(self.platform, addr, &self.identity.clone()).await {
-            Ok(greeting) => self.greeted(addr, greeting),
+        match probe::greet(self.platform, addr, &self.identity).await {
+            Ok(greeting) => {
+                let greeting = self.greeted(addr, greeting)?;
+                self.packets(addr).await.map(|()| greeting)
+            }
+            // Of a handshake some packets are large.
+            Err(closed) if closed.reason == CloseReason::TimedOut => {
+                self.packets(addr).await?;
+                Err(self.not_greeted(addr, &closed).await)
+            }
             Err(closed) => Err(self.not_greeted(addr, &closed).await),
         }
     }
@@ -196,6 +204,25 @@ impl Doctor<'_> {
             }
         }
         Ok(greeting)
+    }
+
+    /// Whether large packets get through, where small ones do.
+    async fn packets(&mut self, addr: SocketAddr) -> Result<(), CloseReason> {
+        match probe::packets(self.platform, addr, &self.identity).await {
+            Packets::Through => self.good(Check::Packets, "large packets get through, both ways"),
+            // Whatever it is, it is not that.
+            Packets::Neither => {}
+            Packets::OnlySmall => {
+                let message =
+                    "small packets get through, large ones are lost on the way: joining and messages hang";
+                let next = "a VPN, tunnel or line on the way takes smaller packets and does not say so: let ICMP \
+                            through its firewall, or set a smaller MTU here, for example:\n\
+                            sudo ip link set dev eth0 mtu 1280";
+                self.tell(Check::Packets, Verdict::Bad, message, next);
+                return Err(CloseReason::TimedOut);
+            }
+        }
+        Ok(())
     }
 
     /// Something answers, and not as a host of this version.

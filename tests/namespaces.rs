@@ -160,6 +160,25 @@ fn partition_between_two_members_that_both_see_the_host() {
 }
 
 #[test]
+fn a_path_that_swallows_large_packets() {
+    let Some(lan) = Lan::new(&["host", "ann"]) else { return };
+    let _host = lan.host("host");
+    let target = "10.77.0.1:4702";
+    let look = || diagnose_on(Some(&lan.namespace("ann")), target, &[], None);
+    let (findings, code) = look();
+    assert_eq!((found(&findings, "packets").0.as_str(), code), ("good", 0), "{findings:#?}");
+    // The switch's own end takes less, and nobody says so. Packets are not to be cut any later than by their sender.
+    for machine in ["host", "ann"] {
+        lan.on(machine, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]);
+    }
+    lan.on("switch", &["ip", "link", "set", "ann", "mtu", "1280"]);
+    let (findings, code) = look();
+    let (verdict, words) = found(&findings, "packets");
+    assert_eq!((verdict.as_str(), code), ("bad", 3), "{findings:#?}");
+    assert!(words.contains("large ones are lost"), "{words}");
+}
+
+#[test]
 fn ipv6_only() {
     let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
     for (number, machine) in ["host", "ann", "bob"].iter().enumerate() {

@@ -17,6 +17,8 @@ pub enum Check {
     Port,
     /// What answers at it.
     Host,
+    /// Whether large packets get through.
+    Packets,
     /// What it says to this joiner.
     Admission,
     /// Getting in.
@@ -36,6 +38,7 @@ impl Check {
             Self::Route => "route",
             Self::Port => "port",
             Self::Host => "host",
+            Self::Packets => "packets",
             Self::Admission => "admission",
             Self::Join => "join",
             Self::PeerPort => "peer port",

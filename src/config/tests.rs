@@ -161,3 +161,13 @@ fn where_letters_of_the_world_are_not_shown_it_is_drawn_in_ascii_and_said_why() 
         assert!(why(poor).is_some_and(|why| why.contains(word)), "{poor:?}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_zone_may_be_the_name_of_an_interface() {
+    for text in ["fe80::1%lo", "[fe80::1%lo]", "[fe80::1%lo]:4702"] {
+        let addr = listen_addr(text, 4702).unwrap();
+        assert_eq!(addr.to_string(), "[fe80::1%1]:4702", "{text}");
+    }
+    assert_eq!(listen_addr("fe80::1%nowhere0", 4702), None);
+}

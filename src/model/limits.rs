@@ -364,6 +364,13 @@ pub const SEND_BEFORE_LEAVE: Duration = Duration::from_secs(60);
 
 /// Descriptors that the process asks the system for: a full mesh of [`MEMBERS_MAX`] and the strangers beside it.
 pub const DESCRIPTORS: u64 = 8192;
+/// Frames that a host sends back to a joiner, which finds out by them whether large packets get through.
+pub const ECHOES: u32 = 8;
+/// Bytes of each: together they fill packets of any size that is usual.
+pub const ECHO_BYTES: usize = 1000;
+/// Bytes in a TCP segment that any path carries: the least packet of IPv4 that all must take, without its headers (RFC
+/// 9293, section 3.7.1).
+pub const SMALL_SEGMENT: u32 = 536;
 /// Time for a server that is no pyile host to say what it is.
 pub const BANNER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Bytes of it that are looked at.

@@ -28,7 +28,7 @@ pub use self::{
     handle::{NodeHandle, Opened, Request},
     listener::{PeerListen, announced, bind_distribution, bind_join, bind_peer},
     platform::{Platform, SystemPlatform},
-    zone::is_zoned,
+    zone::{is_zoned, zoned},
 };
 
 /// 32 bytes from the system.

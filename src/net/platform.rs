@@ -52,6 +52,9 @@ pub trait Platform: Send + Sync {
     /// Connects to `addr`, from the address `from` if this machine has it.
     fn connect(&self, addr: SocketAddr, from: Option<IpAddr>) -> BoxFuture<'_, io::Result<Connection>>;
 
+    /// Connects to `addr`, and has both ends send small packets only, where the system can do that.
+    fn connect_small(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>>;
+
     /// The addresses of `host:port`.
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 
@@ -98,6 +101,15 @@ impl Platform for SystemPlatform {
                 // Behind an address translation the address that others see is none of this machine's.
                 let _ = socket.bind(SocketAddr::new(from, 0));
             }
+            connection(socket.connect(addr).await?)
+        })
+    }
+
+    fn connect_small(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>> {
+        Box::pin(async move {
+            let socket = socket(addr)?;
+            #[cfg(unix)]
+            socket2::SockRef::from(&socket).set_tcp_mss(limits::SMALL_SEGMENT)?;
             connection(socket.connect(addr).await?)
         })
     }

@@ -8,22 +8,22 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time,
 };
-use tokio_rustls::TlsConnector;
-use tokio_util::codec::FramedRead;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::codec::Framed;
 
 use super::{
-    platform::{Connection, Platform},
+    platform::{BoxFuture, Connection, Platform, Stream},
     session::handshake_failed,
 };
 use crate::{
     model::{CloseReason, Closed, PeerId, limits},
     security::{Identity, tls},
-    wire::{BannedStatus, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
+    wire::{BannedStatus, ByteBuf, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
 };
 
 /// A host's first answer to a joiner.
@@ -58,14 +58,62 @@ async fn open(platform: &dyn Platform, addr: SocketAddr) -> io::Result<Connectio
     time::timeout(limits::CONNECT_TIMEOUT, platform.connect(addr, None)).await?
 }
 
+type Frames = Framed<TlsStream<Box<dyn Stream>>, FrameCodec>;
+
 /// Connects as a joiner does, and reads the host's first answer.
 pub async fn greet(
     platform: &dyn Platform,
     addr: SocketAddr,
     identity: &Arc<Identity>,
 ) -> Result<Greeting, Closed> {
-    let lost = |_| Closed::from(CloseReason::ConnectionLost);
-    let connection = open(platform, addr).await.map_err(lost)?;
+    let connection = open(platform, addr).await.map_err(|_| Closed::from(CloseReason::ConnectionLost))?;
+    greet_on(connection, identity).await.map(|(greeting, _)| greeting)
+}
+
+/// What comes of packets to a host and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packets {
+    /// Large ones get through.
+    Through,
+    /// Small ones do, large ones are lost on the way.
+    OnlySmall,
+    /// Neither were answered: it is not the packets.
+    Neither,
+}
+
+/// Whether large packets get to a host and back. Silence alone says nothing: they are tried twice, and small ones
+/// between.
+pub async fn packets(platform: &dyn Platform, addr: SocketAddr, identity: &Arc<Identity>) -> Packets {
+    let is_answered = async |connecting| echo(connecting, identity).await.is_ok();
+    let large = || platform.connect(addr, None);
+    if is_answered(large()).await {
+        return Packets::Through;
+    }
+    if !is_answered(platform.connect_small(addr)).await {
+        return Packets::Neither;
+    }
+    if is_answered(large()).await { Packets::Through } else { Packets::OnlySmall }
+}
+
+/// Has the host send back what fills several packets.
+async fn echo(connecting: BoxFuture<'_, io::Result<Connection>>, identity: &Arc<Identity>) -> io::Result<()> {
+    let connection = time::timeout(limits::CONNECT_TIMEOUT, connecting).await??;
+    let (_, mut frames) = greet_on(connection, identity).await.map_err(io::Error::other)?;
+    let echo = Frame::Echo(ByteBuf(vec![0; limits::ECHO_BYTES])).encode();
+    let echoing = async {
+        for _ in 0..limits::ECHOES {
+            frames.feed(echo.clone()).await?;
+        }
+        frames.flush().await?;
+        for _ in 0..limits::ECHOES {
+            frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+        }
+        Ok(())
+    };
+    time::timeout(limits::TLS_TIMEOUT, echoing).await?
+}
+
+async fn greet_on(connection: Connection, identity: &Arc<Identity>) -> Result<(Greeting, Frames), Closed> {
     let config = tls::client_config(identity, JOIN_ALPN, None)
         .map_err(|error| Closed::new(CloseReason::Internal, error.to_string()))?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
@@ -74,9 +122,9 @@ pub async fn greet(
         .map_err(|_| Closed::from(CloseReason::TimedOut))?
         .map_err(|error| handshake_failed(&error))?;
     let host = tls::secured(stream.get_ref().1, JOIN_ALPN)?.peer;
-    let mut frames = FramedRead::new(stream, FrameCodec::new(FrameLimit::before()));
+    let mut frames = Framed::new(stream, FrameCodec::new(FrameLimit::before()));
     match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
-        Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok(Greeting { host, status }),
+        Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok((Greeting { host, status }, frames)),
         Ok(Some(Ok(Frame::Handover(_)))) => {
             Err(Closed::new(CloseReason::NotAMember, "it has handed its network over to another host"))
         }

@@ -26,6 +26,12 @@ pub(super) fn resolve(target: &str) -> Option<io::Result<SocketAddr>> {
     Some(index_of(zone).map(|index| SocketAddrV6::new(ip, port, 0, index).into()))
 }
 
+/// The address that `[ADDRESS%ZONE]:PORT` means on this machine, if it has that interface.
+#[must_use]
+pub fn zoned(text: &str) -> Option<SocketAddr> {
+    resolve(text)?.ok()
+}
+
 fn index_of(zone: &str) -> io::Result<u32> {
     if let Ok(index) = zone.parse() {
         return Ok(index);

@@ -74,7 +74,11 @@ struct Joiner {
 
 #[derive(Debug)]
 enum Step {
-    Status { known: bool },
+    /// It was told how it stands, and had this many bytes sent back.
+    Status {
+        known: bool,
+        echoes: u32,
+    },
     Turn(Hello),
     Challenged(Hello, Box<Challenged>),
     Classic(classic::Step),

@@ -345,6 +345,9 @@ frames! {
     5 Authenticated(Box<Authenticated>),
     /// Host to joiner: not admitted, and why.
     6 Refused(Refusal),
+    /// Joiner to host, at most [`crate::model::limits::ECHOES`] before anything else: send these bytes back. Host to
+    /// joiner: here they are.
+    7 Echo(ByteBuf),
     /// Host to member, and on a peer link whoever waits for an answer: are you there (seed, "Heartbeat")?
     10 Beat(Beat),
     /// Yes, with the number of the beat.

@@ -56,6 +56,10 @@ impl Platform for SimPlatform {
         })
     }
 
+    fn connect_small(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Connection>> {
+        self.connect(addr, None)
+    }
+
     fn resolve<'a>(&'a self, target: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(
             async move { target.parse().map(|addr| vec![addr]).map_err(|_| io::ErrorKind::NotFound.into()) },

@@ -29,7 +29,7 @@ impl Host {
             BannedStatus::Password { .. } => false,
         };
         let binding = connected.secured.binding;
-        let (local, step) = (connected.local, Step::Status { known });
+        let (local, step) = (connected.local, Step::Status { known, echoes: 0 });
         self.joiners.insert(conn, Joiner { peer, remote, local, binding, step });
         self.turn.set(Timer::Admission(conn), limits::ADMISSION_TIMEOUT);
     }
@@ -40,8 +40,12 @@ impl Host {
             return;
         }
         let Some(joiner) = self.joiners.get_mut(&conn) else { return };
-        match (frame, &joiner.step) {
-            (Frame::Hello(hello), Step::Status { known: true }) => {
+        match (frame, &mut joiner.step) {
+            (Frame::Echo(bytes), Step::Status { echoes, .. }) if *echoes < limits::ECHOES => {
+                *echoes += 1;
+                self.turn.send(conn, &Frame::Echo(bytes));
+            }
+            (Frame::Hello(hello), Step::Status { known: true, .. }) => {
                 let peer = joiner.peer;
                 if self.admission.is_admitted(&peer)
                     || self.admission.ban_of(&peer, joiner.remote.ip()).is_some()
@@ -52,7 +56,7 @@ impl Host {
                 self.turn.goodbye(conn, CloseReason::Kicked, "");
                 self.joiner_gone(conn);
             }
-            (Frame::Hello(hello), Step::Status { known: false }) => {
+            (Frame::Hello(hello), Step::Status { known: false, .. }) => {
                 let ip = joiner.remote.ip();
                 joiner.step = Step::Turn(hello);
                 self.charge(conn, ip);
@@ -111,7 +115,10 @@ impl Host {
         let Step::Challenged(hello, challenged) = joiner.step else { return };
         let ip = joiner.remote.ip();
         if challenged.is_proven_by(ke3) {
-            self.joiners.insert(conn, Joiner { step: Step::Status { known: true }, ..joiner });
+            self.joiners.insert(
+                conn,
+                Joiner { step: Step::Status { known: true, echoes: limits::ECHOES }, ..joiner },
+            );
             self.settle_attempt(ip, true);
             self.admit(conn, &hello);
         } else {

@@ -3,7 +3,7 @@
 use super::{history::Disk, *};
 use crate::{
     model::{Held, HistoryState, RosterEntry, Unreachable},
-    wire::{HandoverPart, PeerHello, RelayedLink, Tried},
+    wire::{ByteBuf, HandoverPart, PeerHello, RelayedLink, Tried},
 };
 
 impl Sim {
@@ -60,6 +60,21 @@ fn time_for_admission() {
     let most = limits::ADMISSION_TIMEOUT.as_secs_f64();
     assert!(!is_closed(&sim.outputs_within(0, most - 0.1), conn));
     assert!(is_closed(&sim.outputs_within(0, 0.2), conn));
+}
+
+#[test]
+fn bytes_that_a_stranger_has_sent_back() {
+    let mut sim = Sim::host();
+    let bob = sim.join("bob");
+    sim.command(bob, NodeCommand::Leave);
+    let conn = sim.knocks(bob, LinkKind::JoinIn);
+    let echo = Frame::Echo(ByteBuf(vec![7; 1000]));
+    let echoes = usize::try_from(limits::ECHOES).unwrap();
+    let outputs = sim.flood(0, conn, vec![echo.clone(); echoes]);
+    assert_eq!(sent(&outputs, |frame| *frame == echo), echoes);
+    assert!(!is_closed(&outputs, conn));
+    let outputs = sim.flood(0, conn, [echo.clone()]);
+    assert!(is_closed(&outputs, conn) && sent(&outputs, |frame| *frame == echo) == 0);
 }
 
 #[test]

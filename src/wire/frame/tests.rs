@@ -71,6 +71,7 @@ fn golden() -> Vec<(Frame, String)> {
         ),
         (Frame::BannedStatus(BannedStatus::Known), "01 01".into()),
         (Frame::BannedStatus(BannedStatus::Password { left: 3 }), "01 02 03".into()),
+        (Frame::Echo(ByteBuf(vec![1, 2])), "07 02 0102".into()), // length, bytes
         (
             Frame::Hello(Hello { alias: "bob".into(), addrs: entry().addrs, ke1: vec![1, 2] }),
             "02 03626f62 01 00 0a000002 d08603 02 0102".into(), // alias, addresses, Ke1
