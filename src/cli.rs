@@ -122,6 +122,10 @@ pub struct Options {
     /// Host: members at most, yourself included, up to 1000 [default: 250; env: PYILE_MEMBERS].
     #[arg(long, global = true, value_name = "N")]
     pub members: Option<String>,
+    /// Host: days after which a key that was not here must prove the password again, 0 = never [default: 180; env:
+    /// PYILE_KEY_DAYS].
+    #[arg(long, global = true, value_name = "N")]
+    pub key_days: Option<String>,
     /// Host: messages a second that a member takes from another in the long run, 0 = no limit [default: 100; env:
     /// PYILE_RATE].
     #[arg(long, global = true, value_name = "N")]

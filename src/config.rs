@@ -69,6 +69,8 @@ pub struct Config {
     pub network: Option<String>,
     /// Members at most.
     pub members: usize,
+    /// Host: how long a key that is not here comes back without a password; zero for ever.
+    pub key_age: Duration,
     /// Messages a second that a member takes from another; 0 = no limit.
     pub rate: u32,
     /// How long to try to come back to a lost host; zero = not at all.
@@ -141,7 +143,7 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "alias",
     "attempts",
     "classic",
@@ -154,6 +156,7 @@ const KEYS: [&str; 20] = [
     "listen",
     "log_file",
     "log_level",
+    "key_days",
     "members",
     "network",
     "password_file",
@@ -385,6 +388,9 @@ pub fn resolve(
         members: sources
             .number("members", options.members.as_deref(), 2, limits::MEMBERS_MAX)?
             .unwrap_or(limits::MEMBERS),
+        key_age: sources
+            .number("key_days", options.key_days.as_deref(), 0, 36_500)?
+            .map_or(limits::KEY_AGE, |days: u64| Duration::from_secs(days * 24 * 60 * 60)),
         rate: sources.number("rate", options.rate.as_deref(), 0, 1_000_000)?.unwrap_or(limits::RATE),
         rejoin_for: sources
             .number("rejoin_for", options.rejoin_for.as_deref(), 0, 604_800)?

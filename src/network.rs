@@ -47,6 +47,8 @@ pub struct HostOptions {
     pub attempts: u32,
     /// Members at most, the host included: 1 to [`limits::MEMBERS_MAX`].
     pub members: usize,
+    /// How long a key that is not here comes back without a password; zero for ever.
+    pub key_age: Duration,
     /// What the host sets for all.
     pub policy: Policy,
     /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
@@ -67,6 +69,7 @@ impl HostOptions {
             password: Some(password),
             attempts: limits::ATTEMPTS,
             members: limits::MEMBERS,
+            key_age: limits::KEY_AGE,
             policy: Policy::default(),
             cleartext: None,
             cost: PasswordCost::WIRE_1,
@@ -195,6 +198,7 @@ impl Network {
             password,
             attempts: options.attempts,
             members: options.members,
+            key_age: options.key_age,
             bans,
             kept_attempts,
             earlier: EarlierRun { expected, departed, version, recalled },

@@ -317,7 +317,7 @@ fn a_duplicate_alias_and_one_that_looks_like_another() {
     let _ann = joined(&host, "ann");
     for (alias, words) in [
         ("ann", "belongs to another member"),
-        ("аnn", "looks like"),
+        ("anո", "looks like"),
         ("Ann", "looks like"),
         ("h0st", "looks like"),
     ] {

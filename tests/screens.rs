@@ -921,6 +921,7 @@ fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
         addr: Some(addr),
         reason: "3 wrong passwords".to_owned(),
         since: NOW,
+        prefix: None,
         automatic: true,
     };
     let admission = NodeEvent::Admission { bans: vec![ban], attempts: vec![], penalties: vec![] };

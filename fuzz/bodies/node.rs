@@ -96,6 +96,7 @@ pub fn host(data: &[u8]) {
         attempts: 3,
         members: 4,
         bans: Vec::new(),
+        key_age: limits::KEY_AGE,
         kept_attempts: Vec::new(),
         earlier: EarlierRun {
             expected: vec![entry(1, Role::Member)],
@@ -103,7 +104,13 @@ pub fn host(data: &[u8]) {
             ..EarlierRun::none()
         },
         admitted: (1..4)
-            .map(|who| Admitted { peer_id: id(who), alias: alias(who), since: Timestamp(0) })
+            .map(|who| Admitted {
+                peer_id: id(who),
+                alias: alias(who),
+                since: Timestamp(0),
+                seen: Timestamp(0),
+                earlier: Vec::new(),
+            })
             .collect(),
         join_addr: (ip(0), limits::JOIN_PORT).into(),
         distribution: classic.then_some(50_001),

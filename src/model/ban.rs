@@ -21,6 +21,9 @@ pub struct Ban {
     /// The address that is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addr: Option<IpAddr>,
+    /// How many bits of it count, where it stands for its whole neighbourhood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<u8>,
     /// Why, in the host's words; told to the banned peer.
     pub reason: String,
     /// Since when.
@@ -40,7 +43,20 @@ impl Ban {
     /// True when this ban refuses every peer that comes from `addr`.
     #[must_use]
     pub fn covers(&self, addr: IpAddr) -> bool {
-        self.addr.is_some_and(|banned| address_block(banned) == address_block(addr))
+        let Some((banned, bits)) = self.addr.zip(self.bits()) else { return false };
+        neighbourhood(banned.to_canonical(), bits) == neighbourhood(addr.to_canonical(), bits)
+    }
+
+    /// How many bits of its address count; nothing when it is by key alone.
+    #[must_use]
+    pub fn bits(&self) -> Option<u8> {
+        self.addr.map(|addr| self.prefix.unwrap_or(if addr.to_canonical().is_ipv4() { 32 } else { 64 }))
+    }
+
+    /// Its address as people write it, with its bits where it stands for more than one party.
+    #[must_use]
+    pub fn addr_text(&self) -> Option<String> {
+        self.addr.map(|addr| self.prefix.map_or(addr.to_string(), |bits| format!("{addr}/{bits}")))
     }
 }
 
@@ -68,10 +84,30 @@ pub struct Penalty {
 /// apply to the whole block.
 #[must_use]
 pub fn address_block(addr: IpAddr) -> IpAddr {
-    match addr.to_canonical() {
-        IpAddr::V4(addr) => IpAddr::V4(addr),
-        IpAddr::V6(addr) => IpAddr::V6((addr.to_bits() & !u128::from(u64::MAX)).into()),
+    let addr = addr.to_canonical();
+    neighbourhood(addr, if addr.is_ipv4() { 32 } else { 64 })
+}
+
+/// The first address of those that have the first `bits` bits of `addr`.
+#[must_use]
+pub fn neighbourhood(addr: IpAddr, bits: u8) -> IpAddr {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or(0);
+            IpAddr::V4((addr.to_bits() & mask).into())
+        }
+        IpAddr::V6(addr) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
+            IpAddr::V6((addr.to_bits() & mask).into())
+        }
     }
+}
+
+/// The next larger neighbourhood of an address, as networks are commonly given out.
+#[must_use]
+pub fn wider(bits: u8, addr: IpAddr) -> Option<u8> {
+    let steps: &[u8] = if addr.is_ipv4() { &[24, 16, 8] } else { &[56, 48, 32, 16] };
+    steps.iter().copied().find(|step| *step < bits)
 }
 
 #[cfg(test)]
@@ -84,6 +120,7 @@ mod tests {
             peer_id: None,
             alias: None,
             addr: Some(addr.parse().unwrap()),
+            prefix: None,
             reason: String::new(),
             since: Timestamp(0),
             automatic: false,

@@ -39,6 +39,9 @@ pub enum AuthenticationError {
     /// The alias breaks the rules.
     #[error("{0}")]
     AliasNotAllowed(#[from] AliasError),
+    /// Its address has brought too many new keys.
+    #[error("too many newcomers came from this address within an hour; try again later, or ask the host")]
+    TooManyNewcomers,
     /// No more members.
     #[error("the network is full: it has {0} members; ask the host to make room")]
     NetworkFull(usize),
@@ -46,7 +49,7 @@ pub enum AuthenticationError {
 
 fn left_words(left: u32) -> String {
     match left {
-        0 => "no attempts are left: the host now refuses this address until it lifts the ban".to_owned(),
+        0 => "no attempts are left: the host refuses this address for a day, or until it lifts the ban".to_owned(),
         1 => "1 attempt is left before this address is banned".to_owned(),
         left => format!("{left} attempts are left before this address is banned"),
     }

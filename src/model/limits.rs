@@ -91,8 +91,8 @@ pub const LIMITER_POLL: Duration = Duration::from_millis(100);
 pub const FLOOD_REPORT: Duration = Duration::from_secs(60);
 /// Addresses that are shown as held back, those with the most waiting first.
 pub const PENALTIES: usize = 32;
-/// Time between two lists of them.
-pub const PENALTIES_EVERY: Duration = Duration::from_secs(1);
+/// Time between two lists of bans, wrong passwords and addresses that are held back, where strangers bring them about.
+pub const ADMISSION_EVERY: Duration = Duration::from_secs(1);
 /// Addresses whose handshakes are remembered; the least used are forgotten first.
 pub const ADDRESSES: usize = 4096;
 /// Time for the TLS handshake.
@@ -110,6 +110,24 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Wrong passwords from one address before it is banned, by default (seed, `password_attempts`).
 pub const ATTEMPTS: u32 = 3;
+/// How long an address is banned for wrong passwords.
+pub const AUTOMATIC_BAN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bans for wrong passwords at once; with more of them neighbours become one.
+pub const AUTOMATIC_BANS: usize = 256;
+/// Bans for wrong passwords in one neighbourhood that become one.
+pub const CROWDED: usize = 16;
+/// Addresses whose wrong passwords are counted at once, and how many of them are shown.
+pub const COUNTED: usize = 1024;
+/// New keys that one address may bring within [`NEWCOMERS_WITHIN`].
+pub const NEWCOMERS: u32 = 512;
+/// See [`NEWCOMERS`].
+pub const NEWCOMERS_WITHIN: Duration = Duration::from_secs(60 * 60);
+/// Time after which a key that was not here is forgotten, unless the host says otherwise.
+pub const KEY_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+/// How exactly it is kept when a key was last here.
+pub const SEEN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Earlier names of a key that nobody else may take.
+pub const EARLIER_ALIASES: usize = 8;
 /// Quiet time after which an address's wrong passwords are forgotten.
 pub const ATTEMPTS_FORGOTTEN: Duration = Duration::from_secs(600);
 /// Password hashes at once on a joiner: each takes 64 MiB.

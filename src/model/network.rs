@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,19 @@ pub struct Admitted {
     pub alias: Alias,
     /// When it was first admitted.
     pub since: Timestamp,
+    /// When it was last seen here, to about a day.
+    #[serde(default)]
+    pub seen: Timestamp,
+    /// What it was called before, at most [`limits::EARLIER_ALIASES`], the newest last: nobody else may be called so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Alias>,
+}
+
+impl Admitted {
+    /// All names that are its own.
+    pub fn names(&self) -> impl Iterator<Item = &Alias> {
+        std::iter::once(&self.alias).chain(&self.earlier)
+    }
 }
 
 /// All that a host needs after a restart. Holds the OPAQUE record, which is no password but still a secret.
@@ -126,6 +140,8 @@ pub struct HostPackage {
     pub attempts: u32,
     /// Members at most.
     pub members: usize,
+    /// How long a key that is not here comes back without a password; zero for ever.
+    pub key_age: Duration,
 }
 
 /// Wrong passwords of one address, as they are kept.

@@ -3,6 +3,7 @@
 //! Presence is keyed by [`PeerId`], never by alias: an alias is only a label that the host enforces.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
@@ -11,6 +12,8 @@ use std::{
 
 use data_encoding::{BASE32_NOPAD, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::{GeneralSecurityProfile as _, RestrictionLevel, RestrictionLevelDetection as _};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{limits, text, time::Timestamp};
@@ -158,7 +161,9 @@ impl Departed {
     }
 }
 
-/// The label of a peer: 1 to 32 visible characters without spaces, controls or look-alike tricks.
+/// The label of a peer: 1 to 32 characters, each of them visible ASCII without spaces, a letter, digit or sign that UTS 39
+/// allows in identifiers (section 3.1), or a whole emoji. Its letters are of one script, or of Latin and one other that is
+/// neither Cyrillic nor Greek; Han goes with what is written beside it (UTS 39, section 5.2, "moderately restrictive").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Alias(String);
 
@@ -180,6 +185,14 @@ pub enum AliasError {
     /// A control, bidirectional or invisible character.
     #[error("an alias has visible characters only; U+{0:04X} is not one")]
     Invisible(u32),
+    /// No letter of a living script, no digit and no emoji.
+    #[error("an alias is made of letters, digits, - _ . and emoji; U+{0:04X} is none of them")]
+    NotALetter(u32),
+    /// Letters of several scripts.
+    #[error(
+        "an alias is written in one script, or in Latin and one other that is neither Cyrillic nor Greek"
+    )]
+    MixedScripts,
     /// A word that commands use.
     #[error("\"everyone\" means all members; choose another alias")]
     Reserved,
@@ -201,19 +214,34 @@ impl Alias {
         if characters > limits::ALIAS_CHARACTERS {
             return Err(AliasError::TooLong(characters));
         }
-        for c in text.chars() {
-            if c.is_whitespace() {
-                return Err(AliasError::Space);
-            }
-            if c.is_control() || text::is_invisible(c) || c == text::MARK {
-                return Err(AliasError::Invisible(u32::from(c)));
-            }
+        for cluster in text.graphemes(true).filter(|cluster| emojis::get(cluster).is_none()) {
+            cluster.chars().try_for_each(check_character)?;
         }
         if text::SafeText::clean(text).as_str() != text || scalars > 4 * limits::ALIAS_CHARACTERS {
             return Err(AliasError::TooManyMarks);
         }
+        // A mark alone would stand on what is drawn before the alias.
+        if let Some(first) = text.chars().next().filter(|c| is_combining_mark(*c)) {
+            return Err(AliasError::NotALetter(u32::from(first)));
+        }
+        let letters: String = text.graphemes(true).filter(|cluster| emojis::get(cluster).is_none()).collect();
+        if !letters.is_ascii()
+            && !letters.as_str().check_restriction_level(RestrictionLevel::ModeratelyRestrictive)
+        {
+            return Err(AliasError::MixedScripts);
+        }
         let alias = Self(text.to_owned());
         if alias.looks().are_like_text("everyone") { Err(AliasError::Reserved) } else { Ok(alias) }
+    }
+
+    /// An alias from a file of this program, which an older version may have written under other rules: what it may not
+    /// contain any more is left out.
+    fn kept(text: &str) -> Self {
+        Self::new(text).unwrap_or_else(|_| {
+            let is_good = |cluster: &&str| Self::new(&format!("a{cluster}")).is_ok();
+            let good: String = text.graphemes(true).filter(is_good).collect();
+            Self::new(&good).unwrap_or_else(|_| Self("renamed".to_owned()))
+        })
     }
 
     /// The alias that a classic peer gives itself, which knows no rules: spaces become dashes. Nothing when that is
@@ -248,7 +276,21 @@ impl Alias {
     /// What it is to the eye, to be compared with many.
     #[must_use]
     pub fn looks(&self) -> Looks {
-        Looks { skeleton: skeleton(&self.0), folded: folded(&self.0) }
+        let text = whole_emoji(&self.0);
+        Looks { skeleton: skeleton(&text), folded: folded(&text) }
+    }
+}
+
+/// Whether a character may stand in an alias outside an emoji.
+fn check_character(c: char) -> Result<(), AliasError> {
+    if c.is_whitespace() {
+        Err(AliasError::Space)
+    } else if c.is_control() || text::is_invisible(c) || c == text::MARK {
+        Err(AliasError::Invisible(u32::from(c)))
+    } else if c.is_ascii() || c.identifier_allowed() {
+        Ok(())
+    } else {
+        Err(AliasError::NotALetter(u32::from(c)))
     }
 }
 
@@ -260,6 +302,12 @@ pub struct Looks {
 }
 
 impl Looks {
+    /// Both, to find names by; they do not mix.
+    #[must_use]
+    pub fn both(&self) -> [String; 2] {
+        [format!("={}", self.skeleton), format!("~{}", self.folded)]
+    }
+
     /// True when people could take one alias for the other.
     #[must_use]
     pub fn are_like(&self, other: &Alias) -> bool {
@@ -267,8 +315,17 @@ impl Looks {
     }
 
     fn are_like_text(&self, other: &str) -> bool {
-        self.skeleton == skeleton(other) || self.folded == folded(other)
+        let other = whole_emoji(other);
+        self.skeleton == skeleton(&other) || self.folded == folded(&other)
     }
+}
+
+/// The same text where each emoji is written in one way: with and without its selector it looks the same.
+fn whole_emoji(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    text.graphemes(true).map(|cluster| emojis::get(cluster).map_or(cluster, emojis::Emoji::as_str)).collect()
 }
 
 /// What a text is to the eye (UTS 39).
@@ -304,7 +361,9 @@ impl fmt::Debug for Alias {
 
 impl<'de> Deserialize<'de> for Alias {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+        let is_file = deserializer.is_human_readable();
+        let text = String::deserialize(deserializer)?;
+        if is_file { Ok(Self::kept(&text)) } else { Self::new(&text).map_err(D::Error::custom) }
     }
 }
 
@@ -406,7 +465,6 @@ mod tests {
             (&format!("e{}", "\u{301}".repeat(28)), AliasError::TooManyMarks),
             (&"e\u{301}\u{302}\u{303}\u{304}".repeat(30), AliasError::TooManyMarks),
             ("everyone", AliasError::Reserved),
-            ("Everyоne", AliasError::Reserved),
             ("/ban", AliasError::FirstCharacter('/')),
         ] {
             assert_eq!(Alias::new(bad), Err(why), "{bad:?}");
@@ -415,12 +473,76 @@ mod tests {
     }
 
     #[test]
+    fn an_alias_is_what_can_be_seen_and_typed() {
+        for good in [
+            "Дмитрий",
+            "Ελένη",
+            "יעל",
+            "ليلى",
+            "देवी",
+            "தமிழ்",
+            "สมชาย",
+            "ខ្មែរ",
+            "田中さん",
+            "김철수",
+            "Tanaka田中",
+            "አበበ",
+            "Ðorđe",
+            "bob🦊",
+            "👩‍🚀",
+            "👨‍👩‍👧",
+            "❤️",
+            "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+            "a.b_c-1",
+        ] {
+            assert_eq!(Alias::new(good).map(|alias| alias.to_string()), Ok(good.to_owned()));
+        }
+        // A blank of braille, an invisible operator, signs of music and of hieroglyphs that only format, a private character,
+        // an object's place, a filler, an enclosing ring, a dead script, letters for mathematics.
+        for bad in [
+            "bob\u{2800}",
+            "bob\u{2062}",
+            "bob\u{1D173}",
+            "bob\u{13430}",
+            "bob\u{E000}",
+            "bob\u{FFFC}",
+            "bob\u{3164}",
+            "bob\u{20DD}",
+            "\u{12000}",
+            "𝐛𝐨𝐛",
+            "\u{2800}\u{2800}",
+            "\u{301}bob",
+            "bob\u{FE0F}",
+            "bob\u{200D}",
+            "🦊\u{200D}",
+            "bob\u{E0062}",
+            "bob\u{FF42}",
+        ] {
+            assert!(Alias::new(bad).is_err(), "{bad:?}");
+        }
+        for mixed in ["bоb", "Everyоne", "αlex", "Дmitry", "ann안Я"] {
+            assert_eq!(Alias::new(mixed), Err(AliasError::MixedScripts));
+        }
+    }
+
+    #[test]
+    fn an_alias_that_older_rules_allowed_does_not_make_a_file_unreadable() {
+        for (text, kept) in [("bob\u{2800}", "bob"), ("bоb", "bb"), ("\u{2800}", "renamed"), ("ann", "ann")]
+        {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(serde_json::from_str::<Alias>(&json).unwrap().as_str(), kept);
+            let wire = postcard::to_stdvec(text).unwrap();
+            assert_eq!(postcard::from_bytes::<Alias>(&wire).is_ok(), text == kept);
+        }
+    }
+
+    #[test]
     fn look_alikes() {
         let alias = |text| Alias::new(text).unwrap();
         assert!(alias("bob").looks_like(&alias("b0b")) && alias("B0B").looks_like(&alias("bob")));
-        assert!(alias("bob").looks_like(&alias("bоb")), "Cyrillic o");
+        assert!(alias("рос").looks_like(&alias("poc")), "Cyrillic letters");
+        assert!(alias("bob❤").looks_like(&alias("bob❤\u{FE0F}")), "an emoji with and without its selector");
         assert!(alias("Ian").looks_like(&alias("lan")) && alias("ann").looks_like(&alias("aNn")));
-        assert!(alias("paypal").looks_like(&alias("pаypal")), "Cyrillic a");
         assert!(alias("Bob").looks_like(&alias("bob")));
         assert!(!alias("bob").looks_like(&alias("rob")));
         let printable: String = (' '..='~').collect();

@@ -6,9 +6,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use self::{bans::Bans, keys::Keys};
 use super::ConnId;
 use crate::{
     model::{
@@ -17,6 +18,9 @@ use crate::{
     },
     wire::BannedStatus,
 };
+
+mod bans;
+mod keys;
 
 /// What a joiner that wants to prove the password may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +60,8 @@ struct Count {
 pub struct Admission {
     attempts: u32,
     members: usize,
-    bans: Vec<Ban>,
-    admitted: BTreeMap<PeerId, Admitted>,
+    bans: Bans,
+    keys: Keys,
     counts: BTreeMap<IpAddr, Count>,
 }
 
@@ -65,12 +69,11 @@ impl Admission {
     /// With what was kept, `attempts` wrong passwords an address and at most `members` members.
     #[must_use]
     pub fn new(attempts: u32, members: usize, bans: Vec<Ban>, admitted: Vec<Admitted>) -> Self {
-        let admitted = admitted.into_iter().map(|admitted| (admitted.peer_id, admitted)).collect();
         Self {
             attempts: attempts.max(1),
             members: members.clamp(1, limits::MEMBERS_MAX),
-            bans,
-            admitted,
+            bans: Bans::new(bans),
+            keys: Keys::new(admitted),
             counts: BTreeMap::new(),
         }
     }
@@ -83,7 +86,7 @@ impl Admission {
             let count = Count { addr, wrong, under_way: 0, last, last_wall, waiting: VecDeque::new() };
             self.counts.insert(address_block(addr), count);
         }
-        self.forget_quiet(now.instant);
+        self.tidy(now);
     }
 
     /// Wrong passwords, for a host that begins again.
@@ -98,8 +101,7 @@ impl Admission {
     /// The ban that refuses a peer, if any.
     #[must_use]
     pub fn ban_of(&self, peer: &PeerId, addr: IpAddr) -> Option<&Ban> {
-        let is_known = self.is_admitted(peer);
-        self.bans.iter().find(|ban| ban.refuses(peer, addr) && !(ban.automatic && is_known))
+        self.bans.of(peer, addr, self.is_admitted(peer))
     }
 
     /// The address that was banned for want of a key, under this label.
@@ -108,7 +110,7 @@ impl Admission {
         let is_meant = |ban: &&Ban| {
             ban.peer_id.is_none() && ban.alias.as_ref().is_some_and(|alias| alias.as_str() == label)
         };
-        self.bans.iter().find(is_meant).and_then(|ban| ban.addr)
+        self.bans.all().iter().find(is_meant).and_then(|ban| ban.addr)
     }
 
     /// The first thing that a host says to a joiner.
@@ -117,7 +119,7 @@ impl Admission {
         if let Some(ban) = self.ban_of(peer, addr) {
             return BannedStatus::Banned { reason: ban.reason.clone() };
         }
-        if self.admitted.contains_key(peer) {
+        if self.is_admitted(peer) {
             return BannedStatus::Known;
         }
         let wrong = self.counts.get(&address_block(addr)).map_or(0, |count| count.wrong);
@@ -127,12 +129,13 @@ impl Admission {
     /// True for a key that needs no password.
     #[must_use]
     pub fn is_admitted(&self, peer: &PeerId) -> bool {
-        self.admitted.contains_key(peer)
+        self.keys.get(peer).is_some()
     }
 
     /// A joiner wants to prove the password.
-    pub fn charge(&mut self, conn: ConnId, addr: IpAddr, now: Instant) -> Charge {
-        self.forget_quiet(now);
+    pub fn charge(&mut self, conn: ConnId, addr: IpAddr, now: Moment) -> Charge {
+        self.tidy(now);
+        let now = now.instant;
         let attempts = self.attempts;
         let count = self.counts.entry(address_block(addr)).or_insert_with(|| Count {
             addr,
@@ -174,22 +177,15 @@ impl Admission {
             let left = self.attempts.saturating_sub(count.wrong);
             settled.wrong = Some(Attempt { addr, wrong: count.wrong, left });
             if left == 0 {
-                settled.refuse.extend(count.waiting.drain(..));
                 let reason = match count.wrong {
                     1 => "a wrong password".to_owned(),
                     wrong => format!("{wrong} wrong passwords"),
                 };
-                let ban = Ban {
-                    peer_id: None,
-                    alias: None,
-                    addr: Some(addr),
-                    reason,
-                    since: wall,
-                    automatic: true,
-                };
-                self.counts.remove(&block);
-                self.bans.retain(|other| !(other.peer_id.is_none() && other.covers(addr)));
-                self.bans.push(ban.clone());
+                let ban = self.bans.add_automatic(addr, reason, wall);
+                // Those of its neighbourhood too, where it is banned with it.
+                for (_, count) in self.counts.extract_if(.., |_, count| ban.covers(count.addr)) {
+                    settled.refuse.extend(count.waiting);
+                }
                 settled.ban = Some(ban);
                 return settled;
             }
@@ -230,9 +226,9 @@ impl Admission {
         present: impl Iterator<Item = (&'a PeerId, &'a Alias)>,
     ) -> Result<Alias, AuthenticationError> {
         let alias = Alias::new(alias)?;
-        let bound = self.admitted.values().map(|admitted| (&admitted.peer_id, &admitted.alias));
-        let others = bound.chain(present).filter(|(other, _)| *other != peer).map(|(_, alias)| alias);
-        tell_apart(&alias, std::iter::once(host).chain(others))?;
+        let present = present.filter(|(other, _)| *other != peer).map(|(_, alias)| alias);
+        let bound = self.keys.names_like(&alias, peer);
+        tell_apart(&alias, std::iter::once(host).chain(bound).chain(present))?;
         Ok(alias)
     }
 
@@ -241,37 +237,48 @@ impl Admission {
         if members < self.members { Ok(()) } else { Err(AuthenticationError::NetworkFull(self.members)) }
     }
 
-    /// Binds a key and its alias: it comes back without a password. True when that is new.
-    pub fn admit(&mut self, peer: PeerId, alias: Alias, since: Timestamp) -> bool {
-        match self.admitted.get_mut(&peer) {
-            Some(admitted) if admitted.alias == alias => false,
-            Some(admitted) => {
-                admitted.alias = alias;
-                true
-            }
-            None => self.admitted.insert(peer, Admitted { peer_id: peer, alias, since }).is_none(),
-        }
+    /// Binds a key and its alias: it comes back without a password. True when that is to be kept.
+    ///
+    /// # Errors
+    /// Its address has brought too many new keys.
+    pub fn admit(
+        &mut self,
+        peer: PeerId,
+        alias: Alias,
+        from: IpAddr,
+        now: Moment,
+    ) -> Result<bool, AuthenticationError> {
+        self.keys.admit(peer, alias, from, now)
     }
 
-    /// Forgets a key and releases its alias.
+    /// Forgets a key and releases its aliases.
     pub fn forget(&mut self, peer: &PeerId) -> bool {
-        self.admitted.remove(peer).is_some()
+        self.keys.remove(peer).is_some()
+    }
+
+    /// Forgets keys that have not been here for `age`, zero for never, but for those that are. True when there were any.
+    pub fn forget_unseen(
+        &mut self,
+        age: Duration,
+        present: &dyn Fn(&PeerId) -> bool,
+        now: Timestamp,
+    ) -> bool {
+        self.keys.forget_unseen(age, present, now)
     }
 
     /// The key that an alias is bound to.
     #[must_use]
     pub fn key_of(&self, alias: &str) -> Option<PeerId> {
-        let admitted = self.admitted.values().find(|admitted| admitted.alias.as_str() == alias);
-        admitted.map(|admitted| admitted.peer_id).or_else(|| {
+        self.keys.called(alias).or_else(|| {
             let labelled = |ban: &&Ban| ban.alias.as_ref().is_some_and(|label| label.as_str() == alias);
-            self.bans.iter().find(labelled).and_then(|ban| ban.peer_id)
+            self.bans.all().iter().find(labelled).and_then(|ban| ban.peer_id)
         })
     }
 
     /// The alias that is bound to a key.
     #[must_use]
     pub fn alias_of(&self, peer: &PeerId) -> Option<&Alias> {
-        self.admitted.get(peer).map(|admitted| &admitted.alias)
+        self.keys.get(peer).map(|admitted| &admitted.alias)
     }
 
     /// Attempts for each address, and members at most.
@@ -283,22 +290,17 @@ impl Admission {
     /// When a key was first admitted.
     #[must_use]
     pub fn since(&self, peer: &PeerId) -> Option<Timestamp> {
-        self.admitted.get(peer).map(|admitted| admitted.since)
+        self.keys.get(peer).map(|admitted| admitted.since)
     }
 
     /// Adds a ban; one for the same key and address is replaced.
     pub fn ban(&mut self, ban: Ban) {
-        self.bans.retain(|other| (other.peer_id, other.addr) != (ban.peer_id, ban.addr));
-        self.bans.push(ban);
+        self.bans.add(ban);
     }
 
     /// Lifts every ban on `peer` or on `addr`.
     pub fn unban(&mut self, peer: Option<&PeerId>, addr: Option<IpAddr>) -> Vec<Ban> {
-        let matches = |ban: &Ban| {
-            (peer.is_some() && ban.peer_id.as_ref() == peer) || addr.is_some_and(|addr| ban.covers(addr))
-        };
-        let (lifted, kept) = std::mem::take(&mut self.bans).into_iter().partition(matches);
-        self.bans = kept;
+        let lifted = self.bans.lift(peer, addr);
         if let Some(addr) = addr {
             self.counts.remove(&address_block(addr));
         }
@@ -308,12 +310,12 @@ impl Admission {
     /// All bans, oldest first.
     #[must_use]
     pub fn bans(&self) -> &[Ban] {
-        &self.bans
+        self.bans.all()
     }
 
     /// All admitted keys.
     pub fn admitted(&self) -> impl Iterator<Item = &Admitted> {
-        self.admitted.values()
+        self.keys.iter()
     }
 
     /// Addresses with wrong passwords.
@@ -329,15 +331,27 @@ impl Admission {
             .collect()
     }
 
-    /// Forgets addresses that have been quiet for [`limits::ATTEMPTS_FORGOTTEN`]. True when any was shown.
-    pub fn forget_quiet(&mut self, now: Instant) -> bool {
+    /// Forgets addresses that have been quiet for [`limits::ATTEMPTS_FORGOTTEN`], those that were quiet longest where there
+    /// are too many, and ends bans for wrong passwords in time. True when any was shown.
+    pub fn tidy(&mut self, now: Moment) -> bool {
         let before = self.counts.len();
-        self.counts.retain(|_, count| {
-            count.under_way > 0
-                || !count.waiting.is_empty()
-                || now.saturating_duration_since(count.last) < limits::ATTEMPTS_FORGOTTEN
-        });
-        before != self.counts.len()
+        let is_busy = |count: &Count| count.under_way > 0 || !count.waiting.is_empty();
+        let quiet = |count: &Count| now.instant.saturating_duration_since(count.last);
+        self.counts.retain(|_, count| is_busy(count) || quiet(count) < limits::ATTEMPTS_FORGOTTEN);
+        if self.counts.len() > limits::COUNTED {
+            let mut idle: Vec<(Duration, IpAddr)> = self
+                .counts
+                .iter()
+                .filter(|(_, count)| !is_busy(count))
+                .map(|(ip, count)| (quiet(count), *ip))
+                .collect();
+            idle.sort_unstable();
+            // Half of them, so that it is not done again for each that comes.
+            for (_, ip) in idle.split_off(idle.len() / 2) {
+                self.counts.remove(&ip);
+            }
+        }
+        self.bans.end_automatic(now.wall) || before != self.counts.len()
     }
 }
 

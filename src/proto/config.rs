@@ -52,6 +52,8 @@ pub struct HostConfig {
     pub password: Option<Password>,
     /// Wrong passwords from one address before it is banned, at least 1.
     pub attempts: u32,
+    /// How long a key that is not here comes back without a password; zero for ever.
+    pub key_age: Duration,
     /// Members at most, the host included; at most [`crate::model::limits::MEMBERS_MAX`].
     pub members: usize,
     /// Whom to refuse.

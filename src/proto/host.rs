@@ -50,6 +50,8 @@ pub(super) enum Timer {
     ClassicRoster,
     /// Forget attempts of quiet addresses.
     Attempts,
+    /// Tell the front end of bans and wrong passwords.
+    TellAdmission,
     /// Save the state that the disk did not take.
     Save,
     /// Name late messages to the members that lack them.
@@ -132,6 +134,8 @@ pub(super) struct Host {
     pub(super) turn: Turn<Timer, Ask>,
     pub(super) group: Group,
     network: Network,
+    /// How long a key is known that is not here; zero for ever.
+    key_age: Duration,
     password: PasswordRecord,
     admission: Admission,
     listening: Listening,
@@ -192,6 +196,7 @@ impl Host {
             turn: Turn::new(now, rng),
             group,
             network: config.network,
+            key_age: config.key_age,
             password: PasswordRecord::new(config.record, config.password),
             admission,
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
@@ -239,9 +244,8 @@ impl Host {
         self.turn.events(self.group.set_clear(is_allowed, false));
         self.turn.ask(Ask::Distribute);
         self.tell_admission();
-        if !self.admission.attempts().is_empty() {
-            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
-        }
+        self.forget_unseen();
+        self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.register_next();
         self.turn.ask(Ask::Recall(Box::new(earlier.recalled)));
         self.turn.ask(Ask::CatchUp);
@@ -409,13 +413,14 @@ impl Host {
                 }
             }
             Timer::Save => self.save(Vec::new()),
+            Timer::TellAdmission => self.tell_admission(),
             Timer::Attempts => {
-                if self.admission.forget_quiet(self.turn.now.instant) {
+                let is_tidied = self.admission.tidy(self.turn.now);
+                if self.forget_unseen() || is_tidied {
+                    self.save(Vec::new());
                     self.tell_admission();
                 }
-                if !self.admission.attempts().is_empty() {
-                    self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
-                }
+                self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
             }
         }
     }
@@ -462,7 +467,24 @@ impl Host {
         }
     }
 
+    /// Forgets keys that have not been here for as long as the host wants to know them. True when there were any.
+    fn forget_unseen(&mut self) -> bool {
+        let is_present = |peer: &PeerId| self.members.contains_key(peer) || self.group.roster.will_have(peer);
+        self.admission.forget_unseen(self.key_age, &is_present, self.turn.now.wall)
+    }
+
+    /// The same as [`Self::tell_admission`], and not more often than once a second, however much strangers do.
+    fn tell_admission_soon(&mut self) {
+        let since = |at: Instant| self.turn.now.instant.saturating_duration_since(at);
+        match self.penalties.notified.map(since).filter(|since| *since < limits::ADMISSION_EVERY) {
+            Some(since) => self.turn.set(Timer::TellAdmission, limits::ADMISSION_EVERY.saturating_sub(since)),
+            None => self.tell_admission(),
+        }
+    }
+
     fn tell_admission(&mut self) {
+        self.turn.timers.cancel(Timer::TellAdmission);
+        self.penalties.notified = Some(self.turn.now.instant);
         let (bans, attempts) = (self.admission.bans().to_vec(), self.admission.attempts());
         self.turn.event(NodeEvent::Admission { bans, attempts, penalties: self.penalties.known.clone() });
     }
@@ -471,14 +493,13 @@ impl Host {
     /// too early for that.
     pub(super) fn penalties_changed(&mut self, penalties: Vec<Penalty>) -> bool {
         let now = self.turn.now.instant;
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < limits::PENALTIES_EVERY;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < limits::ADMISSION_EVERY;
         if penalties == self.penalties.known {
             return true;
         }
         if self.penalties.notified.is_some_and(is_recent) {
             return false;
         }
-        self.penalties.notified = Some(now);
         self.penalties.known = penalties;
         self.tell_admission();
         true

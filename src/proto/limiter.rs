@@ -20,7 +20,7 @@ use crate::model::{Penalty, ban::address_block, limits};
 pub enum Entry {
     /// It may stay.
     Taken,
-    /// It may stay in the place of this one, which has said nothing so far.
+    /// It may stay in the place of this one, which has said nothing so far, or is one of too many from its address.
     TakenInsteadOf(ConnId),
     /// It is dropped.
     Dropped,
@@ -79,18 +79,41 @@ impl Limiter {
             let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
             if draw < chance {
                 self.dropped += 1;
-                match self.silent.pop_first() {
-                    Some(other) => {
-                        self.connections.remove(&other);
-                        entry = Entry::TakenInsteadOf(other);
-                    }
-                    None => return Entry::Dropped,
-                }
+                let Some(other) = self.silent.pop_first().or_else(|| self.greediest(address_block(ip)))
+                else {
+                    return Entry::Dropped;
+                };
+                entry = Entry::TakenInsteadOf(other);
+                self.remove(other);
             }
         }
         self.connections.insert(conn, (address_block(ip), Stage::Silent));
         self.silent.insert(conn);
         entry
+    }
+
+    /// The oldest connection of the address that has the most of them, if that are at least two more than `block` has.
+    fn greediest(&self, block: IpAddr) -> Option<ConnId> {
+        let mut open: BTreeMap<IpAddr, (usize, ConnId)> = BTreeMap::new();
+        // Numbers grow, so that the first of each address is its oldest.
+        for (conn, (other, _)) in &self.connections {
+            open.entry(*other).or_insert((0, *conn)).0 += 1;
+        }
+        let own = open.get(&block).map_or(0, |(count, _)| *count);
+        let (count, oldest) =
+            open.into_values().max_by_key(|(count, conn)| (*count, std::cmp::Reverse(*conn)))?;
+        (count >= own + 2).then_some(oldest)
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Option<(IpAddr, Stage)> {
+        self.silent.remove(&conn);
+        let (block, stage) = self.connections.remove(&conn)?;
+        if let Some(address) = self.addresses.get_mut(&block)
+            && stage == Stage::Handshaking
+        {
+            address.handshaking = address.handshaking.saturating_sub(1);
+        }
+        Some((block, stage))
     }
 
     /// A connection began a handshake. Gives every connection that may now go on with its own.
@@ -125,14 +148,12 @@ impl Limiter {
     }
 
     fn done(&mut self, conn: ConnId, now: Instant, honest: bool) -> Vec<ConnId> {
-        self.silent.remove(&conn);
-        let Some((block, stage)) = self.connections.remove(&conn) else { return Vec::new() };
-        let Some(address) = self.addresses.get_mut(&block) else { return Vec::new() };
-        if stage == Stage::Handshaking {
-            address.handshaking = address.handshaking.saturating_sub(1);
-            if honest {
-                address.wasted.give_back(1);
-            }
+        let Some((block, stage)) = self.remove(conn) else { return Vec::new() };
+        if honest
+            && stage == Stage::Handshaking
+            && let Some(address) = self.addresses.get_mut(&block)
+        {
+            address.wasted.give_back(1);
         }
         self.release(block, now)
     }
@@ -332,6 +353,37 @@ mod tests {
             limiter.spoke(conn, now);
         }
         assert!(limiter.connections.len() <= 2048 && full > 1500, "{full}");
+    }
+
+    #[test]
+    fn addresses_that_hold_many_places_make_room_for_one_that_holds_none() {
+        let now = Instant::now();
+        let (mut limiter, mut rng) = (Limiter::new(100_000), rng());
+        let mut held = BTreeSet::new();
+        let mut knock = |limiter: &mut Limiter, conn: u64, ip: u32| {
+            let (conn, entry) =
+                (ConnId(conn), limiter.incoming(ConnId(conn), IpAddr::V4(ip.into()), &mut rng));
+            if let Entry::TakenInsteadOf(other) = entry {
+                held.remove(&other);
+            }
+            if entry != Entry::Dropped {
+                held.insert(conn);
+                limiter.spoke(conn, now);
+            }
+            entry != Entry::Dropped
+        };
+        // 300 addresses of eight each, again and again.
+        for conn in 0..20_000 {
+            knock(&mut limiter, conn, 1 + (u32::try_from(conn).unwrap() / 8) % 300);
+        }
+        assert!(limiter.connections.len() > 1000 && limiter.connections.len() <= 2048);
+        for newcomer in 0..50 {
+            assert!(knock(&mut limiter, 1_000_000 + u64::from(newcomer), 1_000_000 + newcomer), "{newcomer}");
+        }
+        assert_eq!(held.len(), limiter.connections.len());
+        let handshaking: u32 = limiter.addresses.values().map(|address| address.handshaking).sum();
+        let counted = limiter.connections.values().filter(|(_, stage)| *stage == Stage::Handshaking).count();
+        assert_eq!(usize::try_from(handshaking).unwrap(), counted);
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn host_config() -> HostConfig {
         members: 250,
         bans: Vec::new(),
         admitted: Vec::new(),
+        key_age: limits::KEY_AGE,
         kept_attempts: Vec::new(),
         earlier: EarlierRun::none(),
         join_addr: "10.0.0.1:4702".parse().unwrap(),
@@ -990,7 +991,7 @@ fn aliases_are_unique_and_bound_to_keys() {
     let mut sim = Sim::host();
     sim.join("bob");
     for (alias, words) in
-        [("bob", "belongs to another member"), ("bоb", "looks like \"bob\""), ("Host", "looks like")]
+        [("bob", "belongs to another member"), ("b0b", "looks like \"bob\""), ("Host", "looks like")]
     {
         let index = sim.join(alias);
         assert_eq!(sim.end(index), Some(CloseReason::AliasTaken), "{alias}");

@@ -203,6 +203,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
         password: config.password.clone(),
         attempts: config.attempts,
         members: config.members,
+        key_age: config.key_age,
         policy: Policy {
             rate: config.rate,
             burst: limits::RATE_BURST,

@@ -20,6 +20,7 @@ fn state(name: &str) -> HostState {
             addr: Some("10.0.0.1".parse().unwrap()),
             reason: "spam".into(),
             since: Timestamp(1),
+            prefix: None,
             automatic: false,
         }],
         attempts: Vec::new(),

@@ -45,7 +45,7 @@ pub(super) fn words(state: &State, ban: &Ban) -> String {
         (Some(peer), None) => peer.short(),
         (None, _) => String::new(),
     };
-    let addr = ban.addr.map(|addr| addr.to_string()).unwrap_or_default();
+    let addr = ban.addr_text().unwrap_or_default();
     let reason = SafeText::line(&ban.reason);
     let since = ban.since.in_zone(&state.defaults.zone).strftime("%H:%M").to_string();
     let parts = [who, addr, reason.to_string(), since];

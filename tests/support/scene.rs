@@ -267,6 +267,7 @@ pub fn room(size: (u16, u16)) -> State {
         addr: None,
         reason: "spam".into(),
         since: before(40),
+        prefix: None,
         automatic: false,
     };
     let attempt = Attempt { addr: "192.168.1.77".parse().unwrap(), wrong: 2, left: 1 };

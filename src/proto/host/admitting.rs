@@ -75,7 +75,12 @@ impl Host {
             held.push(conn);
             return self.turn.set(Timer::Admission(conn), limits::JOIN_FOR);
         }
-        match self.admission.charge(conn, ip, self.turn.now.instant) {
+        // Its neighbourhood may be banned since it was told how it stands.
+        let ban = self.joiners.get(&conn).and_then(|joiner| self.admission.ban_of(&joiner.peer, ip));
+        if let Some(reason) = ban.map(|ban| ban.reason.clone()) {
+            return self.refuse_banned(conn, &reason);
+        }
+        match self.admission.charge(conn, ip, self.turn.now) {
             Charge::Challenge => self.challenge(conn),
             Charge::Wait => self.turn.set(Timer::Admission(conn), limits::JOIN_FOR),
         }
@@ -137,7 +142,7 @@ impl Host {
         if let Some(attempt) = wrong {
             left = attempt.left;
             self.turn.event(NodeEvent::Attempt { addr: attempt.addr, left });
-            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN);
+            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
             if ban.is_none() {
                 self.save(Vec::new());
             }
@@ -147,22 +152,26 @@ impl Host {
             let banned = NodeEvent::Banned { peer_id: None, addr: ban.addr, reason };
             self.save(vec![banned]);
             for conn in refuse {
-                let joiner = self.joiners.remove(&conn);
-                if joiner.is_some_and(|joiner| matches!(joiner.step, Step::Classic(_))) {
-                    self.turn.send_object(conn, &Object::Authenticated(false));
-                } else {
-                    let status = BannedStatus::Banned { reason: ban.reason.clone() };
-                    self.turn.send(conn, &Frame::BannedStatus(status));
-                }
-                self.turn.close(conn, CloseReason::Banned);
-                self.turn.timers.cancel(Timer::Admission(conn));
+                self.refuse_banned(conn, &ban.reason);
             }
         }
-        self.tell_admission();
+        self.tell_admission_soon();
         for conn in challenge {
             self.challenge(conn);
         }
         left
+    }
+
+    fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
+        let joiner = self.joiners.remove(&conn);
+        if joiner.is_some_and(|joiner| matches!(joiner.step, Step::Classic(_))) {
+            self.turn.send_object(conn, &Object::Authenticated(false));
+        } else {
+            let status = BannedStatus::Banned { reason: reason.to_owned() };
+            self.turn.send(conn, &Frame::BannedStatus(status));
+        }
+        self.turn.close(conn, CloseReason::Banned);
+        self.turn.timers.cancel(Timer::Admission(conn));
     }
 
     /// Makes a joiner a member: its password is proven, or its key is known.
@@ -196,9 +205,13 @@ impl Host {
             return self.refuse(conn, CloseReason::NetworkFull, &error);
         }
         let mut saved_with = 0;
-        if self.admission.admit(peer, alias.clone(), self.turn.now.wall) {
-            self.save(Vec::new());
-            saved_with = self.saves.token;
+        match self.admission.admit(peer, alias.clone(), remote.ip(), self.turn.now) {
+            Ok(true) => {
+                self.save(Vec::new());
+                saved_with = self.saves.token;
+            }
+            Ok(false) => {}
+            Err(error) => return self.refuse(conn, CloseReason::Busy, &error),
         }
         self.turn.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {

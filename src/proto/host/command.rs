@@ -57,7 +57,8 @@ fn ban(
     });
     let addr = addr.map(|addr| addr.to_canonical());
     let since = host.turn.now.wall;
-    let ban = Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since, automatic: false };
+    let ban =
+        Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since, prefix: None, automatic: false };
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);

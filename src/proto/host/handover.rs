@@ -119,11 +119,18 @@ impl Host {
 
     fn send_package(&mut self, to: PeerId, addrs: Vec<SocketAddr>) {
         let mut state = self.state();
-        let me = Admitted { peer_id: self.group.me(), alias: self.group.alias.clone(), since: Timestamp(0) };
+        let me = Admitted {
+            peer_id: self.group.me(),
+            alias: self.group.alias.clone(),
+            since: Timestamp(0),
+            seen: self.turn.now.wall,
+            earlier: Vec::new(),
+        };
         state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
         state.admitted.push(me);
         let (attempts, members) = self.admission.limits();
-        let package = HostPackage { state, policy: self.group.policy, attempts, members };
+        let package =
+            HostPackage { state, policy: self.group.policy, attempts, members, key_age: self.key_age };
         let Some(link) = self.members.get(&to) else { return };
         let bytes = serde_json::to_vec(&package).unwrap_or_default();
         if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {

@@ -171,7 +171,7 @@ impl Member {
         else {
             return;
         };
-        let HostPackage { state, policy, attempts, members } = *package;
+        let HostPackage { state, policy, attempts, members, key_age } = *package;
         let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
         for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
             self.turn.timers.cancel(timer);
@@ -194,6 +194,7 @@ impl Member {
             members,
             bans: state.bans,
             admitted: state.admitted,
+            key_age,
             kept_attempts: state.attempts,
             // The roster goes on from where it is.
             earlier: EarlierRun::none(),
