@@ -22,8 +22,8 @@ use pyile::{
         update,
     },
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, Liveness, MessageId,
-        NetworkId, Page, Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, KnownHost, Liveness,
+        MessageId, NetworkId, Page, Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{
@@ -931,4 +931,23 @@ fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
         "{:#?}",
         text(&draw(&state))
     );
+}
+
+#[test]
+fn the_selected_network_of_many_is_in_sight() {
+    for size in [(80, 24), (40, 12)] {
+        let mut state = launch(size);
+        let Screen::Launch(launch) = &mut state.screen else { panic!("no launch screen") };
+        let first = launch.recents[0].clone();
+        launch.recents = (0..60)
+            .map(|number| KnownHost { network: format!("net-{number:02}"), ..first.clone() })
+            .collect();
+        for number in 0..60 {
+            let Screen::Launch(launch) = &mut state.screen else { panic!("no launch screen") };
+            launch.at = 3 + number;
+            let rows = text(&draw(&state));
+            let name = format!("▸ net-{number:02}");
+            assert!(rows.iter().any(|row| row.contains(&name)), "{size:?}: {rows:#?}");
+        }
+    }
 }

@@ -49,7 +49,8 @@ pub enum AuthenticationError {
 
 fn left_words(left: u32) -> String {
     match left {
-        0 => "no attempts are left: the host refuses this address for a day, or until it lifts the ban".to_owned(),
+        0 => "no attempts are left: the host refuses this address for a day, or until it lifts the ban"
+            .to_owned(),
         1 => "1 attempt is left before this address is banned".to_owned(),
         left => format!("{left} attempts are left before this address is banned"),
     }

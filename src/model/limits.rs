@@ -399,8 +399,6 @@ pub const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(15);
 pub const DIAGNOSIS_EVERY: Duration = Duration::from_secs(1);
 /// Steps of a diagnosis that the launch screen shows.
 pub const FINDINGS: usize = 16;
-/// Networks that the launch screen remembers.
-pub const RECENTS: usize = 32;
 /// Messages that the log of one conversation holds in memory at the bottom; twice as many while one scrolls. The
 /// rest comes from the history, page by page.
 pub const LOG_WINDOW: usize = 1000;

@@ -179,7 +179,8 @@ mod base64_bytes {
     }
 }
 
-/// A host that this profile has joined: its pinned key, and what the launch screen shows under recent networks.
+/// A host that this profile has joined: its pinned key, and what the launch screen shows under recent networks. Nobody but
+/// the person here removes one that was typed, or others could push out the keys that are trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownHost {
     /// What was typed to reach it, as `host:port`.
@@ -195,4 +196,10 @@ pub struct KnownHost {
     /// It let classic peers in, and the person here was content with that.
     #[serde(default)]
     pub classic: bool,
+    /// The network that it hosts.
+    #[serde(default)]
+    pub network_id: Option<NetworkId>,
+    /// Nobody typed the target: an earlier host signed it. Of each network only the newest such place is kept.
+    #[serde(default)]
+    pub handed_over: bool,
 }

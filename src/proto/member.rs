@@ -103,8 +103,9 @@ pub(super) struct HostLink {
 /// Where the host is, and who.
 #[derive(Debug)]
 struct HostPlace {
-    /// As typed.
+    /// As typed, or as an earlier host has signed it.
     target: String,
+    is_handed_over: bool,
     /// Where it is, when that was signed; else the target tells.
     addrs: Vec<SocketAddr>,
     key: Option<PeerId>,
@@ -193,7 +194,7 @@ impl Member {
         Self {
             turn: Turn::new(now, rng),
             group,
-            host: HostPlace { target, addrs: Vec::new(), key, known: None },
+            host: HostPlace { target, is_handed_over: false, addrs: Vec::new(), key, known: None },
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
             consent: Consent { was_classic: config.was_classic, was_asked: false },
             password: config.password,

@@ -43,6 +43,8 @@ fn known(target: &str) -> KnownHost {
         alias: Alias::new("ann").unwrap(),
         joined: Timestamp(5),
         classic: false,
+        network_id: None,
+        handed_over: false,
     }
 }
 
@@ -110,16 +112,39 @@ fn reopen(profile: Profile, dir: &Path, check: impl FnOnce(&Profile)) {
 }
 
 #[test]
-fn the_newest_networks_are_remembered_and_no_more_than_32() {
+fn nobody_but_the_person_here_removes_the_key_of_a_host_that_was_typed() {
     let profile = Profile::ephemeral().unwrap();
-    let remember = |number| StoreCommand::RememberHost(Box::new(known(&format!("host-{number}:4702"))));
+    let remember = |host: KnownHost| match run(
+        &profile,
+        vec![StoreCommand::RememberHost(Box::new(host)), StoreCommand::Recents],
+    ) {
+        StoreEvent::Recents(recents) => recents,
+        other => panic!("{other:?}"),
+    };
     for number in 0..99 {
-        run(&profile, vec![remember(number), StoreCommand::Recents]);
+        remember(known(&format!("host-{number}:4702")));
     }
-    let last = run(&profile, vec![remember(99), StoreCommand::Recents]);
-    let StoreEvent::Recents(recents) = last else { panic!("{last:?}") };
-    assert_eq!(recents.len(), 32);
-    assert_eq!((recents[0].target.as_str(), recents[31].target.as_str()), ("host-99:4702", "host-68:4702"));
+    // A network that hands itself over again and again, also to the address of another one's host.
+    let moved = |target: String, key: u8| KnownHost {
+        peer_id: PeerId([key; 32]),
+        network_id: Some(NetworkId([6; 16])),
+        handed_over: true,
+        ..known(&target)
+    };
+    for number in 0..200 {
+        remember(moved(format!("10.0.0.{number}:4702"), number));
+    }
+    let hosts = remember(moved("host-7:4702".into(), 66));
+    assert_eq!(hosts.len(), 100, "the newest of its places, and all that were typed");
+    assert_eq!(hosts[0].target, "10.0.0.199:4702");
+    let host = |hosts: &[KnownHost]| hosts.iter().find(|host| host.target == "host-7:4702").unwrap().clone();
+    assert_eq!(host(&hosts), known("host-7:4702"));
+    // The same key there is no news.
+    let hosts = remember(KnownHost { peer_id: known("x").peer_id, ..moved("host-7:4702".into(), 0) });
+    assert!(!host(&hosts).handed_over && hosts.len() == 100);
+    let forget = vec![StoreCommand::ForgetHost { target: "host-7:4702".into() }, StoreCommand::Recents];
+    let StoreEvent::Recents(hosts) = run(&profile, forget) else { panic!() };
+    assert_eq!(hosts.len(), 99);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
-    model::{HistoryState, HostState, KnownHost, limits},
+    model::{HistoryState, HostState, KnownHost},
 };
 
 type Reply = mpsc::Sender<StoreEvent>;
@@ -173,11 +173,7 @@ impl Worker {
                 }
             }
             StoreCommand::RememberHost(known) => {
-                self.change_recents(&reply, |recents| {
-                    recents.retain(|other| other.target != known.target);
-                    recents.insert(0, *known);
-                    recents.truncate(limits::RECENTS);
-                });
+                self.change_recents(&reply, |recents| remember(recents, *known));
             }
             StoreCommand::ForgetHost { target } => {
                 self.change_recents(&reply, |recents| recents.retain(|other| other.target != target));
@@ -282,4 +278,21 @@ impl Worker {
         };
         let _ = reply.blocking_send(event);
     }
+}
+
+/// Puts a host first among those that are known. What an earlier host has signed takes no place of what a person has typed:
+/// a host that is not honest could name the address of another one.
+fn remember(hosts: &mut Vec<KnownHost>, mut host: KnownHost) {
+    if host.handed_over
+        && let Some(typed) = hosts.iter().find(|other| other.target == host.target && !other.handed_over)
+    {
+        if typed.peer_id != host.peer_id {
+            return;
+        }
+        host.handed_over = false;
+    }
+    let is_older_place =
+        |other: &KnownHost| host.handed_over && other.handed_over && other.network_id == host.network_id;
+    hosts.retain(|other| other.target != host.target && !is_older_place(other));
+    hosts.insert(0, host);
 }

@@ -68,7 +68,16 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
     }
     y += 1;
     let mut first_recent = true;
-    for (at, choice) in launch.choices().iter().enumerate() {
+    let choices = launch.choices();
+    let fixed = choices.len() - launch.recents.len();
+    let room =
+        usize::from(column.bottom().saturating_sub(y)).saturating_sub(fixed + if roomy { 2 } else { 0 });
+    // Of many those around the selected one.
+    let skipped = (launch.at + 1).saturating_sub(fixed + room.max(1));
+    for (at, choice) in choices.iter().enumerate() {
+        if (fixed..fixed + skipped).contains(&at) || y >= column.bottom() {
+            continue;
+        }
         let selected = at == launch.at;
         let (name, help) = match choice {
             Choice::Host => ("Host".to_owned(), "open a network and let others in by password".to_owned()),

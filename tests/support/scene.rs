@@ -83,6 +83,8 @@ pub fn launch(size: (u16, u16)) -> State {
         alias: Alias::new("ann").unwrap(),
         joined: Timestamp(NOW.0 - 3 * 86_400_000_000),
         classic: false,
+        network_id: None,
+        handed_over: false,
     }];
     State::new(defaults, recents, size, NOW)
 }

@@ -374,6 +374,8 @@ impl Member {
             alias: self.group.alias.clone(),
             joined: self.turn.now.wall,
             classic: false,
+            network_id: Some(network_id),
+            handed_over: self.host.is_handed_over,
         });
         self.remember();
     }
