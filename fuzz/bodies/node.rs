@@ -422,7 +422,7 @@ impl<'a> Driver<'a> {
             (10, LinkKind::JoinOut) => {
                 let author = id(usize::from(number) % PEOPLE);
                 let from = u64::from(number % 7);
-                Frame::Held(vec![Held { author, epoch: u64::from(number % 3), from, to: from + 3 }])
+                Frame::Held(vec![Held { author, epoch: u64::from(number % 3), from, to: from + 3 }].into())
             }
             (10, _) => Frame::CatchUp(Timestamp(i64::from(number) << 48)),
             _ => return None,

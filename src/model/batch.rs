@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error as _, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Serialize};
 
 use super::{
+    bounded::at_most,
     history::Place,
     limits,
     message::{MessageId, StreamId},
@@ -26,7 +24,7 @@ pub struct Batch {
     /// When its author says that it was sent.
     pub sent_at: Timestamp,
     /// What the messages say, 1 to [`limits::BATCH_MESSAGES`] of them.
-    #[serde(deserialize_with = "bounded_texts")]
+    #[serde(deserialize_with = "at_most::<{ limits::BATCH_MESSAGES }, _, _>")]
     pub texts: Vec<SafeText>,
     /// The author's signature over all this; only on batches to everyone, which others may hand on.
     pub signature: Option<Signature>,
@@ -107,28 +105,4 @@ impl StoredBatch {
         let at = usize::try_from(sequence.checked_sub(self.batch.first)?).ok()?;
         self.references.get(at)?.as_ref()
     }
-}
-
-/// Reads texts, and no more than a batch may have: a length that is claimed costs nothing.
-fn bounded_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SafeText>, D::Error> {
-    struct Texts;
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<SafeText>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "at most {} texts", limits::BATCH_MESSAGES)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<SafeText>, A::Error> {
-            let mut texts = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(limits::BATCH_MESSAGES));
-            while let Some(text) = seq.next_element()? {
-                if texts.len() == limits::BATCH_MESSAGES {
-                    return Err(A::Error::custom("more texts than a batch may have"));
-                }
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-    }
-    deserializer.deserialize_seq(Texts)
 }

@@ -36,6 +36,8 @@ pub const MEMBERS: usize = 250;
 pub const MEMBERS_MAX: usize = 1000;
 /// Bytes of roster entries in one page: leaves room for the rest of a frame.
 pub const ROSTER_PAGE_BYTES: usize = 48 * 1024;
+/// Entries in one frame of a roster, each with a key of 32 bytes.
+pub const ROSTER_PAGE: usize = FRAME_AFTER / 32;
 /// A member that asks for the whole roster again must wait this long in between.
 pub const ROSTER_REQUEST_EVERY: Duration = Duration::from_millis(500);
 /// Roster changes within this time travel together, so that N joins cost a member far less than N rosters.

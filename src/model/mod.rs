@@ -5,6 +5,7 @@
 
 pub mod ban;
 pub mod batch;
+pub mod bounded;
 pub mod error;
 pub mod history;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod time;
 
 pub use ban::{Attempt, Ban, Penalty};
 pub use batch::{Batch, StoredBatch};
+pub use bounded::{AtMost, at_most};
 pub use error::{AuthenticationError, CommandError, ErrorKind, RecvError, SendError, StatusError};
 pub use history::{
     Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,

@@ -16,7 +16,7 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_security::{GeneralSecurityProfile as _, RestrictionLevel, RestrictionLevelDetection as _};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{limits, text, time::Timestamp};
+use super::{bounded::at_most, limits, text, time::Timestamp};
 
 /// A peer's Ed25519 public key. Its text form is 52 base32 letters in lower case.
 ///
@@ -141,6 +141,7 @@ pub struct Departed {
     /// Since when.
     pub at: Timestamp,
     /// Of each of its epochs the last number that the host has, at most [`limits::DEPARTED_EPOCHS`], the newest last.
+    #[serde(deserialize_with = "at_most::<{ limits::DEPARTED_EPOCHS }, _, _>")]
     pub counts: Vec<(u64, u64)>,
     /// Where the newest message of the newest one stands there.
     #[serde(default)]
@@ -416,6 +417,7 @@ pub struct RosterEntry {
     pub wire: Wire,
     /// Where its peer listener may be reached, best first; at most [`limits::CANDIDATES`]. The host may list an
     /// unspecified address: members then use the address at which they reached it.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
     pub addrs: Vec<SocketAddr>,
     /// When it was first admitted: what came before is not for it, unless the host's policy says so.
     pub since: Timestamp,

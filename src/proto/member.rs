@@ -274,14 +274,14 @@ impl Member {
                 }
             }
             Frame::Unreachable(pairs) => {
-                self.group.reachability.replace(pairs);
+                self.group.reachability.replace(pairs.0);
                 self.turn.event(NodeEvent::NoWays { ways: self.group.reachability.unreachable() });
                 self.turn.ask(Ask::PathsChanged);
             }
             Frame::ReachabilityPart(part) => self.reachability_part(&part),
             Frame::RosterDelta(delta) => self.delta(&delta),
             Frame::Held(held) if held.len() <= limits::HELD => {
-                self.turn.ask(Ask::WantOf(host, held));
+                self.turn.ask(Ask::WantOf(host, held.0));
             }
             Frame::RosterWhole(header) => {
                 link.assembly = Assembly::new(*header).ok();
@@ -363,7 +363,7 @@ impl Member {
             .map(|(peer, why_not)| Tried { peer, why_not })
             .collect();
         if let Some(link) = self.link.as_ref().filter(|_| self.classic.is_none() && !report.is_empty()) {
-            self.turn.send(link.conn, &Frame::Tried(report));
+            self.turn.send(link.conn, &Frame::Tried(report.into()));
         }
     }
 

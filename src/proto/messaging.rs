@@ -407,7 +407,7 @@ impl Messaging {
             Frame::Conflict(conflict) => self.in_conflict(group, conn, peer, conflict),
             Frame::CatchUp(since) => self.asked(group, conn, peer, since),
             Frame::Wanted(wanted) => self.wanted(group, conn, peer, wanted),
-            Frame::Held(held) => self.held(group, conn, peer, held),
+            Frame::Held(held) => self.held(group, conn, peer, held.0),
             Frame::HandedOn(handed) => self.handed_on(group, conn, peer, handed),
             _ => self.drop_link(conn, CloseReason::ProtocolError),
         }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
-    Signature, Timestamp, Unreachable,
+    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
+    Signature, Timestamp, Unreachable, at_most, limits,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -36,6 +36,7 @@ pub struct Hello {
     /// The alias wanted.
     pub alias: String,
     /// Where the joiner's peer listener may be reached, best first.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
     pub addrs: Vec<SocketAddr>,
     /// The first message of OPAQUE; empty for a known key.
     #[serde(with = "serde_bytes")]
@@ -65,8 +66,10 @@ pub struct RosterPage {
     /// The roster's version.
     pub version: u64,
     /// Its next entries, in the order of their keys.
+    #[serde(deserialize_with = "at_most::<{ limits::ROSTER_PAGE }, _, _>")]
     pub entries: Vec<RosterEntry>,
     /// Its next members of the past, in the order of their keys.
+    #[serde(deserialize_with = "at_most::<{ limits::ROSTER_PAGE }, _, _>")]
     pub departed: Vec<Departed>,
 }
 
@@ -87,10 +90,13 @@ pub struct RosterDelta {
     /// The version that it makes.
     pub to: u64,
     /// Who is gone.
+    #[serde(deserialize_with = "at_most::<{ limits::ROSTER_PAGE }, _, _>")]
     pub removed: Vec<Removal>,
     /// Who is new or changed, and no member of the past any more.
+    #[serde(deserialize_with = "at_most::<{ limits::ROSTER_PAGE }, _, _>")]
     pub updated: Vec<RosterEntry>,
     /// How far the words of those count who are gone.
+    #[serde(deserialize_with = "at_most::<{ limits::ROSTER_PAGE }, _, _>")]
     pub departed: Vec<Departed>,
     /// The host's signature over all this.
     pub signature: Signature,
@@ -164,6 +170,7 @@ pub struct HandedOn {
     /// The author's label as it is known there; for those who never met it.
     pub label: String,
     /// As many of the batches as are there and fit a frame, in order.
+    #[serde(deserialize_with = "at_most::<{ limits::RANGE_MESSAGES }, _, _>")]
     pub batches: Vec<Batch>,
     /// Where the next part begins; nothing when this was all that is there.
     pub next: Option<u64>,
@@ -193,6 +200,7 @@ pub struct HandoverProbe {
     /// Who.
     pub peer: PeerId,
     /// Where it listens for joiners, best first.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
     pub addrs: Vec<SocketAddr>,
 }
 
@@ -229,6 +237,7 @@ pub struct HandoverStatement {
     /// The new host.
     pub to: PeerId,
     /// Where it listens for joiners, best first.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
     pub addrs: Vec<SocketAddr>,
     /// The old host's signature over all this.
     pub signature: Signature,
@@ -249,6 +258,7 @@ pub struct ReachabilityPart {
     /// The version of the roster by which members are counted here.
     pub version: u64,
     /// Members by their place in it, and of each which others it has reached: bit n of byte m is member 8m + n.
+    #[serde(deserialize_with = "at_most::<{ limits::MEMBERS_MAX }, _, _>")]
     pub rows: Vec<(u16, ByteBuf)>,
     /// Nothing more follows.
     pub is_last: bool,
@@ -371,7 +381,7 @@ frames! {
     /// Which messages to everyone have you got that came since then and that I may read?
     23 CatchUp(Timestamp),
     /// These. Host to member, unasked: something of these came too late for it.
-    24 Held(Vec<Held>),
+    24 Held(AtMost<Held, { limits::HELD }>),
     /// Please hand these on.
     25 Wanted(Wanted),
     /// Here they are.
@@ -383,7 +393,7 @@ frames! {
     /// Host to member: please take over; the host's own join port is this one.
     40 HandoverOffer(u16),
     /// Member to host: it listens for joiners there.
-    41 HandoverReady(Vec<SocketAddr>),
+    41 HandoverReady(AtMost<SocketAddr, { limits::CANDIDATES }>),
     /// Host to members: can you reach it there?
     42 HandoverProbe(HandoverProbe),
     /// Member to host: yes, or why not.
@@ -399,11 +409,11 @@ frames! {
     /// Member to host: please ask this peer to open a link to me. Host to member: this peer asks for a link from you.
     50 Call(PeerId),
     /// Host to member: see whether you reach these.
-    51 TryPeers(Vec<PeerId>),
+    51 TryPeers(AtMost<PeerId, { limits::TRIED_AT_ONCE }>),
     /// Member to host: what came of trying.
-    52 Tried(Vec<Tried>),
+    52 Tried(AtMost<Tried, { limits::MEMBERS_MAX }>),
     /// Host to member: who is known not to reach whom.
-    53 Unreachable(Vec<Unreachable>),
+    53 Unreachable(AtMost<Unreachable, { limits::UNREACHABLE }>),
     /// Member to host: who has reached whom?
     54 ReachabilityRequest,
     /// Host to member: these.

@@ -64,7 +64,7 @@ impl Host {
         let mut frames = self.whole(Frame::Authenticated);
         let unreachable = self.group.reachability.unreachable();
         if !unreachable.is_empty() {
-            frames.push(Frame::Unreachable(unreachable).encode());
+            frames.push(Frame::Unreachable(unreachable.into()).encode());
         }
         for peer in new {
             let Some(link) = self.members.get_mut(&peer) else { continue };
@@ -96,7 +96,7 @@ impl Host {
             };
             let held: Vec<Held> = late.iter().filter_map(lacks).collect();
             for part in held.chunks(limits::HELD) {
-                self.turn.send(link.conn, &Frame::Held(part.to_vec()));
+                self.turn.send(link.conn, &Frame::Held(part.to_vec().into()));
             }
         }
     }

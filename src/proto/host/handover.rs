@@ -61,12 +61,11 @@ impl Host {
 
     /// The member listens at these addresses: can everybody reach it there?
     pub(in crate::proto) fn handover_ready(&mut self, peer: PeerId, announced: &[SocketAddr]) {
+        let is_asked = |handover: &&mut Handover| handover.to == peer && matches!(handover.step, Step::Offered);
+        let Some(handover) = self.handing.handover.as_mut().filter(is_asked) else { return };
         let Some(link) = self.members.get(&peer) else { return };
         let addrs = candidates(SocketAddr::new(link.ip, 0), announced);
-        let Some(handover) = self.handing.handover.as_mut().filter(|handover| handover.to == peer) else {
-            return;
-        };
-        if !matches!(handover.step, Step::Offered) || addrs.is_empty() {
+        if addrs.is_empty() {
             return;
         }
         // Those who are just being admitted are not asked, and follow later.

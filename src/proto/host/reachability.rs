@@ -21,7 +21,7 @@ impl Host {
             let Some(at) = self.turn.rng.next_u32().checked_rem(count) else { return };
             let other = others.swap_remove(usize::try_from(at).unwrap_or(0));
             if let Some(conn) = self.group.join_links.get(&other).copied() {
-                self.turn.send(conn, &Frame::TryPeers(vec![peer]));
+                self.turn.send(conn, &Frame::TryPeers(vec![peer].into()));
             }
         }
     }
@@ -75,7 +75,7 @@ impl Host {
             return;
         }
         let ways = self.group.reachability.unreachable();
-        let frame = Frame::Unreachable(ways.clone()).encode();
+        let frame = Frame::Unreachable(ways.clone().into()).encode();
         let links: Vec<ConnId> = self.group.join_links.values().copied().collect();
         for conn in links {
             self.turn.send_bytes(conn, frame.clone());

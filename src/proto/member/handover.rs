@@ -50,7 +50,7 @@ impl Member {
         let frame = match opened {
             Ok((addr, announced)) => {
                 pending.join_addr = Some(addr);
-                Frame::HandoverReady(announced)
+                Frame::HandoverReady(announced.into())
             }
             Err(closed) => {
                 self.succession.pending = None;

@@ -317,7 +317,7 @@ impl Messaging {
         held.retain(|range| range.author.wire() == Wire::Native);
         held.truncate(limits::HELD);
         if let Some((_, conn, None)) = self.catch_up.answering.remove(&token) {
-            self.turn.send(conn, &Frame::Held(held));
+            self.turn.send(conn, &Frame::Held(held.into()));
         }
     }
 

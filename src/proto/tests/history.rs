@@ -703,7 +703,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_passed_over() {
     let range = Held { author: sim.ids[ann], epoch: 1, from: 1, to: 2 };
     let wanted = Wanted { direct: false, range };
     let handed = crate::wire::HandedOn { wanted, label: String::new(), batches: Vec::new(), next: Some(2) };
-    for frame in [Frame::Held(vec![range]), Frame::HandedOn(handed)] {
+    for frame in [Frame::Held(vec![range].into()), Frame::HandedOn(handed)] {
         sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
     }
     sim.run();
@@ -766,7 +766,7 @@ fn only_what_its_author_signed_is_taken_from_others() {
     let StreamId { author, epoch, .. } = original.stream;
     let range = Held { author, epoch, from: original.first, to: original.first };
     let puppet = Held { author: PeerId([9; 32]), ..range };
-    sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![range])));
+    sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![range].into())));
     let forged = Batch { texts: vec![crate::model::SafeText::clean("pay mallory")], ..original };
     let wanted = Wanted { direct: false, range };
     let handed = crate::wire::HandedOn { wanted, label: "ann".into(), batches: vec![forged], next: None };
@@ -781,7 +781,7 @@ fn only_what_its_author_signed_is_taken_from_others() {
         (end.0 == bob && other.0 == ann && sim.nodes[bob].mesh.links.has(end.1)).then_some(end.1)
     });
     if let Some(conn) = ann_conn {
-        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![puppet])));
+        sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::Held(vec![puppet].into())));
         sim.wait(1.0);
         assert_eq!(sim.heard(bob).len(), 1);
     }

@@ -127,7 +127,7 @@ fn a_host_that_names_more_than_it_may_is_left() {
     let (sim, bob) = (&mut late.sim, late.bob);
     let held = Held { author: sim.ids[late.ann], epoch: 9, from: 1, to: 1 };
     let conn = sim.nodes[bob].role.group().join_links[&sim.ids[0]];
-    let frame = Frame::Held(vec![held; limits::HELD + 1]);
+    let frame = Frame::Held(vec![held; limits::HELD + 1].into());
     sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
     sim.run();
     assert!(

@@ -285,7 +285,7 @@ fn words_that_a_removed_member_signs_are_taken_from_nobody() {
         let wanted = Wanted { direct: false, range };
         let batches = vec![original, late.clone()];
         let handed = HandedOn { wanted, label: "mallory".into(), batches, next: None };
-        for frame in [Frame::Held(vec![range]), Frame::HandedOn(handed)] {
+        for frame in [Frame::Held(vec![range].into()), Frame::HandedOn(handed)] {
             sim.nodes[bob].handle(sim.now, Input::Frame(conn, frame));
         }
         sim.run();

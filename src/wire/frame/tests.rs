@@ -126,7 +126,7 @@ fn golden() -> Vec<(Frame, String)> {
             "16 01 ac02 09 08".into(), // to everyone, epoch, received up to, kept up to
         ),
         (Frame::CatchUp(Timestamp(1)), "17 02".into()),
-        (Frame::Held(vec![held()]), format!("18 01 {ann} ac02 07 09")), // count, author, epoch, from, to
+        (Frame::Held(vec![held()].into()), format!("18 01 {ann} ac02 07 09")), // count, author, epoch, from, to
         (Frame::Wanted(Wanted { direct: true, range: held() }), format!("19 01 {ann} ac02 07 09")),
         (
             Frame::HandedOn(HandedOn {
@@ -152,7 +152,7 @@ fn golden() -> Vec<(Frame, String)> {
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
         (Frame::HandoverOffer(4702), "28 de24".into()),
-        (Frame::HandoverReady(entry().addrs), "29 01 00 0a000002 d08603".into()),
+        (Frame::HandoverReady(entry().addrs.into()), "29 01 00 0a000002 d08603".into()),
         (
             Frame::HandoverProbe(HandoverProbe { peer: PeerId([0xAA; 32]), addrs: entry().addrs }),
             format!("2a {bob} 01 00 0a000002 d08603"),
@@ -177,20 +177,26 @@ fn golden() -> Vec<(Frame, String)> {
             format!("2f {:02x} 01 78", CloseReason::Unreachable as u8),
         ),
         (Frame::Call(PeerId([0xAA; 32])), format!("32 {bob}")),
-        (Frame::TryPeers(vec![PeerId([1; 32])]), format!("33 01 {ann}")),
+        (Frame::TryPeers(vec![PeerId([1; 32])].into()), format!("33 01 {ann}")),
         (
-            Frame::Tried(vec![
-                Tried { peer: PeerId([0xAA; 32]), why_not: None },
-                Tried { peer: PeerId([1; 32]), why_not: Some(CloseReason::NoAnswer) },
-            ]),
+            Frame::Tried(
+                vec![
+                    Tried { peer: PeerId([0xAA; 32]), why_not: None },
+                    Tried { peer: PeerId([1; 32]), why_not: Some(CloseReason::NoAnswer) },
+                ]
+                .into(),
+            ),
             format!("34 02 {bob} 00 {ann} 01 1f"),
         ),
         (
-            Frame::Unreachable(vec![Unreachable {
-                from: PeerId([1; 32]),
-                to: PeerId([0xAA; 32]),
-                reason: CloseReason::NothingListens,
-            }]),
+            Frame::Unreachable(
+                vec![Unreachable {
+                    from: PeerId([1; 32]),
+                    to: PeerId([0xAA; 32]),
+                    reason: CloseReason::NothingListens,
+                }]
+                .into(),
+            ),
             format!("35 01 {ann} {bob} 1e"),
         ),
         (Frame::ReachabilityRequest, "36".into()),
