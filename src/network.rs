@@ -241,6 +241,7 @@ impl Network {
             return Err(Closed::new(CloseReason::KeyChanged, message));
         }
         let role = RoleConfig::Member(Box::new(MemberConfig {
+            version: pin.and(known.as_ref()).map_or(0, |known| known.version),
             was_classic: pin.and(known).map(|known| known.classic),
             pin,
             wire: options.wire,

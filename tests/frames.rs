@@ -94,7 +94,7 @@ fn lists() -> Vec<(Frame, Frame)> {
     let probe = |count| Frame::HandoverProbe(HandoverProbe { peer: PeerId([1; 32]), addrs: addrs(count) });
     let statement = |count| {
         let (network, to, signature) = (NetworkId([1; 16]), PeerId([1; 32]), Signature([1; 64]));
-        Frame::Handover(HandoverStatement { network, to, addrs: addrs(count), signature })
+        Frame::Handover(HandoverStatement { network, version: 1, to, addrs: addrs(count), signature })
     };
     let peers = |count| Frame::TryPeers(vec![PeerId([1; 32]); count].into());
     let tried = |count| Frame::Tried(vec![Tried { peer: PeerId([1; 32]), why_not: None }; count].into());

@@ -130,6 +130,7 @@ pub fn member(data: &[u8]) {
         rejoin_for: Duration::from_secs(if kind & 4 == 0 { 3600 } else { 0 }),
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
+        version: 0,
     }));
     Driver::new(role, reader).run();
 }

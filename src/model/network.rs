@@ -202,4 +202,7 @@ pub struct KnownHost {
     /// Nobody typed the target: an earlier host signed it. Of each network only the newest such place is kept.
     #[serde(default)]
     pub handed_over: bool,
+    /// The version of its roster then.
+    #[serde(default)]
+    pub version: u64,
 }

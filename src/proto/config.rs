@@ -108,4 +108,6 @@ pub struct MemberConfig {
     pub wire: Wire,
     /// The network was joined before: whether it let classic peers in then.
     pub was_classic: Option<bool>,
+    /// The version of the roster when it was last joined there; 0 when it was not.
+    pub version: u64,
 }

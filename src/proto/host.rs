@@ -175,6 +175,8 @@ struct Distribution {
 #[derive(Debug, Default)]
 struct Handing {
     handover: Option<handover::Handover>,
+    /// Whom not all reached when it was asked: asked again, it becomes the host all the same.
+    insisted: Option<PeerId>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }

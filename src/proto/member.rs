@@ -106,6 +106,8 @@ struct HostPlace {
     /// As typed, or as an earlier host has signed it.
     target: String,
     is_handed_over: bool,
+    /// The roster's version when it was the host last.
+    version: u64,
     /// Where it is, when that was signed; else the target tells.
     addrs: Vec<SocketAddr>,
     key: Option<PeerId>,
@@ -194,7 +196,14 @@ impl Member {
         Self {
             turn: Turn::new(now, rng),
             group,
-            host: HostPlace { target, is_handed_over: false, addrs: Vec::new(), key, known: None },
+            host: HostPlace {
+                target,
+                is_handed_over: false,
+                version: config.version,
+                addrs: Vec::new(),
+                key,
+                known: None,
+            },
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
             consent: Consent { was_classic: config.was_classic, was_asked: false },
             password: config.password,

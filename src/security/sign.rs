@@ -1,8 +1,6 @@
 //! What is signed, byte for byte. Each kind has a label of its own and names its network, so that a signature can
 //! never be taken for another kind's or for another network's.
 
-use std::net::SocketAddr;
-
 use ring::digest::{Context, SHA256};
 
 use super::identity::{Identity, verify};
@@ -65,30 +63,20 @@ pub fn batch_holds(network: &NetworkId, batch: &Batch) -> bool {
     batch.signature.as_ref().is_some_and(holds)
 }
 
-/// Signs who is the host from now on, as the host until now.
+/// Signs who is the host from now on, as it travels, as the host until now.
 #[must_use]
-pub fn handover(host: &Identity, network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> Signature {
-    host.sign(&handover_bytes(network, to, addrs))
+pub fn handover(host: &Identity, network: &NetworkId, statement: &[u8]) -> Signature {
+    host.sign(&handover_bytes(network, statement))
 }
 
 /// True when `signature` is the old host's over this handover.
 #[must_use]
-pub fn handover_holds(
-    host: &PeerId,
-    network: &NetworkId,
-    to: &PeerId,
-    addrs: &[SocketAddr],
-    signature: &Signature,
-) -> bool {
-    verify(host, &handover_bytes(network, to, addrs), signature)
+pub fn handover_holds(host: &PeerId, network: &NetworkId, statement: &[u8], signature: &Signature) -> bool {
+    verify(host, &handover_bytes(network, statement), signature)
 }
 
-fn handover_bytes(network: &NetworkId, to: &PeerId, addrs: &[SocketAddr]) -> Vec<u8> {
-    let mut bytes = HANDOVER_LABEL.to_vec();
-    bytes.extend(network.0);
-    bytes.extend(to.0);
-    bytes.extend(postcard::to_stdvec(addrs).unwrap_or_default());
-    bytes
+fn handover_bytes(network: &NetworkId, statement: &[u8]) -> Vec<u8> {
+    [HANDOVER_LABEL, &network.0, statement].concat()
 }
 
 fn roster_bytes<'a>(

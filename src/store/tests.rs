@@ -45,6 +45,7 @@ fn known(target: &str) -> KnownHost {
         classic: false,
         network_id: None,
         handed_over: false,
+        version: 0,
     }
 }
 

@@ -234,6 +234,9 @@ impl std::fmt::Debug for HandoverPart {
 pub struct HandoverStatement {
     /// Of which network.
     pub network: NetworkId,
+    /// The version of the roster with which the old host ends its office: a statement from before a version that is known
+    /// to have been its own is worth nothing any more.
+    pub version: u64,
     /// The new host.
     pub to: PeerId,
     /// Where it listens for joiners, best first.
@@ -241,6 +244,15 @@ pub struct HandoverStatement {
     pub addrs: Vec<SocketAddr>,
     /// The old host's signature over all this.
     pub signature: Signature,
+}
+
+impl HandoverStatement {
+    /// What the old host signs, beside the network.
+    #[must_use]
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let Self { version, to, addrs, .. } = self;
+        postcard::to_stdvec(&(version, to, addrs)).unwrap_or_default()
+    }
 }
 
 /// What came of trying to reach a peer at its peer listener.

@@ -85,6 +85,7 @@ pub fn launch(size: (u16, u16)) -> State {
         classic: false,
         network_id: None,
         handed_over: false,
+        version: 0,
     }];
     State::new(defaults, recents, size, NOW)
 }

@@ -9,8 +9,8 @@ use super::{Host, Timer, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, SafeText, Timestamp,
-        Wire, limits,
+        Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, SafeText, Signature,
+        Timestamp, Wire, limits,
     },
     proto::{Output, group::Group},
     security::sign,
@@ -30,11 +30,23 @@ enum Step {
     /// The member opens its join port.
     Offered,
     /// Everybody tries to reach it.
-    Probing { addrs: Vec<SocketAddr>, waiting: BTreeSet<PeerId>, failed: Vec<String> },
+    Probing(Probing),
     /// The member keeps what a host needs, as it was at this save.
     Sent { addrs: Vec<SocketAddr>, token: u64 },
     /// The member has kept it. What this host kept is set aside before anybody is told.
     Retiring { addrs: Vec<SocketAddr> },
+}
+
+/// What is known of whether a member can be reached where it would host.
+#[derive(Debug)]
+struct Probing {
+    addrs: Vec<SocketAddr>,
+    /// How many were asked, this host not counted.
+    asked: usize,
+    waiting: BTreeSet<PeerId>,
+    failed: Vec<String>,
+    /// This host itself does not reach it.
+    is_out_of_reach: bool,
 }
 
 impl Host {
@@ -61,7 +73,8 @@ impl Host {
 
     /// The member listens at these addresses: can everybody reach it there?
     pub(in crate::proto) fn handover_ready(&mut self, peer: PeerId, announced: &[SocketAddr]) {
-        let is_asked = |handover: &&mut Handover| handover.to == peer && matches!(handover.step, Step::Offered);
+        let is_asked =
+            |handover: &&mut Handover| handover.to == peer && matches!(handover.step, Step::Offered);
         let Some(handover) = self.handing.handover.as_mut().filter(is_asked) else { return };
         let Some(link) = self.members.get(&peer) else { return };
         let addrs = candidates(SocketAddr::new(link.ip, 0), announced);
@@ -78,7 +91,9 @@ impl Host {
             }
         }
         self.turn.ask(Output::Probe(peer, addrs.clone()));
-        handover.step = Step::Probing { addrs, waiting, failed: Vec::new() };
+        let asked = waiting.len() - 1;
+        let probing = Probing { addrs, asked, waiting, failed: Vec::new(), is_out_of_reach: false };
+        handover.step = Step::Probing(probing);
     }
 
     /// Somebody, or this host itself, has tried to reach the member's join port. No reason means that it did.
@@ -90,29 +105,55 @@ impl Host {
     ) {
         let name = self.group.person(&by).map_or_else(|| by.short(), |peer| peer.alias.to_string());
         let is_me = by == self.group.me();
-        let Some(Handover { to, step: Step::Probing { addrs, waiting, failed }, .. }) =
-            &mut self.handing.handover
-        else {
+        let Some(Handover { to, step: Step::Probing(probing), .. }) = &mut self.handing.handover else {
             return;
         };
         // An answer about somebody else belongs to a handover that was called off.
-        if probed.is_some_and(|probed| probed != to) || !waiting.remove(&by) {
+        if probed.is_some_and(|probed| probed != to) || !probing.waiting.remove(&by) {
             return;
         }
         if let Some(why) = why_not {
             let who = if is_me { "you".to_owned() } else { name };
-            let at = addrs.first().map(ToString::to_string).unwrap_or_default();
-            failed.push(format!("{who} cannot reach its join port {at} ({})", SafeText::line(why)));
+            let at = probing.addrs.first().map(ToString::to_string).unwrap_or_default();
+            probing.failed.push(format!("{who} cannot reach its join port {at} ({})", SafeText::line(why)));
+            probing.is_out_of_reach |= is_me;
         }
-        if !waiting.is_empty() {
+        if probing.waiting.is_empty() {
+            self.decide();
+        }
+    }
+
+    /// All have said whether they reach the member, or the time for it is over. The host itself must; of the others most,
+    /// unless the person at the host asks again: no member keeps the network from changing hands by saying no, or nothing.
+    fn decide(&mut self) {
+        let Some(Handover { to, deadline, step: Step::Probing(probing) }) = &mut self.handing.handover else {
             return;
-        }
-        if failed.is_empty() {
-            let (to, addrs) = (*to, std::mem::take(addrs));
+        };
+        let to = *to;
+        // The rest has as long again.
+        *deadline = self.turn.now.instant + limits::HANDOVER_TIMEOUT;
+        self.turn.timers.set(Timer::Handover, *deadline);
+        let mut doubts = std::mem::take(&mut probing.failed);
+        let silent = probing.waiting.iter().filter_map(|peer| self.group.person(peer));
+        doubts.extend(
+            silent.map(|peer| format!("{} did not say in time whether it can be reached", peer.alias)),
+        );
+        let is_insisted = self.handing.insisted.take() == Some(to);
+        let is_reached = !probing.is_out_of_reach && !probing.waiting.contains(&self.group.me());
+        let addrs = std::mem::take(&mut probing.addrs);
+        if is_reached && (is_insisted || 2 * doubts.len() < probing.asked.max(1)) {
+            if !doubts.is_empty() {
+                let message = format!("the handover goes on, though {}", doubts.join("; "));
+                self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+            }
             self.send_package(to, addrs);
         } else {
-            let why = failed.join("; ");
-            self.call_off(&why);
+            self.call_off(&doubts.join("; "));
+            if is_reached {
+                self.handing.insisted = Some(to);
+                let message = "to hand over all the same, give the command again";
+                self.turn.event(NodeEvent::error(ErrorKind::Command, message));
+            }
         }
     }
 
@@ -133,7 +174,14 @@ impl Host {
         let Some(link) = self.members.get(&to) else { return };
         let bytes = serde_json::to_vec(&package).unwrap_or_default();
         if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {
-            return self.call_off("there is too much to hand over");
+            let keys = package.state.admitted.len();
+            let why = format!(
+                "{keys} keys and what else a host needs are {} KiB, and at most {} KiB can be handed over; let keys end \
+                 sooner (--key-days), or lift bans",
+                bytes.len() / 1024,
+                limits::HANDOVER_BYTES / 1024
+            );
+            return self.call_off(&why);
         }
         let mut parts = bytes.chunks(limits::HANDOVER_PART).peekable();
         while let Some(part) = parts.next() {
@@ -181,8 +229,9 @@ impl Host {
         let Some(Handover { to, step: Step::Retiring { addrs }, .. }) = self.handing.handover.take() else {
             return;
         };
-        let signature = sign::handover(&self.group.identity, &self.network.id, &to, &addrs);
-        let statement = HandoverStatement { network: self.network.id, to, addrs, signature };
+        let (network, version) = (self.network.id, self.group.roster.version());
+        let mut statement = HandoverStatement { network, version, to, addrs, signature: Signature([0; 64]) };
+        statement.signature = sign::handover(&self.group.identity, &network, &statement.signed_bytes());
         let frame = Frame::Handover(statement.clone()).encode();
         if let Some(link) = self.members.get(&to) {
             self.turn.send_bytes(link.conn, frame.clone());
@@ -207,7 +256,7 @@ impl Host {
             // Too late: it is the host as soon as it is back.
             Some(Handover { step: Step::Retiring { .. }, .. }) => {}
             Some(Handover { to, .. }) if *to == peer => self.call_off("it is gone"),
-            Some(Handover { step: Step::Probing { waiting, .. }, .. }) if waiting.contains(&peer) => {
+            Some(Handover { step: Step::Probing(probing), .. }) if probing.waiting.contains(&peer) => {
                 self.handover_probed(peer, None, None);
             }
             _ => {}
@@ -216,15 +265,10 @@ impl Host {
 
     /// The handover takes too long.
     pub(in crate::proto) fn handover_timed_out(&mut self) {
-        let why = match &self.handing.handover {
-            Some(Handover { step: Step::Probing { waiting, .. }, .. }) => {
-                let names = waiting.iter().filter_map(|peer| self.group.person(peer));
-                let names: Vec<String> = names.map(|peer| peer.alias.to_string()).collect();
-                format!("{} did not say in time whether it can be reached", names.join(", "))
-            }
-            _ => "it did not answer in time".to_owned(),
-        };
-        self.call_off(&why);
+        if matches!(&self.handing.handover, Some(Handover { step: Step::Probing(_), .. })) {
+            return self.decide();
+        }
+        self.call_off("it did not answer in time");
     }
 
     fn call_off(&mut self, why: &str) {

@@ -152,10 +152,13 @@ impl Member {
 
     /// The host has signed who is the host from now on.
     pub(super) fn handed_over(&mut self, by: &PeerId, statement: HandoverStatement) {
-        let HandoverStatement { network, to, addrs, signature } = &statement;
+        let HandoverStatement { network, version, to, addrs, signature } = &statement;
         let is_ours = self.group.network.as_ref().is_none_or(|ours| ours.id == *network);
-        if !is_ours || !sign::handover_holds(by, network, to, addrs, signature) || addrs.is_empty() {
-            self.turn.events(self.group.blame(by, "a handover that it has not signed"));
+        // Of a host that was put back to before it became the host again.
+        let is_old = *version < self.group.roster.version().max(self.host.version);
+        let holds = sign::handover_holds(by, network, &statement.signed_bytes(), signature);
+        if !is_ours || is_old || !holds || addrs.is_empty() {
+            self.turn.events(self.group.blame(by, "a handover that it has not signed, or long ago"));
             return;
         }
         if *to == self.group.me() {

@@ -376,6 +376,7 @@ impl Member {
             classic: false,
             network_id: Some(network_id),
             handed_over: self.host.is_handed_over,
+            version: self.group.roster.version(),
         });
         self.remember();
     }

@@ -166,11 +166,12 @@ fn golden() -> Vec<(Frame, String)> {
         (
             Frame::Handover(HandoverStatement {
                 network: NetworkId([9; 16]),
+                version: 300,
                 to: PeerId([0xAA; 32]),
                 addrs: entry().addrs,
                 signature: Signature([5; 64]),
             }),
-            format!("2e {} {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
+            format!("2e {} ac02 {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
         ),
         (
             Frame::HandoverRefused(Refusal { reason: CloseReason::Unreachable, detail: "x".into() }),
