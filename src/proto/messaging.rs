@@ -102,6 +102,8 @@ struct State {
     progressed: Option<Instant>,
     /// When the last link to it was lost.
     lost_at: Option<Timestamp>,
+    /// Since when there is a link to it.
+    linked_at: Option<Timestamp>,
     inbox: Inbox,
     /// The history is looking up whether it said something else before under the same numbers.
     comparing: Option<u64>,
@@ -122,6 +124,7 @@ impl State {
             lacking: Lacking::default(),
             progressed: None,
             lost_at: None,
+            linked_at: None,
             inbox: Inbox::new(policy, now),
             comparing: None,
             conflicts: 0,
@@ -345,8 +348,9 @@ impl Messaging {
         let now = self.turn.now.wall;
         let state = self.peer(group, peer);
         let before = std::mem::replace(&mut state.link, link);
-        if link.is_none() {
-            state.lost_at = Some(now);
+        match link {
+            None => (state.lost_at, state.linked_at) = (Some(now), None),
+            Some(_) => _ = state.linked_at.get_or_insert(now),
         }
         if before.is_some() {
             // What was on the way goes again.

@@ -140,8 +140,11 @@ impl Messaging {
         let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
             return Taken::Known;
         };
-        // A message from before the last link was lost is late: it could have come over that link.
-        let could_have_come = when.is_some_and(|when| state.lost_at.is_some_and(|lost| when < lost.0));
+        // A message that was said while there was a link to its author is late: it could have come at once.
+        let could_have_come = when.is_some_and(|when| {
+            state.lost_at.is_some_and(|lost| when < lost.0)
+                || state.linked_at.is_some_and(|linked| when >= linked.0)
+        });
         // What was said to everyone before this session was missed, as if somebody else handed it on.
         let was_missed =
             batch.stream.to == Recipient::Everyone && when.is_some_and(|when| when < self.begun.0.wall.0);

@@ -268,6 +268,36 @@ fn words_beyond_those_that_count_are_refused_from_anybody() {
 }
 
 #[test]
+fn what_is_said_to_be_from_a_time_when_its_author_could_be_heard_is_late() {
+    for (linked_before, waited, is_late) in [(60, 30, true), (10, 30, false), (60, 1, false), (60, 120, true)]
+    {
+        let mut bench = Bench::new();
+        let mut now = bench.messaging.turn.now;
+        let mut pass = |bench: &mut Bench, seconds: u64| {
+            now = now.plus(std::time::Duration::from_secs(seconds));
+            bench.messaging.turn.now = now;
+        };
+        // There was a link once, for a moment.
+        bench.linked();
+        bench.messaging.link_used(&bench.group, bench.bob.peer_id(), None);
+        pass(&mut bench, 50);
+        bench.linked();
+        pass(&mut bench, linked_before);
+        let mut batch = bench.bob_says(1, &["from back then"]);
+        batch.sent_at = Timestamp(batch.sent_at.0 - waited * 1_000_000);
+        batch.signature = Some(sign::batch(&bench.bob, &NETWORK, &batch));
+        // What came before this session is told as missed in any case.
+        bench.messaging.begun.0.wall = Timestamp(0);
+        bench.hear(batch);
+        let late = bench.end().into_iter().find_map(|ask| match ask {
+            Ask::Output(Output::Event(NodeEvent::Batch(said))) => Some(said.late),
+            _ => None,
+        });
+        assert_eq!(late, Some(is_late), "linked {linked_before} s ago, said {waited} s ago");
+    }
+}
+
+#[test]
 fn what_somebody_lacks_is_counted_until_it_is_there() {
     let mut bench = Bench::new();
     bench.linked();
