@@ -27,6 +27,14 @@ pub const NETWORK_NAME_CHARACTERS: usize = 64;
 pub const REASON_BYTES: usize = 256;
 /// Scalars that may share one cell of the screen: legitimate scripts and emoji stay below.
 pub const CLUSTER_SCALARS: usize = 16;
+/// Dials of one peer at once, and then one in so many seconds: whoever announces ever other addresses has nobody dial more.
+pub const DIALS: u32 = 6;
+/// See [`DIALS`].
+pub const DIAL_SECONDS: u32 = 5;
+/// Dials of one address at once, for all peers that say that they are there, and then so many a second.
+pub const DIALS_OF_ADDRESS: u32 = 1024;
+/// See [`DIALS_OF_ADDRESS`].
+pub const DIALS_OF_ADDRESS_RATE: u32 = 16;
 /// Addresses that a peer may announce for itself.
 pub const CANDIDATES: usize = 8;
 

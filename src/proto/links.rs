@@ -3,6 +3,7 @@
 //! A peer link is opened when there is something to say and closed when nothing has been said for a while. This part knows
 //! no message; it must never open or keep a link to a key that the roster does not name.
 
+mod dials;
 mod paths;
 mod relay;
 mod silence;
@@ -12,6 +13,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 use rand_chacha::ChaCha20Rng;
 
 use self::{
+    dials::{Dials, Targets},
     paths::Paths,
     relay::{Relays, Waiting},
 };
@@ -84,6 +86,7 @@ struct State {
     links: Vec<ConnId>,
     /// A link is being opened.
     dialling: bool,
+    dials: Dials,
     backoff: Backoff,
     answered_at: Option<SocketAddr>,
     /// It was told that its clock is off.
@@ -126,12 +129,19 @@ pub(super) struct Links {
     peers: BTreeMap<PeerId, State>,
     by_conn: BTreeMap<ConnId, PeerLink>,
     relays: Relays,
+    targets: Targets,
 }
 
 impl Links {
     pub(super) fn new(now: Moment, rng: &mut ChaCha20Rng) -> Self {
         let turn = Turn::new(now, rng);
-        Self { turn, peers: BTreeMap::new(), by_conn: BTreeMap::new(), relays: Relays::default() }
+        Self {
+            turn,
+            peers: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            relays: Relays::default(),
+            targets: Targets::default(),
+        }
     }
 
     pub(super) fn has(&self, conn: ConnId) -> bool {
@@ -264,10 +274,18 @@ impl Links {
     /// Dials a peer, unless that is under way.
     fn dial(&mut self, group: &Group, peer: PeerId) {
         let state = self.peers.entry(peer).or_default();
-        if std::mem::replace(&mut state.dialling, true) {
+        if state.dialling {
             return;
         }
         let mut addrs = group.candidates(&peer);
+        if let Err(wait) = state
+            .dials
+            .take(self.turn.now.instant)
+            .and_then(|()| self.targets.take(&mut addrs, self.turn.now.instant))
+        {
+            return self.turn.set(Timer::Dial(peer), wait);
+        }
+        state.dialling = true;
         if let Some(at) = state.answered_at.and_then(|best| addrs.iter().position(|addr| *addr == best)) {
             addrs.swap(0, at);
         }

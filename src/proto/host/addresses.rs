@@ -36,7 +36,12 @@ pub(super) fn candidates(remote: SocketAddr, announced: &[SocketAddr]) -> Vec<So
     });
     let is_seen =
         |own: &&SocketAddr| seen.is_some_and(|seen| (seen.ip(), seen.port()) == (own.ip(), own.port()));
-    let own = announced.iter().filter(is_usable).filter(leads_here);
+    // Of the world's addresses only the one that is seen: others may be anybody's.
+    let may_be_its = |addr: &&SocketAddr| {
+        let ip = addr.ip().to_canonical();
+        ip == seen_at || seen_at.is_loopback() || realm(ip) != Realm::Global
+    };
+    let own = announced.iter().filter(is_usable).filter(leads_here).filter(may_be_its);
     let own = own.map(|own| seen.filter(|_| is_seen(&own)).unwrap_or(*own));
     let is_chosen = |own: &SocketAddr| announced.len() == 1 && realm(own.ip()) == realm(seen_at);
     let all: Vec<SocketAddr> = if announced.first().is_some_and(is_chosen) {
@@ -69,6 +74,12 @@ mod tests {
             // Behind a translator.
             ("203.0.113.7:1", vec!["192.168.1.7:50"], vec!["203.0.113.7:50", "192.168.1.7:50"]),
             ("10.0.0.7:1", vec!["127.0.0.1:50"], vec!["10.0.0.7:50"]),
+            // Somebody else's.
+            ("10.0.0.7:1", vec!["10.0.0.7:50", "192.0.2.1:80"], vec!["10.0.0.7:50"]),
+            ("203.0.113.7:1", vec!["192.0.2.1:80"], vec!["203.0.113.7:80"]),
+            ("203.0.113.7:1", vec!["203.0.113.7:50", "[2001:db8::9]:80"], vec!["203.0.113.7:50"]),
+            // This host's own machine may have more than one.
+            ("127.0.0.1:1", vec!["192.0.2.7:50"], vec!["127.0.0.1:50", "192.0.2.7:50"]),
             ("10.0.0.7:1", vec!["0.0.0.0:50"], vec!["10.0.0.7:50"]),
             ("10.0.0.7:1", vec![], vec![]),
         ] {

@@ -6,7 +6,7 @@ use rand_core::RngCore as _;
 
 use super::{Ask, Host, Timer};
 use crate::{
-    model::{PeerId, limits},
+    model::{CloseReason, PeerId, limits},
     proto::ConnId,
     wire::{Frame, Tried},
 };
@@ -29,17 +29,33 @@ impl Host {
     /// This node has tried to reach a peer.
     pub(in crate::proto) fn has_tried(&mut self, tried: Tried) {
         let me = self.group.me();
+        let tried = self.told(tried);
         self.group.reachability.note(me, tried);
         if !self.turn.timers.is_set(Timer::Reachability) {
             self.turn.set(Timer::Reachability, limits::REACHABILITY_TICK);
         }
     }
 
+    /// What came of trying to reach a peer, as all are told of it. Why a place other than the one where this host sees the
+    /// peer did not answer would tell which ports are open on the computer of somebody who is not even here.
+    fn told(&self, mut tried: Tried) -> Tried {
+        let seen_at = self.members.get(&tried.peer).map(|link| link.ip.to_canonical());
+        let addrs = self.group.roster.get(&tried.peer).map(|entry| &entry.addrs);
+        let is_its_own = |addrs: &Vec<std::net::SocketAddr>| {
+            addrs.iter().all(|addr| Some(addr.ip().to_canonical()) == seen_at)
+        };
+        if tried.why_not.is_some() && !addrs.is_some_and(is_its_own) {
+            tried.why_not = Some(CloseReason::Unreachable);
+        }
+        tried
+    }
+
     /// A member has tried others.
     pub(super) fn tried(&mut self, from: PeerId, tried: &[Tried]) {
         for tried in tried.iter().take(limits::MEMBERS_MAX) {
             if self.group.is_member(&tried.peer) && tried.peer != from {
-                self.group.reachability.note(from, *tried);
+                let tried = self.told(*tried);
+                self.group.reachability.note(from, tried);
             }
         }
         self.notify_unreachable_soon();

@@ -154,6 +154,29 @@ fn a_peer_is_dialled_once_and_again_with_growing_waits_as_long_as_it_is_wanted()
 }
 
 #[test]
+fn a_peer_that_is_ever_somewhere_else_is_not_dialled_ever_again() {
+    let mut bench = Bench::with(&[1, 2]);
+    bench.wants.links.insert(peer(2));
+    let mut dialled = 0;
+    for second in 0..60_u16 {
+        for number in 0..10 {
+            let mut moved = entry(peer(2), Role::Member);
+            moved.addrs = vec![([10, 9, 9, 9], 1000 + second * 10 + number).into()];
+            let version = 2 + u64::from(second * 10 + number);
+            let entries: Vec<RosterEntry> = bench.group.roster.entries().cloned().collect();
+            let others = entries.into_iter().filter(|entry| entry.peer_id != peer(2)).chain([moved]);
+            let changes = bench.group.roster.replace(Roster::unsigned(version, others.collect()));
+            bench.links.roster_changed(&bench.group, &changes);
+            bench.links.want(&bench.group, peer(2));
+            dialled += dials(&bench.asked());
+            bench.links.dial_failed(peer(2), unreachable());
+        }
+        dialled += dials(&bench.wait(Duration::from_secs(1)));
+    }
+    assert!(dialled <= 6 + 60 / 5 + 1, "{dialled}");
+}
+
+#[test]
 fn a_key_that_the_roster_does_not_name_has_a_while_for_it_and_is_told_nothing() {
     let mut bench = Bench::with(&[1]);
     bench.handshake(1, 9, LinkKind::PeerIn);
