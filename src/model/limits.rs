@@ -249,6 +249,12 @@ pub const HELD: usize = 1000;
 pub const WANTED: usize = HELD * 4;
 /// Time between two questions for messages; it also bounds how fast messages are handed on.
 pub const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Questions for messages that one peer may ask a second in the long run: more than [`ASK_EVERY`] lets it.
+pub const QUESTIONS_RATE: u32 = 32;
+/// Such questions at once.
+pub const QUESTIONS_BURST: u32 = 128;
+/// How many of them a question for what there is counts for.
+pub const CATCH_UP_COST: u32 = 8;
 /// Questions of one peer that may wait for their answer.
 pub const QUESTIONS: usize = 4;
 /// Time that a question waits for its answer before somebody else is asked.

@@ -30,6 +30,7 @@ use super::{
     inbox::Inbox,
     links::Demand,
     log::{Log, Range},
+    rate::TokenBucket,
     roster::Changes,
     turn::Turn,
     window::Window,
@@ -110,6 +111,8 @@ struct State {
     /// How often it had something else under numbers of what was said to it alone.
     conflicts: u32,
     question: Option<Question>,
+    /// How often it may ask.
+    asks: TokenBucket,
     /// It was told that it cannot be reached.
     notified: bool,
     /// How far its clock is behind this one, in microseconds.
@@ -129,6 +132,7 @@ impl State {
             comparing: None,
             conflicts: 0,
             question: None,
+            asks: TokenBucket::new(limits::QUESTIONS_RATE, limits::QUESTIONS_BURST, now),
             notified: false,
             behind: 0,
         }

@@ -8,6 +8,7 @@ mod database;
 mod export;
 mod memory;
 mod read;
+mod reader;
 mod schema;
 mod streams;
 mod tokenizer;
@@ -16,6 +17,7 @@ mod write;
 use std::{path::Path, time::Duration};
 
 pub use self::export::{Exported, Filter, export};
+pub(super) use self::reader::Reader;
 pub(super) use self::write::Write;
 use self::{database::Database, memory::Memory};
 use crate::{
@@ -73,6 +75,22 @@ impl History {
                 Self::OnDisk(Box::new(Database::open(me, dir, retention)))
             }
             _ => Self::InMemory(Box::new(Memory::new(me, limits::MEMORY_HISTORY))),
+        }
+    }
+
+    /// Who answers other peers beside this; nothing for a history in memory.
+    pub(super) fn reader(&self) -> Option<Reader> {
+        match self {
+            Self::OnDisk(database) => Some(database.reader()),
+            Self::InMemory(_) => None,
+        }
+    }
+
+    /// Whether others can read what is kept now.
+    pub(super) fn is_shared(&self) -> bool {
+        match self {
+            Self::OnDisk(database) => database.is_shared(),
+            Self::InMemory(_) => false,
         }
     }
 

@@ -138,7 +138,9 @@ struct Thread {
 }
 
 impl Thread {
-    fn start(worker: Worker) -> Result<Self, StoreError> {
+    fn start(mut worker: Worker) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Io { action: "start", path: "the store".to_owned(), source };
+        worker.read_beside().map_err(failed)?;
         let (bundles, inbox) = sync_channel(limits::STORE_COMMANDS);
         let (end, ended) = channel();
         let run = move || {
@@ -146,7 +148,7 @@ impl Thread {
             let _ = end.send(());
         };
         let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(run);
-        spawned.map_err(|source| StoreError::Io { action: "start", path: "the store".to_owned(), source })?;
+        spawned.map_err(failed)?;
         Ok(Self { bundles: Some(bundles), ended: Mutex::new(ended) })
     }
 }

@@ -1,7 +1,13 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;
-use crate::model::{Alias, Ban, Network, NetworkId, PeerId, Timestamp};
+use crate::{
+    api::{HistoryCommand, HistoryEvent},
+    model::{
+        Alias, Ban, Batch, Held, Network, NetworkId, PeerId, Recipient, SafeText, Signature, StoredBatch,
+        StreamId, Timestamp,
+    },
+};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -57,6 +63,70 @@ fn run(profile: &Profile, commands: Vec<StoreCommand>) -> StoreEvent {
     }
     drop(reply);
     std::iter::from_fn(|| events.blocking_recv()).last().unwrap()
+}
+
+fn batch_of(number: u64) -> StoreCommand {
+    let stream = StreamId { author: PeerId([5; 32]), epoch: 1, to: Recipient::Everyone };
+    let batch = Batch {
+        stream,
+        first: number,
+        sent_at: Timestamp(1),
+        texts: vec![SafeText::line("x")],
+        signature: Some(Signature([3; 64])),
+    };
+    let batch = StoredBatch {
+        batch,
+        alias: Alias::new("bob").unwrap(),
+        at: Timestamp(1),
+        place: i64::try_from(number).unwrap(),
+        references: Vec::new(),
+        claims: None,
+    };
+    StoreCommand::Keep { token: number, network: NETWORK.id, batch: Arc::new(batch), spans: Vec::new() }
+}
+
+const NETWORK: Network = Network { id: NetworkId([1; 16]), name: String::new() };
+
+#[test]
+fn what_is_kept_never_waits_for_what_others_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    for profile in [Profile::ephemeral().unwrap(), open(&dir.path().join("profile")).unwrap()] {
+        let (reply, mut events) = mpsc::channel(100);
+        let history = |command| StoreCommand::History(command);
+        let held = |token| HistoryCommand::Held { token, network: NETWORK.id, since: Timestamp(0) };
+        let wanted = Held { author: PeerId([5; 32]), epoch: 1, from: 1, to: 1 };
+        let range = HistoryCommand::Range {
+            token: 9,
+            network: NETWORK.id,
+            conversation: Recipient::Everyone,
+            wanted,
+            since: Timestamp(0),
+        };
+        let named = history(HistoryCommand::Recall(NETWORK));
+        let commands = vec![history(held(1)), history(range.clone()), history(held(2)), named, batch_of(1)];
+        profile.commands(commands, &reply).unwrap();
+        let mut order = Vec::new();
+        while order.len() < 5 {
+            match events.blocking_recv().unwrap() {
+                StoreEvent::History(HistoryEvent::Recalled(_)) => order.push(0),
+                StoreEvent::History(HistoryEvent::Kept { .. }) => order.push(1),
+                StoreEvent::History(HistoryEvent::Held { .. } | HistoryEvent::Range { .. }) => order.push(2),
+                _ => {}
+            }
+        }
+        assert_eq!(order, [0, 1, 2, 2, 2]);
+        // What is kept by now is given.
+        profile.commands(vec![history(held(3)), history(range)], &reply).unwrap();
+        let mut given = Vec::new();
+        while given.len() < 2 {
+            match events.blocking_recv().unwrap() {
+                StoreEvent::History(HistoryEvent::Held { held, .. }) => given.push(held.len()),
+                StoreEvent::History(HistoryEvent::Range { batches, .. }) => given.push(batches.len()),
+                _ => {}
+            }
+        }
+        assert_eq!(given, [1, 1]);
+    }
 }
 
 #[test]

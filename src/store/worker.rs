@@ -3,7 +3,8 @@
 //! It must never call a message kept before it is on disk.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    collections::VecDeque,
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Bundle, Kept,
     files::Files,
-    history::{Committed, History, Unread, Write},
+    history::{Committed, History, Reader, Unread, Write},
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
@@ -20,6 +21,9 @@ use crate::{
 };
 
 type Reply = mpsc::Sender<StoreEvent>;
+
+/// What another peer asks, and where the answer goes.
+type Question = (HistoryCommand, Reply);
 
 /// Carries out the commands for a profile. Blocks: the disk sets the pace.
 pub struct Worker {
@@ -34,6 +38,10 @@ pub struct Worker {
     waiting: Option<(u64, Reply)>,
     /// The node that keeps its history here, for news of the history.
     node: Option<Reply>,
+    /// Where other peers are answered beside this.
+    reader: Option<mpsc::UnboundedSender<Question>>,
+    /// What other peers ask, which waits for what this profile does itself.
+    questions: VecDeque<Question>,
     /// The last news of the history.
     notified: (HistoryState, String),
 }
@@ -42,25 +50,63 @@ impl Worker {
     pub(super) fn new(files: Option<Files>, history: History, kept: watch::Sender<Kept>) -> Self {
         let (state, message) = history.state();
         let notified = (state, message.to_owned());
-        Self { files, kept, history, batch: Vec::new(), keeping: None, waiting: None, node: None, notified }
+        Self {
+            files,
+            kept,
+            history,
+            batch: Vec::new(),
+            keeping: None,
+            waiting: None,
+            node: None,
+            reader: None,
+            questions: VecDeque::new(),
+            notified,
+        }
+    }
+
+    /// Answers other peers on a thread of its own from now on, where the history is on disk.
+    pub(super) fn read_beside(&mut self) -> std::io::Result<()> {
+        let Some(mut reader) = self.history.reader() else { return Ok(()) };
+        let (questions, mut asked) = mpsc::unbounded_channel::<Question>();
+        let read = move || {
+            while let Some((question, reply)) = asked.blocking_recv() {
+                if let Some(answer) = reader.ask(&question) {
+                    let _ = reply.blocking_send(StoreEvent::History(answer));
+                }
+            }
+        };
+        std::thread::Builder::new().name("reader".to_owned()).spawn(read)?;
+        self.reader = Some(questions);
+        Ok(())
     }
 
     /// Works until the last asker is gone.
     pub(super) fn run(mut self, inbox: &Receiver<Bundle>) {
         loop {
             let wait = self.history.retry_in().unwrap_or(Duration::MAX);
-            let first = match inbox.recv_timeout(wait) {
-                Ok(bundle) => bundle,
-                Err(RecvTimeoutError::Timeout) => {
+            let first = if self.questions.is_empty() {
+                inbox.recv_timeout(wait)
+            } else {
+                inbox.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                })
+            };
+            match first {
+                Ok(first) => {
+                    // All that has come meanwhile makes one batch.
+                    let bundles: Vec<Bundle> = std::iter::once(first).chain(inbox.try_iter()).collect();
+                    self.carry_out(bundles);
+                }
+                Err(RecvTimeoutError::Timeout) if self.questions.is_empty() => {
                     let outcome = self.history.write_waiting();
                     self.committed(outcome);
-                    continue;
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
-            };
-            // All that has come meanwhile makes one batch.
-            let bundles: Vec<Bundle> = std::iter::once(first).chain(inbox.try_iter()).collect();
-            self.take(bundles);
+            }
+            self.hand_to_reader();
+            self.answer_one();
         }
         self.close();
     }
@@ -73,6 +119,28 @@ impl Worker {
 
     /// Carries out what has gathered, and answers.
     pub fn take(&mut self, bundles: Vec<Bundle>) {
+        self.carry_out(bundles);
+        while self.answer_one() {}
+    }
+
+    /// Answers a question of another peer. Own work is never behind more than one of them, however many ask.
+    fn answer_one(&mut self) -> bool {
+        let Some((question, reply)) = self.questions.pop_front() else { return false };
+        let answer = self.ask(question, &reply);
+        let _ = reply.blocking_send(StoreEvent::History(answer));
+        true
+    }
+
+    /// Hands questions of other peers to the reader, where there is one and the file can be read by it.
+    fn hand_to_reader(&mut self) {
+        if let Some(reader) = self.reader.as_ref().filter(|_| self.history.is_shared()) {
+            for question in self.questions.drain(..) {
+                let _ = reader.send(question);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, bundles: Vec<Bundle>) {
         let commands: Vec<(StoreCommand, Reply)> = bundles
             .into_iter()
             .flat_map(|(commands, reply)| commands.into_iter().map(move |command| (command, reply.clone())))
@@ -120,6 +188,9 @@ impl Worker {
                 };
                 self.committed(outcome);
                 let _ = reply.blocking_send(event);
+            }
+            StoreCommand::History(question) if Reader::answers(&question) => {
+                self.questions.push_back((question, reply));
             }
             StoreCommand::History(command) => {
                 // A question is answered after everything before it is written.

@@ -293,7 +293,7 @@ impl Messaging {
         self.turn.store(StoreCommand::History(command));
     }
 
-    /// A token for a peer's question to the history, unless the peer has too many open.
+    /// A token for a peer's question to the history, unless the peer has too many open or asks too often.
     fn may_ask(
         &mut self,
         group: &Group,
@@ -302,7 +302,9 @@ impl Messaging {
         wanted: Option<Wanted>,
     ) -> Option<(u64, crate::model::NetworkId)> {
         let open = self.catch_up.answering.values().filter(|(other, ..)| *other == asker).count();
-        if open >= limits::QUESTIONS {
+        let (now, cost) = (self.turn.now.instant, if wanted.is_some() { 1 } else { limits::CATCH_UP_COST });
+        let is_too_fast = self.peer(group, asker).asks.take(cost, now).is_err();
+        if is_too_fast || open >= limits::QUESTIONS {
             self.drop_link(conn, CloseReason::ProtocolError);
             return None;
         }

@@ -166,6 +166,25 @@ fn questions_about_the_history() {
 }
 
 #[test]
+fn questions_that_follow_each_other_without_end() {
+    for pause in [0.0, 0.3] {
+        let mut sim = Sim::host_on_disk();
+        let ann = sim.join("ann");
+        sim.say(ann, "host", "warm");
+        sim.wait(1.0);
+        let conn = sim.peer_link(0, ann);
+        let asked = (0..150).take_while(|_| {
+            sim.nodes[0].handle(sim.now, Input::Frame(conn, Frame::CatchUp(Timestamp(0))));
+            sim.run();
+            sim.wait(pause);
+            sim.nodes[0].mesh.links.has(conn)
+        });
+        let asked = asked.count();
+        assert_eq!(asked == 150, pause > 0.0, "{asked} with {pause} s between");
+    }
+}
+
+#[test]
 fn members_to_be_tried_at_once() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
-    Committed, Retention, Unread, read, schema, streams,
+    Committed, Reader, Retention, Unread, read, schema, streams,
     write::{self, Write},
 };
 use crate::{
@@ -31,6 +31,8 @@ pub(in crate::store) struct Database {
     db: Option<Connection>,
     /// Which file it is, so that one that was taken away is noticed.
     file: Option<FileId>,
+    /// Others may read it meanwhile.
+    is_shared: bool,
     ids: write::Ids,
     retention: Retention,
     looked_for_old: Option<Instant>,
@@ -53,6 +55,7 @@ impl Database {
             path: dir.join(FILE),
             db: None,
             file: None,
+            is_shared: false,
             ids: write::Ids::default(),
             retention,
             looked_for_old: None,
@@ -79,6 +82,7 @@ impl Database {
         for _ in 0..2 {
             match opened(&self.path) {
                 Ok((db, full)) => {
+                    self.is_shared = full.is_none();
                     self.db = Some(db);
                     self.file = FileId::of(&self.path);
                     match full {
@@ -115,6 +119,16 @@ impl Database {
             self.message = message;
         }
         self.state = HistoryState::Unsaved;
+    }
+
+    /// Who answers other peers beside this.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(self.me, self.path.clone())
+    }
+
+    /// Whether others can read the file now.
+    pub(super) fn is_shared(&self) -> bool {
+        self.db.is_some() && self.is_shared
     }
 
     /// Where the history is kept, and what is to be said about it.
@@ -319,18 +333,18 @@ enum Failed {
 
 /// Which file it is, whatever its name is now.
 #[derive(Debug, PartialEq, Eq)]
-struct FileId(u64, u64);
+pub(super) struct FileId(u64, u64);
 
 impl FileId {
     #[cfg(unix)]
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
     }
 
     /// Elsewhere a file that is open cannot be taken away.
     #[cfg(not(unix))]
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         path.exists().then_some(Self(0, 0))
     }
 }
