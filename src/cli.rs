@@ -156,8 +156,8 @@ pub struct Options {
     /// Delete messages that are older than N days, 0 = keep them [default: 0; env: PYILE_HISTORY_DAYS].
     #[arg(long, global = true, value_name = "N")]
     pub history_days: Option<String>,
-    /// Delete the oldest messages when the history takes more than N MiB, 0 = keep them [default: 0; env:
-    /// PYILE_HISTORY_MIB].
+    /// Delete the oldest messages when the history takes more than N MiB, those of others first, 0 = keep them [default:
+    /// 4096, or a tenth of the disk's free room when that is less; env: PYILE_HISTORY_MIB].
     #[arg(long, global = true, value_name = "N")]
     pub history_mib: Option<String>,
     /// Use another profile: its own key, bans and recent networks [default: default; env: PYILE_PROFILE].

@@ -87,8 +87,8 @@ pub struct Config {
     pub history: bool,
     /// How long messages are kept; zero = for good.
     pub history_time: Duration,
-    /// Bytes that the history may take; 0 = as many as there are.
-    pub history_bytes: u64,
+    /// Bytes that the history may take, 0 = as many as there are; nothing = what suits the disk.
+    pub history_bytes: Option<u64>,
     /// The profile's directory.
     pub profile_dir: PathBuf,
     /// The profile's name.
@@ -407,7 +407,7 @@ pub fn resolve(
             .map_or(Duration::ZERO, |days: u64| Duration::from_secs(days * 24 * 3600)),
         history_bytes: sources
             .number("history_mib", options.history_mib.as_deref(), 0, 1 << 20)?
-            .map_or(0, |size: u64| size << 20),
+            .map(|size: u64| size << 20),
         profile_dir: data_dir.join(&profile),
         profile,
         log_file: path("log_file", &options.log_file)?,

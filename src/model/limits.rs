@@ -390,6 +390,11 @@ pub const EXCERPT: usize = 60;
 pub const RANGE_BYTES: usize = 32 * 1024;
 /// Messages that are handed on at once.
 pub const RANGE_MESSAGES: usize = 200;
+/// Bytes that the history may take, unless the user says otherwise, or a tenth of the disk's free room when that is less:
+/// how full a disk gets is not for others to choose.
+pub const HISTORY_BYTES: u64 = 4 << 30;
+/// Bytes that it may take on the fullest disk.
+pub const HISTORY_LEAST: u64 = 16 << 20;
 /// Time for goodbyes and what is in flight when a session ends.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 

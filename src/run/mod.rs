@@ -11,7 +11,7 @@ use crate::{
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
-    store::{Filter, Keeping, Profile, Retention},
+    store::{Filter, Keeping, Profile, Retention, room_for_history},
     telemetry,
 };
 
@@ -170,7 +170,8 @@ fn remarked(profile: Profile) -> Profile {
 
 fn keeping(config: &Config) -> Keeping {
     if config.history {
-        Keeping::OnDisk(Retention { time: config.history_time, bytes: config.history_bytes })
+        let bytes = config.history_bytes.unwrap_or_else(|| room_for_history(&config.profile_dir));
+        Keeping::OnDisk(Retention { time: config.history_time, bytes })
     } else {
         Keeping::InMemory
     }

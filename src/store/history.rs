@@ -37,6 +37,22 @@ pub struct Retention {
     pub bytes: u64,
 }
 
+/// Bytes that the history of the profile in `dir` may take when nobody has said how many: at most
+/// [`limits::HISTORY_BYTES`], at most a tenth of the room that is free there, what the history takes already included.
+#[must_use]
+pub fn room_for_history(dir: &Path) -> u64 {
+    #[cfg(unix)]
+    {
+        let there = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
+        let taken = std::fs::metadata(dir.join(database::FILE)).map_or(0, |file| file.len());
+        if let Some(disk) = there {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(taken);
+            return limits::HISTORY_BYTES.min(free / 10).max(limits::HISTORY_LEAST);
+        }
+    }
+    limits::HISTORY_BYTES
+}
+
 /// Where the history of a profile is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {

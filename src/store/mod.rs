@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::{files::Files, history::History};
 pub use self::{
-    history::{Exported, Filter, Keeping, Retention, export},
+    history::{Exported, Filter, Keeping, Retention, export, room_for_history},
     worker::Worker,
 };
 use crate::{

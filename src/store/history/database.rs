@@ -250,7 +250,7 @@ impl Database {
         (self.looked_for_old, self.kept_since) = (Some(Instant::now()), 0);
         let retention = self.retention;
         if let Some(db) = &mut self.db
-            && let Err(error) = delete_old(db, retention)
+            && let Err(error) = delete_old(db, &self.me, retention)
         {
             tracing::warn!(%error, "old messages cannot be deleted");
         }
@@ -349,7 +349,7 @@ impl FileId {
     }
 }
 
-fn delete_old(db: &mut Connection, retention: Retention) -> rusqlite::Result<()> {
+fn delete_old(db: &mut Connection, me: &PeerId, retention: Retention) -> rusqlite::Result<()> {
     if !retention.time.is_zero() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let before = now.saturating_sub(retention.time);
@@ -366,7 +366,7 @@ fn delete_old(db: &mut Connection, retention: Retention) -> rusqlite::Result<()>
         // About as many as take the bytes that are too much.
         let share = u128::from(messages.unsigned_abs()) * u128::from(excess) / u128::from(used) + 1;
         let most = usize::try_from(share).unwrap_or(usize::MAX).min(limits::DELETED_AT_ONCE);
-        if write::delete_oldest(db, most)? == 0 {
+        if write::delete_oldest(db, me, most)? == 0 {
             break;
         }
     }

@@ -340,9 +340,24 @@ fn old_messages_go_when_they_are_not_to_be_kept() {
     let retention = Retention { time: Duration::ZERO, bytes: 300_000 };
     let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention));
     let text = "y".repeat(2000);
+    history.commit(vec![keep(ME, EVERYONE, 1, "my own words")]);
     history.commit((1..=500).map(|number| keep(BOB, EVERYONE, number, &text)).collect());
     assert!(on_disk(&history).used() <= 300_000);
-    assert_eq!(history.page(&LAB, &EVERYONE, Part::Newest).messages.last().unwrap().id.sequence, 500);
+    let messages = history.page(&LAB, &EVERYONE, Part::Newest).messages;
+    assert_eq!(messages.last().unwrap().id.sequence, 500);
+    assert!(messages.len() < 200);
+    assert_eq!(
+        history.search(&LAB, "own words").len(),
+        1,
+        "whoever says most does not decide what others lose"
+    );
+    // Own ones go where nothing else is left.
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(ME, Some(dir.path()), Keeping::OnDisk(retention));
+    history.commit((1..=500).map(|number| keep(ME, EVERYONE, number, &text)).collect());
+    assert!(on_disk(&history).used() <= 300_000);
+    let room = room_for_history(&dir.path().join("not-there-yet"));
+    assert!((limits::HISTORY_LEAST..=limits::HISTORY_BYTES).contains(&room));
 }
 
 #[test]

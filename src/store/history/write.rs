@@ -218,9 +218,15 @@ pub(super) fn delete_before(db: &mut Connection, time: Timestamp, most: usize) -
     delete(db, which, time.0, most)
 }
 
-/// Deletes the oldest messages, so many at most. Gives how many.
-pub(super) fn delete_oldest(db: &mut Connection, most: usize) -> Result<usize> {
-    delete(db, "id > ?1", 0, most)
+/// Deletes the oldest messages, so many at most: those of others before those of `me`, or whoever says most would decide
+/// what others lose of their own. Gives how many.
+pub(super) fn delete_oldest(db: &mut Connection, me: &PeerId, most: usize) -> Result<usize> {
+    let own: Option<i64> =
+        db.query_row("SELECT id FROM person WHERE key = ?1", [me.0], |row| row.get(0)).optional()?;
+    match delete(db, "author <> ?1", own.unwrap_or(-1), most)? {
+        0 => delete(db, "id > ?1", 0, most),
+        deleted => Ok(deleted),
+    }
 }
 
 /// The first own message of each stream that somebody has not got, so far as that is not given up.
