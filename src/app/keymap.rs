@@ -100,6 +100,8 @@ pub enum Action {
     Copy,
     /// Who has the message, and since when.
     Info,
+    /// Show all of a long message, or fold it again.
+    Unfold,
     /// Back to writing.
     Compose,
     /// Ban the selected member.
@@ -268,6 +270,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Browse], &[letter('G'), plain(End)], A::Bottom, "to the last", ""),
     bind(&[C::Browse], &[letter('y')], A::Copy, "copy the message at the mark", "copy"),
     bind(&[C::Browse], &[letter('I')], A::Info, "who has the message at the mark, and since when", "info"),
+    bind(&[C::Browse], &[letter('o')], A::Unfold, "all lines of the message at the mark, or fold it", ""),
     bind(&[C::Browse], &[letter('u')], A::NextUnread, "next unread conversation", ""),
     bind(&[C::Browse], &[letter('/')], A::Search, "search", "search"),
     bind(&[C::Browse], &[letter('n')], A::FindOlder, "next match, older", ""),

@@ -124,6 +124,8 @@ pub enum Entry {
         place: Place,
         /// What.
         text: SafeText,
+        /// How many comings, goings and renamings it tells of; 0 for anything else. Those in a row are one entry.
+        passings: u32,
     },
 }
 
@@ -189,6 +191,13 @@ pub enum Row {
         /// The entry's mark stands at the end of this row.
         has_mark: bool,
     },
+    /// So many lines more of a long message are folded.
+    Folded {
+        /// The entry's number.
+        entry: u64,
+        /// How many.
+        lines: usize,
+    },
     /// The mark of an entry whose last row has no room for it.
     Mark(u64),
 }
@@ -237,6 +246,8 @@ pub struct MessageLog {
     pointer: Option<u64>,
     /// Entries that came while the view was not at the bottom.
     below: u64,
+    /// The long message of which all is shown.
+    unfolded: Option<MessageId>,
 }
 
 impl Default for MessageLog {
@@ -254,6 +265,7 @@ impl Default for MessageLog {
             anchor: Anchor::default(),
             pointer: None,
             below: 0,
+            unfolded: None,
         }
     }
 }
@@ -294,6 +306,20 @@ impl MessageLog {
         if mark.is_settled() {
             self.open.remove(id);
         }
+    }
+
+    /// Shows all of the long message that keys act on, from its beginning, or folds it again.
+    pub fn unfold_selected(&mut self, geometry: &Geometry) {
+        let Some(selected) = self.selected() else { return };
+        let Some(Entry::Message(message)) = self.entry(selected) else { return };
+        self.unfolded = Some(message.id).filter(|id| self.unfolded != Some(*id));
+        self.pointer = None;
+        let hidden = self.rows_of(selected, geometry).len().saturating_sub(geometry.rows);
+        self.anchor = Anchor::At { entry: selected, hidden };
+        if hidden == 0 && self.last() == Some(selected) {
+            self.go_to_end();
+        }
+        self.fill(geometry);
     }
 
     /// A peer has another label: what it called itself before that may be its label now.
@@ -524,13 +550,24 @@ impl MessageLog {
         {
             rows.push(Row::Gap(number));
         }
-        let ranges = wrap::rows(entry.text(), geometry.text);
+        let mut ranges = wrap::rows(entry.text(), geometry.text);
+        let mut folded = 0;
+        if let Entry::Message(message) = entry
+            && self.unfolded != Some(message.id)
+        {
+            // Nobody takes more of the screen at once.
+            let shown = limits::FOLDED_LINES.min(geometry.rows / 3).max(2);
+            if ranges.len() > shown + 1 {
+                folded = ranges.len() - shown;
+                ranges.truncate(shown);
+            }
+        }
         let mark = match entry {
             Entry::Message(message) => message.mark_text().map_or(0, |text| wrap::width(&text) + 2),
             Entry::Notice { .. } => 0,
         };
         let last = ranges.last().and_then(|range| entry.text().get(range.clone())).unwrap_or_default();
-        let fits = wrap::width(last) + mark <= geometry.text;
+        let fits = folded == 0 && wrap::width(last) + mark <= geometry.text;
         let count = ranges.len();
         rows.extend(ranges.into_iter().enumerate().map(|(at, range)| Row::Text {
             entry: number,
@@ -538,6 +575,9 @@ impl MessageLog {
             is_first: at == 0,
             has_mark: mark > 0 && fits && at + 1 == count,
         }));
+        if folded > 0 {
+            rows.push(Row::Folded { entry: number, lines: folded });
+        }
         if mark > 0 && !fits {
             rows.push(Row::Mark(number));
         }

@@ -377,7 +377,16 @@ impl Room {
         self.note(at, grade, text);
         if let Some(everyone) = self.conversations.first_mut() {
             let place = at.0.max(everyone.log.last_place());
-            everyone.log.insert(Entry::Notice { at, place, text: SafeText::line(text) });
+            everyone.log.insert(Entry::Notice { at, place, text: SafeText::line(text), passings: 0 });
+        }
+    }
+
+    /// Tells of somebody who came, went or has another name.
+    fn pass(&mut self, at: Timestamp, grade: Grade, text: &str) {
+        self.note(at, grade, text);
+        if let Some(everyone) = self.conversations.first_mut() {
+            let place = at.0.max(everyone.log.last_place());
+            everyone.log.pass(at, place, text);
         }
     }
 

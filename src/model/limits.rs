@@ -390,6 +390,12 @@ pub const EXCERPT: usize = 60;
 pub const RANGE_BYTES: usize = 32 * 1024;
 /// Messages that are handed on at once.
 pub const RANGE_MESSAGES: usize = 200;
+/// Lines of a message that are shown before it is opened, or a third of the log where that is less.
+pub const FOLDED_LINES: usize = 10;
+/// Comings and goings in a row that are told one by one; of more only the last.
+pub const PASSINGS_TOLD: u32 = 3;
+/// Comings and goings that follow each other within this time stand in one line.
+pub const PASSINGS_WITHIN: Duration = Duration::from_secs(300);
 /// Bytes that the history may take, unless the user says otherwise, or a tenth of the disk's free room when that is less:
 /// how full a disk gets is not for others to choose.
 pub const HISTORY_BYTES: u64 = 4 << 30;

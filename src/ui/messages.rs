@@ -123,6 +123,13 @@ impl Pen<'_> {
                     self.mark(message, self.inner.x, y, buffer);
                 }
             }
+            Row::Folded { lines, .. } => {
+                let lines =
+                    if *lines == 1 { "1 more line".to_owned() } else { format!("{lines} more lines") };
+                let words = format!("… {lines}: o shows all (Esc first)");
+                let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
+                paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), Theme::dim());
+            }
             Row::Text { entry, range, is_first, has_mark } => {
                 let Some(content) = self.log.entry(*entry) else { return };
                 if self.selected == Some(*entry) {

@@ -41,6 +41,7 @@ fn view(log: &MessageLog, rows: usize) -> Vec<String> {
             Row::Day(_) => "day".to_owned(),
             Row::Gap(number) => format!("gap {}", log.gap_before(number).unwrap().missed),
             Row::Mark(_) => "mark".to_owned(),
+            Row::Folded { lines, .. } => format!("{lines} more"),
             Row::Text { entry, range, .. } => log.entry(entry).unwrap().text()[range].trim().to_owned(),
         })
         .collect()
@@ -64,7 +65,7 @@ fn scrolling_by_rows_up_and_down_comes_back() {
     }
     assert_ne!(view(&log, 5), bottom);
     let before = view(&log, 5);
-    log.insert(Entry::Notice { at: Timestamp(0), place: 50, text: SafeText::clean("new") });
+    log.insert(Entry::Notice { at: Timestamp(0), place: 50, text: SafeText::clean("new"), passings: 0 });
     assert_eq!(view(&log, 5), before, "the view stays where it is");
     assert_eq!(log.below(), 1);
     for _ in 0..8 {
@@ -208,7 +209,12 @@ fn a_page_of_the_newest_leaves_what_came_after_it() {
     let mut log = MessageLog::default();
     log.ask();
     log.insert(Entry::Message(message(100)));
-    log.insert(Entry::Notice { at: Timestamp(0), place: 101, text: SafeText::clean("bob joined") });
+    log.insert(Entry::Notice {
+        at: Timestamp(0),
+        place: 101,
+        text: SafeText::clean("bob joined"),
+        passings: 0,
+    });
     log.insert(Entry::Message(message(102)));
     log.page(Part::Newest, messages(95..=100), false, true);
     assert_eq!(held(&log), [95, 96, 97, 98, 99, 100, 101, 102]);
@@ -259,4 +265,39 @@ fn every_message_of_a_short_log_can_be_pointed_at() {
         assert_eq!(log.selected(), Some(first + expected));
     }
     assert_eq!(log.below(), 0, "at the end again");
+}
+
+#[test]
+fn a_message_of_thousands_of_lines_takes_no_more_than_a_third_of_the_view_until_it_is_opened() {
+    let mut log = log(3);
+    let Some(Entry::Message(last)) = log.entries.back().cloned() else { panic!() };
+    let id = MessageId { sequence: 99, ..last.id };
+    log.insert(Entry::Message(Message { id, text: SafeText::clean(&"x\n".repeat(4000)), place: 99, ..last }));
+    assert_eq!(view(&log, 12)[7..], ["x", "x", "x", "x", "3997 more"]);
+    assert_eq!(view(&log, 60)[7..].len(), 11, "ten lines at most");
+    assert!(view(&log, 12)[0..7].iter().any(|row| row.starts_with("message number")), "others are in sight");
+    log.unfold_selected(&geometry(12));
+    assert_eq!(view(&log, 12).iter().filter(|row| *row == "x").count(), 12, "from its beginning");
+    log.scroll(-5, &geometry(12));
+    log.unfold_selected(&geometry(12));
+    assert_eq!(log.visible(&geometry(12)).len(), 12, "no empty rows after folding");
+}
+
+#[test]
+fn comings_and_goings_in_a_row_take_one_line() {
+    let mut log = log(1);
+    let minute = |minute: i64| Timestamp(minute * 60_000_000);
+    for number in 0..1000 {
+        log.pass(minute(0), 10 + number, &format!("eve-{number} joined"));
+        if number == 2 {
+            assert_eq!(log.entries.back().unwrap().text(), "eve-0 joined; eve-1 joined; eve-2 joined");
+        }
+    }
+    assert_eq!(log.len(), 2);
+    let words = "1000 times somebody came, went or took another name; the last: eve-999 joined";
+    assert_eq!(log.entries.back().unwrap().text(), words);
+    log.pass(minute(6), 2000, "later");
+    log.insert(Entry::Notice { at: minute(6), place: 2001, text: SafeText::line("a ban"), passings: 0 });
+    log.pass(minute(6), 2002, "after it");
+    assert_eq!(log.len(), 5, "what is later, or something else, stands by itself");
 }

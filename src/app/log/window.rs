@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Anchor, Entry, Message, MessageLog, Outcome};
 use crate::{
     api::Part,
-    model::{MessageId, Peer, Place, Timestamp, limits},
+    model::{MessageId, Peer, Place, SafeText, Timestamp, limits},
 };
 
 impl MessageLog {
@@ -20,6 +20,28 @@ impl MessageLog {
             self.notices.push_back(entry.clone());
         }
         self.put(entry);
+    }
+
+    /// Somebody came, went, or has another name. Right after another such line it takes no line of its own.
+    pub fn pass(&mut self, at: Timestamp, place: Place, text: &str) {
+        if let Some(Entry::Notice { at: told_at, text: told, passings: passings @ 1.., .. }) =
+            self.entries.back_mut()
+            && self.is_last
+            && at.since(*told_at) < limits::PASSINGS_WITHIN
+        {
+            *passings += 1;
+            let words = match *passings {
+                2..=limits::PASSINGS_TOLD => format!("{told}; {text}"),
+                count => format!("{count} times somebody came, went or took another name; the last: {text}"),
+            };
+            (*told_at, *told) = (at, SafeText::line(&words));
+            let merged = self.entries.back().cloned();
+            if let (Some(merged), Some(kept)) = (merged, self.notices.back_mut()) {
+                *kept = merged;
+            }
+            return;
+        }
+        self.insert(Entry::Notice { at, place, text: SafeText::line(text), passings: 1 });
     }
 
     fn put(&mut self, entry: Entry) {

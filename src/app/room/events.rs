@@ -87,7 +87,7 @@ impl Room {
             }
             NodeEvent::PeerUp { peer } => {
                 let text = format!("{} joined", peer.alias);
-                self.announce(now, Grade::Info, &text);
+                self.pass(now, Grade::Info, &text);
             }
             NodeEvent::PeerDown { peer, reason } => {
                 if let Some(view) = self.peers.get_mut(&peer.peer_id) {
@@ -97,7 +97,7 @@ impl Room {
                     view.state = Liveness::Dead;
                 }
                 let text = format!("{} is gone: {}", peer.alias, reason.words());
-                self.announce(now, Grade::Warning, &text);
+                self.pass(now, Grade::Warning, &text);
             }
             event @ NodeEvent::Batch(_) => {
                 for message in event.expand() {
@@ -336,7 +336,7 @@ impl Room {
             view.present = true;
         }
         for text in renamed {
-            self.announce(now, Grade::Info, &text);
+            self.pass(now, Grade::Info, &text);
         }
         let others: Vec<PeerId> =
             peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me).collect();

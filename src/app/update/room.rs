@@ -41,6 +41,15 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Handover => admin::hand_over_selected(state),
         Action::Copy => return copy(state),
         Action::Info => return history::info(state),
+        Action::Unfold => {
+            let geometry = state.room().map(|room| layout::geometry(state, room));
+            if let Some(geometry) = geometry
+                && let Some(room) = state.room_mut().filter(|room| room.shown.view == View::Chat)
+                && let Some(conversation) = room.conversation_mut()
+            {
+                conversation.log.unfold_selected(&geometry);
+            }
+        }
         Action::FindOlder | Action::FindNewer => {
             return history::next_hit(state, action == Action::FindOlder);
         }
