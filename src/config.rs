@@ -502,6 +502,12 @@ fn password(
     let from_file = |path: &Path| -> Result<Option<Password>, ConfigError> {
         let file = path.display().to_string();
         let failed = |found: String| ConfigError::File { file: file.clone(), found };
+        if let Some(mode) = open_to_others(path) {
+            return Err(failed(format!(
+                "others can read it (mode {mode:o}), and the password stands in it; take that right away: chmod 600 \
+                 {file}, or give the password in PYILE_PASSWORD"
+            )));
+        }
         let text = read_first_line(path).map_err(|error| failed(error.to_string()))?;
         if text.is_empty() {
             return Err(failed("its first line is empty; the password stands there".to_owned()));
@@ -518,6 +524,19 @@ fn password(
         Some(found) => from_file(&expand(found, environment)?),
         None => Ok(None),
     }
+}
+
+/// The mode of a file that others than its owner can read; nothing for a pipe, which nobody else has.
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(file.mode() & 0o777).filter(|mode| mode & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Path) -> Option<u32> {
+    None
 }
 
 fn read_first_line(path: &Path) -> io::Result<Zeroizing<String>> {

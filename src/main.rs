@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    if let Err(error) = color_eyre::install() {
-        eprintln!("pyile: {error}");
+    // Without colours: what is told is cleaned, and a sequence for a colour would be told as well.
+    let reports = color_eyre::config::HookBuilder::default().theme(color_eyre::config::Theme::new());
+    if let Err(error) = reports.install() {
+        pyile::run::tell(&error.to_string());
     }
+    pyile::run::keep_out_of_core_dumps();
     let cli = match pyile::cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(pyile::run::not_understood(&error)),
@@ -15,7 +18,7 @@ fn main() -> ExitCode {
     match pyile::run::run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            eprintln!("pyile: internal error: {report:?}");
+            pyile::run::tell(&format!("internal error: {report:?}"));
             ExitCode::from(1)
         }
     }

@@ -260,3 +260,73 @@ fn a_hangup_that_is_ignored_stays_ignored() {
     bob.signal("HUP");
     assert_eq!(bob.exit_code(), 0);
 }
+
+/// The program with these arguments in a directory of its own, and what it said on standard error.
+fn refused(dir: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pyile"));
+    command.args(args).env("XDG_CONFIG_HOME", dir).env("XDG_DATA_HOME", dir).env_remove("PYILE_PASSWORD");
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_others_can_read_or_change_is_refused_with_the_way_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "open sesame\n").unwrap();
+    let name = file.to_str().unwrap();
+    for mode in [0o644, 0o640, 0o604] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (code, words) = refused(dir.path(), &["join", "127.0.0.1:1", "--json", "--password-file", name]);
+        assert_eq!(code, Some(2), "{words}");
+    }
+    let (_, words) = refused(dir.path(), &["doctor", "127.0.0.1:1", "--password-file", name]);
+    assert!(words.contains("others can read it (mode 604)") && words.contains("chmod 600"), "{words}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, words) = refused(dir.path(), &["doctor", "127.0.0.1:1", "--password-file", name]);
+    assert_eq!(code, Some(3), "private, it is read, and nothing listens there: {words}");
+    // A profile of somebody else's, which only root can make.
+    let profile = dir.path().join("pyile").join("default");
+    if std::os::unix::fs::chown(&profile, Some(12_345), None).is_err() {
+        eprintln!("SKIPPED: a profile of somebody else's needs root");
+        return;
+    }
+    let (code, words) = refused(dir.path(), &["doctor", "127.0.0.1:1"]);
+    assert_eq!(code, Some(2));
+    assert!(words.contains("belongs to another user (number 12345"), "{words}");
+}
+
+#[test]
+fn nothing_that_was_typed_or_stands_in_a_file_reaches_the_terminal_raw() {
+    let dir = tempfile::tempdir().unwrap();
+    let evil = "\x1b]0;evil\x07\x1b[31m";
+    let config = dir.path().join(format!("{evil}.toml"));
+    std::fs::write(&config, format!("alias = \"{}\"\n", "\\u001b[31mred")).unwrap();
+    let odd_key = dir.path().join("key.toml");
+    std::fs::write(&odd_key, "\"\\u001b]0;evil\\u0007\" = 1\n").unwrap();
+    for args in [
+        vec![evil],
+        vec!["join", "--alias", evil, "127.0.0.1:1"],
+        vec!["host", "--config", config.to_str().unwrap()],
+        vec!["host", "--config", odd_key.to_str().unwrap()],
+        vec!["host", "--password-file", evil],
+        vec!["history", "--data-dir", evil],
+        vec!["doctor", "127.0.0.1:1", "--log-file", "/\x1b[31m/no/such"],
+    ] {
+        let (code, words) = refused(dir.path(), &args);
+        assert_eq!(code, Some(2), "{args:?}: {words}");
+        assert!(!words.is_empty() && !words.contains(['\x1b', '\x07']), "{words:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_in_memory_is_in_no_core_dump() {
+    let mut host = Starting::host("host").start();
+    host.event("listening");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", host.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    assert_eq!(host.leave(), 0);
+}

@@ -68,12 +68,12 @@ pub(super) fn print(dir: &Path, filter: &Filter, json: bool) -> u8 {
     match result {
         Ok(()) => {
             if count == 0 && *filter != Filter::default() {
-                eprintln!("pyile: nothing in the history matches; a name is compared letter by letter");
+                super::tell("nothing in the history matches; a name is compared letter by letter");
             }
             0
         }
         Err(error) => {
-            eprintln!("pyile: {error}");
+            super::tell(&error.to_string());
             2
         }
     }

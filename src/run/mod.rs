@@ -7,7 +7,7 @@ use crate::{
     cli::Cli,
     config::{self, Config, Mode},
     headless,
-    model::{Alias, CloseReason, Closed, HostState, Policy, Timestamp, Wire, limits},
+    model::{Alias, CloseReason, Closed, HostState, Policy, SafeText, Timestamp, Wire, limits},
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
@@ -38,7 +38,7 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
     };
     if let Mode::History { peer, since, search } = config.mode {
         if let (false, Some(remark)) = (config.json, &config.unknown_zone) {
-            eprintln!("pyile: {remark}");
+            tell(remark);
         }
         let network = config.network;
         let filter = Filter { peer, since, search, network };
@@ -66,12 +66,32 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
     outcome
 }
 
+/// Tells the person at the terminal something, on standard error. Names of files, and what stands in them, are not trusted.
+pub fn tell(message: &str) {
+    eprintln!("pyile: {}", SafeText::clean(message));
+}
+
+/// Keeps the memory of this process, which has keys and passwords in it, out of core dumps and from other programs of this
+/// user.
+pub fn keep_out_of_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
 /// Standard output takes nothing more. Whoever has stopped reading has seen enough. Gives the exit code.
 fn cannot_write(error: &std::io::Error) -> u8 {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return 0;
     }
-    eprintln!("pyile: standard output cannot be written: {error}");
+    tell(&format!("standard output cannot be written: {error}"));
     exit_code(CloseReason::Internal)
 }
 
@@ -83,8 +103,13 @@ pub fn not_understood(error: &clap::Error) -> u8 {
         let first = text.lines().next().unwrap_or_default();
         return usage(true, first.trim_start_matches("error: "));
     }
+    if error.use_stderr() {
+        // It says again what was typed.
+        eprint!("{}", SafeText::clean(&error.to_string()));
+        return 2;
+    }
     let _ = error.print();
-    if error.use_stderr() { 2 } else { 0 }
+    0
 }
 
 /// Says what is wrong with how the program was called.
@@ -92,7 +117,7 @@ fn usage(json: bool, message: &str) -> u8 {
     if json {
         headless::refuse(wall_clock(), &Closed::new(CloseReason::Usage, message));
     } else {
-        eprintln!("pyile: {message}");
+        tell(message);
     }
     2
 }
@@ -163,7 +188,7 @@ fn open_profile(config: &Config) -> Result<Profile, String> {
 /// Says what the profile's file system does not guarantee, where no screen says it.
 fn remarked(profile: Profile) -> Profile {
     if let Some(remark) = profile.remark() {
-        eprintln!("pyile: {remark}");
+        tell(remark);
     }
     profile
 }

@@ -226,7 +226,12 @@ fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
 #[cfg(unix)]
 fn check_private(path: &Path, wanted: u32) -> Result<(), StoreError> {
     use std::os::unix::fs::MetadataExt as _;
-    let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o777;
+    let metadata = fs::metadata(path).map_err(failed("read", path))?;
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != me {
+        return Err(StoreError::NotYours { path: path.display().to_string(), owner, me });
+    }
+    let mode = metadata.mode() & 0o777;
     if mode.trailing_zeros() >= 6 {
         return Ok(());
     }

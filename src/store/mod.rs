@@ -40,6 +40,19 @@ pub enum StoreError {
         /// Where it is.
         dir: String,
     },
+    /// It is somebody else's, who could read and change it at any time.
+    #[error(
+        "{path} belongs to another user (number {owner}, and this is {me}); run pyile as that user, or choose another place \
+         with --data-dir DIR"
+    )]
+    NotYours {
+        /// Which directory.
+        path: String,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        me: u32,
+    },
     /// Others could read the secrets.
     #[error("{path} can be read by others (mode {mode:o}); take that right away: chmod {wanted:o} {path}")]
     TooOpen {
