@@ -951,3 +951,27 @@ fn the_selected_network_of_many_is_in_sight() {
         }
     }
 }
+
+#[test]
+fn the_key_stands_beside_names_that_are_one_letter_apart() {
+    for (names, are_close) in [
+        (["ann", "bob", "rob"], true),
+        (["ann", "bobby", "bobbby"], true),
+        (["ann", "marc", "macr"], true),
+        (["ann", "bob", "robert"], false),
+    ] {
+        let mut state = empty_room((100, 24));
+        let named = |(peer, name): (&Arc<Peer>, &str)| {
+            Arc::new(Peer { alias: pyile::model::Alias::new(name).unwrap(), ..Peer::clone(peer) })
+        };
+        let peers: Vec<Arc<Peer>> = cast().iter().zip(names).map(named).collect();
+        node(&mut state, NOW, NodeEvent::Roster { version: 2, peers: peers.clone() });
+        for (at, peer) in peers.iter().enumerate() {
+            let beside = format!("{} {}", peer.alias, peer.peer_id.short());
+            assert_eq!(shows(&state, &beside), are_close && at > 0, "{beside}");
+        }
+        ctrl(&mut state, 'n');
+        let to = |peer: &Arc<Peer>| format!("to {} ({}) only", peer.alias, peer.peer_id.short());
+        assert_eq!(peers[1..].iter().any(|peer| shows(&state, &to(peer))), are_close);
+    }
+}

@@ -62,6 +62,8 @@ pub enum Pane {
 /// A peer, present or not.
 #[derive(Debug, Clone)]
 pub struct PeerView {
+    /// Its name is one letter away from another one's here: its key stands beside it.
+    pub is_close: bool,
     /// Who.
     pub peer: Arc<Peer>,
     /// In the roster now.

@@ -390,6 +390,8 @@ pub const EXCERPT: usize = 60;
 pub const RANGE_BYTES: usize = 32 * 1024;
 /// Messages that are handed on at once.
 pub const RANGE_MESSAGES: usize = 200;
+/// Letters of a name from which on another one that differs in one letter is close to it.
+pub const CLOSE_NAMES_FROM: usize = 3;
 /// Lines of a message that are shown before it is opened, or a third of the log where that is less.
 pub const FOLDED_LINES: usize = 10;
 /// Comings and goings in a row that are told one by one; of more only the last.

@@ -53,7 +53,8 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
             };
             let via = view.filter(|view| view.present).and_then(|view| view.via);
             let through = via.map(|via| format!(", through {}", room.name(&via))).unwrap_or_default();
-            format!("to {} only{where_it_is}{through}", room.name(&peer))
+            let key = view.filter(|view| view.is_close).map(|_| format!(" ({})", peer.short()));
+            format!("to {}{} only{where_it_is}{through}", room.name(&peer), key.unwrap_or_default())
         }
     };
     let text = conversation.draft.text();

@@ -54,7 +54,15 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let room_for_name = usize::from(inner.right().saturating_sub(x + 1)).saturating_sub(beside);
         // Beside a long name the mark must do; a longer one gives way to it.
         let fits = |what: &str| wrap::width(&name) + wrap::width(what) <= room_for_name;
-        let forms = [what.clone(), shorter(&what), what.replace(" (host)", "")];
+        let key = match conversation.with {
+            Recipient::Peer(peer) if room.peers.get(&peer).is_some_and(|view| view.is_close) => {
+                format!(" {}", peer.short())
+            }
+            _ => String::new(),
+        };
+        let with_key = [format!("{key}{what}"), format!("{key}{}", shorter(&what)), key.clone()];
+        let without = [what.clone(), shorter(&what), what.replace(" (host)", "")];
+        let forms: Vec<String> = if key.is_empty() { without.into() } else { [with_key, without].concat() };
         let what = forms.iter().find(|what| fits(what)).cloned().unwrap_or_else(|| shorter(&what));
         let name = wrap::fit_name(&name, room_for_name.saturating_sub(wrap::width(&what)));
         let label = wrap::fit(&format!("{name}{what}"), room_for_name);

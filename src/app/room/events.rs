@@ -1,7 +1,7 @@
 //! What happens in the network, as the room sees it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, HashSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -304,6 +304,33 @@ impl Room {
         self.link = LinkView::Lost { message: message.to_string(), retry_at, alone_until };
     }
 
+    /// Notes who has a name that is one letter away from another one's: left out, added, other, or swapped with the next.
+    fn note_close_names(&mut self) {
+        // Two such names are the same once the right letter of each is left out.
+        let mut without: HashMap<String, Vec<PeerId>> = HashMap::new();
+        for view in self.peers.values().filter(|view| view.present) {
+            let name: Vec<char> = view.peer.alias.as_str().to_lowercase().chars().collect();
+            // Of the shortest names nearly all are close.
+            if name.len() < limits::CLOSE_NAMES_FROM {
+                continue;
+            }
+            let mut forms: Vec<String> = (0..name.len())
+                .map(|at| name.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, c)| c).collect())
+                .collect();
+            forms.push(name.iter().collect());
+            forms.sort_unstable();
+            forms.dedup();
+            for form in forms {
+                without.entry(form).or_default().push(view.peer.peer_id);
+            }
+        }
+        let close: HashSet<PeerId> =
+            without.into_values().filter(|peers| peers.len() > 1).flatten().collect();
+        for (peer, view) in &mut self.peers {
+            view.is_close = close.contains(peer);
+        }
+    }
+
     fn roster(&mut self, now: Timestamp, peers: &[Arc<Peer>]) {
         for view in self.peers.values_mut() {
             view.present = false;
@@ -320,6 +347,7 @@ impl Room {
                 gone: None,
                 cut_off: None,
                 via: None,
+                is_close: false,
             });
             if view.gone.take().is_some() {
                 view.state = Liveness::Alive;
@@ -338,6 +366,7 @@ impl Room {
         for text in renamed {
             self.pass(now, Grade::Info, &text);
         }
+        self.note_close_names();
         let others: Vec<PeerId> =
             peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me).collect();
         for peer in others {
