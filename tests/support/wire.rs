@@ -3,7 +3,7 @@
 //! Beats are answered, so that a test may take its time; everything else is the test's.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use pyile::{
     security::{HostRecord, Identity, JoinProof, PasswordCost, password::join_context, sign, tls},
     wire::{
         Authenticated, BannedStatus, ByteBuf, Frame, FrameCodec, FrameLimit, Hello, JOIN_ALPN, PEER_ALPN,
-        PeerHello, RosterDelta, RosterPage,
+        PeerHello, Refusal, RosterDelta, RosterPage,
     },
 };
 use rand_core::OsRng;
@@ -179,9 +179,22 @@ fn runtime() -> Runtime {
 }
 
 fn connect(runtime: &Runtime, who: &Identity, addr: SocketAddr, alpn: &[u8]) -> Link {
+    connect_from(runtime, who, (None, addr), alpn)
+}
+
+fn connect_from(
+    runtime: &Runtime,
+    who: &Identity,
+    (from, addr): (Option<IpAddr>, SocketAddr),
+    alpn: &[u8],
+) -> Link {
     let config = tls::client_config(who, alpn, None).unwrap();
     let stream = runtime.block_on(async {
-        let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        if let Some(from) = from {
+            socket.bind((from, 0).into()).unwrap();
+        }
+        let tcp = socket.connect(addr).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let connecting = TlsConnector::from(config).connect(tls::server_name(), tcp);
         tokio::time::timeout(DEADLINE, connecting).await.unwrap().unwrap()
@@ -218,6 +231,31 @@ impl Stranger {
     pub fn peer_link(&self, addr: &str) -> Link {
         connect(&self.runtime, &self.identity, addr.parse().unwrap(), PEER_ALPN)
     }
+
+    /// A join link from an address of its own.
+    pub fn join_link_from(&self, from: IpAddr, addr: &str) -> Link {
+        connect_from(&self.runtime, &self.identity, (Some(from), addr.parse().unwrap()), JOIN_ALPN)
+    }
+
+    /// Guesses the password, wrongly. Gives the host's first word, and its last if it was asked for the password.
+    pub fn guesses_wrong(&self, from: IpAddr, addr: &str) -> (BannedStatus, Option<Frame>) {
+        let link = self.join_link_from(from, addr);
+        let Some(Frame::BannedStatus(status)) = link.next() else { panic!("no first word") };
+        if !matches!(status, BannedStatus::Password { .. }) {
+            return (status, None);
+        }
+        let context = join_context(&link.binding, &link.peer, &self.identity.peer_id());
+        let (ke1, _) = JoinProof::start(&mut OsRng, password(), context, PasswordCost::WIRE_1).unwrap();
+        link.send(&Frame::Hello(Hello { alias: "guess".into(), addrs: Vec::new(), ke1 }));
+        let last = link.find("a challenge, or the end", |frame| match frame {
+            Frame::Challenge(_) => {
+                link.send(&Frame::Proof(ByteBuf(vec![7; 64])));
+                None
+            }
+            frame => Some(frame),
+        });
+        (status, Some(last))
+    }
 }
 
 /// A member that was let in by its password.
@@ -231,6 +269,11 @@ pub struct Insider {
 
 impl Insider {
     pub fn join(addr: &str, alias: &str) -> Self {
+        Self::try_join(addr, alias).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+    }
+
+    /// As [`Self::join`], or why the host says no.
+    pub fn try_join(addr: &str, alias: &str) -> Result<Self, Refusal> {
         let stranger = Stranger::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = stranger.join_link(addr);
@@ -244,10 +287,10 @@ impl Insider {
         let Some(Frame::Challenge(ByteBuf(ke2))) = host.next() else { panic!("no challenge") };
         host.send(&Frame::Proof(ByteBuf(proof.answer(&ke2).unwrap())));
         let header = host.find("admission", |frame| match frame {
-            Frame::Authenticated(header) => Some(header),
-            Frame::Refused(refusal) => panic!("{refusal:?}"),
+            Frame::Authenticated(header) => Some(Ok(header)),
+            Frame::Refused(refusal) => Some(Err(refusal)),
             _ => None,
-        });
+        })?;
         let mut roster = Vec::new();
         while roster.len() < header.entries as usize {
             roster.extend(host.find("the roster", |frame| match frame {
@@ -255,7 +298,7 @@ impl Insider {
                 _ => None,
             }));
         }
-        Self { stranger, host, network: header.network, roster, listener }
+        Ok(Self { stranger, host, network: header.network, roster, listener })
     }
 
     pub fn id(&self) -> PeerId {
