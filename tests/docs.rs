@@ -169,3 +169,36 @@ fn every_file_that_a_page_names_is_there() {
         }
     }
 }
+
+/// The names of all functions in the Rust files under a directory.
+fn functions(dir: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            let named = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
+            names.extend(named.filter_map(|rest| rest.split('(').next()).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn each_threat_names_tests_that_there_are() {
+    let mut there_are = BTreeSet::new();
+    for dir in ["src", "tests"] {
+        functions(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut there_are);
+    }
+    let page = page("docs/security.md");
+    let (_, after) = page.split_once("## Threats").unwrap();
+    let rows: Vec<&str> = after.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let named: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
+        assert!(!named.is_empty(), "no test in {row}");
+        for name in named {
+            assert!(there_are.contains(name), "no test is called {name}");
+        }
+    }
+}

@@ -92,6 +92,29 @@ fn addresses_that_a_peer_announces() {
 }
 
 #[test]
+fn why_a_third_party_does_not_answer_is_told_to_nobody() {
+    for elsewhere in [false, true] {
+        let mut sim = Sim::host();
+        let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+        let conn = sim.knocks(bob, LinkKind::JoinIn);
+        let own = SocketAddr::new(Sim::ip(bob), 50_000);
+        let other = elsewhere.then(|| "10.9.9.9:22".parse().unwrap());
+        let addrs = std::iter::once(own).chain(other).collect();
+        let hello = Frame::Hello(Hello { alias: "bob".into(), addrs, ke1: Vec::new() });
+        sim.flood(0, conn, [hello]);
+        sim.outputs_within(0, 1.0);
+        let why_not = Some(CloseReason::NothingListens);
+        let tried = Frame::Tried(vec![Tried { peer: sim.ids[bob], why_not }].into());
+        let at_host = sim.join_link(0, ann);
+        sim.nodes[0].handle(sim.now, Input::Frame(at_host, tried));
+        let ways = sim.nodes[0].role.group().reachability.unreachable();
+        let told: Vec<CloseReason> = ways.iter().map(|way| way.reason).collect();
+        let right = if elsewhere { CloseReason::Unreachable } else { CloseReason::NothingListens };
+        assert_eq!(told, [right]);
+    }
+}
+
+#[test]
 fn members_that_can_be_configured() {
     let admission = super::super::admission::Admission::new(3, 1_000_000, Vec::new(), Vec::new());
     assert_eq!(admission.limits().1, limits::MEMBERS_MAX);
