@@ -129,7 +129,7 @@ pub const CROWDED: usize = 16;
 /// Addresses whose wrong passwords are counted at once, and how many of them are shown.
 pub const COUNTED: usize = 1024;
 /// New keys that one address may bring within [`NEWCOMERS_WITHIN`].
-pub const NEWCOMERS: u32 = 512;
+pub const NEWCOMERS: u32 = 1024;
 /// See [`NEWCOMERS`].
 pub const NEWCOMERS_WITHIN: Duration = Duration::from_secs(60 * 60);
 /// Time after which a key that was not here is forgotten, unless the host says otherwise.
