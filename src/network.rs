@@ -241,7 +241,7 @@ impl Network {
             return Err(Closed::new(CloseReason::KeyChanged, message));
         }
         let role = RoleConfig::Member(Box::new(MemberConfig {
-            version: pin.and(known.as_ref()).map_or(0, |known| known.version),
+            known: pin.and(known.as_ref()).and_then(|known| Some((known.network_id?, known.version))),
             was_classic: pin.and(known).map(|known| known.classic),
             pin,
             wire: options.wire,

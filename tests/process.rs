@@ -323,6 +323,9 @@ fn nothing_that_was_typed_or_stands_in_a_file_reaches_the_terminal_raw() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_in_memory_is_in_no_core_dump() {
+    // Where the system would let a process dump; root may say so.
+    let most = rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, most);
     let mut host = Starting::host("host").start();
     host.event("listening");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", host.id())).unwrap();

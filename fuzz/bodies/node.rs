@@ -130,7 +130,7 @@ pub fn member(data: &[u8]) {
         rejoin_for: Duration::from_secs(if kind & 4 == 0 { 3600 } else { 0 }),
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
-        version: 0,
+        known: None,
     }));
     Driver::new(role, reader).run();
 }
@@ -556,7 +556,12 @@ impl<'a> Driver<'a> {
         match output {
             Output::Send(conn, bytes) => {
                 let link = self.links.get(&conn).expect("a link that is there");
-                assert!(link.is_open, "a frame on a closed link");
+                assert!(
+                    link.is_open,
+                    "a frame on a closed link: {conn:?} {:?} of {:?}",
+                    Frame::decode(&bytes),
+                    link.peer
+                );
                 assert!(link.peer.wire() == Wire::Native, "a frame to a classic peer");
                 assert!(bytes.len() <= limits::FRAME_AFTER && Frame::decode(&bytes).is_ok());
             }

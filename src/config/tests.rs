@@ -96,6 +96,8 @@ fn the_password_is_never_on_the_command_line_nor_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
     fs::write(&path, "from file\nsecond line\n").unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let environment = [("PYILE_PASSWORD", "from env")];
     let config = load(&["--password-file", path.to_str().unwrap()], &environment, "").unwrap();
     assert_eq!(config.password, Some(Password::new("from file".into())));

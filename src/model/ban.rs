@@ -106,7 +106,7 @@ pub fn neighbourhood(addr: IpAddr, bits: u8) -> IpAddr {
 /// The next larger neighbourhood of an address, as networks are commonly given out.
 #[must_use]
 pub fn wider(bits: u8, addr: IpAddr) -> Option<u8> {
-    let steps: &[u8] = if addr.is_ipv4() { &[24, 16, 8] } else { &[56, 48, 32, 16] };
+    let steps: &[u8] = if addr.is_ipv4() { &[24, 16] } else { &[56, 48, 32] };
     steps.iter().copied().find(|step| *step < bits)
 }
 

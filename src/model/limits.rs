@@ -125,7 +125,7 @@ pub const AUTOMATIC_BAN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bans for wrong passwords at once; with more of them neighbours become one.
 pub const AUTOMATIC_BANS: usize = 256;
 /// Bans for wrong passwords in one neighbourhood that become one.
-pub const CROWDED: usize = 16;
+pub const CROWDED: usize = 32;
 /// Addresses whose wrong passwords are counted at once, and how many of them are shown.
 pub const COUNTED: usize = 1024;
 /// New keys that one address may bring within [`NEWCOMERS_WITHIN`].
@@ -261,6 +261,8 @@ pub const QUESTIONS: usize = 4;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a member to open a join port and for all to try it, before a handover is called off.
 pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time within which a handover that not all could follow may be asked for again.
+pub const INSIST_WITHIN: Duration = Duration::from_secs(300);
 /// Bytes that a host may hand over: bans and admitted keys, mostly.
 pub const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of it in one frame.

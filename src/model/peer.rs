@@ -12,8 +12,11 @@ use std::{
 
 use data_encoding::{BASE32_NOPAD, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use unicode_normalization::char::is_combining_mark;
-use unicode_security::{GeneralSecurityProfile as _, RestrictionLevel, RestrictionLevelDetection as _};
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_security::{
+    GeneralSecurityProfile as _, MixedScript as _, RestrictionLevel, RestrictionLevelDetection as _,
+    general_security_profile::IdentifierType,
+};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{bounded::at_most, limits, text, time::Timestamp};
@@ -225,10 +228,8 @@ impl Alias {
         if let Some(first) = text.chars().next().filter(|c| is_combining_mark(*c)) {
             return Err(AliasError::NotALetter(u32::from(first)));
         }
-        let letters: String = text.graphemes(true).filter(|cluster| emojis::get(cluster).is_none()).collect();
-        if !letters.is_ascii()
-            && !letters.as_str().check_restriction_level(RestrictionLevel::ModeratelyRestrictive)
-        {
+        let others: String = text.graphemes(true).filter(|cluster| emojis::get(cluster).is_none()).collect();
+        if !is_of_one_kind(&others) {
             return Err(AliasError::MixedScripts);
         }
         let alias = Self(text.to_owned());
@@ -239,7 +240,8 @@ impl Alias {
     /// contain any more is left out.
     fn kept(text: &str) -> Self {
         Self::new(text).unwrap_or_else(|_| {
-            let is_good = |cluster: &&str| Self::new(&format!("a{cluster}")).is_ok();
+            let is_good =
+                |cluster: &&str| matches!(*cluster, "-" | "_" | "." | "\'") || Self::new(cluster).is_ok();
             let good: String = text.graphemes(true).filter(is_good).collect();
             Self::new(&good).unwrap_or_else(|_| Self("renamed".to_owned()))
         })
@@ -288,11 +290,41 @@ fn check_character(c: char) -> Result<(), AliasError> {
         Err(AliasError::Space)
     } else if c.is_control() || text::is_invisible(c) || c == text::MARK {
         Err(AliasError::Invisible(u32::from(c)))
-    } else if c.is_ascii() || c.identifier_allowed() {
+    } else if c.is_ascii() || spelled(c).all(|c| c.identifier_allowed() || is_living(c)) {
         Ok(())
     } else {
         Err(AliasError::NotALetter(u32::from(c)))
     }
+}
+
+/// A character as it is spelled in full: some that keyboards give stand for two, and only those two are in the tables.
+fn spelled(c: char) -> impl Iterator<Item = char> {
+    let two = match c {
+        '\u{E33}' => Some(['\u{E4D}', '\u{E32}']),
+        '\u{EB3}' => Some(['\u{ECD}', '\u{EB2}']),
+        _ => None,
+    };
+    let one = two.is_none().then_some(c);
+    two.into_iter().flatten().chain(one).nfc()
+}
+
+/// Letters of scripts that few people write, and rare letters that names have.
+fn is_living(c: char) -> bool {
+    matches!(c.identifier_type(), Some(IdentifierType::Limited_Use | IdentifierType::Uncommon_Use))
+}
+
+/// Whether letters are of one script, or of a mix that people know. ASCII signs are of no script.
+fn is_of_one_kind(text: &str) -> bool {
+    let mut letters: String = text.chars().filter(|c| !c.is_ascii()).flat_map(spelled).collect();
+    if letters.is_empty() {
+        return true;
+    }
+    if text.chars().any(|c| c.is_ascii_alphabetic()) {
+        letters.push('a');
+    }
+    let letters = letters.as_str();
+    letters.check_restriction_level(RestrictionLevel::ModeratelyRestrictive)
+        || (letters.is_single_script() && letters.chars().all(|c| c.identifier_allowed() || is_living(c)))
 }
 
 /// What an alias is to the eye: its UTS 39 skeletons, with and without regard to case.
@@ -496,6 +528,18 @@ mod tests {
             "❤️",
             "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
             "a.b_c-1",
+            "สำราญ",
+            "ຄຳ",
+            "জয়",
+            "ਸ਼ਰਮਾ",
+            "山﨑",
+            "濵田",
+            "𠮷野",
+            "ᐃᓄᒃ",
+            "ᏣᎳᎩ",
+            "ⵜⵉⴼ",
+            "Zoë!",
+            "José+1",
         ] {
             assert_eq!(Alias::new(good).map(|alias| alias.to_string()), Ok(good.to_owned()));
         }
@@ -522,6 +566,7 @@ mod tests {
         ] {
             assert!(Alias::new(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(Alias::new("bob\u{2800}"), Err(AliasError::NotALetter(0x2800)));
         for mixed in ["bоb", "Everyоne", "αlex", "Дmitry", "ann안Я"] {
             assert_eq!(Alias::new(mixed), Err(AliasError::MixedScripts));
         }
@@ -529,7 +574,8 @@ mod tests {
 
     #[test]
     fn an_alias_that_older_rules_allowed_does_not_make_a_file_unreadable() {
-        for (text, kept) in [("bob\u{2800}", "bob"), ("bоb", "bb"), ("\u{2800}", "renamed"), ("ann", "ann")]
+        for (text, kept) in
+            [("bob\u{2800}", "bob"), ("bоb", "renamed"), ("\u{2800}", "renamed"), ("ann", "ann")]
         {
             let json = serde_json::to_string(text).unwrap();
             assert_eq!(serde_json::from_str::<Alias>(&json).unwrap().as_str(), kept);

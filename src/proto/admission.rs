@@ -134,7 +134,6 @@ impl Admission {
 
     /// A joiner wants to prove the password.
     pub fn charge(&mut self, conn: ConnId, addr: IpAddr, now: Moment) -> Charge {
-        self.tidy(now);
         let now = now.instant;
         let attempts = self.attempts;
         let count = self.counts.entry(address_block(addr)).or_insert_with(|| Count {
@@ -254,6 +253,11 @@ impl Admission {
     /// Forgets a key and releases its aliases.
     pub fn forget(&mut self, peer: &PeerId) -> bool {
         self.keys.remove(peer).is_some()
+    }
+
+    /// A key is here, or was until now.
+    pub fn seen(&mut self, peer: &PeerId, now: Timestamp) {
+        self.keys.seen(peer, now);
     }
 
     /// Forgets keys that have not been here for `age`, zero for never, but for those that are. True when there were any.

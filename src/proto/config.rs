@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     model::{
-        Admitted, Alias, Ban, Departed, KeptAttempts, Network, Password, PeerId, Policy, Recalled,
+        Admitted, Alias, Ban, Departed, KeptAttempts, Network, NetworkId, Password, PeerId, Policy, Recalled,
         RosterEntry, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
@@ -108,6 +108,6 @@ pub struct MemberConfig {
     pub wire: Wire,
     /// The network was joined before: whether it let classic peers in then.
     pub was_classic: Option<bool>,
-    /// The version of the roster when it was last joined there; 0 when it was not.
-    pub version: u64,
+    /// The network that was last joined there, and the version of its roster then.
+    pub known: Option<(NetworkId, u64)>,
 }

@@ -176,7 +176,7 @@ struct Distribution {
 struct Handing {
     handover: Option<handover::Handover>,
     /// Whom not all reached when it was asked: asked again, it becomes the host all the same.
-    insisted: Option<PeerId>,
+    insisted: Option<(PeerId, Instant)>,
     /// Who is the host from now on.
     successor: Option<HandoverStatement>,
 }
@@ -289,6 +289,7 @@ impl Host {
             self.turn.event(NodeEvent::Handover { host, join_addr: self.listening.join_addr });
         }
         self.turn.ask(Ask::Distribute);
+        self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.tell_admission();
         self.save(Vec::new());
         self.turn.set(Timer::Expected, limits::DEAD_AFTER);
@@ -352,6 +353,7 @@ impl Host {
     pub(super) fn remove(&mut self, peer: PeerId, reason: CloseReason) {
         self.classic_removed(&peer, reason);
         if let Some(link) = self.members.remove(&peer) {
+            self.admission.seen(&peer, self.turn.now.wall);
             self.by_conn.remove(&link.conn);
             self.group.join_links.remove(&peer);
             self.turn.timers.cancel(Timer::Beat(link.conn));
@@ -417,11 +419,7 @@ impl Host {
             Timer::Save => self.save(Vec::new()),
             Timer::TellAdmission => self.tell_admission(),
             Timer::Attempts => {
-                let is_tidied = self.admission.tidy(self.turn.now);
-                if self.forget_unseen() || is_tidied {
-                    self.save(Vec::new());
-                    self.tell_admission();
-                }
+                self.tidy_admission();
                 self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
             }
         }
@@ -469,14 +467,26 @@ impl Host {
         }
     }
 
+    /// Lets go of what has had its time: wrong passwords, bans for them, and keys that were not here for long.
+    fn tidy_admission(&mut self) {
+        let is_tidied = self.admission.tidy(self.turn.now);
+        if self.forget_unseen() || is_tidied {
+            self.save(Vec::new());
+            self.tell_admission_soon();
+        }
+    }
+
     /// Forgets keys that have not been here for as long as the host wants to know them. True when there were any.
     fn forget_unseen(&mut self) -> bool {
+        for peer in self.members.keys() {
+            self.admission.seen(peer, self.turn.now.wall);
+        }
         let is_present = |peer: &PeerId| self.members.contains_key(peer) || self.group.roster.will_have(peer);
         self.admission.forget_unseen(self.key_age, &is_present, self.turn.now.wall)
     }
 
     /// The same as [`Self::tell_admission`], and not more often than once a second, however much strangers do.
-    fn tell_admission_soon(&mut self) {
+    pub(super) fn tell_admission_soon(&mut self) {
         let since = |at: Instant| self.turn.now.instant.saturating_duration_since(at);
         match self.penalties.notified.map(since).filter(|since| *since < limits::ADMISSION_EVERY) {
             Some(since) => self.turn.set(Timer::TellAdmission, limits::ADMISSION_EVERY.saturating_sub(since)),

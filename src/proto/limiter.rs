@@ -68,8 +68,14 @@ impl Limiter {
         }
     }
 
-    /// A connection came in.
-    pub fn incoming(&mut self, conn: ConnId, ip: IpAddr, rng: &mut impl RngCore) -> Entry {
+    /// A connection came in. One that `is_kept` makes room for no other: it is being judged already.
+    pub fn incoming(
+        &mut self,
+        conn: ConnId,
+        ip: IpAddr,
+        rng: &mut impl RngCore,
+        is_kept: &dyn Fn(ConnId) -> bool,
+    ) -> Entry {
         let open = self.connections.len();
         let mut entry = Entry::Taken;
         if open >= self.free {
@@ -79,8 +85,8 @@ impl Limiter {
             let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
             if draw < chance {
                 self.dropped += 1;
-                let Some(other) = self.silent.pop_first().or_else(|| self.greediest(address_block(ip)))
-                else {
+                let greediest = || self.greediest(address_block(ip), is_kept);
+                let Some(other) = self.silent.first().copied().or_else(greediest) else {
                     return Entry::Dropped;
                 };
                 entry = Entry::TakenInsteadOf(other);
@@ -93,10 +99,10 @@ impl Limiter {
     }
 
     /// The oldest connection of the address that has the most of them, if that are at least two more than `block` has.
-    fn greediest(&self, block: IpAddr) -> Option<ConnId> {
+    fn greediest(&self, block: IpAddr, is_kept: &dyn Fn(ConnId) -> bool) -> Option<ConnId> {
         let mut open: BTreeMap<IpAddr, (usize, ConnId)> = BTreeMap::new();
         // Numbers grow, so that the first of each address is its oldest.
-        for (conn, (other, _)) in &self.connections {
+        for (conn, (other, _)) in self.connections.iter().filter(|(conn, _)| !is_kept(**conn)) {
             open.entry(*other).or_insert((0, *conn)).0 += 1;
         }
         let own = open.get(&block).map_or(0, |(count, _)| *count);
@@ -255,9 +261,9 @@ mod tests {
         let now = Instant::now();
         let mut limiter = Limiter::new(100_000);
         for conn in 0..300 {
-            assert_eq!(limiter.incoming(ConnId(conn), STRANGER, &mut rng()), Entry::Taken);
+            assert_eq!(limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false), Entry::Taken);
         }
-        limiter.incoming(ConnId(999), STRANGER, &mut rng());
+        limiter.incoming(ConnId(999), STRANGER, &mut rng(), &|_| false);
         assert_eq!(limiter.spoke(ConnId(999), now), [ConnId(999)]);
     }
 
@@ -267,13 +273,13 @@ mod tests {
         let mut limiter = Limiter::new(100_000);
         let mut going = 0;
         for conn in 0..20 {
-            limiter.incoming(ConnId(conn), STRANGER, &mut rng());
+            limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false);
             going += limiter.spoke(ConnId(conn), now).len();
         }
         assert_eq!(going, 8);
         assert_eq!(limiter.closed(ConnId(0), now), [ConnId(8)]);
         let other = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 10));
-        limiter.incoming(ConnId(50), other, &mut rng());
+        limiter.incoming(ConnId(50), other, &mut rng(), &|_| false);
         assert_eq!(limiter.spoke(ConnId(50), now), [ConnId(50)], "another address does not wait");
     }
 
@@ -284,7 +290,7 @@ mod tests {
             let mut limiter = Limiter::new(100_000);
             let mut passed = 0;
             for conn in 0..100 {
-                limiter.incoming(ConnId(conn), STRANGER, &mut rng());
+                limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false);
                 let released = limiter.spoke(ConnId(conn), start);
                 passed += released.len();
                 for conn in released {
@@ -316,7 +322,7 @@ mod tests {
         let mut limiter = Limiter::new(64);
         let mut open: std::collections::BTreeSet<ConnId> = std::collections::BTreeSet::new();
         for conn in (0..300).map(ConnId) {
-            match limiter.incoming(conn, STRANGER, &mut rng) {
+            match limiter.incoming(conn, STRANGER, &mut rng, &|_| false) {
                 Entry::Taken => _ = open.insert(conn),
                 Entry::TakenInsteadOf(other) => {
                     assert!(open.remove(&other));
@@ -337,7 +343,7 @@ mod tests {
         let mut taken_at = Vec::new();
         for number in 0..20_000_u32 {
             let conn = ConnId(u64::from(number));
-            if limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng) == Entry::Taken {
+            if limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng, &|_| false) == Entry::Taken {
                 limiter.spoke(conn, now);
                 taken_at.push(number);
             }
@@ -349,7 +355,7 @@ mod tests {
         let (full, mut rng) = (limiter.connections.len(), self::rng());
         for number in 0..5000 {
             let conn = ConnId(1_000_000 + number);
-            limiter.incoming(conn, STRANGER, &mut rng);
+            limiter.incoming(conn, STRANGER, &mut rng, &|_| false);
             limiter.spoke(conn, now);
         }
         assert!(limiter.connections.len() <= 2048 && full > 1500, "{full}");
@@ -362,7 +368,7 @@ mod tests {
         let mut held = BTreeSet::new();
         let mut knock = |limiter: &mut Limiter, conn: u64, ip: u32| {
             let (conn, entry) =
-                (ConnId(conn), limiter.incoming(ConnId(conn), IpAddr::V4(ip.into()), &mut rng));
+                (ConnId(conn), limiter.incoming(ConnId(conn), IpAddr::V4(ip.into()), &mut rng, &|_| false));
             if let Entry::TakenInsteadOf(other) = entry {
                 held.remove(&other);
             }
@@ -391,7 +397,7 @@ mod tests {
         let now = Instant::now();
         let (mut limiter, mut random) = (Limiter::new(100_000), rng());
         for conn in (0..6000).map(ConnId) {
-            limiter.incoming(conn, STRANGER, &mut random);
+            limiter.incoming(conn, STRANGER, &mut random, &|_| false);
             limiter.spoke(conn, now);
         }
         assert!(limiter.connections.len() > 1024 + 8);
@@ -402,7 +408,7 @@ mod tests {
             // The first 20 are wasted, the others wait: more of them the higher the address.
             for number in 0..21 + u64::from(last) / 10 {
                 let conn = ConnId(1000 * u64::from(last) + number);
-                limiter.incoming(conn, ip, &mut rng());
+                limiter.incoming(conn, ip, &mut rng(), &|_| false);
                 for conn in limiter.spoke(conn, now) {
                     limiter.closed(conn, now);
                 }
@@ -419,7 +425,7 @@ mod tests {
         let mut limiter = Limiter::new(100_000);
         for number in 0..20_000_u32 {
             let conn = ConnId(u64::from(number));
-            limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng());
+            limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng(), &|_| false);
             limiter.spoke(conn, now);
             limiter.closed(conn, now);
         }

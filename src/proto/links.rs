@@ -230,6 +230,8 @@ impl Links {
         if state.links.len() > limits::LINKS_PER_PEER {
             let oldest = state.links.remove(1);
             self.by_conn.remove(&oldest);
+            self.turn.timers.cancel(Timer::Idle(oldest));
+            self.turn.timers.cancel(Timer::Silence(oldest));
             self.end_relayed(oldest);
             self.turn.ask(Ask::Gone(peer, oldest));
             self.turn.goodbye(oldest, CloseReason::Superseded, "");
@@ -414,6 +416,9 @@ impl Links {
 
     /// Gives a link up, and says why.
     pub(super) fn drop_link(&mut self, group: &Group, conn: ConnId, reason: CloseReason) {
+        if !self.by_conn.contains_key(&conn) {
+            return;
+        }
         if let (CloseReason::ProtocolError, Some(peer)) = (reason, self.peer_of(conn)) {
             self.turn.events(group.blame(&peer, "a frame that has no place there"));
         }

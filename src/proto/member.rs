@@ -106,8 +106,8 @@ struct HostPlace {
     /// As typed, or as an earlier host has signed it.
     target: String,
     is_handed_over: bool,
-    /// The roster's version when it was the host last.
-    version: u64,
+    /// The network that it hosted when it was joined last, and the version of its roster then.
+    before: Option<(NetworkId, u64)>,
     /// Where it is, when that was signed; else the target tells.
     addrs: Vec<SocketAddr>,
     key: Option<PeerId>,
@@ -199,7 +199,7 @@ impl Member {
             host: HostPlace {
                 target,
                 is_handed_over: false,
-                version: config.version,
+                before: config.known,
                 addrs: Vec::new(),
                 key,
                 known: None,

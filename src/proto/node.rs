@@ -504,7 +504,7 @@ impl Node {
                     pin: None,
                     rejoin_for: limits::REJOIN_FOR,
                     wire: Wire::Native,
-                    version: 0,
+                    known: None,
                     was_classic: None,
                 };
                 let mut member = Member::new(config, group, self.now, &mut self.rng);

@@ -150,7 +150,7 @@ fn member_config(password: &str) -> MemberConfig {
         rejoin_for: limits::REJOIN_FOR,
         wire: Wire::Native,
         was_classic: None,
-        version: 0,
+        known: None,
     }
 }
 

@@ -38,7 +38,8 @@ pub struct Retention {
 }
 
 /// Bytes that the history of the profile in `dir` may take when nobody has said how many: at most
-/// [`limits::HISTORY_BYTES`], at most a tenth of the room that is free there, what the history takes already included.
+/// [`limits::HISTORY_BYTES`], at most a tenth of the room that is free there, what the history takes already included. A limit
+/// that nobody chose deletes nothing that is there: it is never below what the history takes.
 #[must_use]
 pub fn room_for_history(dir: &Path) -> u64 {
     #[cfg(unix)]
@@ -47,7 +48,7 @@ pub fn room_for_history(dir: &Path) -> u64 {
         let taken = std::fs::metadata(dir.join(database::FILE)).map_or(0, |file| file.len());
         if let Some(disk) = there {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(taken);
-            return limits::HISTORY_BYTES.min(free / 10).max(limits::HISTORY_LEAST);
+            return limits::HISTORY_BYTES.min(free / 10).max(limits::HISTORY_LEAST).max(taken);
         }
     }
     limits::HISTORY_BYTES

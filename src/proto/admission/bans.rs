@@ -73,10 +73,11 @@ impl Bans {
     fn crowded(&self) -> Option<(IpAddr, u8)> {
         let mut counts: BTreeMap<(u8, IpAddr), usize> = BTreeMap::new();
         for ban in self.automatic() {
-            let (Some(addr), Some(mut bits)) = (ban.addr, ban.bits()) else { continue };
-            while let Some(fewer) = wider(bits, addr) {
+            // Only those of the level just below: a few parts of a large neighbourhood are not all of it.
+            if let (Some(addr), Some(bits)) = (ban.addr, ban.bits())
+                && let Some(fewer) = wider(bits, addr)
+            {
                 *counts.entry((u8::MAX - fewer, neighbourhood(addr, fewer))).or_default() += 1;
-                bits = fewer;
             }
         }
         let most = if self.automatic().count() > limits::AUTOMATIC_BANS { 2 } else { limits::CROWDED };
@@ -128,12 +129,12 @@ mod tests {
     #[test]
     fn many_neighbours_become_one_ban() {
         let mut bans = Bans::new(Vec::new());
-        for last in 1..16 {
+        for last in 1..32 {
             assert_eq!(ban(&mut bans, [10, 0, 0, last], 0).prefix, None);
         }
-        let wide = ban(&mut bans, [10, 0, 0, 16], 0);
+        let wide = ban(&mut bans, [10, 0, 0, 32], 0);
         assert_eq!((wide.addr, wide.prefix), (Some([10, 0, 0, 0].into()), Some(24)));
-        assert_eq!(wide.reason, "wrong passwords from 16 parts of 10.0.0.0/24");
+        assert_eq!(wide.reason, "wrong passwords from 32 parts of 10.0.0.0/24");
         assert_eq!(bans.all().len(), 1);
         let refuses = |addr: [u8; 4]| bans.of(&PeerId([1; 32]), addr.into(), false).is_some();
         assert!(refuses([10, 0, 0, 200]) && !refuses([10, 0, 1, 1]));

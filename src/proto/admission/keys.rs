@@ -122,6 +122,13 @@ impl Keys {
         Ok(true)
     }
 
+    /// A key is here, or was until now.
+    pub(super) fn seen(&mut self, peer: &PeerId, now: Timestamp) {
+        if let Some(known) = self.admitted.get_mut(peer) {
+            known.seen = now;
+        }
+    }
+
     fn newcomer(&mut self, from: IpAddr, now: Instant) -> Result<(), AuthenticationError> {
         let is_over = |newcomers: &Newcomers| {
             now.saturating_duration_since(newcomers.since) >= limits::NEWCOMERS_WITHIN

@@ -1,6 +1,6 @@
 //! Where a member may be reached by others: of what the host sees and what the member says of itself, what can work.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::model::limits;
 
@@ -15,10 +15,16 @@ enum Realm {
 fn realm(ip: IpAddr) -> Realm {
     match ip.to_canonical() {
         ip if ip.is_loopback() => Realm::Loopback,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Realm::Private,
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Realm::Private,
         IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Realm::Private,
         _ => Realm::Global,
     }
+}
+
+/// Addresses behind translators of whole providers, and of some private networks (RFC 6598).
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 100 && (64..128).contains(&b)
 }
 
 /// Where a member may be reached: where the host sees it, with its announced port, then what it says of itself. One that
@@ -39,7 +45,9 @@ pub(super) fn candidates(remote: SocketAddr, announced: &[SocketAddr]) -> Vec<So
     // Of the world's addresses only the one that is seen: others may be anybody's.
     let may_be_its = |addr: &&SocketAddr| {
         let ip = addr.ip().to_canonical();
-        ip == seen_at || seen_at.is_loopback() || realm(ip) != Realm::Global
+        // Seen inside a private network, a member may listen outside of it alone.
+        let is_outside = announced.len() == 1 && realm(seen_at) == Realm::Private;
+        ip == seen_at || seen_at.is_loopback() || realm(ip) != Realm::Global || is_outside
     };
     let own = announced.iter().filter(is_usable).filter(leads_here).filter(may_be_its);
     let own = own.map(|own| seen.filter(|_| is_seen(&own)).unwrap_or(*own));
@@ -77,6 +85,8 @@ mod tests {
             // Somebody else's.
             ("10.0.0.7:1", vec!["10.0.0.7:50", "192.0.2.1:80"], vec!["10.0.0.7:50"]),
             ("203.0.113.7:1", vec!["192.0.2.1:80"], vec!["203.0.113.7:80"]),
+            ("10.0.0.5:1", vec!["203.0.113.7:50"], vec!["10.0.0.5:50", "203.0.113.7:50"]),
+            ("10.0.0.5:1", vec!["10.0.0.5:50", "100.100.1.1:50"], vec!["10.0.0.5:50", "100.100.1.1:50"]),
             ("203.0.113.7:1", vec!["203.0.113.7:50", "[2001:db8::9]:80"], vec!["203.0.113.7:50"]),
             // This host's own machine may have more than one.
             ("127.0.0.1:1", vec!["192.0.2.7:50"], vec!["127.0.0.1:50", "192.0.2.7:50"]),

@@ -75,6 +75,7 @@ impl Host {
             held.push(conn);
             return self.turn.set(Timer::Admission(conn), limits::JOIN_FOR);
         }
+        self.tidy_admission();
         // Its neighbourhood may be banned since it was told how it stands.
         let ban = self.joiners.get(&conn).and_then(|joiner| self.admission.ban_of(&joiner.peer, ip));
         if let Some(reason) = ban.map(|ban| ban.reason.clone()) {
@@ -162,6 +163,12 @@ impl Host {
         left
     }
 
+    /// True while a joiner has the challenge, or its password is being compared: whoever ends that is charged.
+    pub(in crate::proto) fn is_judged(&self, conn: ConnId) -> bool {
+        let step = self.joiners.get(&conn).map(|joiner| &joiner.step);
+        matches!(step, Some(Step::Challenged(..) | Step::Classic(_)))
+    }
+
     fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
         let joiner = self.joiners.remove(&conn);
         if joiner.is_some_and(|joiner| matches!(joiner.step, Step::Classic(_))) {
@@ -211,7 +218,7 @@ impl Host {
                 saved_with = self.saves.token;
             }
             Ok(false) => {}
-            Err(error) => return self.refuse(conn, CloseReason::Busy, &error),
+            Err(error) => return self.refuse(conn, CloseReason::NetworkFull, &error),
         }
         self.turn.authenticated(conn);
         if let Some(before) = self.members.remove(&peer) {

@@ -138,7 +138,11 @@ impl Host {
         doubts.extend(
             silent.map(|peer| format!("{} did not say in time whether it can be reached", peer.alias)),
         );
-        let is_insisted = self.handing.insisted.take() == Some(to);
+        let is_insisted = self
+            .handing
+            .insisted
+            .take()
+            .is_some_and(|(peer, until)| peer == to && self.turn.now.instant < until);
         let is_reached = !probing.is_out_of_reach && !probing.waiting.contains(&self.group.me());
         let addrs = std::mem::take(&mut probing.addrs);
         if is_reached && (is_insisted || 2 * doubts.len() < probing.asked.max(1)) {
@@ -150,7 +154,7 @@ impl Host {
         } else {
             self.call_off(&doubts.join("; "));
             if is_reached {
-                self.handing.insisted = Some(to);
+                self.handing.insisted = Some((to, self.turn.now.instant + limits::INSIST_WITHIN));
                 let message = "to hand over all the same, give the command again";
                 self.turn.event(NodeEvent::error(ErrorKind::Command, message));
             }

@@ -155,7 +155,9 @@ impl Member {
         let HandoverStatement { network, version, to, addrs, signature } = &statement;
         let is_ours = self.group.network.as_ref().is_none_or(|ours| ours.id == *network);
         // Of a host that was put back to before it became the host again.
-        let is_old = *version < self.group.roster.version().max(self.host.version);
+        let before =
+            self.host.before.filter(|(before, _)| before == network).map_or(0, |(_, version)| version);
+        let is_old = *version < self.group.roster.version().max(before);
         let holds = sign::handover_holds(by, network, &statement.signed_bytes(), signature);
         if !is_ours || is_old || !holds || addrs.is_empty() {
             self.turn.events(self.group.blame(by, "a handover that it has not signed, or long ago"));

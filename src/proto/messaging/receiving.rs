@@ -140,10 +140,11 @@ impl Messaging {
         let Arrival::New(Arrived { place, missed, next }) = state.inbox.arrive(batch, here, when) else {
             return Taken::Known;
         };
-        // A message that was said while there was a link to its author is late: it could have come at once.
+        // A message that was said while there was a link to its author is late: it could have come at once. A link that
+        // stalls for longer is given up.
         let could_have_come = when.is_some_and(|when| {
             state.lost_at.is_some_and(|lost| when < lost.0)
-                || state.linked_at.is_some_and(|linked| when >= linked.0)
+                || (delay >= limits::DEAD_AFTER && state.linked_at.is_some_and(|linked| when >= linked.0))
         });
         // What was said to everyone before this session was missed, as if somebody else handed it on.
         let was_missed =

@@ -12,9 +12,18 @@ use crate::{
 
 impl Node {
     pub(super) fn incoming(&mut self, conn: ConnId, ip: IpAddr) {
-        match self.limiter.incoming(conn, ip, &mut self.rng) {
+        let host = match &self.role {
+            Role::Host(host) => Some(host),
+            Role::Member(_) => None,
+        };
+        let is_kept = |conn| host.is_some_and(|host| host.is_judged(conn));
+        match self.limiter.incoming(conn, ip, &mut self.rng, &is_kept) {
             Entry::Taken => {}
-            Entry::TakenInsteadOf(other) => self.outputs.push_back(Output::Close(other, CloseReason::Busy)),
+            Entry::TakenInsteadOf(other) => {
+                self.outputs.push_back(Output::Close(other, CloseReason::Busy));
+                // Nothing is to be said to it any more.
+                self.closed(other, &CloseReason::Busy.into());
+            }
             Entry::Dropped => self.outputs.push_back(Output::Close(conn, CloseReason::Busy)),
         }
     }

@@ -524,7 +524,7 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             pin: was_classic.map(|_| sim.ids[0]),
             rejoin_for: limits::REJOIN_FOR,
             wire: Wire::Native,
-            version: 0,
+            known: None,
             was_classic,
         };
         sim.cleartext = cleartext;
