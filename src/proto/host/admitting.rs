@@ -75,7 +75,10 @@ impl Host {
             held.push(conn);
             return self.turn.set(Timer::Admission(conn), limits::JOIN_FOR);
         }
-        self.tidy_admission();
+        if self.admission.tidy(self.turn.now) {
+            self.save(Vec::new());
+            self.tell_admission_soon();
+        }
         // Its neighbourhood may be banned since it was told how it stands.
         let ban = self.joiners.get(&conn).and_then(|joiner| self.admission.ban_of(&joiner.peer, ip));
         if let Some(reason) = ban.map(|ban| ban.reason.clone()) {
@@ -143,7 +146,6 @@ impl Host {
         if let Some(attempt) = wrong {
             left = attempt.left;
             self.turn.event(NodeEvent::Attempt { addr: attempt.addr, left });
-            self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
             if ban.is_none() {
                 self.save(Vec::new());
             }
@@ -166,7 +168,7 @@ impl Host {
     /// True while a joiner has the challenge, or its password is being compared: whoever ends that is charged.
     pub(in crate::proto) fn is_judged(&self, conn: ConnId) -> bool {
         let step = self.joiners.get(&conn).map(|joiner| &joiner.step);
-        matches!(step, Some(Step::Challenged(..) | Step::Classic(_)))
+        matches!(step, Some(Step::Challenged(..) | Step::Classic(classic::Step::Checking(_))))
     }
 
     fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
