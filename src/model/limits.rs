@@ -371,6 +371,16 @@ pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// Rows of a history in memory that are written together, unless somebody asks before.
 pub const ROWS_TOGETHER: usize = 2000;
+/// How long nothing must have been kept before what was is made known to the search: a commit never waits for it.
+pub const INDEX_AFTER: Duration = Duration::from_millis(200);
+
+/// Messages that are made known to the search at once.
+pub const INDEXED_AT_ONCE: usize = 500;
+
+/// How often so many at most before a search that somebody waits for, and at the end of a session: what is left is found
+/// by its words without their accents only later.
+pub const INDEXED_FOR_SEARCH: usize = 40;
+
 /// How often old messages are looked for, when they are not to be kept for good; sooner when [`RETENTION_PART`] was said.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
 /// Old messages are also looked for after text of one in so many of the bytes that a history may take, so that it

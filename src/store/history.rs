@@ -6,6 +6,7 @@
 
 mod database;
 mod export;
+mod index;
 mod memory;
 mod read;
 mod reader;
@@ -213,9 +214,7 @@ impl History {
 
     pub(super) fn search(&mut self, network: &NetworkId, typed: &str) -> Vec<Hit> {
         match self {
-            Self::OnDisk(database) => {
-                database.ask(|db, me| read::search(db, me, network, typed)).unwrap_or_default()
-            }
+            Self::OnDisk(database) => database.search(network, typed),
             Self::InMemory(memory) => memory.search(network, typed),
         }
     }
@@ -226,6 +225,21 @@ impl History {
                 database.ask(|db, me| read::info(db, me, network, with, place)).unwrap_or_default()
             }
             Self::InMemory(memory) => memory.info(network, with, place),
+        }
+    }
+
+    /// How long until what was kept lately is to be made known to the search.
+    pub(super) fn index_in(&self) -> Option<Duration> {
+        match self {
+            Self::OnDisk(database) => database.index_in(),
+            Self::InMemory(_) => None,
+        }
+    }
+
+    /// Makes a part of what was kept lately known to the search.
+    pub(super) fn index(&mut self) {
+        if let Self::OnDisk(database) = self {
+            database.index();
         }
     }
 

@@ -83,7 +83,9 @@ impl Worker {
     /// Works until the last asker is gone.
     pub(super) fn run(mut self, inbox: &Receiver<Bundle>) {
         loop {
-            let wait = self.history.retry_in().unwrap_or(Duration::MAX);
+            let index_in = self.history.index_in();
+            let retry_in = self.history.retry_in();
+            let wait = index_in.into_iter().chain(retry_in).min().unwrap_or(Duration::MAX);
             let first = if self.questions.is_empty() {
                 inbox.recv_timeout(wait)
             } else {
@@ -97,6 +99,9 @@ impl Worker {
                     // All that has come meanwhile makes one batch.
                     let bundles: Vec<Bundle> = std::iter::once(first).chain(inbox.try_iter()).collect();
                     self.carry_out(bundles);
+                }
+                Err(RecvTimeoutError::Timeout) if index_in == Some(wait) && self.questions.is_empty() => {
+                    self.history.index();
                 }
                 Err(RecvTimeoutError::Timeout) if self.questions.is_empty() => {
                     let outcome = self.history.write_waiting();

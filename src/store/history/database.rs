@@ -13,11 +13,11 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
-    Committed, Reader, Retention, Unread, read, schema, streams,
+    Committed, Reader, Retention, Unread, index, read, schema, streams,
     write::{self, Write},
 };
 use crate::{
-    api::Compared,
+    api::{Compared, Hit},
     model::{Batch, HistoryState, NetworkId, PeerId, Recalled, Timestamp, limits},
 };
 
@@ -38,6 +38,8 @@ pub(in crate::store) struct Database {
     looked_for_old: Option<Instant>,
     /// Bytes of text that were kept since then.
     kept_since: u64,
+    /// Since when something is kept that the search's index may not have.
+    unindexed: Option<Instant>,
     /// Changes that wait for the disk.
     unsaved: VecDeque<Write>,
     state: HistoryState,
@@ -60,6 +62,8 @@ impl Database {
             retention,
             looked_for_old: None,
             kept_since: 0,
+            // The last session may have left something.
+            unindexed: Some(Instant::now()),
             unsaved: VecDeque::new(),
             state: HistoryState::Unsaved,
             message: String::new(),
@@ -142,6 +146,42 @@ impl Database {
         (self.state == HistoryState::Unsaved).then(|| due.saturating_duration_since(Instant::now()))
     }
 
+    /// How long until what was kept lately is to be made known to the search: not while one message follows another.
+    pub(super) fn index_in(&self) -> Option<Duration> {
+        let since = self.unindexed.filter(|_| self.state == HistoryState::Saved)?;
+        Some((since + limits::INDEX_AFTER).saturating_duration_since(Instant::now()))
+    }
+
+    /// Makes a part of what was kept lately known to the search.
+    pub(super) fn index(&mut self) {
+        let Some(db) = &mut self.db else { return };
+        match index::add(db) {
+            Ok(true) => {}
+            Ok(false) => self.unindexed = None,
+            Err(error) => {
+                // Tried again after the next message, which finds out what is wrong with the file.
+                tracing::warn!(%error, "the index of the search cannot be written");
+                self.unindexed = None;
+            }
+        }
+    }
+
+    /// The same for all of it, or for so much as nobody notices.
+    fn index_rest(&mut self) {
+        for _ in 0..limits::INDEXED_FOR_SEARCH {
+            if self.unindexed.is_none() || self.state != HistoryState::Saved {
+                break;
+            }
+            self.index();
+        }
+    }
+
+    /// Where all that was typed occurs, the newest first.
+    pub(super) fn search(&mut self, network: &NetworkId, typed: &str) -> Vec<Hit> {
+        self.index_rest();
+        self.ask(|db, me| read::search(db, me, network, typed)).unwrap_or_default()
+    }
+
     /// Makes changes, after those that wait already.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Committed {
         self.unsaved.extend(writes);
@@ -194,6 +234,7 @@ impl Database {
             Ok(()) => {
                 self.kept_since += self.unsaved.iter().map(Write::bytes).sum::<u64>();
                 self.unsaved.clear();
+                self.unindexed = Some(Instant::now());
                 if self.state == HistoryState::Unsaved {
                     self.state = HistoryState::Saved;
                     "the history is being saved again, with all that waited".clone_into(&mut self.message);
@@ -322,6 +363,7 @@ impl Database {
         if !self.unsaved.is_empty() && self.write_waiting() == Committed::NotYet {
             tracing::error!(messages = self.unsaved.len(), "not saved: the disk takes nothing");
         }
+        self.index_rest();
     }
 }
 

@@ -131,6 +131,10 @@ const STEPS: &[&str] = &[
     -- Every session counts anew: whether the last one ended in order does not matter.
     DELETE FROM setting WHERE name = 'whole';
 ",
+    // The index follows what is kept: the last message that is in it.
+    "
+    INSERT INTO setting VALUES ('indexed', coalesce((SELECT max(id) FROM message), 0));
+",
 ];
 
 /// The newest version.

@@ -260,6 +260,30 @@ fn searches_find_words_parts_of_words_accents_and_scripts_without_spaces() {
 }
 
 #[test]
+fn the_index_is_not_in_the_commit_and_misses_nothing_after_a_crash_or_where_numbers_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let indexed = |history: &History| -> i64 {
+        let sql = "SELECT count(*) FROM message_text WHERE message_text MATCH 'cafe'";
+        on_disk(history).connection().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let mut history = open_in(dir.path());
+    history.commit(vec![keep(BOB, EVERYONE, 1, "café one"), keep(BOB, Recipient::Peer(ME), 2, "café two")]);
+    assert_eq!(indexed(&history), 0);
+    // A crash before the index has them.
+    drop(history);
+    let mut history = open_in(dir.path());
+    assert!(history.index_in().is_some());
+    assert_eq!(history.search(&LAB, "cafe").len(), 2);
+    assert_eq!((indexed(&history), history.index_in()), (2, None));
+    // The newest message goes, and its number in the database belongs to another one.
+    history.forget(LAB, Recipient::Peer(BOB));
+    history.commit(vec![keep(BOB, EVERYONE, 3, "café three")]);
+    assert!(history.index_in().is_some());
+    history.index();
+    assert_eq!((indexed(&history), history.search(&LAB, "cafe").len()), (2, 2));
+}
+
+#[test]
 fn others_are_given_what_they_may_read_in_parts() {
     for (mut history, _dir) in both() {
         let text = "x".repeat(limits::RANGE_BYTES / 4);

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 
-use super::tokenizer;
+use super::index;
 use crate::{
     api::{Audience, Receipt},
     model::{
@@ -136,9 +136,8 @@ fn keep(
          (conversation, author, epoch, sequence, place, sent_at, at, text, reference, claims)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
-    let mut index = db.prepare_cached("INSERT INTO message_text (rowid, text) VALUES (?, ?)")?;
     for (id, text) in batch.messages() {
-        let is_new = insert.execute(params![
+        insert.execute(params![
             conversation,
             author,
             epoch,
@@ -150,9 +149,6 @@ fn keep(
             stored.reference_of(id.sequence).map(AsRef::as_ref),
             stored.claims.as_ref().map(SafeText::as_str),
         ])?;
-        if is_new > 0 {
-            index.execute(params![db.last_insert_rowid(), tokenizer::to_index(text.as_str())])?;
-        }
     }
     Ok(())
 }
@@ -206,6 +202,7 @@ fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recip
     for table in ["message", "batch", "audience", "receipt"] {
         db.execute(&format!("DELETE FROM {table} WHERE conversation = ?"), [conversation])?;
     }
+    index::after_deleting(db)?;
     // The index keeps deleted words until it is rewritten.
     db.execute("INSERT INTO message_text (message_text) VALUES ('optimize')", [])?;
     Ok(())
@@ -279,6 +276,7 @@ fn delete(db: &mut Connection, which: &str, number: i64, most: usize) -> Result<
         change.prepare_cached("DELETE FROM message WHERE id = ?")?.execute([row])?;
     }
     if !rows.is_empty() {
+        index::after_deleting(&change)?;
         change.execute_batch(
             "DELETE FROM batch WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.conversation = batch.conversation
                 AND m.author = batch.author AND m.epoch = batch.epoch AND m.sequence = batch.last);
