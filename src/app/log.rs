@@ -3,6 +3,7 @@
 //! The view is an anchor, the message at its bottom and how many of its rows are hidden below. Only what is visible
 //! is ever wrapped, so that a million messages cost a frame as much as ten.
 
+mod fold;
 mod window;
 
 pub use self::window::Gap;
@@ -13,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use self::fold::Unfolded;
 use super::wrap;
 use crate::model::{
     Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, Place, SafeText, Summary, Timestamp,
@@ -198,6 +200,13 @@ pub enum Row {
         /// How many.
         lines: usize,
     },
+    /// So many messages that one peer said in a short time are folded.
+    Flood {
+        /// The number of the last of them.
+        entry: u64,
+        /// How many.
+        messages: usize,
+    },
     /// The mark of an entry whose last row has no room for it.
     Mark(u64),
 }
@@ -246,8 +255,8 @@ pub struct MessageLog {
     pointer: Option<u64>,
     /// Entries that came while the view was not at the bottom.
     below: u64,
-    /// The long message of which all is shown.
-    unfolded: Option<MessageId>,
+    /// Of what all is shown.
+    unfolded: Option<Unfolded>,
 }
 
 impl Default for MessageLog {
@@ -308,11 +317,18 @@ impl MessageLog {
         }
     }
 
-    /// Shows all of the long message that keys act on, from its beginning, or folds it again.
+    /// Shows all of the long message that keys act on, from its beginning, or all that its author says where much of that
+    /// is folded; or folds it again.
     pub fn unfold_selected(&mut self, geometry: &Geometry) {
         let Some(selected) = self.selected() else { return };
         let Some(Entry::Message(message)) = self.entry(selected) else { return };
-        self.unfolded = Some(message.id).filter(|id| self.unfolded != Some(*id));
+        let (id, author) = (message.id, message.from.peer_id);
+        self.unfolded = match self.unfolded {
+            Some(Unfolded::Peer(peer)) if peer == author => None,
+            _ if self.is_folded(selected, geometry) => Some(Unfolded::Peer(author)),
+            Some(Unfolded::Message(message)) if message == id => None,
+            _ => Some(Unfolded::Message(id)),
+        };
         self.pointer = None;
         let hidden = self.rows_of(selected, geometry).len().saturating_sub(geometry.rows);
         self.anchor = Anchor::At { entry: selected, hidden };
@@ -403,6 +419,7 @@ impl MessageLog {
         self.pointer = None;
         self.anchor = Anchor::Bottom;
         self.below = 0;
+        self.unfolded.take_if(|unfolded| matches!(unfolded, Unfolded::Peer(_)));
     }
 
     /// To the oldest.
@@ -431,7 +448,12 @@ impl MessageLog {
     /// One message up or down.
     pub fn step(&mut self, down: bool, geometry: &Geometry) {
         let (Some(selected), Some(last)) = (self.selected(), self.last()) else { return };
-        let wanted = if down { selected + 1 } else { selected.saturating_sub(1) };
+        let next = |at: u64| if down { at + 1 } else { at.saturating_sub(1) };
+        let mut wanted = next(selected);
+        // Messages that are folded in a row are one step.
+        while self.is_folded(wanted, geometry) && self.is_folded(wanted + 1, geometry) && wanted > self.first {
+            wanted = next(wanted);
+        }
         if wanted >= last && down {
             return self.go_to_end();
         }
@@ -485,7 +507,8 @@ impl MessageLog {
     /// Never leaves rows empty above the first entry while there is more below.
     fn fill(&mut self, geometry: &Geometry) {
         let missing = geometry.rows.saturating_sub(self.visible(geometry).len());
-        if missing == 0 {
+        // What is kept before the first entry comes, and fills them.
+        if missing == 0 || !self.is_first {
             return;
         }
         let Anchor::At { mut entry, mut hidden } = self.anchor else { return };
@@ -539,6 +562,12 @@ impl MessageLog {
 
     fn rows_of(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
         let Some(entry) = self.entry(number) else { return Vec::new() };
+        if self.is_folded(number, geometry) {
+            if self.is_folded(number + 1, geometry) {
+                return Vec::new();
+            }
+            return vec![Row::Flood { entry: number, messages: self.folded_until(number, geometry) }];
+        }
         let mut rows = Vec::new();
         let day = |entry: &Entry| entry.at().in_zone(&geometry.zone).date();
         let before = number.checked_sub(1).and_then(|before| self.entry(before));
@@ -553,10 +582,10 @@ impl MessageLog {
         let mut ranges = wrap::rows(entry.text(), geometry.text);
         let mut folded = 0;
         if let Entry::Message(message) = entry
-            && self.unfolded != Some(message.id)
+            && self.unfolded != Some(Unfolded::Message(message.id))
         {
             // Nobody takes more of the screen at once.
-            let shown = limits::FOLDED_LINES.min(geometry.rows / 3).max(2);
+            let shown = Self::rows_of_one(geometry);
             if ranges.len() > shown + 1 {
                 folded = ranges.len() - shown;
                 ranges.truncate(shown);

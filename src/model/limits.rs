@@ -406,6 +406,8 @@ pub const RANGE_MESSAGES: usize = 200;
 pub const CLOSE_NAMES_FROM: usize = 3;
 /// Lines of a message that are shown before it is opened, or a third of the log where that is less.
 pub const FOLDED_LINES: usize = 10;
+/// What one peer says within this time is folded where it would take more than a third of the log.
+pub const FOLDED_WITHIN: Duration = Duration::from_secs(60);
 /// Comings and goings in a row that are told one by one; of more only the last.
 pub const PASSINGS_TOLD: u32 = 3;
 /// Comings and goings that follow each other within this time stand in one line.

@@ -130,6 +130,19 @@ impl Pen<'_> {
                 let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
                 paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), Theme::dim());
             }
+            Row::Flood { entry, messages } => {
+                if self.selected == Some(*entry) {
+                    self.point(y, buffer);
+                }
+                let Some(Entry::Message(message)) = self.log.entry(*entry) else { return };
+                let name = &message.from.alias;
+                let words = match messages {
+                    1 => format!("… 1 more message of {name}: o shows all (Esc first)"),
+                    more => format!("… {more} more messages of {name}: o shows all (Esc first)"),
+                };
+                let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
+                paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), Theme::dim());
+            }
             Row::Text { entry, range, is_first, has_mark } => {
                 let Some(content) = self.log.entry(*entry) else { return };
                 if self.selected == Some(*entry) {

@@ -22,7 +22,7 @@ fn log(count: u64) -> MessageLog {
             id: MessageId { author: from.peer_id, epoch: 1, to: Recipient::Everyone, sequence: number },
             from: from.clone(),
             text: SafeText::clean(&format!("message number {number} is a bit long")),
-            at: Timestamp(0),
+            at: Timestamp(61_000_000 * number.cast_signed()),
             place: number.cast_signed(),
             missed: 0,
             mark: None,
@@ -42,6 +42,7 @@ fn view(log: &MessageLog, rows: usize) -> Vec<String> {
             Row::Gap(number) => format!("gap {}", log.gap_before(number).unwrap().missed),
             Row::Mark(_) => "mark".to_owned(),
             Row::Folded { lines, .. } => format!("{lines} more"),
+            Row::Flood { messages, .. } => format!("{messages} folded"),
             Row::Text { entry, range, .. } => log.entry(entry).unwrap().text()[range].trim().to_owned(),
         })
         .collect()
@@ -100,7 +101,8 @@ fn stepping() {
 fn message(sequence: u64) -> Message {
     let Some(Entry::Message(message)) = log(1).entries.pop_front() else { unreachable!() };
     let text = SafeText::clean(&format!("m{sequence}"));
-    Message { id: MessageId { sequence, ..message.id }, place: sequence.cast_signed(), text, ..message }
+    let place = sequence.cast_signed();
+    Message { id: MessageId { sequence, ..message.id }, at: Timestamp(61_000_000 * place), place, text, ..message }
 }
 
 fn messages(numbers: std::ops::RangeInclusive<u64>) -> Vec<Message> {
@@ -272,7 +274,8 @@ fn a_message_of_thousands_of_lines_takes_no_more_than_a_third_of_the_view_until_
     let mut log = log(3);
     let Some(Entry::Message(last)) = log.entries.back().cloned() else { panic!() };
     let id = MessageId { sequence: 99, ..last.id };
-    log.insert(Entry::Message(Message { id, text: SafeText::clean(&"x\n".repeat(4000)), place: 99, ..last }));
+    let (text, at) = (SafeText::clean(&"x\n".repeat(4000)), last.at.plus(limits::FOLDED_WITHIN * 2));
+    log.insert(Entry::Message(Message { id, text, at, place: 99, ..last }));
     assert_eq!(view(&log, 12)[7..], ["x", "x", "x", "x", "3997 more"]);
     assert_eq!(view(&log, 60)[7..].len(), 11, "ten lines at most");
     assert!(view(&log, 12)[0..7].iter().any(|row| row.starts_with("message number")), "others are in sight");
@@ -281,6 +284,53 @@ fn a_message_of_thousands_of_lines_takes_no_more_than_a_third_of_the_view_until_
     log.scroll(-5, &geometry(12));
     log.unfold_selected(&geometry(12));
     assert_eq!(log.visible(&geometry(12)).len(), 12, "no empty rows after folding");
+}
+
+#[test]
+fn many_short_messages_of_one_peer_take_no_more_than_a_third_of_the_view_until_they_are_opened() {
+    let mut log = log(3);
+    let (said, at) = match log.entries.back() {
+        Some(Entry::Message(message)) => (message.clone(), message.at),
+        _ => panic!(),
+    };
+    let eve = Arc::new(Peer { peer_id: PeerId([6; 32]), ..(*said.from).clone() });
+    let flood = |sequence: u64, apart: i64| {
+        let id = MessageId { author: eve.peer_id, sequence, ..said.id };
+        let text = SafeText::clean(&format!("spam {sequence}"));
+        let at = Timestamp(at.0 + apart * sequence.cast_signed());
+        let place = 100 + sequence.cast_signed();
+        Entry::Message(Message { id, from: eve.clone(), text, at, place, ..said.clone() })
+    };
+    for sequence in 0..500 {
+        log.insert(flood(sequence, 100_000));
+        if sequence == 100 {
+            // One's own words and those of others between them do not help it.
+            let id = MessageId { sequence: 99, ..said.id };
+            log.insert(Entry::Message(Message { id, place: 201, at: Timestamp(at.0 + 9_900_000), ..said.clone() }));
+        }
+    }
+    assert_eq!(view(&log, 12)[7..], ["395 folded", "spam 496", "spam 497", "spam 498", "spam 499"][..]);
+    assert_eq!(view(&log, 12)[4..7], ["101 folded", "message number 2 is", "a bit long"], "others are in sight");
+    let geometry = geometry(12);
+    for _ in 0..4 {
+        log.step(false, &geometry);
+    }
+    let folded = log.selected();
+    log.step(false, &geometry);
+    let Some(Entry::Message(before)) = log.entry(log.selected().unwrap()) else { panic!() };
+    assert_eq!(before.from.peer_id, said.from.peer_id, "what is folded is one step");
+    log.step(true, &geometry);
+    assert_eq!(log.selected(), folded);
+    log.unfold_selected(&geometry);
+    assert!(view(&log, 12).iter().all(|row| row.starts_with("spam")), "all of it: {:?}", view(&log, 12));
+    log.to_bottom();
+    assert!(view(&log, 12).contains(&"395 folded".to_owned()));
+    // Who says as much in its own time is not folded.
+    let mut log = self::log(3);
+    for sequence in 0..20 {
+        log.insert(flood(sequence, 20_000_000));
+    }
+    assert!(view(&log, 12).iter().all(|row| row.starts_with("spam")));
 }
 
 #[test]

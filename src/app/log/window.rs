@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Anchor, Entry, Message, MessageLog, Outcome};
+use super::{Anchor, Unfolded, Entry, Message, MessageLog, Outcome};
 use crate::{
     api::Part,
     model::{MessageId, Peer, Place, SafeText, Timestamp, limits},
@@ -173,7 +173,12 @@ impl MessageLog {
             Part::Around(place) => {
                 self.replace(messages, is_first, is_last);
                 let at = self.entries.partition_point(|entry| entry.place() < place);
-                self.anchor = Anchor::At { entry: self.first + at as u64, hidden: 0 };
+                let entry = self.first + at as u64;
+                self.anchor = Anchor::At { entry, hidden: 0 };
+                if let Some(Entry::Message(sought)) = self.entry(entry) {
+                    // What was looked for is not folded away.
+                    self.unfolded = Some(Unfolded::Peer(sought.from.peer_id));
+                }
             }
         }
         self.put_notices_back();

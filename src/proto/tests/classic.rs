@@ -206,6 +206,27 @@ fn who_hangs_up_while_its_password_is_compared_is_judged_by_the_password() {
 }
 
 #[test]
+fn only_a_joiner_whose_password_is_compared_keeps_its_place_when_strangers_crowd_in() {
+    let mut sim = Sim::classic_host();
+    hold(&mut sim);
+    let (judged, _) = sim.try_join("10.0.0.9", PASSWORD);
+    sim.nodes[0].handle(sim.now, Input::Spoke(judged.1));
+    let asked: Vec<End> = (0..3).map(|_| sim.plain(0, LinkKind::JoinIn, "10.0.0.9:4702")).collect();
+    for join in &asked {
+        sim.nodes[0].handle(sim.now, Input::Spoke(join.1));
+    }
+    for number in 0..limits::STARTUPS_FREE + 40 {
+        let (high, low) = (number / 250, number % 250);
+        let stranger = sim.plain(0, LinkKind::JoinIn, &format!("10.1.{high}.{low}:4702"));
+        sim.nodes[0].handle(sim.now, Input::Spoke(stranger.1));
+    }
+    assert!(asked.iter().any(|join| sim.shut.contains(join)), "who was only asked for a password makes room");
+    assert!(!sim.shut.contains(&judged));
+    release(&mut sim);
+    assert_eq!(sim.told(judged).last(), Some(&Object::Authenticated(true)));
+}
+
+#[test]
 fn passwords_are_compared_a_few_at_a_time_and_whoever_is_gone_by_then_costs_nothing() {
     let mut sim = Sim::classic_host();
     hold(&mut sim);
