@@ -1,20 +1,28 @@
 //! The editor for what a person writes: clusters, readline keys, several lines, soft wrap. Used for messages, form
 //! fields and prompts alike.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
+use zeroize::Zeroizing;
 
 use super::wrap;
-use crate::model::{SafeText, text};
+use crate::model::{SafeText, limits, text};
 
-/// Text with a cursor, which always stands between two clusters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Text with a cursor, which always stands between two clusters. It may be a password: its memory is wiped on drop, and
+/// `Debug` shows nothing of it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Composer {
-    text: String,
+    text: Zeroizing<String>,
     cursor: usize,
     /// What was cut last, to be put back.
-    cut: String,
+    cut: Zeroizing<String>,
+}
+
+impl fmt::Debug for Composer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Composer(…)")
+    }
 }
 
 /// What to do to the text.
@@ -54,7 +62,13 @@ impl Composer {
     /// Holds `text`, with the cursor at its end.
     #[must_use]
     pub fn with(text: &str) -> Self {
-        Self { text: text.to_owned(), cursor: text.len(), cut: String::new() }
+        Self { text: text.to_owned().into(), cursor: text.len(), cut: Zeroizing::default() }
+    }
+
+    /// Empty, with room for a password: letters that are moved to where there is more room leave a copy behind.
+    #[must_use]
+    pub fn for_password() -> Self {
+        Self { text: String::with_capacity(2 * limits::PASSWORD_BYTES).into(), ..Self::default() }
     }
 
     /// The text.
@@ -78,7 +92,7 @@ impl Composer {
     /// Takes the text out.
     pub fn take(&mut self) -> String {
         self.cursor = 0;
-        std::mem::take(&mut self.text)
+        std::mem::take(&mut *self.text)
     }
 
     /// Puts `text` at the cursor.
@@ -248,7 +262,7 @@ impl Composer {
 
     fn cut(&mut self, range: Range<usize>) {
         if let Some(text) = self.text.get(range.clone()).filter(|text| !text.is_empty()) {
-            self.cut = text.to_owned();
+            self.cut = text.to_owned().into();
             self.remove(range);
         }
     }
@@ -274,11 +288,11 @@ mod tests {
 
     fn with(marked: &str) -> Composer {
         let cursor = marked.find('|').unwrap();
-        Composer { text: marked.replace('|', ""), cursor, cut: String::new() }
+        Composer { text: marked.replace('|', "").into(), cursor, cut: Zeroizing::default() }
     }
 
     fn marked(composer: &Composer) -> String {
-        let mut text = composer.text.clone();
+        let mut text = composer.text().to_owned();
         text.insert(composer.cursor, '|');
         text
     }
@@ -314,7 +328,7 @@ mod tests {
             for key in text.chars() {
                 composer.type_text(&key.to_string());
             }
-            composer.text
+            composer.take()
         };
         for whole in [
             "👨\u{200D}👩\u{200D}👧\u{200D}👦",

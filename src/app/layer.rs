@@ -58,8 +58,12 @@ impl Prompt {
     /// An empty line.
     #[must_use]
     pub fn new(kind: PromptKind) -> Self {
-        let text = if kind == PromptKind::Palette { "/" } else { "" };
-        Self { kind, editor: Composer::with(text), at: 0, error: None }
+        let editor = match kind {
+            PromptKind::Password => Composer::for_password(),
+            PromptKind::Palette => Composer::with("/"),
+            _ => Composer::default(),
+        };
+        Self { kind, editor, at: 0, error: None }
     }
 }
 

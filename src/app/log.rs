@@ -451,7 +451,8 @@ impl MessageLog {
         let next = |at: u64| if down { at + 1 } else { at.saturating_sub(1) };
         let mut wanted = next(selected);
         // Messages that are folded in a row are one step.
-        while self.is_folded(wanted, geometry) && self.is_folded(wanted + 1, geometry) && wanted > self.first {
+        while self.is_folded(wanted, geometry) && self.is_folded(wanted + 1, geometry) && wanted > self.first
+        {
             wanted = next(wanted);
         }
         if wanted >= last && down {

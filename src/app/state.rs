@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    composer::Composer,
     keymap::Context,
     launch::{Field, FieldName, Form, FormKind, Launch, Progress},
     layer::{Layer, Prompt},
@@ -154,7 +155,10 @@ impl State {
     pub fn form(&self, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) -> Form {
         let field = |name, text: &str, placeholder| Field {
             name,
-            value: super::composer::Composer::with(text),
+            value: match name {
+                FieldName::Password => Composer::for_password(),
+                _ => Composer::with(text),
+            },
             error: None,
             placeholder,
             is_on: None,

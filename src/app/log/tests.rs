@@ -102,7 +102,13 @@ fn message(sequence: u64) -> Message {
     let Some(Entry::Message(message)) = log(1).entries.pop_front() else { unreachable!() };
     let text = SafeText::clean(&format!("m{sequence}"));
     let place = sequence.cast_signed();
-    Message { id: MessageId { sequence, ..message.id }, at: Timestamp(61_000_000 * place), place, text, ..message }
+    Message {
+        id: MessageId { sequence, ..message.id },
+        at: Timestamp(61_000_000 * place),
+        place,
+        text,
+        ..message
+    }
 }
 
 fn messages(numbers: std::ops::RangeInclusive<u64>) -> Vec<Message> {
@@ -306,11 +312,20 @@ fn many_short_messages_of_one_peer_take_no_more_than_a_third_of_the_view_until_t
         if sequence == 100 {
             // One's own words and those of others between them do not help it.
             let id = MessageId { sequence: 99, ..said.id };
-            log.insert(Entry::Message(Message { id, place: 201, at: Timestamp(at.0 + 9_900_000), ..said.clone() }));
+            log.insert(Entry::Message(Message {
+                id,
+                place: 201,
+                at: Timestamp(at.0 + 9_900_000),
+                ..said.clone()
+            }));
         }
     }
     assert_eq!(view(&log, 12)[7..], ["395 folded", "spam 496", "spam 497", "spam 498", "spam 499"][..]);
-    assert_eq!(view(&log, 12)[4..7], ["101 folded", "message number 2 is", "a bit long"], "others are in sight");
+    assert_eq!(
+        view(&log, 12)[4..7],
+        ["101 folded", "message number 2 is", "a bit long"],
+        "others are in sight"
+    );
     let geometry = geometry(12);
     for _ in 0..4 {
         log.step(false, &geometry);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Anchor, Unfolded, Entry, Message, MessageLog, Outcome};
+use super::{Anchor, Entry, Message, MessageLog, Outcome, Unfolded};
 use crate::{
     api::Part,
     model::{MessageId, Peer, Place, SafeText, Timestamp, limits},

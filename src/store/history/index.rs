@@ -15,7 +15,8 @@ pub(super) fn add(db: &mut Connection) -> Result<bool> {
     let mut indexed = last;
     let mut count = 0;
     {
-        let mut insert = change.prepare_cached("INSERT OR REPLACE INTO message_text (rowid, text) VALUES (?, ?)")?;
+        let mut insert =
+            change.prepare_cached("INSERT OR REPLACE INTO message_text (rowid, text) VALUES (?, ?)")?;
         let mut next =
             change.prepare_cached("SELECT id, text FROM message WHERE id > ?1 ORDER BY id LIMIT ?2")?;
         let mut rows = next.query([last, most])?;
