@@ -18,9 +18,11 @@ use crate::{
     cli::{Cli, Command, Options},
     model::{Alias, Password, SafeText, Timestamp, Wire, limits},
     net,
+    theme::{Palette, Themes},
 };
 
 mod password;
+mod themes;
 
 use self::password::password;
 
@@ -102,6 +104,8 @@ pub struct Config {
     pub log_level: tracing::level_filters::LevelFilter,
     /// Colours may be used.
     pub color: bool,
+    /// The themes of the screen, and which of them is shown.
+    pub themes: Themes,
     /// Why nothing but ASCII is drawn, where the terminal shows nothing else.
     pub only_ascii: Option<String>,
     /// Why times are not those of this place.
@@ -146,7 +150,7 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "alias",
     "attempts",
     "classic",
@@ -168,6 +172,8 @@ const KEYS: [&str; 21] = [
     "rate",
     "read_back",
     "rejoin_for",
+    "theme",
+    "themes",
 ];
 
 /// Reads the environment and the configuration file and puts everything together.
@@ -199,6 +205,7 @@ pub struct File<'a> {
 struct ConfigFile {
     name: String,
     values: BTreeMap<String, String>,
+    themes: Vec<Palette>,
 }
 
 fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> {
@@ -209,9 +216,14 @@ fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> 
     };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
     let mut values = BTreeMap::new();
+    let mut own_themes = Vec::new();
     for (key, value) in table {
         if !KEYS.contains(&key.as_str()) {
             return Err(ConfigError::Key { file: name.to_owned(), key, keys: KEYS.join(", ") });
+        }
+        if key == "themes" {
+            own_themes = themes::read(name, value)?;
+            continue;
         }
         let value = match value {
             toml::Value::String(text) => text,
@@ -228,7 +240,7 @@ fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> 
         };
         values.insert(key, value);
     }
-    Ok(ConfigFile { name: name.to_owned(), values })
+    Ok(ConfigFile { name: name.to_owned(), values, themes: own_themes })
 }
 
 /// Where a value was found, for errors.
@@ -348,6 +360,14 @@ pub fn resolve(
         let fits = (1..=limits::NETWORK_NAME_CHARACTERS).contains(&text.trim().chars().count());
         fits.then(|| text.trim().to_owned())
     })?;
+    let color = environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut themes = Themes::new(color);
+    themes.own = sources.file.as_ref().map(|file| file.themes.clone()).unwrap_or_default();
+    let theme_allowed = format!("{} is allowed", themes.names().join(", "));
+    let theme = sources.get("theme", None, &theme_allowed, |name| themes.named(name))?;
+    if let Some(theme) = theme.filter(|_| color) {
+        themes.shown = theme;
+    }
     let profile_allowed = "1 to 32 letters, digits, - and _ are allowed";
     let profile = sources.get("profile", options.profile.as_deref(), profile_allowed, |text| {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -415,7 +435,8 @@ pub fn resolve(
         profile,
         log_file: path("log_file", &options.log_file)?,
         log_level: log_level.unwrap_or(tracing::level_filters::LevelFilter::INFO),
-        color: environment("NO_COLOR").is_none_or(|value| value.is_empty()),
+        color,
+        themes,
         only_ascii: only_ascii(environment),
         unknown_zone: unknown_zone(environment),
     })

@@ -94,6 +94,8 @@ pub mod telemetry;
 #[cfg(feature = "program")]
 pub mod terminal;
 #[cfg(feature = "program")]
+pub mod theme;
+#[cfg(feature = "program")]
 pub mod ui;
 #[cfg(feature = "program")]
 pub mod width;

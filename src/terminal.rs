@@ -12,8 +12,8 @@ use crossterm::{
     clipboard::CopyToClipboard,
     cursor::{MoveTo, Show},
     event::{
-        self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyboardEnhancementFlags,
-        PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+        self, DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event,
+        KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
     },
     execute,
     terminal::{
@@ -49,6 +49,14 @@ impl Guard {
     pub fn take(is_ascii: bool) -> io::Result<Self> {
         enter()?;
         Ok(Self { terminal: Terminal::new(Writer::new(io::stdout(), size).ascii(is_ascii))?, is_ascii })
+    }
+
+    /// Whether nothing but ASCII is drawn from now on.
+    pub fn set_ascii(&mut self, is_ascii: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_ascii, is_ascii) == is_ascii {
+            return Ok(());
+        }
+        self.clear()
     }
 
     /// Draws a frame.
@@ -120,6 +128,7 @@ fn enter() -> io::Result<()> {
         // What does not fit into the last column must not go on in the next row.
         DisableLineWrap,
         EnableBracketedPaste,
+        EnableFocusChange,
         // Terminals that do not know it ignore it; the others tell Shift-Enter from Enter.
         PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES)
     );
@@ -140,6 +149,7 @@ fn leave() {
     let _ = execute!(
         io::stdout(),
         PopKeyboardEnhancementFlags,
+        DisableFocusChange,
         DisableBracketedPaste,
         EnableLineWrap,
         Clear(ClearType::All),

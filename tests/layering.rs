@@ -18,13 +18,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("security", &["model"]),
     ("proto", &["model", "api", "wire", "security"]),
     ("width", &[]),
-    ("app", &["model", "api", "width"]),
-    ("ui", &["model", "api", "app", "width"]),
+    ("theme", &["model"]),
+    ("app", &["model", "api", "width", "theme"]),
+    ("ui", &["model", "api", "app", "width", "theme"]),
     ("cli", &[]),
     ("store", &["model", "api", "security"]),
     ("net", &["model", "api", "wire", "security", "proto", "store"]),
     ("network", &["model", "api", "security", "proto", "store", "net"]),
-    ("config", &["model", "cli", "net"]),
+    ("config", &["model", "cli", "net", "theme"]),
     ("doctor", &["model", "api", "wire", "security", "store", "net", "network"]),
     ("headless", &["model", "api", "net", "network"]),
     ("terminal", &["model", "width"]),
@@ -36,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "api",
             "app",
             "ui",
+            "theme",
             "cli",
             "config",
             "doctor",
@@ -72,7 +74,7 @@ const PARTS: &[&[&str]] = &[
     &["node"],
 ];
 
-const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "width", "app", "ui"];
+const PURE: &[&str] = &["model", "api", "wire", "security", "proto", "width", "theme", "app", "ui"];
 
 /// What a pure layer must never name. `security` alone may draw a key.
 const IMPURE: &[&str] = &[

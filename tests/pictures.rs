@@ -15,9 +15,22 @@ use pyile::{
     model::{CloseReason, Closed, Peer, Reached, Recipient, SafeText, Timestamp, Unreachable},
 };
 use scene::{
-    NOW, cast, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg, text, type_text,
-    with,
+    NOW, cast, choose, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg_on, text,
+    type_text, with,
 };
+
+fn admin(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    press(&mut state, KeyCode::F(3));
+    state
+}
+
+fn joining_form(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    choose(&mut state, "Join");
+    type_text(&mut state, "192.168.1.66");
+    state
+}
 
 fn ban_dialog(size: (u16, u16)) -> State {
     let mut state = room(size);
@@ -29,8 +42,7 @@ fn ban_dialog(size: (u16, u16)) -> State {
 /// The form, sent off.
 fn joining(size: (u16, u16), password: &str) -> State {
     let mut state = launch(size);
-    press(&mut state, KeyCode::Down);
-    press(&mut state, KeyCode::Enter);
+    choose(&mut state, "Join");
     type_text(&mut state, "192.168.1.66");
     press(&mut state, KeyCode::Tab);
     press(&mut state, KeyCode::Tab);
@@ -96,7 +108,7 @@ fn classic(size: (u16, u16)) -> State {
 
 fn classic_host(size: (u16, u16)) -> State {
     let mut state = launch(size);
-    press(&mut state, KeyCode::Enter);
+    choose(&mut state, "Host");
     type_text(&mut state, "open sesame");
     press(&mut state, KeyCode::Tab);
     type_text(&mut state, " ");
@@ -190,13 +202,20 @@ fn search(size: (u16, u16)) -> State {
 fn the_pictures_show_the_screens() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let write = env::var("PYILE_PICTURES").is_ok_and(|value| value == "write");
+    let mut pictures = Vec::new();
     for (name, state) in [
         ("launch", launch((80, 24))),
         ("join-failed", failed_join((80, 24))),
         ("room", room((120, 35))),
         ("room-80x24", room((80, 24))),
         ("room-40x12", room((40, 12))),
+        ("room-160x45", room((160, 45))),
+        ("room-100x30", room((100, 30))),
+        ("room-60x20", room((60, 20))),
+        ("admin", admin((120, 35))),
+        ("admin-80x24", admin((80, 24))),
         ("ban", ban_dialog((120, 35))),
+        ("join-80x24", joining_form((80, 24))),
         ("heartbeat", heartbeat((120, 35))),
         ("help-80x24", help((80, 24))),
         ("alone-80x24", alone((80, 24))),
@@ -210,9 +229,18 @@ fn the_pictures_show_the_screens() {
         ("classic-40x12", classic((40, 12))),
         ("classic-host-80x24", classic_host((80, 24))),
     ] {
-        let buffer = draw(&state);
+        pictures.push((name.to_owned(), draw(&state), scene::DARK));
+    }
+    let mut state = room((120, 35));
+    for (name, paper) in [("light", scene::LIGHT), ("dark", scene::DARK), ("high-contrast", scene::DARK)] {
+        state.themes.show(name);
+        pictures.push((format!("theme-{name}"), draw(&state), paper));
+    }
+    state.themes.show("default");
+    pictures.push(("room-on-white".to_owned(), draw(&state), scene::LIGHT));
+    for (name, buffer, paper) in pictures {
         let path = assets.join(format!("{name}.svg"));
-        let picture = svg(&buffer);
+        let picture = svg_on(&buffer, paper);
         if write {
             fs::write(&path, picture).unwrap();
         } else {

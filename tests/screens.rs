@@ -27,7 +27,8 @@ use pyile::{
     },
 };
 use scene::{
-    NOW, cast, ctrl, draw, empty_room, history, key, launch, message, node, press, room, text, type_text,
+    NOW, cast, choose, ctrl, draw, empty_room, history, key, launch, message, node, press, room, text,
+    type_text,
 };
 
 fn shows(state: &State, words: &str) -> bool {
@@ -41,7 +42,7 @@ fn state_in(context: Context) -> State {
         _ => room((80, 24)),
     };
     match context {
-        Context::Form => _ = press(&mut state, KeyCode::Enter),
+        Context::Form => choose(&mut state, "Host"),
         Context::Browse => _ = press(&mut state, KeyCode::Esc),
         Context::Admin => _ = press(&mut state, KeyCode::F(3)),
         Context::Log => _ = press(&mut state, KeyCode::F(5)),
@@ -123,7 +124,7 @@ fn a_draft_is_never_lost() {
     let refused = NodeCommand::Send { to: Target::Everyone, text: "busy".into(), reference: None };
     ctrl(&mut state, 'u');
     update(&mut state, NOW, Event::Refused(refused));
-    assert!(shows(&state, "busy; try again") && shows(&state, "│ busy"));
+    assert!(shows(&state, "busy; try again") && shows(&state, "› busy"));
 }
 
 #[test]
@@ -184,10 +185,10 @@ fn bans_ask_first_and_cancel_has_the_focus() {
     press(&mut state, KeyCode::Esc);
     press(&mut state, KeyCode::Char('b'));
     for _ in 0..2 {
-        press(&mut state, KeyCode::Tab);
+        press(&mut state, KeyCode::BackTab);
     }
     press(&mut state, KeyCode::Enter);
-    assert!(shows(&state, "[x] by address") && shows(&state, "[x] new password"));
+    assert!(shows(&state, "[x] by address") && shows(&state, "[x] then set a new password"));
     let effects = confirm(&mut state);
     let addr = Some(cast()[1].addr.ip());
     let peer = Some(cast()[1].peer_id.into());
@@ -234,7 +235,7 @@ fn names_are_completed() {
     let mut state = room((80, 24));
     type_text(&mut state, "car");
     press(&mut state, KeyCode::Tab);
-    assert!(shows(&state, "carol: "));
+    assert!(shows(&state, "› carol:"));
     type_text(&mut state, "and @DA");
     press(&mut state, KeyCode::Tab);
     assert!(shows(&state, "carol: and @dave"));
@@ -243,8 +244,7 @@ fn names_are_completed() {
 /// The form to join with everything filled in; what is missing is told before.
 fn joining() -> State {
     let mut state = launch((80, 24));
-    press(&mut state, KeyCode::Down);
-    press(&mut state, KeyCode::Enter);
+    choose(&mut state, "Join");
     for _ in 0..3 {
         press(&mut state, KeyCode::Enter);
     }
@@ -320,14 +320,19 @@ fn unread_mentions_and_new_below_are_told() {
     key(&mut state, KeyCode::Char('a'), KeyModifiers::ALT);
     assert!(shows(&state, "psst"));
     key(&mut state, KeyCode::Char('1'), KeyModifiers::ALT);
+    let minute = |number: u64| Timestamp(NOW.0 + 61_000_000 * number.cast_signed());
     for number in 0..60 {
-        node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 100 + number, "more", false));
+        let event = message(&peers[1], Recipient::Everyone, 100 + number, "more", false);
+        node(&mut state, minute(number), event);
     }
     press(&mut state, KeyCode::PageUp);
-    for number in 0..7 {
-        node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 200 + number, "below", false));
+    for number in 60..67 {
+        let event = message(&peers[1], Recipient::Everyone, 200 + number, "below", false);
+        node(&mut state, minute(number), event);
     }
-    assert!(shows(&state, "7 new below"));
+    assert!(shows(&state, "7 new below: End"), "{:#?}", text_of(&state));
+    key(&mut state, KeyCode::End, KeyModifiers::CONTROL);
+    assert!(!shows(&state, "new below"));
 }
 
 fn stored(from: &Arc<Peer>, sequence: u64, said: &str) -> StoredMessage {
@@ -385,7 +390,7 @@ fn search_goes_over_everything_that_was_ever_said() {
     let messages = vec![stored(&peers[1], 1, "the build of 1970"), stored(&peers[2], 2, "the newer build")];
     let event = HistoryEvent::Page { part: Part::Around(60_000_000), page: page_of(messages, false, false) };
     history(&mut state, event);
-    assert!(shows(&state, "the build of 1970") && shows(&state, "earlier: G to the newest"));
+    assert!(shows(&state, "the build of 1970") && shows(&state, "earlier; to the newest: End"));
     assert_eq!(press(&mut state, KeyCode::Char('y')), [Effect::Copy("the build of 1970".into())]);
     // N goes to the newer match, n back to the older one.
     let effects = press(&mut state, KeyCode::Char('N'));
@@ -531,10 +536,10 @@ fn a_new_host_is_told_how_others_join() {
 #[test]
 fn without_colours_everything_is_still_told_apart() {
     let mut state = room((120, 35));
-    state.defaults.color = false;
+    state.themes = pyile::theme::Themes::new(false);
     let buffer = draw(&state);
     assert!(buffer.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
-    for sign in ["◌ carol", "✗ 2/3, not dave", "✓ 3/3"] {
+    for sign in ["◌ carol", "✗ not dave"] {
         assert!(shows(&state, sign), "{sign}");
     }
 }
@@ -708,7 +713,7 @@ fn a_network_that_becomes_classic_says_so_and_takes_no_key() {
 #[test]
 fn letting_classic_peers_in_is_asked_once() {
     let mut state = launch((80, 24));
-    press(&mut state, KeyCode::Enter);
+    choose(&mut state, "Host");
     type_text(&mut state, "open sesame");
     press(&mut state, KeyCode::Tab);
     type_text(&mut state, "x ");
@@ -828,7 +833,7 @@ fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
     let penalties = vec![Penalty { addr, waiting: 12 }];
     node(&mut state, NOW, NodeEvent::Admission { bans: Vec::new(), attempts: Vec::new(), penalties });
     press(&mut state, KeyCode::F(3));
-    assert!(shows(&state, "192.168.1.99  held back, 12 wait"));
+    assert!(shows(&state, "192.168.1.99") && shows(&state, "held back, 12 wait"));
     for _ in 0..3 {
         press(&mut state, KeyCode::Down);
     }
@@ -866,7 +871,7 @@ fn a_typed_key_and_a_message_that_comes_cost_few_bytes() {
     let writer = pyile::terminal::writer::Writer::new(wire.clone(), || Ok((80, 24)));
     let mut terminal = ratatui::Terminal::new(writer).unwrap();
     let mut cost = |state: &State| {
-        terminal.draw(|frame| pyile::ui::draw(state, pyile::ui::Theme::new(true), frame)).unwrap();
+        terminal.draw(|frame| pyile::ui::draw(state, frame)).unwrap();
         std::mem::take(&mut *wire.0.lock().unwrap())
     };
     let first = cost(&state);
@@ -886,7 +891,7 @@ fn a_typed_key_and_a_message_that_comes_cost_few_bytes() {
 }
 
 #[test]
-fn names_are_whole_and_the_log_keeps_its_times_and_sixty_columns_at_every_usual_width() {
+fn names_are_whole_and_the_log_keeps_its_times_and_56_columns_at_every_usual_width() {
     for width in [80, 100, 110, 119, 120, 160] {
         let mut state = empty_room((width, 24));
         let mut peers = cast();
@@ -898,15 +903,10 @@ fn names_are_whole_and_the_log_keeps_its_times_and_sixty_columns_at_every_usual_
         node(&mut state, NOW, message(&peers[1], Recipient::Everyone, 1, &"word ".repeat(40), false));
         let shown = text(&draw(&state));
         let first = shown.iter().find(|row| row.contains("word")).unwrap();
-        assert!(
-            shown.iter().any(|row| row.starts_with("│") && row.contains("bartholomew")),
-            "{width}: {shown:#?}"
-        );
+        assert!(shown.iter().any(|row| row.starts_with(" ● bartholomew")), "{width}: {shown:#?}");
         assert!(first.contains(':'), "{width}: the time: {first}");
-        if width >= 100 {
-            let areas = pyile::app::layout::areas((width, 24), state.room().unwrap());
-            assert!(areas.main.width >= 64, "{width}: {areas:?}");
-        }
+        let areas = pyile::app::layout::areas((width, 24), state.room().unwrap());
+        assert!(areas.main.width >= 56, "{width}: {areas:?}");
     }
 }
 
@@ -944,9 +944,9 @@ fn the_selected_network_of_many_is_in_sight() {
             .collect();
         for number in 0..60 {
             let Screen::Launch(launch) = &mut state.screen else { panic!("no launch screen") };
-            launch.at = 3 + number;
+            launch.at = number;
             let rows = text(&draw(&state));
-            let name = format!("▸ net-{number:02}");
+            let name = format!("▌ net-{number:02}");
             assert!(rows.iter().any(|row| row.contains(&name)), "{size:?}: {rows:#?}");
         }
     }
@@ -974,4 +974,179 @@ fn the_key_stands_beside_names_that_are_one_letter_apart() {
         let to = |peer: &Arc<Peer>| format!("to {} ({}) only", peer.alias, peer.peer_id.short());
         assert_eq!(peers[1..].iter().any(|peer| shows(&state, &to(peer))), are_close);
     }
+}
+
+#[test]
+fn that_all_is_well_is_told_of_the_newest_own_message_only_and_no_mark_takes_a_row() {
+    let mut state = room((80, 24));
+    let (ann, all) = (&cast()[0], Recipient::Everyone);
+    assert!(!shows(&state, "✓ 3/3"), "an older one, which everybody has");
+    let mut say = |sequence: u64, text: &str| {
+        node(&mut state, NOW, message(ann, all, sequence, text, true));
+        for (delivered, peer) in (1..).zip(&cast()[1..]) {
+            let id = MessageId { author: ann.peer_id, epoch: 1, to: all, sequence };
+            let summary = Summary { delivered, total: 3 };
+            let (status, reason, reference) = (DeliveryStatus::Delivered, None, None);
+            let event = NodeEvent::Delivery { id, reference, peer: peer.clone(), status, reason, summary };
+            node(&mut state, NOW, event);
+        }
+        text_of(&state)
+    };
+    let shown = say(3, "and there");
+    assert!(shown.iter().any(|row| row.contains("and there") && row.ends_with("✓ 3/3")), "{shown:#?}");
+    // A text that fills its row leaves the mark a sign at the edge.
+    let shown = say(4, &"x".repeat(37));
+    assert!(shown.iter().any(|row| row.ends_with("xxx✓")), "{shown:#?}");
+    assert_eq!(shown.iter().filter(|row| row.contains('✓')).count(), 1, "{shown:#?}");
+}
+
+fn text_of(state: &State) -> Vec<String> {
+    text(&draw(state))
+}
+
+#[test]
+fn what_was_sent_before_comes_back_with_up_and_the_draft_with_down() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "half");
+    press(&mut state, KeyCode::Up);
+    assert!(shows(&state, "› on my way"));
+    press(&mut state, KeyCode::Up);
+    assert!(shows(&state, "› since ten minutes"));
+    press(&mut state, KeyCode::Up);
+    assert!(shows(&state, "› since ten minutes"), "there is nothing before it");
+    press(&mut state, KeyCode::Down);
+    press(&mut state, KeyCode::Down);
+    assert!(shows(&state, "› half"));
+    ctrl(&mut state, 'r');
+    type_text(&mut state, "LOGS");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "› since ten minutes. dave has the logs") && shows(&state, "stashed draft"));
+}
+
+#[test]
+fn a_line_tells_where_reading_stopped() {
+    let is_rule = |row: &String| row.contains("─ new ─");
+    let mut state = room((80, 24));
+    let bob = &cast()[1];
+    let say = |state: &mut State, number: u64| {
+        node(state, NOW, message(bob, Recipient::Everyone, 100 + number, &format!("news {number}"), false));
+    };
+    say(&mut state, 0);
+    assert!(!text_of(&state).iter().any(is_rule), "somebody reads it as it comes");
+    // The terminal says that nobody looks at it; then another conversation is shown.
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusLost));
+    say(&mut state, 1);
+    say(&mut state, 2);
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusGained));
+    let rows = text_of(&state);
+    let at = rows.iter().position(is_rule).expect("a line");
+    assert!(rows[at + 1].contains("news 1") && rows[at - 1].contains("news 0"), "{rows:#?}");
+    ctrl(&mut state, 'n');
+    say(&mut state, 3);
+    ctrl(&mut state, 'p');
+    let rows = text_of(&state);
+    let at = rows.iter().position(is_rule).expect("a line");
+    assert!(rows[at + 1].contains("news 3"), "{rows:#?}");
+    node(&mut state, NOW, message(&cast()[0], Recipient::Everyone, 50, "thanks", true));
+    assert!(!text_of(&state).iter().any(is_rule), "who answers has read");
+}
+
+#[test]
+fn what_a_muted_member_says_is_folded_and_calls_nobody() {
+    let mut state = room((80, 24));
+    let run = |state: &mut State, line: &str| {
+        press(state, KeyCode::Char('/'));
+        type_text(state, line);
+        press(state, KeyCode::Enter)
+    };
+    run(&mut state, "mute dave");
+    assert!(shows(&state, "1 more message of dave") && !shows(&state, "the third run"));
+    let dave = &cast()[3];
+    let called = node(&mut state, NOW, message(dave, Recipient::Everyone, 90, "ann! ann!", false));
+    assert_eq!(called, []);
+    let to_me = Recipient::Peer(cast()[0].peer_id);
+    assert_eq!(node(&mut state, NOW, message(dave, to_me, 91, "psst", false)), []);
+    assert!(!text_of(&state)[0].contains("unread"));
+    run(&mut state, "mute dave");
+    assert!(shows(&state, "ann! ann!") && shows(&state, "the third run"));
+}
+
+#[test]
+fn what_somebody_does_begins_with_its_name() {
+    let mut state = room((80, 24));
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "me waves");
+    let to = Target::from(Recipient::Everyone);
+    let sent = NodeCommand::Send { to, text: "/me waves".to_owned(), reference: None };
+    assert_eq!(press(&mut state, KeyCode::Enter), [Effect::Node(sent)]);
+    node(&mut state, NOW, message(&cast()[1], Recipient::Everyone, 80, "/me nods", false));
+    assert!(shows(&state, "*  bob nods"), "{:#?}", text_of(&state));
+}
+
+#[test]
+fn themes_are_seen_while_they_are_chosen_and_nicks_have_hues_of_their_own() {
+    let mut state = room((120, 35));
+    let accent = |state: &State| draw(state)[(0, 2)].fg;
+    let before = accent(&state);
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "theme");
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "light");
+    assert_ne!(accent(&state), before, "a look at it");
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(accent(&state), before, "not chosen");
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "theme light");
+    press(&mut state, KeyCode::Enter);
+    assert_ne!(accent(&state), before);
+    // As many members as there are hues, whatever their keys.
+    let peers: Vec<Arc<Peer>> =
+        (0..9).map(|number| scene::peer(number * 8 + 1, &format!("peer{number}"))).collect();
+    let mut state = empty_room((120, 35));
+    let ann = cast()[0].clone();
+    let roster: Vec<Arc<Peer>> = std::iter::once(ann).chain(peers[1..].iter().cloned()).collect();
+    node(&mut state, NOW, NodeEvent::Roster { version: 5, peers: roster });
+    let room = state.room().unwrap();
+    let hues: std::collections::HashSet<usize> =
+        peers[1..].iter().map(|peer| room.hue(&peer.peer_id)).collect();
+    assert_eq!(hues.len(), 8);
+}
+
+#[test]
+fn the_wheel_scrolls_the_log_and_moves_no_draft() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "draft");
+    let top = |state: &State| text_of(state)[5].clone();
+    for number in 0..40 {
+        let at = Timestamp(NOW.0 + 61_000_000 * number);
+        let sequence = 100 + number.cast_unsigned();
+        node(
+            &mut state,
+            at,
+            message(&cast()[1], Recipient::Everyone, sequence, &format!("row {number}"), false),
+        );
+    }
+    let before = top(&state);
+    let wheel = |kind| {
+        let (column, row, modifiers) = (0, 0, KeyModifiers::NONE);
+        Event::Terminal(TerminalEvent::Mouse(crossterm::event::MouseEvent { kind, column, row, modifiers }))
+    };
+    update(&mut state, NOW, wheel(crossterm::event::MouseEventKind::ScrollUp));
+    assert_ne!(top(&state), before);
+    assert!(shows(&state, "› draft"));
+    update(&mut state, NOW, wheel(crossterm::event::MouseEventKind::ScrollDown));
+    assert_eq!(top(&state), before);
+}
+
+#[test]
+fn a_form_that_was_left_keeps_what_was_typed() {
+    let mut state = launch((80, 24));
+    choose(&mut state, "Join");
+    type_text(&mut state, "10.0.0.7");
+    press(&mut state, KeyCode::Esc);
+    choose(&mut state, "Join");
+    assert!(shows(&state, "10.0.0.7"));
+    press(&mut state, KeyCode::Esc);
+    choose(&mut state, "lab");
+    assert!(!shows(&state, "10.0.0.7") && shows(&state, "192.168.1.66"), "another one");
 }

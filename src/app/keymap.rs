@@ -102,6 +102,8 @@ pub enum Action {
     Info,
     /// Show all of a long message, or fold it again.
     Unfold,
+    /// Look for what was sent before.
+    Recall,
     /// Back to writing.
     Compose,
     /// Ban the selected member.
@@ -239,8 +241,21 @@ pub const TABLE: &[Binding] = &[
         "on an empty line: commands (// sends a slash)",
         "commands",
     ),
-    bind(&[C::Compose], &[plain(KeyCode::Up)], A::Up, "line up; on an empty line, the stashed draft", ""),
-    bind(&[C::Compose], &[plain(KeyCode::Down)], A::Down, "line down", ""),
+    bind(
+        &[C::Compose],
+        &[plain(KeyCode::Up)],
+        A::Up,
+        "line up; on the first, the stashed draft, or what was sent before",
+        "",
+    ),
+    bind(
+        &[C::Compose],
+        &[plain(KeyCode::Down)],
+        A::Down,
+        "line down; on the last, what was sent after it",
+        "",
+    ),
+    bind(&[C::Compose], &[ctrl('r')], A::Recall, "look for what was sent before", ""),
     bind(&[C::Compose], &[plain(Esc)], A::Close, "browse: letters act", "browse"),
     // Browsing.
     bind(&[C::Admin], &[letter('b')], A::Ban, "ban the selected member", "ban"),
@@ -279,7 +294,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Browse], &[letter('?')], A::Help, "this help", "help"),
     bind(&[C::Browse], &[plain(Tab)], A::Next, "next pane", "pane"),
     bind(&[C::Browse], &[plain(BackTab)], A::Previous, "previous pane", ""),
-    bind(&[C::Browse], &[plain(Esc)], A::Close, "back to the chat", ""),
+    bind(&[C::Browse], &[plain(Esc)], A::Close, "to the newest; there, back to writing", ""),
     // Anywhere in a room.
     bind(&[C::Room], &[plain(F(2))], A::ViewChat, "chat", ""),
     bind(&[C::Room], &[plain(F(3))], A::ViewAdmin, "admin: members, attempts, bans", ""),
@@ -298,6 +313,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Room], &[alt('a')], A::NextUnread, "next unread conversation", ""),
     bind(&[C::Room], &[plain(PageUp)], A::PageUp, "page up", ""),
     bind(&[C::Room], &[plain(PageDown)], A::PageDown, "page down", ""),
+    bind(&[C::Room], &[with(End, KeyModifiers::CONTROL)], A::Bottom, "to the newest message", ""),
     bind(&[C::Room], &[ctrl('f')], A::Search, "search everything that was said", ""),
     // The launch screen.
     bind(&[C::Launch], &[plain(Enter)], A::Submit, "choose", "choose"),
@@ -422,9 +438,67 @@ fn latin(c: char) -> char {
     at.and_then(|at| LATIN.chars().nth(at)).unwrap_or(c)
 }
 
+/// What keys are for: the order in which help tells of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// What the place is for, where it is neither writing nor reading.
+    Here,
+    /// Writing.
+    Write,
+    /// Reading.
+    Read,
+    /// Getting about.
+    Move,
+    /// Screens, and the program.
+    Screens,
+}
+
+impl Group {
+    /// Its heading.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Here => "Here",
+            Self::Write => "Write",
+            Self::Read => "Read",
+            Self::Move => "Move",
+            Self::Screens => "Screens",
+        }
+    }
+
+    fn of(binding: &Binding) -> Self {
+        use Action as A;
+        match binding.action {
+            _ if !binding.contexts.iter().any(|context| {
+                matches!(context, Context::Compose | Context::Browse | Context::Room | Context::Everywhere)
+            }) =>
+            {
+                Self::Here
+            }
+            A::Edit(_) | A::Submit | A::Recall | A::Compose | A::Palette => Self::Write,
+            A::Search | A::FindOlder | A::FindNewer | A::Copy | A::Info | A::Unfold => Self::Read,
+            A::Help
+            | A::ViewChat
+            | A::ViewAdmin
+            | A::ViewHeartbeat
+            | A::ViewLog
+            | A::Interrupt
+            | A::Redraw
+            | A::Suspend => Self::Screens,
+            _ => Self::Move,
+        }
+    }
+}
+
 /// Every row that holds in these contexts, as keys and words.
 #[must_use]
 pub fn help(contexts: &[Context]) -> Vec<(String, &'static str)> {
+    grouped_help(contexts).into_iter().map(|(_, keys, words)| (keys, words)).collect()
+}
+
+/// The same with their groups, those of the first group first.
+#[must_use]
+pub fn grouped_help(contexts: &[Context]) -> Vec<(Group, String, &'static str)> {
     let (mut rows, mut taken) = (Vec::new(), Vec::new());
     for context in contexts {
         for binding in TABLE.iter().filter(|binding| binding.contexts.contains(context)) {
@@ -435,12 +509,13 @@ pub fn help(contexts: &[Context]) -> Vec<(String, &'static str)> {
                 _ => free.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             };
             if !free.is_empty() {
-                rows.push((keys, binding.help));
+                rows.push((Group::of(binding), keys, binding.help));
             }
         }
         let own = TABLE.iter().filter(|binding| binding.contexts.contains(context));
         taken.extend(own.flat_map(|binding| binding.keys));
     }
+    rows.sort_by_key(|(group, ..)| *group);
     rows
 }
 

@@ -78,6 +78,8 @@ pub enum Progress {
 pub struct Form {
     /// What it opens.
     pub kind: FormKind,
+    /// The host that it was opened for; empty = any.
+    pub asked_for: String,
     /// Its fields.
     pub fields: Vec<Field>,
     /// The field with the cursor.
@@ -276,6 +278,8 @@ pub struct Launch {
     pub at: usize,
     /// The form that is open.
     pub form: Option<Form>,
+    /// The form that was left, with what was typed.
+    pub left: Option<Form>,
     /// Networks joined before, latest first.
     pub recents: Vec<KnownHost>,
     /// Why the last session ended, or why a choice failed.
@@ -285,12 +289,11 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Every line of the menu.
+    /// Every line of the menu: the network that was joined last is the first.
     #[must_use]
     pub fn choices(&self) -> Vec<Choice> {
-        let mut choices = vec![Choice::Host, Choice::Join, Choice::Demo];
-        choices.extend(self.recents.iter().map(|known| Choice::Recent(Box::new(known.clone()))));
-        choices
+        let known = self.recents.iter().map(|known| Choice::Recent(Box::new(known.clone())));
+        known.chain([Choice::Host, Choice::Join, Choice::Demo]).collect()
     }
 
     /// The selected line.

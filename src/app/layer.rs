@@ -37,6 +37,10 @@ pub enum PromptKind {
     Search,
     /// The network's next password.
     Password,
+    /// A theme, which is shown while it is chosen.
+    Theme,
+    /// Something that was sent before, to be written again.
+    Recall,
     /// The name of the member that is to be the host, to be sure that it is meant.
     Handover(PeerId),
 }
@@ -117,7 +121,7 @@ pub enum Item {
     Yes,
 }
 
-/// A question. Cancel has the focus at first.
+/// A question. Cancel has the focus at first; the button that does it is the last item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialog {
     /// What is asked.
@@ -138,7 +142,20 @@ impl Dialog {
     /// A question with a yes and a no.
     #[must_use]
     pub fn new(title: String, lines: Vec<String>, yes: &'static str, pending: Pending) -> Self {
-        Self { title, lines, items: vec![Item::Cancel, Item::Yes], at: 0, yes, pending }
+        Self::with_options((title, lines), Vec::new(), yes, pending)
+    }
+
+    /// The same with options before the buttons.
+    #[must_use]
+    pub fn with_options(
+        (title, lines): (String, Vec<String>),
+        mut items: Vec<Item>,
+        yes: &'static str,
+        pending: Pending,
+    ) -> Self {
+        let at = items.len();
+        items.extend([Item::Cancel, Item::Yes]);
+        Self { title, lines, items, at, yes, pending }
     }
 
     /// The focus one further or back, around the ends.

@@ -3,13 +3,14 @@
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::{
+    audience,
     log::Geometry,
     room::{Focus, Pane, Room, View},
     state::State,
     wrap,
 };
 
-/// The areas of the room.
+/// The areas of the room. Panes are parted by one line each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Areas {
     /// Network, role, address, peers, link.
@@ -20,7 +21,9 @@ pub struct Areas {
     pub peers: Rect,
     /// What was said, or the full view.
     pub main: Rect,
-    /// What is being written; empty outside the chat.
+    /// The line above what is being written; empty outside the chat.
+    pub rule: Rect,
+    /// What is being written, with its prompt; empty outside the chat.
     pub composer: Rect,
     /// Liveness; empty when folded away.
     pub heartbeat: Rect,
@@ -28,64 +31,65 @@ pub struct Areas {
     pub banned: Rect,
     /// Keys, or a short notice.
     pub hint: Rect,
-    /// Panes have a frame around them; else only a rule above.
-    pub framed: bool,
+    /// Each pane has its title in a row of its own.
+    pub headed: bool,
 }
 
-/// Columns from which the side panes are shown.
+/// Columns from which the right pane is shown.
 const WIDE: u16 = 120;
-/// Columns from which the conversations have room for more than a name.
-const BREATHING: u16 = 100;
-/// Columns from which the conversations are shown.
-const MEDIUM: u16 = 64;
+/// Columns that the log has at least while something stands beside it.
+const LOG_LEAST: u16 = 56;
+/// Columns of the conversations at most, and at least.
+const PEERS: (u16, u16) = (23, 15);
+/// Columns from which panes have titles.
+const HEADED: u16 = 60;
 
 /// The room's areas.
 #[must_use]
 pub fn areas(size: (u16, u16), room: &Room) -> Areas {
     let (width, height) = size;
     let whole = Rect::new(0, 0, width, height);
-    let framed = width >= 60 && height >= 16;
     let banner = Constraint::Length(u16::from(room.has_banner() && height > 6));
     let [title, banner, body, hint] =
         Layout::vertical([Constraint::Length(1), banner, Constraint::Min(0), Constraint::Length(1)])
             .areas(whole);
-    let mut areas = Areas { title, banner, hint, framed, ..Areas::default() };
+    let mut areas = Areas { title, banner, hint, headed: true, ..Areas::default() };
     if room.shown.view != View::Chat {
         areas.main = body;
         return areas;
     }
+    // What the line and the conversations leave to the log.
+    let left = width.saturating_sub(LOG_LEAST + 1).min(PEERS.0);
+    let left = if left < PEERS.1 { 0 } else { left };
+    let right = if width >= WIDE { (width / 4).clamp(30, 40) } else { 0 };
     // Browsing a pane that is folded away brings it in the place of the messages.
     let folded = match room.shown.pane {
         _ if room.shown.focus == Focus::Compose => None,
-        Pane::Peers if width < MEDIUM => Some(Pane::Peers),
-        Pane::Heartbeat | Pane::Banned if width < WIDE => Some(room.shown.pane),
+        Pane::Peers if left == 0 => Some(Pane::Peers),
+        Pane::Heartbeat | Pane::Banned if right == 0 => Some(room.shown.pane),
         _ => None,
     };
-    let left = if width >= BREATHING {
-        24
-    } else if width >= MEDIUM {
-        18
-    } else {
-        0
-    };
-    let right = if width >= WIDE { (width / 4).clamp(30, 40) } else { 0 };
-    let [peers, middle, side] =
-        Layout::horizontal([Constraint::Length(left), Constraint::Min(0), Constraint::Length(right)])
-            .areas(body);
-    let frame = if framed { 2 } else { 1 };
-    let text_width = usize::from(middle.width.saturating_sub(if framed { 4 } else { 0 }));
+    areas.headed = width >= HEADED || folded.is_some();
     let most = usize::from(body.height / 3).max(1);
-    let rows = room
-        .conversation()
-        .map_or(1, |conversation| wrap::first_rows(conversation.draft.text(), text_width, most).len());
-    let composer_height = u16::try_from(rows.min(most)).unwrap_or(1) + frame;
-    let [main, composer] =
-        Layout::vertical([Constraint::Min(0), Constraint::Length(composer_height)]).areas(middle);
-    areas.peers = peers;
-    areas.main = main;
-    areas.composer = composer;
+    let text_width = text_area(Rect { width, ..whole }, room).width;
+    let draft = room.conversation().map_or("", |conversation| conversation.draft.text());
+    let rows = wrap::first_rows(draft, usize::from(text_width), most).len().min(most);
+    let rule = Constraint::Length(u16::from(body.height >= 5));
+    let rows = Constraint::Length(u16::try_from(rows).unwrap_or(1));
+    let [panes, rule, composer] = Layout::vertical([Constraint::Min(0), rule, rows]).areas(body);
+    (areas.rule, areas.composer) = (rule, composer);
+    let line = |side: u16| Constraint::Length(u16::from(side > 0));
+    let [peers, _, main, _, side] = Layout::horizontal([
+        Constraint::Length(left),
+        line(left),
+        Constraint::Min(0),
+        line(right),
+        Constraint::Length(right),
+    ])
+    .areas(panes);
+    (areas.peers, areas.main) = (peers, main);
     if right > 0 {
-        let bans = u16::try_from(room.door.bans.len()).unwrap_or(u16::MAX).clamp(1, 8) + frame;
+        let bans = u16::try_from(room.door.bans.len()).unwrap_or(u16::MAX).clamp(1, 8) + 2;
         [areas.heartbeat, areas.banned] =
             Layout::vertical([Constraint::Min(0), Constraint::Length(bans)]).areas(side);
     }
@@ -98,19 +102,38 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
     areas
 }
 
-/// The room inside a pane's frame.
-#[must_use]
-pub fn inside(area: Rect, framed: bool) -> Rect {
-    if framed {
-        Rect {
-            x: area.x.saturating_add(2).min(area.right()),
-            y: area.y.saturating_add(1).min(area.bottom()),
-            width: area.width.saturating_sub(4),
-            height: area.height.saturating_sub(2),
-        }
-    } else {
-        Rect { y: area.y.saturating_add(1).min(area.bottom()), height: area.height.saturating_sub(1), ..area }
+impl Areas {
+    /// The columns of the lines between panes.
+    #[must_use]
+    pub fn lines(&self) -> [Option<u16>; 2] {
+        let beside = |area: Rect| Some(area.left()).filter(|_| !area.is_empty() && area.left() > 0);
+        [
+            beside(self.main).filter(|_| !self.peers.is_empty()),
+            beside(self.heartbeat).filter(|_| !self.main.is_empty()),
+        ]
+        .map(|x| x.map(|x| x - 1))
     }
+}
+
+/// The room inside a pane: a column at the left for marks, one free at the right, and its title above.
+#[must_use]
+pub fn inside(area: Rect, headed: bool) -> Rect {
+    let title = u16::from(headed).min(area.height);
+    Rect {
+        x: area.x.saturating_add(1).min(area.right()),
+        y: area.y + title,
+        width: area.width.saturating_sub(2),
+        height: area.height - title,
+    }
+}
+
+/// Where the text goes that is being written: after its prompt.
+#[must_use]
+pub fn text_area(composer: Rect, room: &Room) -> Rect {
+    let prompt = wrap::width(&audience::prompt(room, composer.width).before);
+    let before = u16::try_from(prompt).unwrap_or(u16::MAX).saturating_add(1).min(composer.width);
+    let width = (composer.width - before).saturating_sub(1).max(2);
+    Rect { x: composer.x + before, width, ..composer }
 }
 
 /// The columns of the message log.
@@ -124,12 +147,15 @@ pub struct Columns {
     pub text: usize,
 }
 
-/// The columns of a log of `width` cells.
+/// The columns of a log of `width` cells: whoever comes or goes moves nothing.
 #[must_use]
-pub fn columns(width: usize, room: &Room) -> Columns {
-    let longest = room.peers.values().map(|view| wrap::width(view.peer.alias.as_str())).max().unwrap_or(4);
-    let time = if width >= 44 { 6 } else { 0 };
-    let name = longest.clamp(4, if width >= 60 { 16 } else { 8 }) + 2;
+pub fn columns(width: usize) -> Columns {
+    let time = if width >= 44 { 7 } else { 0 };
+    let name = match width {
+        62.. => 14,
+        44.. => 10,
+        _ => 8,
+    };
     Columns { time, name, text: width.saturating_sub(time + name).max(2) }
 }
 
@@ -137,17 +163,17 @@ pub fn columns(width: usize, room: &Room) -> Columns {
 #[must_use]
 pub fn geometry(state: &State, room: &Room) -> Geometry {
     let areas = areas(state.size, room);
-    let inner = inside(areas.main, areas.framed);
+    let inner = inside(areas.main, areas.headed);
     Geometry {
-        text: columns(usize::from(inner.width), room).text,
+        text: columns(usize::from(inner.width)).text,
         rows: usize::from(inner.height),
         zone: state.defaults.zone.clone(),
+        muted: room.muted.clone(),
     }
 }
 
 /// The width of the composer's text, in cells.
 #[must_use]
 pub fn composer_width(state: &State, room: &Room) -> usize {
-    let areas = areas(state.size, room);
-    usize::from(inside(areas.composer, areas.framed).width).max(2)
+    usize::from(text_area(areas(state.size, room).composer, room).width)
 }

@@ -9,7 +9,7 @@ mod window;
 pub use self::window::Gap;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     sync::Arc,
 };
@@ -17,8 +17,8 @@ use std::{
 use self::fold::Unfolded;
 use super::wrap;
 use crate::model::{
-    Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, Place, SafeText, Summary, Timestamp,
-    Wire, limits,
+    Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, PeerId, Place, SafeText, Summary,
+    Timestamp, Wire, limits,
 };
 
 /// What became of an own message.
@@ -48,7 +48,7 @@ impl Mark {
         self.summary.delivered.saturating_add(others) >= self.summary.total
     }
 
-    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ 3/4, not bob`, `› 3/4, sent to bob`.
+    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ not bob`, `› 3/4, sent to bob`.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { summary, waiting, failed, sent, queued } = self;
@@ -60,7 +60,7 @@ impl Mark {
         if summary.total == 0 {
             "nobody else is here".to_owned()
         } else if !failed.is_empty() {
-            format!("✗ {summary}, not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
+            format!("✗ not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
         } else if self.is_settled() && !sent.is_empty() {
             match summary.total {
                 1 => "› sent".to_owned(),
@@ -98,13 +98,20 @@ pub struct Message {
     pub claims: Option<SafeText>,
     /// It names this peer.
     pub mentions_me: bool,
+    /// It says what its author does: its text begins with the author's name.
+    pub is_action: bool,
 }
 
 impl Message {
     /// What stands at its end: what became of an own one, or that a classic peer said it in clear.
-    #[must_use]
-    pub fn mark_text(&self) -> Option<String> {
+    fn mark_text(&self, is_newest: bool) -> Option<String> {
         match (&self.mark, self.from.wire, &self.claims) {
+            // That all is well is told of the newest only.
+            (Some(mark), ..)
+                if !is_newest && mark.is_settled() && mark.failed.is_empty() && mark.sent.is_empty() =>
+            {
+                None
+            }
             (Some(mark), ..) => Some(mark.text()),
             (None, Wire::Native, _) => None,
             (None, Wire::Classic, None) => Some("~ in clear".to_owned()),
@@ -190,7 +197,7 @@ pub enum Row {
         range: Range<usize>,
         /// The first row of the entry.
         is_first: bool,
-        /// The entry's mark stands at the end of this row.
+        /// The entry's mark, if it has one, stands at the end of this row.
         has_mark: bool,
     },
     /// So many lines more of a long message are folded.
@@ -207,8 +214,8 @@ pub enum Row {
         /// How many.
         messages: usize,
     },
-    /// The mark of an entry whose last row has no room for it.
-    Mark(u64),
+    /// What follows came when nobody was reading.
+    New,
 }
 
 /// How wide the columns of the log are, and where a day begins.
@@ -220,6 +227,8 @@ pub struct Geometry {
     pub rows: usize,
     /// The zone that days are told in.
     pub zone: jiff::tz::TimeZone,
+    /// Of whom everything is folded.
+    pub muted: BTreeSet<PeerId>,
 }
 
 /// What became of a message that is not in the window yet.
@@ -255,6 +264,8 @@ pub struct MessageLog {
     pointer: Option<u64>,
     /// Entries that came while the view was not at the bottom.
     below: u64,
+    /// Where reading stopped: the place of the first message after it.
+    new_from: Option<Place>,
     /// Of what all is shown.
     unfolded: Option<Unfolded>,
 }
@@ -274,6 +285,7 @@ impl Default for MessageLog {
             anchor: Anchor::default(),
             pointer: None,
             below: 0,
+            new_from: None,
             unfolded: None,
         }
     }
@@ -352,6 +364,35 @@ impl MessageLog {
         }
     }
 
+    /// What stands at the end of an entry: what became of it, or how it came, where that is worth a word.
+    #[must_use]
+    pub fn mark_text(&self, number: u64) -> Option<String> {
+        let Some(Entry::Message(message)) = self.entry(number) else { return None };
+        let mut later = (number + 1..).map_while(|later| self.entry(later));
+        let is_own = |entry: &Entry| matches!(entry, Entry::Message(message) if message.mark.is_some());
+        message.mark_text(message.mark.is_some() && !later.any(is_own))
+    }
+
+    /// What this peer said, the newest first.
+    pub fn own_texts(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().rev().filter_map(|entry| match entry {
+            Entry::Message(message) if message.mark.is_some() && !message.is_action => {
+                Some(message.text.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// Nobody reads from this message on, unless that is so already.
+    pub fn new_from(&mut self, place: Place) {
+        self.new_from.get_or_insert(place);
+    }
+
+    /// Everything was read.
+    pub fn all_read(&mut self) {
+        self.new_from = None;
+    }
+
     /// How many entries are held.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -403,6 +444,12 @@ impl MessageLog {
         }
     }
 
+    /// The newest message is in sight.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.anchor == Anchor::Bottom && self.pointer.is_none()
+    }
+
     /// How far up the view is, in thousandths: 1000 is the bottom.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -451,8 +498,7 @@ impl MessageLog {
         let next = |at: u64| if down { at + 1 } else { at.saturating_sub(1) };
         let mut wanted = next(selected);
         // Messages that are folded in a row are one step.
-        while self.is_folded(wanted, geometry) && self.is_folded(wanted + 1, geometry) && wanted > self.first
-        {
+        while self.is_folded_with_next(wanted, geometry) && wanted > self.first {
             wanted = next(wanted);
         }
         if wanted >= last && down {
@@ -564,7 +610,7 @@ impl MessageLog {
     fn rows_of(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
         let Some(entry) = self.entry(number) else { return Vec::new() };
         if self.is_folded(number, geometry) {
-            if self.is_folded(number + 1, geometry) {
+            if self.is_folded_with_next(number, geometry) {
                 return Vec::new();
             }
             return vec![Row::Flood { entry: number, messages: self.folded_until(number, geometry) }];
@@ -574,6 +620,12 @@ impl MessageLog {
         let before = number.checked_sub(1).and_then(|before| self.entry(before));
         if before.map_or(self.is_first, |before| day(before) != day(entry)) {
             rows.push(Row::Day(entry.at()));
+        }
+        if let Some(new_from) = self.new_from
+            && entry.place() >= new_from
+            && before.is_some_and(|before| before.place() < new_from)
+        {
+            rows.push(Row::New);
         }
         if let Entry::Message(Message { missed, .. }) = entry
             && *missed > 0
@@ -592,24 +644,15 @@ impl MessageLog {
                 ranges.truncate(shown);
             }
         }
-        let mark = match entry {
-            Entry::Message(message) => message.mark_text().map_or(0, |text| wrap::width(&text) + 2),
-            Entry::Notice { .. } => 0,
-        };
-        let last = ranges.last().and_then(|range| entry.text().get(range.clone())).unwrap_or_default();
-        let fits = folded == 0 && wrap::width(last) + mark <= geometry.text;
         let count = ranges.len();
         rows.extend(ranges.into_iter().enumerate().map(|(at, range)| Row::Text {
             entry: number,
             range,
             is_first: at == 0,
-            has_mark: mark > 0 && fits && at + 1 == count,
+            has_mark: folded == 0 && at + 1 == count,
         }));
         if folded > 0 {
             rows.push(Row::Folded { entry: number, lines: folded });
-        }
-        if mark > 0 && !fits {
-            rows.push(Row::Mark(number));
         }
         rows
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure: it must never do I/O, read a clock, draw, or panic on anything that a person or a peer does.
 
+pub mod audience;
 pub mod composer;
 pub mod keymap;
 pub mod launch;

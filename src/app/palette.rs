@@ -24,6 +24,9 @@ pub const COMMANDS: &[Command] = &[
     command("help", "", "keys and commands", false),
     command("msg", "NAME TEXT", "say something to one peer only", false),
     command("chat", "NAME", "show the conversation with a peer", false),
+    command("me", "TEXT", "say what you do: * ann waves", false),
+    command("mute", "NAME", "fold what a peer says, here only; again: no more", false),
+    command("theme", "", "choose other colours", false),
     command("peers", "", "who is here, with keys and addresses", false),
     command("forget", "", "delete the conversation that is shown, here only", false),
     command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
@@ -68,6 +71,12 @@ pub enum Typed {
     Handover(String),
     /// Another password.
     Password,
+    /// What one does, as text.
+    Action(String),
+    /// A peer that is to be muted, or not any more.
+    Mute(String),
+    /// A theme; empty = to be chosen.
+    Theme(String),
     /// Whether messages go in clear.
     Cleartext(bool),
     /// Back into the network.
@@ -85,14 +94,22 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         return Err(format!("there is no command /{name}; there are {}", names.join(" ")));
     };
     let missing = || format!("/{name} takes {}", command.takes);
-    if command.takes.is_empty() && !rest.trim().is_empty() {
+    if command.takes.is_empty() && name != "theme" && !rest.trim().is_empty() {
         return Err(format!("/{name} takes nothing more: {}", command.help));
+    }
+    if name == "theme" {
+        return Ok(Typed::Theme(rest.trim().to_owned()));
     }
     let (first, more) = split(rest);
     let first = Some(first).filter(|first| !first.is_empty()).ok_or_else(missing);
     Ok(match name {
         "msg" if more.is_empty() => return Err(missing()),
         "msg" => Typed::Message(first?.to_owned(), more.to_owned()),
+        "me" => {
+            first?;
+            Typed::Action(rest.to_owned())
+        }
+        "mute" => Typed::Mute(first?.to_owned()),
         "chat" => Typed::Chat(first?.to_owned()),
         "ban" => Typed::Ban(whom(first?), more.to_owned()),
         "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),

@@ -1,7 +1,7 @@
 //! The room: everything that is known of the network while one is in it, as told by the node's events.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
 };
@@ -62,6 +62,8 @@ pub enum Pane {
 /// A peer, present or not.
 #[derive(Debug, Clone)]
 pub struct PeerView {
+    /// Which colour its name has.
+    pub hue: usize,
     /// Its name is one letter away from another one's here: its key stands beside it.
     pub is_close: bool,
     /// Who.
@@ -97,6 +99,34 @@ pub struct Conversation {
     pub unread: u32,
     /// One of them names this peer.
     pub mentioned: bool,
+    /// What was sent before stands in the draft: how far back, and the draft of before.
+    pub recalled: Option<(usize, String)>,
+}
+
+impl Conversation {
+    /// Puts what was sent before into the draft, further back or nearer; after the nearest the draft of before.
+    pub fn recall(&mut self, is_further: bool) {
+        let back = self.recalled.as_ref().map(|(back, _)| *back);
+        let wanted = match (back, is_further) {
+            (None, true) => Some(0),
+            (Some(back), true) => Some(back + 1),
+            (Some(back), false) => back.checked_sub(1),
+            (None, false) => return,
+        };
+        let Some(wanted) = wanted else {
+            if let Some((_, draft)) = self.recalled.take() {
+                self.draft = Composer::with(&draft);
+            }
+            return;
+        };
+        let Some(text) = self.log.own_texts().nth(wanted) else { return };
+        // A slash was doubled to be sent.
+        let slash = if text.starts_with('/') { "/" } else { "" };
+        let draft = Composer::with(&format!("{slash}{text}"));
+        let before = std::mem::replace(&mut self.draft, draft);
+        let kept = self.recalled.take().map_or_else(|| before.text().to_owned(), |(_, kept)| kept);
+        self.recalled = Some((wanted, kept));
+    }
 }
 
 /// How grave a line of the log is.
@@ -247,6 +277,10 @@ pub struct Room {
     pub cleartext: Cleartext,
     /// Who reaches whom.
     pub reach: Reach,
+    /// Whose words are folded here, and call nobody.
+    pub muted: BTreeSet<PeerId>,
+    /// Nobody looks at the terminal now, as it says.
+    pub is_out_of_sight: bool,
 }
 
 impl Room {
@@ -280,6 +314,8 @@ impl Room {
             stash: None,
             cleartext: Cleartext::default(),
             reach: Reach::default(),
+            muted: BTreeSet::new(),
+            is_out_of_sight: false,
         }
     }
 
@@ -309,6 +345,24 @@ impl Room {
         present
     }
 
+    /// Which colour the name of a peer has: for the same key the same one, unless another peer here has it.
+    #[must_use]
+    pub fn hue(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or_else(|| hue_of(peer), |view| view.hue)
+    }
+
+    /// The colour for the name of a peer that comes: the one it has, or the next that nobody else here has.
+    fn free_hue(&self, peer: &PeerId) -> usize {
+        let own = self.hue(peer);
+        let here = |hue: usize| {
+            let is_other = |view: &&PeerView| ![self.me, *peer].contains(&view.peer.peer_id);
+            let others = self.peers.values().filter(|view| view.present).filter(is_other);
+            others.filter(|view| view.hue == hue).count()
+        };
+        let all = (0..limits::HUES).map(|step| (own + step) % limits::HUES);
+        all.min_by_key(|hue| here(*hue)).unwrap_or(own)
+    }
+
     /// How many others are here.
     #[must_use]
     pub fn others(&self) -> usize {
@@ -325,6 +379,11 @@ impl Room {
     /// Shows a conversation; what was unread in it is seen.
     pub fn show(&mut self, at: usize) {
         if at < self.conversations.len() {
+            if at != self.current
+                && let Some(left) = self.conversation_mut()
+            {
+                left.log.all_read();
+            }
             self.current = at;
             self.shown.view = View::Chat;
             if let Some(conversation) = self.conversation_mut() {
@@ -332,6 +391,16 @@ impl Room {
                 conversation.mentioned = false;
             }
         }
+    }
+
+    /// Puts a text into the draft; what stands there is put aside.
+    pub fn put_back(&mut self, text: &str) {
+        let Some(conversation) = self.conversation_mut() else { return };
+        let draft = std::mem::replace(&mut conversation.draft, Composer::with(text));
+        if !draft.is_empty() {
+            self.stash = Some(draft.text().to_owned());
+        }
+        self.shown.focus = Focus::Compose;
     }
 
     /// The place of the conversation with a peer, which is begun when there is none.
@@ -399,8 +468,20 @@ impl Room {
     }
 }
 
+fn hue_of(peer: &PeerId) -> usize {
+    let sum = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
+    peer.0.iter().fold(0, sum) % limits::HUES
+}
+
 fn conversation(with: Recipient) -> Conversation {
-    Conversation { with, log: MessageLog::default(), draft: Composer::default(), unread: 0, mentioned: false }
+    Conversation {
+        with,
+        log: MessageLog::default(),
+        draft: Composer::default(),
+        unread: 0,
+        mentioned: false,
+        recalled: None,
+    }
 }
 
 /// What others have to type: not that the host listens everywhere, but where.
@@ -408,6 +489,14 @@ fn conversation(with: Recipient) -> Conversation {
 pub fn reachable(join_addr: SocketAddr, peer_addr: SocketAddr) -> SocketAddr {
     let ip = if join_addr.ip().is_unspecified() { peer_addr.ip() } else { join_addr.ip() };
     SocketAddr::new(ip, join_addr.port())
+}
+
+/// What is shown of a text, and whether it says what its author does.
+fn shown_text(text: SafeText, author: &Peer) -> (SafeText, bool) {
+    match text.as_str().strip_prefix(limits::ACTION) {
+        Some(does) => (SafeText::clean(&format!("{} {does}", author.alias)), true),
+        None => (text, false),
+    }
 }
 
 /// True when `text` names `alias` as a word.

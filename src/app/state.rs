@@ -6,10 +6,13 @@ use super::{
     composer::Composer,
     keymap::Context,
     launch::{Field, FieldName, Form, FormKind, Launch, Progress},
-    layer::{Layer, Prompt},
+    layer::{Layer, Prompt, PromptKind},
     room::{Focus, Room, View},
 };
-use crate::model::{Alias, KnownHost, Role, SafeText, Timestamp, Wire};
+use crate::{
+    model::{Alias, KnownHost, Role, SafeText, Timestamp, Wire},
+    theme::{Palette, Themes},
+};
 
 /// What forms start with, from the configuration.
 #[derive(Debug, Clone)]
@@ -85,6 +88,8 @@ pub struct State {
     pub quitting: bool,
     /// Why the last session ended.
     pub ended: Option<crate::model::Closed>,
+    /// How it looks.
+    pub themes: Themes,
 }
 
 impl State {
@@ -92,6 +97,7 @@ impl State {
     #[must_use]
     pub fn new(defaults: Defaults, recents: Vec<KnownHost>, size: (u16, u16), now: Timestamp) -> Self {
         let launch = Launch { recents: recents.clone(), ..Launch::default() };
+        let themes = Themes::new(defaults.color);
         Self {
             size,
             now,
@@ -103,7 +109,21 @@ impl State {
             leaving: false,
             quitting: false,
             ended: None,
+            themes,
         }
+    }
+
+    /// The colours now: those of the theme that is being looked at, else of the one that was chosen; none where there
+    /// are to be none.
+    #[must_use]
+    pub fn palette(&self) -> Palette {
+        let tried = match self.layers.last() {
+            Some(Layer::Prompt(prompt)) if prompt.kind == PromptKind::Theme => {
+                super::suggestions(self).get(prompt.at).and_then(|name| self.themes.named(name))
+            }
+            _ => None,
+        };
+        tried.unwrap_or_else(|| self.themes.shown.clone())
     }
 
     /// The room, when one is in it.
@@ -200,6 +220,7 @@ impl State {
         let progress = Progress::Editing;
         Form {
             kind,
+            asked_for: target.to_owned(),
             fields,
             at,
             revealed: false,

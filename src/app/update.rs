@@ -9,13 +9,15 @@ pub use self::command::suggestions;
 
 use std::time::Duration;
 
-use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind,
+};
 
 use super::{
     Effect, Event, Open,
     composer::{Composer, Edit},
     keymap::{self, Action},
-    launch::{Choice, FieldName, FormKind, Launch, Progress},
+    launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
     layer::{Dialog, Layer, Pending},
     room::{Focus, LinkView, Room, View},
     state::{Screen, State, Toast, ToastKind},
@@ -45,6 +47,20 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Terminal(TerminalEvent::Key(key)) if key.kind != KeyEventKind::Release => pressed(state, &key),
         Event::Terminal(TerminalEvent::Paste(text)) => {
             pasted(state, &text);
+            Vec::new()
+        }
+        Event::Terminal(TerminalEvent::Mouse(mouse)) => {
+            match mouse.kind {
+                MouseEventKind::ScrollUp => wheel(state, true),
+                MouseEventKind::ScrollDown => wheel(state, false),
+                _ => {}
+            }
+            Vec::new()
+        }
+        Event::Terminal(event @ (TerminalEvent::FocusGained | TerminalEvent::FocusLost)) => {
+            if let Some(room) = state.room_mut() {
+                room.is_out_of_sight = event == TerminalEvent::FocusLost;
+            }
             Vec::new()
         }
         Event::Node(event) => node_event(state, event),
@@ -237,11 +253,24 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
                     && room.shown.view == View::Chat
                 {
                     room.shown.focus = Focus::Compose;
+                    toast(state, ToastKind::Info, "writing again; Esc lets letters act");
                 }
                 type_text(state, &c.to_string());
             }
             Vec::new()
         }
+    }
+}
+
+/// The wheel scrolls what is on top, else the log.
+fn wheel(state: &mut State, is_up: bool) {
+    let action = if is_up { Action::Up } else { Action::Down };
+    match state.layers.last() {
+        Some(Layer::Help { .. } | Layer::Note { .. }) => help_action(state, action),
+        Some(Layer::Prompt(_)) => _ = command::prompt_action(state, action),
+        Some(Layer::Dialog(_)) => {}
+        None if state.room().is_some() => room::wheel(state, is_up),
+        None => _ = launch_action(state, action),
     }
 }
 
@@ -359,7 +388,7 @@ fn help_action(state: &mut State, action: Action) {
     }
     let page = usize::from(state.size.1.saturating_sub(6)).max(1);
     // Rows may be broken into several; drawing stops at the last one.
-    let most = 3 * keymap::help(&state.contexts_below_help()).len();
+    let most = 3 * (keymap::help(&state.contexts_below_help()).len() + super::palette::COMMANDS.len() + 8);
     if let Some(Layer::Help { scroll }) = state.layers.last_mut() {
         *scroll = match action {
             Action::Up => scroll.saturating_sub(1),
@@ -517,7 +546,9 @@ fn open_form(
 ) {
     let form = state.form(kind, target, alias, wire);
     if let Some(launch) = state.launch_mut() {
-        launch.form = Some(form);
+        // What was typed before Esc stays, where it was for the same.
+        let is_same = |left: &mut Form| left.kind == form.kind && left.asked_for == form.asked_for;
+        launch.form = Some(launch.left.take_if(is_same).unwrap_or(form));
     }
 }
 
@@ -540,7 +571,7 @@ fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
         }
         Action::Close => {
             if let Some(launch) = state.launch_mut() {
-                launch.form = None;
+                launch.left = launch.form.take();
             }
         }
         _ => {}

@@ -406,6 +406,16 @@ pub const RANGE_MESSAGES: usize = 200;
 pub const CLOSE_NAMES_FROM: usize = 3;
 /// Lines of a message that are shown before it is opened, or a third of the log where that is less.
 pub const FOLDED_LINES: usize = 10;
+/// How a text begins that says what its author does.
+pub const ACTION: &str = "/me ";
+/// Texts that were sent before that are offered to be sent again.
+pub const RECALLED: usize = 100;
+/// Rows that one notch of the wheel scrolls by.
+pub const WHEEL_ROWS: usize = 3;
+/// Colours that names have.
+pub const HUES: usize = 8;
+/// Cells of a name at most, where it stands in a column.
+pub const NAME_CELLS: usize = 12;
 /// What one peer says within this time is folded where it would take more than a third of the log.
 pub const FOLDED_WITHIN: Duration = Duration::from_secs(60);
 /// Comings and goings in a row that are told one by one; of more only the last.

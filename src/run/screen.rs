@@ -22,8 +22,7 @@ use crate::{
     model::{CloseReason, Closed, Wire, limits},
     network::Network,
     store::Profile,
-    terminal,
-    ui::{self, Theme},
+    terminal, ui,
 };
 
 /// Runs the full-screen program.
@@ -47,7 +46,6 @@ pub(super) async fn run(config: Config) -> color_eyre::Result<u8> {
 
 struct Screen {
     terminal: terminal::Guard,
-    theme: Theme,
     state: State,
     config: Config,
     profile: Profile,
@@ -106,6 +104,7 @@ impl Screen {
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
+        state.themes = config.themes.clone();
         let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
         let remarks: Vec<&str> = remarks.into_iter().flatten().collect();
         if !remarks.is_empty() {
@@ -114,7 +113,6 @@ impl Screen {
             app::update(&mut state, wall_clock(), Event::Remark(remarks));
         }
         Ok(Self {
-            theme: Theme::new(config.color),
             state,
             terminal,
             config,
@@ -246,8 +244,9 @@ impl Screen {
         }
         self.redraw = Redraw::No;
         self.drawn = Instant::now();
-        let (state, theme) = (&self.state, self.theme);
-        self.terminal.draw(|frame| ui::draw(state, theme, frame))?;
+        let state = &self.state;
+        self.terminal.set_ascii(state.palette().only_ascii || self.config.only_ascii.is_some())?;
+        self.terminal.draw(|frame| ui::draw(state, frame))?;
         self.shown = Some(std::mem::discriminant(&self.state.screen));
         Ok(())
     }

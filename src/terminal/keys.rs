@@ -1,8 +1,11 @@
 //! What comes from the terminal and is no key: its own late answers, and a paste that it does not mark as one.
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 
 use crate::model::limits;
+
+/// Arrows that a terminal sends for one notch of the wheel.
+const WHEEL_ARROWS: usize = 3;
 
 /// Tells keys from answers and pastes. It decides by what comes, never by when.
 #[derive(Debug, Default)]
@@ -35,7 +38,7 @@ impl Keys {
     /// What came from the terminal at once, in order: what of it is keys, pastes and the rest.
     pub(super) fn take(&mut self, events: Vec<Event>) -> Vec<Event> {
         let mut keys = Vec::new();
-        for event in events {
+        for event in wheel(events) {
             self.answer(event, &mut keys);
         }
         self.paste(keys)
@@ -114,6 +117,37 @@ impl Keys {
     }
 }
 
+/// A terminal on its other screen tells of a notch of the wheel as three arrows at once.
+fn wheel(events: Vec<Event>) -> Vec<Event> {
+    let arrow = |event: &Event| {
+        let key = event.as_key_press_event().filter(|key| key.modifiers.is_empty())?;
+        match key.code {
+            KeyCode::Up => Some(MouseEventKind::ScrollUp),
+            KeyCode::Down => Some(MouseEventKind::ScrollDown),
+            _ => None,
+        }
+    };
+    let mut left = events.into_iter().peekable();
+    let mut all: Vec<Event> = Vec::new();
+    while let Some(event) = left.next() {
+        let Some(kind) = arrow(&event) else {
+            all.push(event);
+            continue;
+        };
+        let mut same = vec![event];
+        while let Some(next) = left.next_if(|next| same.len() < WHEEL_ARROWS && arrow(next) == Some(kind)) {
+            same.push(next);
+        }
+        if same.len() == WHEEL_ARROWS {
+            let (column, row, modifiers) = (0, 0, KeyModifiers::NONE);
+            all.push(Event::Mouse(MouseEvent { kind, column, row, modifiers }));
+        } else {
+            all.append(&mut same);
+        }
+    }
+    all
+}
+
 /// True for keys that may be the first line of a paste: more of it may be on its way.
 pub(super) fn ends_a_line(events: &[Event]) -> bool {
     let last = events.last().and_then(Event::as_key_event);
@@ -170,6 +204,22 @@ mod tests {
     /// As it comes, in parts of this many keys.
     fn taken(keys: &mut Keys, bytes: &str, part: usize) -> Vec<Event> {
         events(bytes).chunks(part).flat_map(|part| keys.take(part.to_vec())).collect()
+    }
+
+    #[test]
+    fn three_arrows_at_once_are_the_wheel_and_fewer_are_arrows() {
+        let up = || Event::Key(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE));
+        let down = || Event::Key(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE));
+        let kinds = |events: Vec<Event>| -> Vec<Option<MouseEventKind>> {
+            let taken = Keys::default().take(events);
+            taken.iter().map(|event| event.as_mouse_event().map(|mouse| mouse.kind)).collect()
+        };
+        assert_eq!(kinds(vec![up()]), [None]);
+        assert_eq!(kinds(vec![up(), up()]), [None, None]);
+        assert_eq!(kinds(vec![up(), up(), up()]), [Some(MouseEventKind::ScrollUp)]);
+        let mixed = vec![down(), down(), down(), up(), down(), down(), down()];
+        let wheel = Some(MouseEventKind::ScrollDown);
+        assert_eq!(kinds(mixed), [wheel, None, wheel]);
     }
 
     #[test]

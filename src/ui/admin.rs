@@ -1,83 +1,121 @@
-//! The Admin view: members, attempts and banned side by side.
+//! The Admin view: members over the whole width, attempts and banned below them.
 
-use ratatui::{
-    buffer::Buffer,
-    layout::{Constraint, Layout, Rect},
-};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Theme, banned, heartbeat, paint};
 use crate::{
     app::{AdminColumn, AdminRow, State, admin_rows, layout::Areas, room::Room, wrap},
-    model::{Role, Wire},
+    model::{Peer, Role, Wire, limits},
 };
+
+/// Columns from which attempts and banned stand side by side.
+const BESIDE: u16 = 70;
 
 pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let rows = admin_rows(room);
-    let selected = rows.get(room.shown.admin_at);
-    let column = selected.map_or(AdminColumn::Members, AdminRow::column);
-    let columns = [
-        (AdminColumn::Members, "Members"),
-        (AdminColumn::Attempts, "Attempts"),
-        (AdminColumn::Banned, "Banned"),
-    ];
-    let constraints = [Constraint::Fill(5), Constraint::Fill(4), Constraint::Fill(4)];
-    let rects: [Rect; 3] = if areas.main.width >= 76 {
-        Layout::horizontal(constraints).areas(areas.main)
+    let count = |column| rows.iter().filter(|row| row.column() == column).count();
+    let (attempts, bans) = (count(AdminColumn::Attempts), count(AdminColumn::Banned));
+    // A title and a line at least; of many lines half of the view.
+    let height =
+        |count: usize| u16::try_from(count.max(1) + 1).unwrap_or(u16::MAX).min(areas.main.height / 2);
+    let main = areas.main;
+    let (members, left, right) = if main.width >= BESIDE {
+        let below = height(attempts.max(bans)) + 1;
+        let top = main.height.saturating_sub(below);
+        let line = Rect { y: main.y + top, height: 1.min(below), ..main };
+        let half = main.width / 2;
+        paint::rule(buffer, line, theme.dim());
+        paint::put(buffer, main, main.x + half, line.y, "┬", theme.dim());
+        let lower = Rect { y: line.y + 1, height: below.saturating_sub(1), ..main };
+        for y in lower.top()..lower.bottom() {
+            paint::put(buffer, main, main.x + half, y, "│", theme.dim());
+        }
+        let right = Rect { x: main.x + half + 1, width: main.width - half - 1, ..lower };
+        (Rect { height: top, ..main }, Rect { width: half, ..lower }, right)
     } else {
-        // Side by side does not fit: one below the other.
-        Layout::vertical([Constraint::Fill(2), Constraint::Fill(1), Constraint::Fill(1)]).areas(areas.main)
+        let (attempts, bans) = (height(attempts).min(main.height / 3), height(bans).min(main.height / 3));
+        let top = main.height - attempts - bans;
+        let left = Rect { y: main.y + top, height: attempts, ..main };
+        (Rect { height: top, ..main }, left, Rect { y: left.bottom(), height: bans, ..main })
     };
-    for ((kind, title), area) in columns.into_iter().zip(rects) {
-        let own: Vec<(usize, &AdminRow)> =
-            rows.iter().enumerate().filter(|(_, row)| row.column() == kind).collect();
-        let title = if own.is_empty() { title.to_owned() } else { format!("{title} {}", own.len()) };
-        let inner = paint::pane(buffer, area, areas.framed, &title, "", theme.frame(kind == column));
-        if inner.is_empty() {
-            continue;
-        }
-        if own.is_empty() {
-            let words = match (kind, room.role) {
-                (_, Role::Member) if kind != AdminColumn::Members => "only the host knows",
-                (AdminColumn::Members, _) => "nobody else is here",
-                (AdminColumn::Attempts, _) if room.door.bans.iter().any(|ban| ban.automatic) => {
-                    "none but those banned"
-                }
-                (AdminColumn::Attempts, _) => "no wrong passwords",
-                (AdminColumn::Banned, _) => "nobody",
-            };
-            paint::put(buffer, inner, inner.x, inner.y, words, Theme::dim());
-        }
-        let height = usize::from(inner.height);
-        let at = own.iter().position(|(at, _)| *at == room.shown.admin_at).unwrap_or(0);
-        let first = (at + 1).saturating_sub(height);
-        for (line, (index, row)) in own.into_iter().skip(first).take(height).enumerate() {
-            let y = inner.y + u16::try_from(line).unwrap_or(0);
-            let text = words(state, room, row, theme);
-            let is_selected = index == room.shown.admin_at;
-            let style = if is_selected { Theme::selected() } else { Theme::plain() };
-            let width = usize::from(inner.width);
-            let mut text = wrap::fit(&text, width);
-            if is_selected {
-                text.push_str(&" ".repeat(width.saturating_sub(wrap::width(&text))));
-            }
-            paint::put(buffer, inner, inner.x, y, &text, style);
-        }
-    }
+    let list = List { state, room, theme, rows: &rows };
+    list.draw(AdminColumn::Members, members, buffer);
+    list.draw(AdminColumn::Attempts, left, buffer);
+    list.draw(AdminColumn::Banned, right, buffer);
 }
 
-fn words(state: &State, room: &Room, row: &AdminRow, theme: Theme) -> String {
-    match row {
-        AdminRow::Member(peer) => {
-            let status =
-                room.peers.get(&peer.peer_id).map(|view| heartbeat::liveness(state, room, view, theme));
-            let (sign, words, _) = status.unwrap_or(("●", String::new(), Theme::plain()));
-            let key = if peer.wire == Wire::Classic { "~classic".to_owned() } else { peer.peer_id.short() };
-            format!("{sign} {}  {words}  {}  {key}", peer.alias, peer.addr.ip())
+struct List<'a> {
+    state: &'a State,
+    room: &'a Room,
+    theme: Theme,
+    rows: &'a [AdminRow],
+}
+
+impl List<'_> {
+    fn draw(&self, column: AdminColumn, area: Rect, buffer: &mut Buffer) {
+        let at = self.room.shown.admin_at;
+        let selected = self.rows.get(at).map_or(AdminColumn::Members, AdminRow::column);
+        let title = match column {
+            AdminColumn::Members => "Members",
+            AdminColumn::Attempts => "Attempts",
+            AdminColumn::Banned => "Banned",
+        };
+        let own: Vec<(usize, &AdminRow)> =
+            self.rows.iter().enumerate().filter(|(_, row)| row.column() == column).collect();
+        let title = if own.is_empty() { title.to_owned() } else { format!("{title} {}", own.len()) };
+        let style = self.theme.title(column == selected);
+        let inner = paint::pane(buffer, area, true, (&title, style), ("", Theme::plain()));
+        if own.is_empty() {
+            let words = wrap::fit(self.nothing(column), usize::from(inner.width));
+            paint::put(buffer, inner, inner.x, inner.y, &words, self.theme.dim());
         }
-        AdminRow::Attempt(attempt) => {
-            format!("{}  {} wrong, {} left", attempt.addr, attempt.wrong, attempt.left)
+        let height = usize::from(inner.height);
+        let first =
+            own.iter().position(|(index, _)| *index == at).map_or(0, |at| (at + 1).saturating_sub(height));
+        for (line, (index, row)) in own.into_iter().skip(first).take(height).enumerate() {
+            let y = inner.y + u16::try_from(line).unwrap_or(0);
+            let text = match row {
+                AdminRow::Member(peer) => self.member(peer, usize::from(inner.width)),
+                AdminRow::Attempt(attempt) => {
+                    format!("{:<16} {} wrong, {} left", attempt.addr.to_string(), attempt.wrong, attempt.left)
+                }
+                AdminRow::Penalty(penalty) => {
+                    format!("{:<16} held back, {} wait", penalty.addr.to_string(), penalty.waiting)
+                }
+                AdminRow::Banned(ban) => banned::words(self.state, ban, usize::from(inner.width)),
+            };
+            let text = wrap::fit(&text, usize::from(inner.width));
+            paint::put(buffer, inner, inner.x, y, &text, Theme::plain());
+            if index == at {
+                paint::fill(buffer, area, y, Theme::selected());
+            }
         }
-        AdminRow::Penalty(penalty) => format!("{}  held back, {} wait", penalty.addr, penalty.waiting),
-        AdminRow::Banned(ban) => banned::words(state, ban),
+    }
+
+    fn nothing(&self, column: AdminColumn) -> &'static str {
+        match (column, self.room.role) {
+            (AdminColumn::Attempts | AdminColumn::Banned, Role::Member) => "only the host knows",
+            (AdminColumn::Members, _) => "nobody else is here",
+            (AdminColumn::Attempts, _) if self.room.door.bans.iter().any(|ban| ban.automatic) => {
+                "none but those banned"
+            }
+            (AdminColumn::Attempts, _) => "no wrong passwords",
+            (AdminColumn::Banned, _) => "nobody",
+        }
+    }
+
+    /// A member in columns: its state, name, key and address, and its round trip.
+    fn member(&self, peer: &Peer, width: usize) -> String {
+        let view = self.room.peers.get(&peer.peer_id);
+        let status = view.map(|view| heartbeat::liveness(self.state, self.room, view, self.theme));
+        let (sign, words, _) = status.unwrap_or(("●", String::new(), Theme::plain()));
+        let name = wrap::fit_name(peer.alias.as_str(), limits::NAME_CELLS);
+        let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
+        let key = if peer.wire == Wire::Classic { "~classic".to_owned() } else { peer.peer_id.short() };
+        let addr = peer.addr.ip().to_string();
+        if width < 50 {
+            return format!("{sign} {name}{gap}  {key:<9}  {addr}");
+        }
+        format!("{sign} {name}{gap}  {key:<9}  {addr:<16}  {words:>12}")
     }
 }

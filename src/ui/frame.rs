@@ -11,51 +11,72 @@ use crate::{
         room::{LinkView, Room, View},
         wrap,
     },
-    model::{Role, Timestamp},
+    model::{Role, Timestamp, Wire},
 };
 
-/// Network, role, address, peers, link state. What does not fit goes, the least needed first.
+/// Network and peers at the left, who one is and where at the right, the link last. What does not fit goes, the least needed
+/// first.
 pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let role = match room.role {
-        Role::Host => "host",
-        Role::Member => "member",
-    };
     let count = room.others() + 1;
     let peers = if count == 1 { "1 peer".to_owned() } else { format!("{count} peers") };
     let unread = room.conversations.iter().map(|conversation| conversation.unread).sum::<u32>();
-    let (link, style) = link(room, state.now, theme);
-    // (priority, text, style): the highest numbers go first.
-    let mut parts: Vec<(u8, String, Style)> = vec![
-        (6, "pyile".to_owned(), theme.accent()),
-        (0, room.network.to_string(), Theme::strong()),
-        (2, format!("{role} {}", room.alias), Theme::plain()),
-        (4, room.join_addr.clone(), Theme::plain()),
-        (3, peers, Theme::plain()),
-    ];
     // Where the conversations are not to be seen.
-    if unread > 0 && (room.shown.view != View::Chat || areas_fold(state, room)) {
-        parts.push((0, format!("{unread} unread"), theme.warning()));
+    let is_hidden = room.shown.view != View::Chat || layout::areas(state.size, room).peers.is_empty();
+    let (link, link_style) = link(room, state.now, theme);
+    let mut left = vec![(room.network.to_string(), Theme::strong())];
+    if unread > 0 && is_hidden {
+        left.push((format!("{unread} unread"), theme.warning()));
     }
     if room.cleartext.on.is_some() {
-        parts.push((1, "~classic".to_owned(), theme.warning()));
+        left.push(("~classic".to_owned(), theme.warning()));
     }
-    parts.push((0, link, style));
     let width =
-        |parts: &[(u8, String, Style)]| parts.iter().map(|(_, text, _)| wrap::width(text) + 3).sum::<usize>();
-    while width(&parts) > usize::from(area.width) + 1 && parts.len() > 2 {
-        let Some(at) = (0..parts.len()).max_by_key(|at| parts.get(*at).map(|(priority, ..)| *priority))
-        else {
-            break;
-        };
-        parts.remove(at);
+        |parts: &[(String, Style)]| parts.iter().map(|(text, _)| wrap::width(text) + 3).sum::<usize>();
+    let free = usize::from(area.width).saturating_sub(wrap::width(&link) + 2);
+    if width(&left) + wrap::width(&peers) + 3 <= free {
+        left.insert(1, (peers, Theme::plain()));
+    }
+    while width(&left) > free && left.len() > 1 {
+        left.pop();
     }
     let mut x = area.x + u16::from(area.width > 20);
-    for (at, (_, text, style)) in parts.iter().enumerate() {
+    for (at, (text, style)) in left.iter().enumerate() {
         if at > 0 {
-            x = paint::put(buffer, area, x, area.y, " · ", Theme::dim());
+            x = paint::put(buffer, area, x, area.y, " · ", theme.dim());
         }
-        x = paint::put(buffer, area, x, area.y, text, *style);
+        let most = if at == 0 { free } else { usize::MAX };
+        x = paint::put(buffer, area, x, area.y, &wrap::fit(text, most), *style);
     }
+    let within = Rect { width: area.width.saturating_sub(u16::from(area.width > 20)), ..area };
+    paint::put_right(buffer, within, x, area.y, &link, link_style);
+    let before = within.width.saturating_sub(u16::try_from(wrap::width(&link) + 3).unwrap_or(u16::MAX));
+    let within = Rect { width: before, ..within };
+    let fits = |text: &&String| usize::from(x) + 2 + wrap::width(text) <= usize::from(within.right());
+    if let Some(me) = about_me(room).iter().find(fits) {
+        paint::put_right(buffer, within, x, area.y, me, theme.dim());
+    }
+}
+
+/// Who one is here, in ever fewer words.
+fn about_me(room: &Room) -> Vec<String> {
+    let (alias, addr) = (&room.alias, &room.join_addr);
+    let (role, article) = match room.role {
+        Role::Host => ("host", "the host"),
+        Role::Member => ("member", "a member"),
+    };
+    let mut all = vec![
+        format!("you are {alias}, {article} · {addr}"),
+        format!("{alias}, {role} · {addr}"),
+        format!("{alias}, {role}"),
+        role.to_owned(),
+    ];
+    // The host's key: to be compared.
+    let host = room.peers.values().find(|view| view.present && view.peer.role == Role::Host);
+    if let Some(key) = host.map(|view| view.peer.peer_id).filter(|key| key.wire() == Wire::Native) {
+        let whose = if room.role == Role::Host { "key" } else { "host" };
+        all.insert(0, format!("you are {alias}, {article} · {addr} · {whose} {}", key.short()));
+    }
+    all
 }
 
 fn link(room: &Room, now: Timestamp, theme: Theme) -> (String, Style) {
@@ -84,10 +105,6 @@ pub(super) fn banner(state: &State, room: &Room, theme: Theme, area: Rect, buffe
     }
 }
 
-fn areas_fold(state: &State, room: &Room) -> bool {
-    layout::areas(state.size, room).peers.is_empty()
-}
-
 /// A short notice, or the keys that matter here.
 pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     // A question needs its keys.
@@ -106,7 +123,7 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let reserved = if area.width > 30 { u16::try_from(help.len() + 1).unwrap_or(0) } else { 0 };
     if reserved > 0 {
         let within = Rect { width: area.width.saturating_sub(1), ..area };
-        paint::put_right(buffer, within, area.x, area.y, help, Theme::dim());
+        paint::put_right(buffer, within, area.x, area.y, help, theme.dim());
     }
     let mut x = area.x + 1;
     for (key, word) in keymap::hints(&state.contexts()).into_iter().filter(|(_, word)| *word != "help") {
@@ -115,6 +132,6 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
             break;
         }
         x = paint::put(buffer, area, x, area.y, &key, Theme::strong());
-        x = paint::put(buffer, area, x + 1, area.y, word, Theme::dim()) + 2;
+        x = paint::put(buffer, area, x + 1, area.y, word, theme.dim()) + 2;
     }
 }

@@ -13,6 +13,10 @@ use crate::{
     model::{CloseReason, Liveness, Role, limits},
 };
 
+/// Cells of a round trip: up to `9999.9 ms`.
+const RTT_CELLS: usize = 9;
+/// Round trips at most that are drawn in a row beside the messages.
+const SPARKS: usize = 10;
 const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 /// What is known of a peer's liveness: a sign, words, and how they look.
@@ -36,13 +40,13 @@ pub(super) fn liveness(
             Some((by, of)) => format!(", cut off by {by} of {of}"),
             None => String::new(),
         };
-        return ("○", format!("{why}{cut}"), Theme::dim());
+        return ("○", format!("{why}{cut}"), theme.dim());
     }
     if view.peer.peer_id == room.me {
         return ("●", "you".to_owned(), theme.good());
     }
     match view.state {
-        Liveness::Suspect => ("◌", format!("unstable {seconds} s"), theme.warning()),
+        Liveness::Suspect => ("◌", format!("silent {seconds} s"), theme.warning()),
         Liveness::Dead => ("○", "lost".to_owned(), theme.bad()),
         Liveness::Alive if view.missed > 0 => ("◐", format!("{} missed", view.missed), theme.warning()),
         Liveness::Alive => match rtt(view) {
@@ -50,7 +54,7 @@ pub(super) fn liveness(
             // A member hears the heartbeat of its host only; the others' is the host's to judge.
             None if room.role == Role::Member && view.peer.role == Role::Member => match room.link {
                 LinkView::Joined => ("●", "via host".to_owned(), theme.good()),
-                LinkView::Lost { .. } => ("◌", "unknown".to_owned(), Theme::dim()),
+                LinkView::Lost { .. } => ("◌", "unknown".to_owned(), theme.dim()),
             },
             None => ("●", "alive".to_owned(), theme.good()),
         },
@@ -67,23 +71,26 @@ fn way(room: &Room, view: &PeerView) -> Option<String> {
     Some(format!("{who} not reach it: {}", reason.words()))
 }
 
-/// The last round trip: `12 ms`.
-pub(super) fn last_rtt(view: &PeerView) -> Option<String> {
-    rtt(view).and_then(|rtt| rtt.split(" ±").next().map(str::to_owned))
+/// The last round trip, or for how long a peer is silent: what a list of names has room for.
+pub(super) fn brief(state: &State, view: &PeerView, theme: Theme) -> (String, Style) {
+    match view.state {
+        _ if !view.present => (String::new(), theme.dim()),
+        Liveness::Suspect => (format!("{} s", state.now.since(view.since).as_secs()), theme.warning()),
+        _ => (rtt(view).unwrap_or_default(), theme.dim()),
+    }
 }
 
-/// The last round trip and how much it varies: `12 ms ±3`.
+/// The last round trip, always in milliseconds: `12.0 ms`.
 fn rtt(view: &PeerView) -> Option<String> {
-    let last = *view.rtts.back()?;
+    view.rtts.back().map(|last| format!("{} ms", tenths(*last)))
+}
+
+/// How much round trips vary around their mean: `±3.1`.
+fn spread(view: &PeerView) -> String {
     let count = view.rtts.len() as u64;
     let mean = view.rtts.iter().sum::<u64>() / count.max(1);
     let spread = view.rtts.iter().map(|rtt| rtt.abs_diff(mean)).sum::<u64>() / count.max(1);
-    Some(match last.max(spread) {
-        0..1000 => format!("{last} µs ±{spread}"),
-        1000..10_000 => format!("{} ms ±{}", tenths(last), tenths(spread)),
-        10_000..1_000_000 => format!("{} ms ±{}", last / 1000, spread / 1000),
-        _ => format!("{} s ±{}", tenths(last / 1000), tenths(spread / 1000)),
-    })
+    format!("±{}", tenths(spread))
 }
 
 fn tenths(thousandths: u64) -> String {
@@ -117,9 +124,10 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         return;
     }
     let focused = has_focus(room, Pane::Heartbeat);
-    let inner = paint::pane(buffer, areas.heartbeat, areas.framed, "Heartbeat", "", theme.frame(focused));
+    let title = ("Heartbeat", theme.title(focused));
+    let inner = paint::pane(buffer, areas.heartbeat, true, title, ("", Theme::plain()));
     let mut y = inner.y;
-    let name_width = columns(room).min(usize::from(inner.width) / 3);
+    let name_width = columns(room);
     for view in listed(room) {
         if y >= inner.bottom() {
             break;
@@ -128,13 +136,17 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         let x = paint::put(buffer, inner, inner.x, y, sign, style) + 1;
         let name = wrap::fit_name(view.peer.alias.as_str(), name_width);
         paint::put(buffer, inner, x, y, &name, Theme::plain());
-        let x = x + u16::try_from(name_width + 1).unwrap_or(0);
+        let x = x + u16::try_from(name_width).unwrap_or(0) + 2;
         let width = usize::from(inner.right().saturating_sub(x));
         if view.present {
-            let end = paint::put(buffer, inner, x, y, &wrap::fit(&words, width), style);
-            let room_left = usize::from(inner.right().saturating_sub(end + 1));
-            let spark = sparkline(view, room_left.min(10));
-            paint::put_right(buffer, inner, end + 1, y, &spark, Theme::dim());
+            // Numbers stand below each other; what else is said begins where they begin.
+            let is_number = words.ends_with(" ms");
+            let words = if is_number { format!("{words:>RTT_CELLS$}") } else { words };
+            let number_style = if is_number { theme.dim() } else { style };
+            let end = paint::put(buffer, inner, x, y, &wrap::fit(&words, width), number_style);
+            let spark_x = end.max(x + u16::try_from(RTT_CELLS).unwrap_or(0)) + 2;
+            let room_left = usize::from(inner.right().saturating_sub(spark_x));
+            paint::put(buffer, inner, spark_x, y, &sparkline(view, room_left.min(SPARKS)), theme.dim());
             y += 1;
         } else {
             let rows = wrap::rows(&words, width);
@@ -149,18 +161,23 @@ pub(super) fn pane(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         }
     }
     if listed(room).is_empty() {
-        paint::put(buffer, inner, inner.x, y, "nobody else is here", Theme::dim());
+        paint::put(buffer, inner, inner.x, y, "nobody else is here", theme.dim());
     }
 }
 
 fn columns(room: &Room) -> usize {
-    room.peers.values().map(|view| wrap::width(view.peer.alias.as_str())).max().unwrap_or(4).clamp(4, 16)
+    room.peers
+        .values()
+        .map(|view| wrap::width(view.peer.alias.as_str()))
+        .max()
+        .unwrap_or(4)
+        .clamp(4, limits::NAME_CELLS)
 }
 
 /// The full view.
 pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let note = format!("beat every {} s, w: who reaches whom", limits::BEAT_EVERY.as_secs());
-    let inner = paint::pane(buffer, areas.main, areas.framed, "Heartbeat", &note, theme.frame(true));
+    let inner = paint::pane(buffer, areas.main, true, ("Heartbeat", theme.accent()), (&note, theme.dim()));
     if inner.is_empty() {
         return;
     }
@@ -172,10 +189,10 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     let spark_width = inner.right().saturating_sub(spark_x + 24).min(32);
     let addr_x = spark_x + spark_width + 2;
     let heading = |buffer: &mut Buffer, x: u16, text: &str| {
-        paint::put(buffer, inner, x, inner.y, text, Theme::dim());
+        paint::put(buffer, inner, x, inner.y, text, theme.dim());
     };
     heading(buffer, inner.x + 2, "peer");
-    heading(buffer, state_x, "state, round trip");
+    heading(buffer, state_x, "round trip, spread");
     if wide {
         heading(buffer, spark_x, "round trips");
         heading(buffer, addr_x, "address");
@@ -188,11 +205,15 @@ pub(super) fn view(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         paint::put(buffer, inner, inner.x + 2, y, &label, Theme::plain());
         let until = if wide && view.present { spark_x.saturating_sub(1) } else { inner.right() };
         let cell = Rect { width: until.min(inner.right()).saturating_sub(inner.x), ..inner };
+        let words = match words.strip_suffix(" ms") {
+            Some(_) => format!("{words:>RTT_CELLS$}  {}", spread(view)),
+            None => words,
+        };
         paint::put(buffer, cell, state_x, y, &words, style);
         let way = way(room, view);
         if wide && view.present {
-            paint::put(buffer, inner, spark_x, y, &sparkline(view, spark_width.into()), Theme::dim());
-            let end = paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), Theme::dim());
+            paint::put(buffer, inner, spark_x, y, &sparkline(view, spark_width.into()), theme.dim());
+            let end = paint::put(buffer, inner, addr_x, y, &view.peer.addr.to_string(), theme.dim());
             if let Some(way) = &way {
                 let room_left = usize::from(inner.right().saturating_sub(end + 2));
                 paint::put(buffer, inner, end + 2, y, &wrap::fit(way, room_left), theme.warning());

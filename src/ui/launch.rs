@@ -17,7 +17,9 @@ use crate::{
     model::{KnownHost, Timestamp, Wire},
 };
 
-const WIDTH: u16 = 72;
+const WIDTH: u16 = 76;
+/// Cells of an input beside which its help stands.
+const INPUT: u16 = 30;
 /// Where a finding's text begins: after its sign and its name.
 const FINDING_INDENT: usize = 13;
 
@@ -46,8 +48,7 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
     let message =
         launch.message.as_deref().map(|message| wrapped(message, usize::from(WIDTH.min(area.width)) - 2));
     let message_rows = message.as_ref().map_or(0, |rows| u16::try_from(rows.len()).unwrap_or(3) + 1);
-    let height =
-        if roomy { 8 + message_rows + recents + if recents > 0 { 2 } else { 0 } } else { area.height };
+    let height = if roomy { 9 + message_rows + recents + u16::from(recents > 0) } else { area.height };
     let column = paint::centered(area, WIDTH, height);
     let mut y = column.y;
     let x = column.x + 1;
@@ -56,7 +57,7 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
     if roomy {
         y += 1;
         let line = "a messenger for a group that trusts one of its own to hold the door";
-        paint::put(buffer, column, x, y, &wrap::fit(line, usize::from(column.width) - 1), Theme::dim());
+        paint::put(buffer, column, x, y, &wrap::fit(line, usize::from(column.width) - 1), theme.dim());
         y += 1;
     }
     if let Some(rows) = message {
@@ -66,43 +67,65 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
             y += 1;
         }
     }
-    y += 1;
-    let mut first_recent = true;
+    y += 1 + u16::from(roomy);
     let choices = launch.choices();
-    let fixed = choices.len() - launch.recents.len();
-    let room =
-        usize::from(column.bottom().saturating_sub(y)).saturating_sub(fixed + if roomy { 2 } else { 0 });
-    // Of many those around the selected one.
-    let skipped = (launch.at + 1).saturating_sub(fixed + room.max(1));
+    let known = launch.recents.len();
+    let fixed = choices.len() - known;
+    // Of many known networks those around the selected one.
+    let gap = usize::from(roomy && known > 0);
+    let shown = usize::from(column.bottom().saturating_sub(y)).saturating_sub(fixed + gap).max(1);
+    let first = (launch.at.min(known.saturating_sub(1)) + 1).saturating_sub(shown);
     for (at, choice) in choices.iter().enumerate() {
-        if (fixed..fixed + skipped).contains(&at) || y >= column.bottom() {
+        if at < known && !(first..first + shown).contains(&at) {
             continue;
         }
-        let selected = at == launch.at;
-        let (name, help) = match choice {
-            Choice::Host => ("Host".to_owned(), "open a network and let others in by password".to_owned()),
-            Choice::Join => ("Join".to_owned(), "enter a network that somebody else hosts".to_owned()),
-            Choice::Demo if launch.opening => ("Demo".to_owned(), "the bots are on their way …".to_owned()),
-            Choice::Demo => ("Demo".to_owned(), "see it alive: three bots on this machine".to_owned()),
-            Choice::Recent(known) => recent(known, state.now),
-        };
-        if matches!(choice, Choice::Recent(_)) && std::mem::take(&mut first_recent) && roomy {
-            paint::put(buffer, column, x, y + 1, "Recent", Theme::dim());
-            y += 2;
+        if at == known && gap > 0 {
+            y += 1;
         }
-        let sign = if selected { "▸ " } else { "  " };
-        let style = if selected { theme.accent() } else { Theme::strong() };
-        let end = paint::put(buffer, column, x, y, sign, style);
-        let end = paint::put(buffer, column, end, y, &wrap::fit(&name, 18), style);
-        let help_x = end.max(x + if matches!(choice, Choice::Recent(_)) { 20 } else { 8 });
-        let room = usize::from(column.right().saturating_sub(help_x + 1));
-        let style = if selected { Theme::plain() } else { Theme::dim() };
-        paint::put(buffer, column, help_x + 1, y, &wrap::fit(&help, room), style);
+        if y >= column.bottom() {
+            break;
+        }
+        let (name, help, note) = words(state, launch, choice);
+        let strong = if at == launch.at { theme.accent() } else { Theme::strong() };
+        let quiet = if at == launch.at { Theme::plain() } else { theme.dim() };
+        let end = paint::put(buffer, column, x + 1, y, &wrap::fit(&name, 18), strong);
+        let help_x = end.max(x + if known > 0 { 19 } else { 6 }) + 1;
+        let note_width = u16::try_from(wrap::width(&note) + 2).unwrap_or(0);
+        let until = column.right().saturating_sub(1);
+        let right = if until.saturating_sub(help_x) > 24 + note_width { until - note_width } else { until };
+        let room = usize::from(right.saturating_sub(help_x));
+        paint::put(buffer, column, help_x, y, &wrap::fit(&help, room), quiet);
+        if right < until {
+            paint::put_right(buffer, Rect { width: column.width - 1, ..column }, right, y, &note, quiet);
+        }
+        if at == launch.at {
+            let row = Rect { x: column.x + 1, width: column.width - 1, ..column };
+            paint::fill(buffer, row, y, Theme::selected());
+            paint::put(buffer, column, column.x, y, "▌", theme.accent());
+        }
         y += 1;
     }
 }
 
-fn recent(known: &KnownHost, now: Timestamp) -> (String, String) {
+/// A line of the menu: its name, what it does, and what more there is to know.
+fn words(state: &State, launch: &Launch, choice: &Choice) -> (String, String, String) {
+    let (name, help) = match choice {
+        Choice::Host if state.defaults.has_kept_password && !state.defaults.network.is_empty() => {
+            ("Host", format!("open {} again", crate::model::SafeText::line(&state.defaults.network)))
+        }
+        Choice::Host => ("Host", "open a network and let others in by password".to_owned()),
+        Choice::Join => ("Join", "enter a network that somebody else hosts".to_owned()),
+        Choice::Demo if launch.opening => ("Demo", "the bots are on their way …".to_owned()),
+        Choice::Demo if launch.recents.is_empty() && !state.defaults.has_kept_password => {
+            ("Demo", "new here? see it alive: three bots on this machine".to_owned())
+        }
+        Choice::Demo => ("Demo", "see it alive: three bots on this machine".to_owned()),
+        Choice::Recent(known) => return recent(known, state.now),
+    };
+    (name.to_owned(), help, String::new())
+}
+
+fn recent(known: &KnownHost, now: Timestamp) -> (String, String, String) {
     let ago = now.since(known.joined).as_secs();
     let ago = match ago {
         0..=119 => "just now".to_owned(),
@@ -113,7 +136,7 @@ fn recent(known: &KnownHost, now: Timestamp) -> (String, String) {
     let network = crate::model::SafeText::line(&known.network).to_string();
     let target = crate::model::SafeText::line(&known.target);
     let wire = if known.peer_id.wire() == Wire::Classic { ", in clear" } else { "" };
-    (network, format!("{target} as {}{wire}, {ago}", known.alias))
+    (network, format!("as {}, {target}{wire}", known.alias), ago)
 }
 
 fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
@@ -143,7 +166,7 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
     let mut cursor = None;
     for (at, field) in form.fields.iter().enumerate() {
         let active = at == form.at && form.progress == Progress::Editing;
-        let label_style = if active { Theme::strong() } else { Theme::dim() };
+        let label_style = if active { Theme::strong() } else { theme.dim() };
         let value_x = if narrow {
             paint::put(buffer, column, x, y, field.name.label(), label_style) + 1
         } else {
@@ -155,6 +178,7 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
             form,
             field,
             Rect { x: value_x, y, width: u16::try_from(width).unwrap_or(1), height: 1 },
+            (theme, active),
             buffer,
         );
         if active {
@@ -183,12 +207,17 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
 }
 
 /// Draws a field's value, scrolled so that the cursor is visible. Gives the cursor's column.
-fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u16 {
+fn draw_value(
+    form: &Form,
+    field: &Field,
+    area: Rect,
+    (theme, active): (Theme, bool),
+    buffer: &mut Buffer,
+) -> u16 {
     if let Some(is_on) = field.is_on {
-        let has_cursor = form.field().is_some_and(|active| active.name == field.name);
-        let key = if has_cursor { " (Space)" } else { "" };
+        let key = if active { " (Space)" } else { "" };
         let words = format!("[{}] {}{key}", if is_on { "x" } else { " " }, field.placeholder);
-        let style = if is_on { Theme::plain() } else { Theme::dim() };
+        let style = if is_on { Theme::plain() } else { theme.dim() };
         paint::put(buffer, area, area.x, area.y, &wrap::fit(&words, usize::from(area.width)), style);
         return 1;
     }
@@ -200,19 +229,28 @@ fn draw_value(form: &Form, field: &Field, area: Rect, buffer: &mut Buffer) -> u1
     } else {
         (text.to_owned(), wrap::width(text.get(..field.value.cursor()).unwrap_or_default()))
     };
-    if shown.is_empty() {
-        let is_said = field.name == FieldName::Password && form.kind == FormKind::Join && form.is_classic();
-        let placeholder = if is_said { "the network's, which goes in clear" } else { field.placeholder };
+    let is_said = field.name == FieldName::Password && form.kind == FormKind::Join && form.is_classic();
+    let placeholder = if is_said { "the network's, which goes in clear" } else { field.placeholder };
+    // An input looks like one; what an empty one means stands beside it where there is room.
+    let beside = area.width >= INPUT + 2 + u16::try_from(wrap::width(placeholder)).unwrap_or(u16::MAX);
+    let input = Rect { width: if beside { INPUT } else { area.width }, ..area };
+    let line_style = if active { theme.accent() } else { theme.dim() };
+    for x in input.left()..input.right() {
+        paint::put(buffer, input, x, input.y, "_", line_style);
+    }
+    if beside {
+        paint::put(buffer, area, input.right() + 2, area.y, placeholder, theme.dim());
+    } else if shown.is_empty() && !active {
         paint::put(
             buffer,
             area,
             area.x,
             area.y,
             &wrap::fit(placeholder, usize::from(area.width)),
-            Theme::dim(),
+            theme.dim(),
         );
-        return 0;
     }
+    let area = input;
     // One cell stays free for the cursor.
     let room = usize::from(area.width.saturating_sub(1)).max(1);
     let skip = before.saturating_sub(room);
@@ -233,7 +271,7 @@ fn finding_rows(findings: &[Finding], width: usize, theme: Theme) -> Vec<(String
     let mut rows = Vec::new();
     for Finding { check, verdict, message, next } in findings {
         let style = match verdict {
-            Verdict::Good | Verdict::Skipped => Theme::dim(),
+            Verdict::Good | Verdict::Skipped => theme.dim(),
             Verdict::Poor => theme.warning(),
             Verdict::Bad => theme.bad(),
         };

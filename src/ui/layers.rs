@@ -32,13 +32,31 @@ pub(super) fn draw(
 fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: Theme, buffer: &mut Buffer) -> Rect {
     let rect = paint::centered(area, width, height);
     paint::clear(buffer, rect);
-    paint::pane(buffer, rect, true, title, "", theme.frame(true))
+    paint::boxed(buffer, rect, title, theme.accent())
 }
 
+/// Keys in groups, then the commands.
 fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let all = keymap::help(&state.contexts_below_help());
-    let width = usize::from(72.min(area.width).saturating_sub(4));
-    let keys = all.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8).min(width / 3);
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut last = None;
+    for (group, keys, words) in keymap::grouped_help(&state.contexts_below_help()) {
+        if last.replace(group) != Some(group) {
+            if !all.is_empty() {
+                all.push((String::new(), String::new()));
+            }
+            all.push((group.words().to_owned(), String::new()));
+        }
+        all.push((format!("  {keys}"), words.to_owned()));
+    }
+    if state.room().is_some() {
+        all.extend([(String::new(), String::new()), ("Commands".to_owned(), String::new())]);
+        let commands = palette::COMMANDS.iter().filter(|command| state.is_host() || !command.host_only);
+        all.extend(commands.map(|command| {
+            (format!("  /{} {}", command.name, command.takes).trim_end().to_owned(), command.help.to_owned())
+        }));
+    }
+    let width = usize::from(76.min(area.width).saturating_sub(4));
+    let keys = all.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8).min(width * 2 / 5);
     // Both columns break into as many rows as they need.
     let mut rows: Vec<(String, String)> = Vec::new();
     for (key, words) in &all {
@@ -58,11 +76,12 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
     let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
     let shown = usize::from(height.saturating_sub(2));
     let scroll = scroll.min(rows.len().saturating_sub(shown));
-    let title = if scroll + shown < rows.len() { "Keys here, more below ↓" } else { "Keys here" };
-    let inner = boxed(area, 72, height, title, theme, buffer);
+    let title = if scroll + shown < rows.len() { "Help, more below ↓" } else { "Help" };
+    let inner = boxed(area, 76, height, title, theme, buffer);
     for (at, (key, words)) in rows.iter().skip(scroll).take(usize::from(inner.height)).enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
-        paint::put(buffer, inner, inner.x, y, &wrap::fit(key, keys), Theme::strong());
+        let style = if key.starts_with(' ') { Theme::strong() } else { theme.accent() };
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(key, keys), style);
         let x = inner.x + u16::try_from(keys + 2).unwrap_or(0);
         let width = usize::from(inner.right().saturating_sub(x));
         paint::put(buffer, inner, x, y, &wrap::fit(words, width), Theme::plain());
@@ -93,29 +112,34 @@ fn dialog(question: &Dialog, theme: Theme, area: Rect, buffer: &mut Buffer) {
         .flat_map(|line| wrap::rows(line, text_width).into_iter().filter_map(|range| line.get(range)))
         .map(str::to_owned)
         .collect();
-    let items: Vec<String> = question.items.iter().map(|item| label(*item, question.yes)).collect();
-    // Items flow like words.
-    let mut places = Vec::new();
-    let (mut x, mut row) = (0, 0);
-    for item in &items {
-        let width = wrap::width(item);
-        if x > 0 && x + width > text_width {
-            (x, row) = (0, row + 1);
-        }
-        places.push((x, row));
-        x += width + 2;
-    }
-    let height = u16::try_from(lines.len() + row + 4).unwrap_or(u16::MAX);
+    // A row for each check box; the buttons stand side by side below them.
+    let is_button = |item: &Item| matches!(item, Item::Cancel | Item::Yes);
+    let boxes = question.items.iter().filter(|item| !is_button(item)).count();
+    let gap = usize::from(boxes > 0);
+    let height = u16::try_from(lines.len() + boxes + gap + 4).unwrap_or(u16::MAX);
     let inner = boxed(area, width, height, &question.title, theme, buffer);
-    for (at, line) in lines.iter().enumerate() {
+    // Where there is no room for all of it, the buttons go before the words.
+    let below = u16::try_from(boxes + gap + 2).unwrap_or(u16::MAX);
+    let words = inner.height.saturating_sub(below.min(inner.height.saturating_sub(1)));
+    for (at, line) in lines.iter().take(usize::from(words)).enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, line, Theme::plain());
     }
-    let top = inner.bottom().saturating_sub(u16::try_from(row + 1).unwrap_or(1)).max(inner.y);
-    for (at, (item, (x, row))) in items.iter().zip(places).enumerate() {
-        let style = if at == question.at { Theme::selected() } else { Theme::strong() };
-        let x = inner.x + u16::try_from(x).unwrap_or(0);
-        paint::put(buffer, inner, x, top + u16::try_from(row).unwrap_or(0), item, style);
+    let buttons = inner.bottom().saturating_sub(1).max(inner.y);
+    let mut y = buttons.saturating_sub(below.saturating_sub(2)).max(inner.y);
+    let mut x = inner.x;
+    for (at, item) in question.items.iter().enumerate() {
+        let label = label(*item, question.yes);
+        let mut style = if *item == Item::Yes { theme.bad() } else { Theme::plain() };
+        if at == question.at {
+            style = style.patch(Theme::selected());
+        }
+        if is_button(item) {
+            x = paint::put(buffer, inner, x, buttons, &label, style) + 2;
+        } else if y < buttons {
+            paint::put(buffer, inner, inner.x, y, &label, style);
+            y += 1;
+        }
     }
 }
 
@@ -126,7 +150,7 @@ fn label(item: Item, yes: &str) -> String {
         Item::Yes => format!("[ {yes} ]"),
         Item::ByKey(on) => option(on, "by key"),
         Item::ByAddress(on) => option(on, "by address"),
-        Item::NewPassword(on) => option(on, "new password"),
+        Item::NewPassword(on) => option(on, "then set a new password"),
     }
 }
 
@@ -137,6 +161,8 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
         PromptKind::GoTo => "Go to",
         PromptKind::Search => "Search",
         PromptKind::Password => "New password",
+        PromptKind::Theme => "Theme",
+        PromptKind::Recall => "Sent before",
         PromptKind::Handover(peer) => {
             let next = state.room().map(|room| room.name(&peer)).unwrap_or_default();
             name = format!("Type {next} to hand the network over");
@@ -147,7 +173,11 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);
     let extra = listed + usize::from(line.error.is_some());
     let height = u16::try_from(extra + 3).unwrap_or(u16::MAX).min(area.height);
-    let wide = if matches!(line.kind, PromptKind::Search | PromptKind::Palette) { 100 } else { 66 };
+    let wide = if matches!(line.kind, PromptKind::Search | PromptKind::Palette | PromptKind::Recall) {
+        100
+    } else {
+        66
+    };
     let width = wide.min(area.width);
     // Above the hint line, so that what is searched for stays visible.
     let rect = Rect {
@@ -157,22 +187,24 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
         height,
     };
     paint::clear(buffer, rect);
-    let inner = paint::pane(buffer, rect, true, title, "", theme.frame(true));
+    let inner = paint::boxed(buffer, rect, title, theme.accent());
     if inner.is_empty() {
         return None;
     }
     let mut y = inner.y;
     let first = (line.at + 1).saturating_sub(listed);
     for (at, name) in suggestions.iter().enumerate().skip(first).take(listed) {
-        let style = if at == line.at { Theme::selected() } else { Theme::plain() };
         let command = palette::COMMANDS.iter().find(|c| line.kind == PromptKind::Palette && c.name == name);
         let text = match command {
             Some(command) => {
                 format!("{:<28} {}", format!("/{} {}", command.name, command.takes), command.help)
             }
-            None => name.clone(),
+            None => name.replace('\n', " "),
         };
-        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), Theme::plain());
+        if at == line.at {
+            paint::fill(buffer, inner, y, Theme::selected());
+        }
         y += 1;
     }
     if let Some(error) = &line.error {

@@ -16,7 +16,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         Grade::Warning => "warnings and errors",
         Grade::Error => "errors",
     };
-    let inner = paint::pane(buffer, areas.main, areas.framed, "Log", note, theme.frame(true));
+    let inner = paint::pane(buffer, areas.main, true, ("Log", theme.accent()), (note, theme.dim()));
     if inner.is_empty() {
         return;
     }
@@ -39,7 +39,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         };
         if time_width > 0 {
             let time = line.at.in_zone(&state.defaults.zone).strftime("%H:%M:%S").to_string();
-            paint::put(buffer, inner, inner.x, y, &time, Theme::dim());
+            paint::put(buffer, inner, inner.x, y, &time, theme.dim());
         }
         paint::put(buffer, inner, inner.x + time_width, y, sign, style);
         for (at, range) in rows.into_iter().enumerate() {
@@ -48,6 +48,6 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         }
     }
     if room.log_lines().next().is_none() {
-        paint::put(buffer, inner, inner.x, inner.y, "nothing to show", Theme::dim());
+        paint::put(buffer, inner, inner.x, inner.y, "nothing to show", theme.dim());
     }
 }

@@ -1,6 +1,10 @@
 //! The message log of the conversation that is shown.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
 use super::{Theme, has_focus, paint};
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
         State,
         layout::{self, Areas, Columns},
         log::{Entry, Gap, Mark, Message, MessageLog, Row},
-        room::{Pane, Room},
+        room::{Focus, Pane, Room},
         wrap,
     },
     model::{Recipient, Timestamp, Wire},
@@ -21,35 +25,42 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     }
     let focused = has_focus(room, Pane::Messages);
     let heading = match conversation.with {
-        Recipient::Everyone => "Messages".to_owned(),
+        Recipient::Everyone => "Messages · everyone".to_owned(),
         Recipient::Peer(peer) => {
             let classic = if peer.wire() == Wire::Classic { ", classic" } else { "" };
-            format!("Messages with {} ({}{classic})", room.name(&peer), peer.short())
+            format!("Messages · {} only ({}{classic})", room.name(&peer), peer.short())
         }
     };
     let below = conversation.log.below();
+    let key = if room.shown.focus == Focus::Compose { "Ctrl-End" } else { "End" };
     let note = match (below, conversation.log.position(), conversation.log.ends()) {
-        (1.., ..) => format!("{below} new below ↓"),
-        (0, _, (_, false)) => "earlier: G to the newest".to_owned(),
+        (1.., ..) => format!("{below} new below: {key}"),
+        (0, _, (_, false)) => format!("earlier; to the newest: {key}"),
         (0, 1000, _) => String::new(),
-        (0, position, (true, _)) => format!("{} %", position / 10),
-        (0, _, (false, _)) => "scrolled up".to_owned(),
+        (0, position, (true, _)) => format!("{} %; to the newest: {key}", position / 10),
+        (0, _, (false, _)) => format!("scrolled up; to the newest: {key}"),
     };
-    let inner = paint::pane(buffer, areas.main, areas.framed, &heading, &note, theme.frame(focused));
+    let note_style = if below > 0 { theme.warning() } else { theme.dim() };
+    let title = (heading.as_str(), theme.title(focused));
+    let inner = paint::pane(buffer, areas.main, areas.headed, title, (&note, note_style));
+    if !areas.headed && !note.is_empty() {
+        // Without a row of titles the line below the log tells of it.
+        let line = Rect { width: areas.rule.width.saturating_sub(1), ..areas.rule };
+        paint::put_right(buffer, line, line.x, line.y, &format!(" {note} "), note_style);
+    }
     if inner.is_empty() {
         return;
     }
     if conversation.log.is_empty() {
-        return empty(room, conversation.with, inner, buffer);
+        return empty(room, theme, conversation.with, inner, buffer);
     }
-    let columns = layout::columns(usize::from(inner.width), room);
+    let columns = layout::columns(usize::from(inner.width));
     let geometry = layout::geometry(state, room);
     let rows = conversation.log.visible(&geometry);
     let selected = conversation.log.selected().filter(|_| focused);
     // A short log stands at the bottom, where one writes.
     let blank = usize::from(inner.height).saturating_sub(rows.len());
-    let pen =
-        Pen { state, room, theme, log: &conversation.log, columns, inner, framed: areas.framed, selected };
+    let pen = Pen { state, room, theme, log: &conversation.log, columns, inner, selected };
     for (at, row) in rows.iter().enumerate() {
         let y = inner.y + u16::try_from(blank + at).unwrap_or(0);
         pen.row(row, y, buffer);
@@ -57,7 +68,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
 }
 
 /// Says what the next step is where nothing was said yet.
-fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
+fn empty(room: &Room, theme: Theme, with: Recipient, inner: Rect, buffer: &mut Buffer) {
     let lines = match (with, room.others()) {
         (Recipient::Everyone, 0) => vec![
             "Nobody else is here yet.".to_owned(),
@@ -91,7 +102,7 @@ fn empty(room: &Room, with: Recipient, inner: Rect, buffer: &mut Buffer) {
     let top = inner.height.saturating_sub(u16::try_from(broken.len()).unwrap_or(0)) / 2;
     for (at, line) in broken.iter().enumerate() {
         let y = inner.y + top + u16::try_from(at).unwrap_or(0);
-        paint::put(buffer, inner, inner.x, y, line, Theme::dim());
+        paint::put(buffer, inner, inner.x, y, line, theme.dim());
     }
 }
 
@@ -102,7 +113,6 @@ struct Pen<'a> {
     log: &'a MessageLog,
     columns: Columns,
     inner: Rect,
-    framed: bool,
     selected: Option<u64>,
 }
 
@@ -118,51 +128,60 @@ impl Pen<'_> {
                     self.rule(&self.gap(&gap), y, buffer);
                 }
             }
-            Row::Mark(entry) => {
-                if let Some(Entry::Message(message)) = self.log.entry(*entry) {
-                    self.mark(message, self.inner.x, y, buffer);
-                }
-            }
-            Row::Folded { lines, .. } => {
+            Row::New => self.new_from_here(y, buffer),
+            Row::Folded { entry, lines } => {
                 let lines =
                     if *lines == 1 { "1 more line".to_owned() } else { format!("{lines} more lines") };
-                let words = format!("… {lines}: o shows all (Esc first)");
-                let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
-                paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), Theme::dim());
+                let end = self.folded(&lines, y, buffer);
+                if let Some(Entry::Message(message)) = self.log.entry(*entry) {
+                    self.mark(*entry, message, end + 1, y, buffer);
+                }
             }
             Row::Flood { entry, messages } => {
                 if self.selected == Some(*entry) {
-                    self.point(y, buffer);
+                    self.edge(y, self.theme.accent(), buffer);
                 }
                 let Some(Entry::Message(message)) = self.log.entry(*entry) else { return };
                 let name = &message.from.alias;
                 let words = match messages {
-                    1 => format!("… 1 more message of {name}: o shows all (Esc first)"),
-                    more => format!("… {more} more messages of {name}: o shows all (Esc first)"),
+                    1 => format!("1 more message of {name}"),
+                    more => format!("{more} more messages of {name}"),
                 };
-                let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
-                paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), Theme::dim());
+                self.folded(&words, y, buffer);
             }
             Row::Text { entry, range, is_first, has_mark } => {
                 let Some(content) = self.log.entry(*entry) else { return };
                 if self.selected == Some(*entry) {
-                    self.point(y, buffer);
+                    self.edge(y, self.theme.accent(), buffer);
+                } else if matches!(content, Entry::Message(message) if message.mentions_me) {
+                    self.edge(y, self.theme.warning(), buffer);
                 }
                 let text = content.text().get(range.clone()).unwrap_or_default();
                 match content {
-                    Entry::Message(message) => self.message(message, text, *is_first, *has_mark, y, buffer),
+                    Entry::Message(message) => {
+                        let end = self.message(message, text, *is_first, y, buffer);
+                        if *has_mark {
+                            self.mark(*entry, message, end + 1, y, buffer);
+                        }
+                    }
                     Entry::Notice { at, .. } => {
                         let x = self.text_x();
                         if *is_first {
                             self.time(*at, y, buffer);
-                            let dot = x.saturating_sub(2).max(self.inner.x);
-                            paint::put(buffer, self.inner, dot, y, "·", Theme::dim());
                         }
-                        paint::put(buffer, self.inner, x, y, text, Theme::dim());
+                        paint::put(buffer, self.inner, x, y, text, self.theme.dim());
                     }
                 }
             }
         }
+    }
+
+    /// Says what is folded, and how to see it. Gives the column behind it.
+    fn folded(&self, what: &str, y: u16, buffer: &mut Buffer) -> u16 {
+        let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
+        let long = format!("… {what}: o shows all (Esc first)");
+        let words = if wrap::width(&long) <= room { long } else { format!("… {what}: o") };
+        paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), self.theme.dim())
     }
 
     fn gap(&self, gap: &Gap) -> String {
@@ -176,11 +195,10 @@ impl Pen<'_> {
         }
     }
 
-    /// Shows which message a key acts on.
-    fn point(&self, y: u16, buffer: &mut Buffer) {
-        let x = if self.framed { self.inner.x.saturating_sub(1) } else { self.inner.x };
-        if let Some(cell) = buffer.cell_mut((x, y)) {
-            cell.set_symbol("▌").set_style(self.theme.accent());
+    /// A bar at the left edge: which message a key acts on, or that it names this peer.
+    fn edge(&self, y: u16, style: Style, buffer: &mut Buffer) {
+        if let Some(cell) = buffer.cell_mut((self.inner.x.saturating_sub(1), y)) {
+            cell.set_symbol("▌").set_style(style);
         }
     }
 
@@ -191,43 +209,51 @@ impl Pen<'_> {
     fn time(&self, at: crate::model::Timestamp, y: u16, buffer: &mut Buffer) {
         if self.columns.time > 0 {
             let time = at.in_zone(&self.state.defaults.zone).strftime("%H:%M").to_string();
-            paint::put(buffer, self.inner, self.inner.x, y, &time, Theme::dim());
+            paint::put(buffer, self.inner, self.inner.x, y, &time, self.theme.dim());
         }
     }
 
-    fn message(
-        &self,
-        message: &Message,
-        text: &str,
-        is_first: bool,
-        has_mark: bool,
-        y: u16,
-        buffer: &mut Buffer,
-    ) {
+    fn message(&self, message: &Message, text: &str, is_first: bool, y: u16, buffer: &mut Buffer) -> u16 {
         let own = message.from.peer_id == self.room.me;
         if is_first {
             self.time(message.at, y, buffer);
-            let name = wrap::fit_name(message.from.alias.as_str(), self.columns.name.saturating_sub(2));
-            let style = if own { Theme::strong() } else { self.theme.name(&message.from.peer_id) };
+            let name = if message.is_action { "*" } else { message.from.alias.as_str() };
+            let name = wrap::fit_name(name, self.columns.name.saturating_sub(2));
+            let style = match own {
+                true => Theme::strong(),
+                false if message.mentions_me => self.theme.warning().add_modifier(Modifier::BOLD),
+                false => self.theme.name(self.room.hue(&message.from.peer_id)),
+            };
             let indent = self.columns.name.saturating_sub(2 + wrap::width(&name));
             let x = self.inner.x + u16::try_from(self.columns.time + indent).unwrap_or(0);
             paint::put(buffer, self.inner, x, y, &name, style);
         }
-        let style = if message.mentions_me { self.theme.warning() } else { Theme::plain() };
         let x = self.text_x();
-        let end = paint::put(buffer, self.inner, x, y, text, style);
+        let end = paint::put(buffer, self.inner, x, y, text, Theme::plain());
         self.highlight(text, x, y, buffer);
-        if has_mark {
-            self.mark(message, end + 1, y, buffer);
+        end
+    }
+
+    /// What became of an own message, or how another's came: in words, or by its sign at the right edge.
+    fn mark(&self, entry: u64, message: &Message, x: u16, y: u16, buffer: &mut Buffer) {
+        let Some(text) = self.log.mark_text(entry) else { return };
+        let style = message.mark.as_ref().map_or(self.theme.warning(), |mark| self.mark_style(mark));
+        let most = usize::from(self.inner.right().saturating_sub(x));
+        if wrap::width(&text) <= most {
+            paint::put_right(buffer, self.inner, x, y, &text, style);
+        } else {
+            let sign: String = text.chars().take(1).collect();
+            let edge = Rect { width: self.inner.width + 1, ..self.inner };
+            paint::put(buffer, edge, self.inner.right(), y, &sign, style);
         }
     }
 
-    /// What became of an own message, or how another's came.
-    fn mark(&self, message: &Message, x: u16, y: u16, buffer: &mut Buffer) {
-        if let Some(text) = message.mark_text() {
-            let style = message.mark.as_ref().map_or(self.theme.warning(), |mark| self.mark_style(mark));
-            paint::put_right(buffer, self.inner, x, y, &text, style);
-        }
+    /// Where reading stopped.
+    fn new_from_here(&self, y: u16, buffer: &mut Buffer) {
+        let line = Rect { y, height: 1, ..self.inner };
+        paint::rule(buffer, line, self.theme.warning());
+        let x = line.x + line.width.saturating_sub(5) / 2;
+        paint::put(buffer, line, x, y, " new ", self.theme.warning());
     }
 
     fn mark_style(&self, mark: &Mark) -> Style {
@@ -236,7 +262,7 @@ impl Pen<'_> {
         } else if mark.queued && !mark.is_settled() {
             self.theme.warning()
         } else {
-            Theme::dim()
+            self.theme.dim()
         }
     }
 
@@ -261,9 +287,7 @@ impl Pen<'_> {
         let words = format!(" {} ", wrap::fit(words, usize::from(self.inner.width).saturating_sub(4)));
         let width = u16::try_from(wrap::width(&words)).unwrap_or(self.inner.width);
         let start = self.inner.x + self.inner.width.saturating_sub(width) / 2;
-        for x in self.inner.left()..self.inner.right() {
-            paint::put(buffer, self.inner, x, y, "─", Theme::dim());
-        }
-        paint::put(buffer, self.inner, start, y, &words, Theme::dim());
+        paint::rule(buffer, Rect { y, height: 1, ..self.inner }, self.theme.dim());
+        paint::put(buffer, self.inner, start, y, &words, self.theme.dim());
     }
 }

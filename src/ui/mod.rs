@@ -19,14 +19,15 @@ mod theme;
 
 use ratatui::{Frame, layout::Position};
 
-pub use self::theme::Theme;
+use self::theme::Theme;
 use crate::app::{
     Screen, State, layout,
     room::{Focus, Pane, View},
 };
 
 /// Draws everything.
-pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
+pub fn draw(state: &State, frame: &mut Frame<'_>) {
+    let theme = Theme::from(&state.palette());
     let area = frame.area();
     if area.is_empty() {
         return;
@@ -41,11 +42,16 @@ pub fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
             frame::banner(state, room, theme, areas.banner, buffer);
             match room.shown.view {
                 View::Chat => {
+                    for x in areas.lines().into_iter().flatten() {
+                        for y in areas.main.top()..areas.main.bottom() {
+                            paint::put(buffer, area, x, y, "│", theme.dim());
+                        }
+                    }
+                    cursor = composer::draw(room, theme, &areas, buffer);
                     peers::draw(state, room, theme, &areas, buffer);
                     messages::draw(state, room, theme, &areas, buffer);
                     heartbeat::pane(state, room, theme, &areas, buffer);
                     banned::draw(state, room, theme, &areas, buffer);
-                    cursor = composer::draw(room, theme, &areas, buffer);
                 }
                 View::Admin => admin::draw(state, room, theme, &areas, buffer),
                 View::Heartbeat if room.shown.reachability => reachability::view(room, theme, &areas, buffer),

@@ -56,47 +56,72 @@ pub(super) fn put_right(buffer: &mut Buffer, area: Rect, from: u16, y: u16, text
     }
 }
 
-/// A pane: a frame, or only a rule above, with a title. Gives the room inside.
+/// A pane: its title in a row of its own where it is headed, with a note at the right. Gives the room inside.
 pub(super) fn pane(
     buffer: &mut Buffer,
     area: Rect,
-    framed: bool,
-    title: &str,
-    note: &str,
-    style: Style,
+    headed: bool,
+    (title, style): (&str, Style),
+    (note, note_style): (&str, Style),
 ) -> Rect {
-    let inside = crate::app::layout::inside(area, framed);
-    if area.width < 2 || area.height == 0 {
-        return Rect { width: 0, height: 0, ..inside };
-    }
-    let (left, right, top) = (area.left(), area.right() - 1, area.top());
-    for x in left..=right {
-        put(buffer, area, x, top, "─", style);
-    }
-    if framed && area.height > 1 {
-        let bottom = area.bottom() - 1;
-        for x in left..=right {
-            put(buffer, area, x, bottom, "─", style);
-        }
-        for y in top..=bottom {
-            put(buffer, area, left, y, "│", style);
-            put(buffer, area, right, y, "│", style);
-        }
-        for (x, y, corner) in [(left, top, "╭"), (right, top, "╮"), (left, bottom, "╰"), (right, bottom, "╯")]
-        {
-            put(buffer, area, x, y, corner, style);
-        }
-    }
-    let most = usize::from(area.width.saturating_sub(4));
-    if most > 2 {
-        let title = format!(" {} ", wrap::fit(title, most.saturating_sub(2)));
-        let end = put(buffer, area, left + 2, top, &title, style);
-        if !note.is_empty() {
-            let within = Rect { width: area.width.saturating_sub(2), ..area };
-            put_right(buffer, within, end + 1, top, &format!(" {note} "), style);
-        }
+    let inside = crate::app::layout::inside(area, headed);
+    if headed && area.height > 0 {
+        let row = Rect { y: area.y, height: 1, ..inside };
+        let most = usize::from(row.width);
+        let end = put(buffer, row, row.x, row.y, &wrap::fit(title, most), style);
+        put_right(buffer, row, end + 2, row.y, note, note_style);
     }
     inside
+}
+
+/// A box for what lies on top. Gives the room inside.
+pub(super) fn boxed(buffer: &mut Buffer, area: Rect, title: &str, style: Style) -> Rect {
+    let inside = Rect {
+        x: area.x.saturating_add(2).min(area.right()),
+        y: area.y.saturating_add(1).min(area.bottom()),
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(2),
+    };
+    if area.width < 2 || area.height < 2 {
+        return Rect { width: 0, height: 0, ..inside };
+    }
+    let (left, right, top, bottom) = (area.left(), area.right() - 1, area.top(), area.bottom() - 1);
+    for x in left..=right {
+        put(buffer, area, x, top, "─", style);
+        put(buffer, area, x, bottom, "─", style);
+    }
+    for y in top..=bottom {
+        put(buffer, area, left, y, "│", style);
+        put(buffer, area, right, y, "│", style);
+    }
+    for (x, y, corner) in [(left, top, "╭"), (right, top, "╮"), (left, bottom, "╰"), (right, bottom, "╯")]
+    {
+        put(buffer, area, x, y, corner, style);
+    }
+    let most = usize::from(area.width.saturating_sub(6));
+    if most > 0 {
+        put(buffer, area, left + 2, top, &format!(" {} ", wrap::fit(title, most)), style);
+    }
+    inside
+}
+
+/// A line across an area, with words in it.
+pub(super) fn rule(buffer: &mut Buffer, area: Rect, style: Style) {
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            put(buffer, area, x, y, "─", style);
+        }
+    }
+}
+
+/// Gives a row of an area the look of what is selected, from edge to edge.
+pub(super) fn fill(buffer: &mut Buffer, area: Rect, y: u16, style: Style) {
+    for x in area.left()..area.right() {
+        if let Some(cell) = buffer.cell_mut((x, y)) {
+            // One look for the whole row: what was coloured would be a patch in it.
+            cell.set_style(Style::reset()).set_style(style);
+        }
+    }
 }
 
 /// Empties an area, for what lies on top.

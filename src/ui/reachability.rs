@@ -41,8 +41,8 @@ pub(super) fn why_unreached(room: &Room, peer: &PeerId) -> Option<(usize, CloseR
 
 /// The view.
 pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
-    let inner =
-        paint::pane(buffer, areas.main, areas.framed, "Who reaches whom", "w: heartbeat", theme.frame(true));
+    let (title, note) = (("Who reaches whom", theme.accent()), ("w: heartbeat", theme.dim()));
+    let inner = paint::pane(buffer, areas.main, true, title, note);
     if inner.is_empty() {
         return;
     }
@@ -58,7 +58,7 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     let mut y = inner.y;
     for at in 0..members.len().min(columns) {
         let x = inner.x + label + CELL * u16::try_from(at).unwrap_or(0);
-        paint::put(buffer, inner, x, y, &format!("{:>2}", at + 1), Theme::dim());
+        paint::put(buffer, inner, x, y, &format!("{:>2}", at + 1), theme.dim());
     }
     y += 1;
     let words = in_words(room, &members, usize::from(inner.width));
@@ -72,10 +72,10 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
         paint::put(buffer, inner, inner.x, y, &format!("{:>2} {name}", at + 1), Theme::plain());
         for (column, to) in members.iter().take(columns).enumerate() {
             let (sign, style) = match way(room, from, to) {
-                Way::Oneself => ("-", Theme::dim()),
+                Way::Oneself => ("-", theme.dim()),
                 Way::Reached => ("✓", theme.good()),
                 Way::Closed => ("✗", theme.bad()),
-                Way::Unknown => ("·", Theme::dim()),
+                Way::Unknown => ("·", theme.dim()),
             };
             let x = inner.x + label + CELL * u16::try_from(column).unwrap_or(0) + 1;
             paint::put(buffer, inner, x, y, sign, style);
@@ -83,7 +83,7 @@ pub(super) fn view(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
         y += 1;
     }
     y += gap;
-    paint::put(buffer, inner, inner.x, y, &wrap::fit(legend, usize::from(inner.width)), Theme::dim());
+    paint::put(buffer, inner, inner.x, y, &wrap::fit(legend, usize::from(inner.width)), theme.dim());
     for line in words.into_iter().take(told) {
         y += 1;
         paint::put(buffer, inner, inner.x, y, &line, theme.warning());

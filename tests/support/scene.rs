@@ -120,6 +120,20 @@ pub fn type_text(state: &mut State, text: &str) {
     }
 }
 
+/// Chooses a line of the launch screen.
+pub fn choose(state: &mut State, name: &str) {
+    let selected =
+        |state: &State| text(&draw(state)).iter().any(|row| row.trim().starts_with(&format!("▌ {name}")));
+    for _ in 0..20 {
+        if selected(state) {
+            press(state, KeyCode::Enter);
+            return;
+        }
+        press(state, KeyCode::Down);
+    }
+    panic!("no {name} on the launch screen");
+}
+
 fn before(minutes: i64) -> Timestamp {
     Timestamp(NOW.0 - minutes * 60_000_000)
 }
@@ -286,7 +300,7 @@ pub fn room(size: (u16, u16)) -> State {
 pub fn draw(state: &State) -> Buffer {
     let (width, height) = state.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| ui::draw(state, ui::Theme::new(state.defaults.color), frame)).unwrap();
+    terminal.draw(|frame| ui::draw(state, frame)).unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -309,14 +323,77 @@ pub fn text(buffer: &Buffer) -> Vec<String> {
 
 const CELL: (f64, f64) = (8.43, 17.0);
 
-/// A picture of a buffer, in a font that every system with one has.
-pub fn svg(buffer: &Buffer) -> String {
+/// What a terminal makes of colours: a dark or a light one.
+#[derive(Clone, Copy)]
+pub struct Paper {
+    background: &'static str,
+    text: &'static str,
+    /// The 16 colours, of which black and white are not used.
+    ansi: [&'static str; 16],
+}
+
+pub const DARK: Paper = Paper {
+    background: "#16181d",
+    text: "#d7dae0",
+    ansi: [
+        "#16181d", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#d7dae0", "#5c6370",
+        "#ff7b86", "#b5e890", "#ffd98a", "#8cc8ff", "#e2a0f5", "#7fdbe6", "#ffffff",
+    ],
+};
+
+pub const LIGHT: Paper = Paper {
+    background: "#fdfdfb",
+    text: "#24292e",
+    ansi: [
+        "#24292e", "#c4262e", "#2f7d32", "#9a6700", "#0550ae", "#8250df", "#1b7c83", "#6e7781", "#57606a",
+        "#e5534b", "#4d9e50", "#b08800", "#3b82f6", "#a475f9", "#3192aa", "#8c959f",
+    ],
+};
+
+impl Paper {
+    /// The one that a picture is drawn on.
+    fn of(picture: &str) -> Self {
+        if picture.contains(LIGHT.background) { LIGHT } else { DARK }
+    }
+
+    fn color(&self, color: Color) -> String {
+        let named = |at: usize| self.ansi[at].to_owned();
+        match color {
+            Color::Red => named(1),
+            Color::Green => named(2),
+            Color::Yellow => named(3),
+            Color::Blue => named(4),
+            Color::Magenta => named(5),
+            Color::Cyan => named(6),
+            Color::LightRed => named(9),
+            Color::LightGreen => named(10),
+            Color::LightYellow => named(11),
+            Color::LightBlue => named(12),
+            Color::LightMagenta => named(13),
+            Color::LightCyan => named(14),
+            Color::Indexed(number @ 232..) => {
+                let level = 8 + 10 * (number - 232);
+                format!("#{level:02x}{level:02x}{level:02x}")
+            }
+            Color::Indexed(number @ 16..) => {
+                let level = |digit: u8| if digit == 0 { 0 } else { 55 + 40 * digit };
+                let [r, g, b] = [(number - 16) / 36, (number - 16) / 6 % 6, (number - 16) % 6].map(level);
+                format!("#{r:02x}{g:02x}{b:02x}")
+            }
+            _ => self.text.to_owned(),
+        }
+    }
+}
+
+/// A picture of a buffer on a dark or a light terminal, in a font that every system with one has.
+pub fn svg_on(buffer: &Buffer, paper: Paper) -> String {
+    let background = paper.background;
     let area = buffer.area;
     let (width, height) = (f64::from(area.width) * CELL.0 + 20.0, f64::from(area.height) * CELL.1 + 20.0);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
          viewBox=\"0 0 {width:.0} {height:.0}\">\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{background}\"/>\n\
          <g font-family=\"'DejaVu Sans Mono',monospace\" font-size=\"14\" xml:space=\"preserve\">\n"
     );
     for y in 0..area.height {
@@ -352,16 +429,9 @@ fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from
         return;
     }
     let (x, top) = (10.0 + f64::from(from) * CELL.0, 10.0 + f64::from(y) * CELL.1);
-    let color = match color {
-        Color::Cyan => "#56b6c2",
-        Color::Green => "#98c379",
-        Color::Yellow => "#e5c07b",
-        Color::Red | Color::LightRed => "#e06c75",
-        Color::Magenta => "#c678dd",
-        Color::Blue => "#61afef",
-        _ => "#d7dae0",
-    };
-    let mut fill = color;
+    let paper = Paper::of(out);
+    let color = paper.color(color);
+    let mut fill = color.clone();
     if reversed {
         let width = f64::from(to - from) * CELL.0;
         writeln!(
@@ -369,7 +439,7 @@ fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from
             "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"17\" fill=\"{color}\"/>"
         )
         .unwrap();
-        fill = "#16181d";
+        fill = paper.background.to_owned();
     }
     let mut extra = String::new();
     if modifier.contains(Modifier::BOLD) {

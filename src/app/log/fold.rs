@@ -18,11 +18,15 @@ impl MessageLog {
         limits::FOLDED_LINES.min(geometry.rows / 3).max(2)
     }
 
-    /// True for a message of another peer that has said enough to fill a third of the view within a short time after it.
+    /// True for a message of another peer that is muted, or has said enough to fill a third of the view within a short time
+    /// after it.
     pub(super) fn is_folded(&self, number: u64, geometry: &Geometry) -> bool {
         let Some(Entry::Message(message)) = self.entry(number) else { return false };
         if message.mark.is_some() || self.unfolded == Some(Unfolded::Peer(message.from.peer_id)) {
             return false;
+        }
+        if geometry.muted.contains(&message.from.peer_id) {
+            return true;
         }
         let most = (geometry.rows / 3).max(2);
         let mut rows = height(message, geometry);
@@ -48,9 +52,23 @@ impl MessageLog {
         false
     }
 
-    /// How many messages are folded in a row, this one being the last of them.
+    /// True for a message that is folded into the line of the one after it, of the same author.
+    pub(super) fn is_folded_with_next(&self, number: u64, geometry: &Geometry) -> bool {
+        self.author(number).is_some_and(|author| self.author(number + 1) == Some(author))
+            && self.is_folded(number, geometry)
+            && self.is_folded(number + 1, geometry)
+    }
+
+    /// How many messages of one author are folded in a row, this one being the last of them.
     pub(super) fn folded_until(&self, number: u64, geometry: &Geometry) -> usize {
-        (self.first..=number).rev().take_while(|at| self.is_folded(*at, geometry)).count()
+        1 + (self.first..number).rev().take_while(|at| self.is_folded_with_next(*at, geometry)).count()
+    }
+
+    fn author(&self, number: u64) -> Option<PeerId> {
+        match self.entry(number) {
+            Some(Entry::Message(message)) => Some(message.from.peer_id),
+            _ => None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
 };
 
 fn geometry(rows: usize) -> Geometry {
-    Geometry { text: 20, rows, zone: jiff::tz::TimeZone::UTC }
+    Geometry { text: 20, rows, zone: jiff::tz::TimeZone::UTC, muted: BTreeSet::new() }
 }
 
 fn log(count: u64) -> MessageLog {
@@ -28,6 +28,7 @@ fn log(count: u64) -> MessageLog {
             mark: None,
             claims: None,
             mentions_me: false,
+            is_action: false,
         }));
     }
     log
@@ -40,7 +41,7 @@ fn view(log: &MessageLog, rows: usize) -> Vec<String> {
         .map(|row| match row {
             Row::Day(_) => "day".to_owned(),
             Row::Gap(number) => format!("gap {}", log.gap_before(number).unwrap().missed),
-            Row::Mark(_) => "mark".to_owned(),
+            Row::New => "new".to_owned(),
             Row::Folded { lines, .. } => format!("{lines} more"),
             Row::Flood { messages, .. } => format!("{messages} folded"),
             Row::Text { entry, range, .. } => log.entry(entry).unwrap().text()[range].trim().to_owned(),
@@ -355,7 +356,7 @@ fn comings_and_goings_in_a_row_take_one_line() {
     for number in 0..1000 {
         log.pass(minute(0), 10 + number, &format!("eve-{number} joined"));
         if number == 2 {
-            assert_eq!(log.entries.back().unwrap().text(), "eve-0 joined; eve-1 joined; eve-2 joined");
+            assert_eq!(log.entries.back().unwrap().text(), "eve-0, eve-1 and eve-2 joined");
         }
     }
     assert_eq!(log.len(), 2);

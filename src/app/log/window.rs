@@ -31,7 +31,7 @@ impl MessageLog {
         {
             *passings += 1;
             let words = match *passings {
-                2..=limits::PASSINGS_TOLD => format!("{told}; {text}"),
+                2..=limits::PASSINGS_TOLD => together(told.as_str(), text),
                 count => format!("{count} times somebody came, went or took another name; the last: {text}"),
             };
             (*told_at, *told) = (at, SafeText::line(&words));
@@ -313,4 +313,15 @@ pub struct Gap {
     pub after: Option<Timestamp>,
     /// When the first one after them came.
     pub before: Timestamp,
+}
+
+/// Two things that happened as one line: `bob and carol joined`, or one after the other.
+fn together(told: &str, text: &str) -> String {
+    const JOINED: &str = " joined";
+    let names =
+        |line: &str| line.strip_suffix(JOINED).filter(|names| !names.contains([':', ';'])).map(str::to_owned);
+    match (names(told), names(text)) {
+        (Some(before), Some(name)) => format!("{} and {name}{JOINED}", before.replace(" and ", ", ")),
+        _ => format!("{told}; {text}"),
+    }
 }

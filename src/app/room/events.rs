@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, names, reachable,
+    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, hue_of, names,
+    reachable, shown_text,
 };
 use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
@@ -336,8 +337,13 @@ impl Room {
             view.present = false;
         }
         let mut renamed = Vec::new();
+        let mut coming = Vec::new();
         for peer in peers {
+            if self.peers.get(&peer.peer_id).is_none_or(|view| view.gone.is_some()) {
+                coming.push(peer.peer_id);
+            }
             let view = self.peers.entry(peer.peer_id).or_insert_with(|| PeerView {
+                hue: hue_of(&peer.peer_id),
                 peer: peer.clone(),
                 present: true,
                 state: Liveness::Alive,
@@ -362,6 +368,12 @@ impl Room {
             }
             view.peer = peer.clone();
             view.present = true;
+        }
+        for peer in coming {
+            let hue = self.free_hue(&peer);
+            if let Some(view) = self.peers.get_mut(&peer) {
+                view.hue = hue;
+            }
         }
         for text in renamed {
             self.pass(now, Grade::Info, &text);
@@ -414,7 +426,10 @@ impl Room {
         let total = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         let summary = Summary { delivered: 0, total };
         let mark = own.then(|| Box::new(Mark { summary, waiting, ..Mark::default() }));
-        let mentions_me = !own && names(text.as_str(), &self.alias);
+        let is_muted = self.muted.contains(&from.peer_id);
+        let mentions_me = !own && !is_muted && names(text.as_str(), &self.alias);
+        let (text, is_action) = shown_text(text, &from);
+        let is_in_sight = !self.is_out_of_sight;
         let conversation_at = self.conversation_with(with);
         let is_seen = conversation_at == self.current && self.shown.view == View::Chat;
         let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };
@@ -428,14 +443,19 @@ impl Room {
             mark,
             claims,
             mentions_me,
+            is_action,
         }));
         if own {
             conversation.log.to_bottom();
-        } else if !is_seen {
+            conversation.log.all_read();
+        } else if !is_muted && !(is_seen && is_in_sight) {
+            conversation.log.new_from(place);
+        }
+        if !own && !is_muted && !is_seen {
             conversation.unread = conversation.unread.saturating_add(1);
             conversation.mentioned |= mentions_me;
         }
-        !own && !late && (mentions_me || with != Recipient::Everyone)
+        !own && !late && !is_muted && (mentions_me || with != Recipient::Everyone)
     }
 
     fn heartbeat(

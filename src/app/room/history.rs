@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use super::{Grade, LinkView, Mark, Message, Room, names};
+use super::{Grade, LinkView, Mark, Message, Room, names, shown_text};
 use crate::{
     api::{HistoryCommand, Hit, Part, StoreCommand},
     model::{
@@ -74,10 +74,12 @@ impl Room {
             Box::new(Mark { summary: message.summary, failed: failed.collect(), sent, waiting, queued })
         });
         let mentions_me = !own && names(message.text.as_str(), &self.alias);
+        let (text, is_action) = shown_text(message.text, &from);
         Message {
             id: message.id,
             from,
-            text: message.text,
+            text,
+            is_action,
             at: message.at,
             place: message.place,
             missed: message.missed,

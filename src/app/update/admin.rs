@@ -59,10 +59,9 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
         lines.push(format!("Its address {addr} is this machine: banning it bans all here."));
     }
     let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
-    let items =
-        vec![Item::Cancel, Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(true), Item::Yes];
+    let items = vec![Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(true)];
     let title = format!("Ban {}?", peer.alias);
-    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
+    state.layers.push(Layer::Dialog(Dialog::with_options((title, lines), items, "Ban", pending)));
 }
 
 /// A classic peer has no key: it is its address that is banned.
@@ -75,10 +74,10 @@ fn ask_ban_classic(state: &mut State, peer: &Peer, reason: String) {
     if addr.is_loopback() {
         lines.push(format!("The address {addr} is this machine."));
     }
-    let items = vec![Item::Cancel, Item::NewPassword(true), Item::Yes];
+    let items = vec![Item::NewPassword(true)];
     let pending = Pending::Ban { peer: None, addr: Some(addr), reason };
     let title = format!("Ban {}?", peer.alias);
-    state.layers.push(Layer::Dialog(Dialog { title, lines, items, at: 0, yes: "Ban", pending }));
+    state.layers.push(Layer::Dialog(Dialog::with_options((title, lines), items, "Ban", pending)));
 }
 
 pub(super) fn kick_selected(state: &mut State) {

@@ -44,8 +44,22 @@ pub fn suggestions(state: &State) -> Vec<String> {
             .collect(),
         PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
         PromptKind::Search => super::history::suggestions(state),
+        PromptKind::Theme => {
+            let matches = |name: &String| palette::fuzzy(name, prompt.editor.text());
+            state.themes.names().into_iter().filter(matches).collect()
+        }
+        PromptKind::Recall => sent_before(state, prompt.editor.text()),
         PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
     }
+}
+
+/// What was sent before in this conversation and has what is typed in it, the newest first.
+fn sent_before(state: &State, typed: &str) -> Vec<String> {
+    let typed = typed.to_lowercase();
+    let own =
+        state.room().and_then(|room| room.conversation()).map(|conversation| conversation.log.own_texts());
+    let found = own.into_iter().flatten().filter(|text| text.to_lowercase().contains(&typed));
+    found.take(limits::RECALLED).map(str::to_owned).collect()
 }
 
 /// Conversations that match what is typed, unread ones first, with their places.
@@ -90,14 +104,14 @@ fn complete(state: &mut State) {
                 prompt.at = 0;
             }
         }
-        PromptKind::GoTo => {
+        PromptKind::GoTo | PromptKind::Theme => {
             if let Some(name) = suggestions.get(prompt.at) {
                 prompt.editor.take();
                 prompt.editor.insert(name);
                 prompt.at = 0;
             }
         }
-        PromptKind::Search | PromptKind::Password | PromptKind::Handover(_) => {}
+        PromptKind::Search | PromptKind::Recall | PromptKind::Password | PromptKind::Handover(_) => {}
     }
 }
 
@@ -142,6 +156,32 @@ fn submit(state: &mut State) -> Vec<Effect> {
                     }
                 }
                 None => prompt.error = Some("nobody matches".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Theme => {
+            match suggestions.get(prompt.at) {
+                Some(name) => {
+                    let name = name.clone();
+                    state.layers.pop();
+                    state.themes.show(&name);
+                    let words = format!("to keep it, write theme = {name:?} into the configuration");
+                    toast(state, ToastKind::Info, &words);
+                }
+                None => prompt.error = Some("there is no such theme".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Recall => {
+            match suggestions.get(prompt.at) {
+                Some(text) => {
+                    let text = text.clone();
+                    state.layers.pop();
+                    if let Some(room) = state.room_mut() {
+                        room.put_back(&text);
+                    }
+                }
+                None => prompt.error = Some("nothing like it was sent here".to_owned()),
             }
             Vec::new()
         }
@@ -224,6 +264,25 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             host_only()?;
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
         }
+        Typed::Theme(name) if name.is_empty() => {
+            state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Theme)));
+        }
+        Typed::Theme(name) => {
+            if !state.themes.show(&name) {
+                let names = state.themes.names().join(", ");
+                return Err(format!("there is no theme {name}; there are {names}"));
+            }
+        }
+        Typed::Mute(name) => {
+            let peer = correspondent(state, &name)?;
+            mute(state, &peer);
+        }
+        Typed::Action(text) => {
+            let to =
+                state.room().and_then(|room| room.conversation()).map_or(Target::Everyone, |c| c.with.into());
+            let text = format!("{}{text}", limits::ACTION);
+            return Ok(vec![Effect::Node(NodeCommand::Send { to, text, reference: None })]);
+        }
         Typed::Cleartext(allow) => return Ok(vec![Effect::Node(NodeCommand::Cleartext { allow })]),
         Typed::Rejoin => return Ok(vec![Effect::Node(NodeCommand::Rejoin)]),
         Typed::Quit => super::ask_leave(state, is_host),
@@ -269,6 +328,18 @@ fn show_conversation(state: &mut State, peer: &Peer) {
         room.show(at);
         room.shown.focus = Focus::Compose;
     }
+}
+
+/// What a muted peer says is folded, and calls nobody; a second time ends that.
+fn mute(state: &mut State, peer: &Peer) {
+    let Some(room) = state.room_mut() else { return };
+    let text = if room.muted.remove(&peer.peer_id) {
+        format!("{} is not muted any more", peer.alias)
+    } else {
+        room.muted.insert(peer.peer_id);
+        format!("{} is muted: what it says is folded here; again: /mute {}", peer.alias, peer.alias)
+    };
+    toast(state, ToastKind::Info, &text);
 }
 
 /// Writes who is here to the log, and shows it.

@@ -35,6 +35,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
             }
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
         }
+        Action::Recall => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Recall))),
         Action::Ban => admin::ban_selected(state),
         Action::Kick => admin::kick_selected(state),
         Action::Unban => admin::unban_selected(state),
@@ -127,6 +128,10 @@ fn close(state: &mut State) {
             room.shown.pane = Pane::Messages;
         }
         (View::Chat, Focus::Browse) => {
+            let is_at_end = room.conversation().is_none_or(|conversation| conversation.log.is_at_end());
+            if room.shown.pane == Pane::Messages && is_at_end {
+                return compose(room);
+            }
             room.shown.pane = Pane::Messages;
             if let Some(conversation) =
                 room.conversation_mut().filter(|conversation| conversation.log.ends().1)
@@ -166,6 +171,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
             Vec::new()
         });
     }
+    conversation.recalled = None;
     let text = conversation.draft.take();
     let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
     vec![Effect::Node(NodeCommand::Send { to: Target::from(with), text, reference: None })]
@@ -296,6 +302,24 @@ fn scroll(state: &mut State, action: Action) {
     }
 }
 
+/// The wheel: a few rows of the log, wherever letters go.
+pub(super) fn wheel(state: &mut State, is_up: bool) {
+    let Some(room) = state.room() else { return };
+    let geometry = layout::geometry(state, room);
+    let rows = limits::WHEEL_ROWS.cast_signed();
+    let Some(room) = state.room_mut() else { return };
+    if room.shown.view != View::Chat {
+        let action = if is_up { Action::Up } else { Action::Down };
+        for _ in 0..limits::WHEEL_ROWS {
+            scroll(state, action);
+        }
+        return;
+    }
+    if let Some(conversation) = room.conversation_mut() {
+        conversation.log.scroll(if is_up { rows } else { -rows }, &geometry);
+    }
+}
+
 fn moved(at: usize, action: Action, page: isize) -> usize {
     let page = page.unsigned_abs();
     match action {
@@ -315,11 +339,13 @@ fn moved(at: usize, action: Action, page: isize) -> usize {
 fn line(room: &mut Room, down: bool, width: usize) {
     let stash = room.stash.take();
     let Some(conversation) = room.conversation_mut() else { return };
-    if conversation.draft.is_empty() && !down && stash.is_some() {
+    if conversation.draft.is_empty() && !down && conversation.recalled.is_none() && stash.is_some() {
         conversation.draft.insert(stash.as_deref().unwrap_or_default());
         return;
     }
-    conversation.draft.row(down, width);
+    if !conversation.draft.row(down, width) {
+        conversation.recall(!down);
+    }
     room.stash = stash;
 }
 
