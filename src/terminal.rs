@@ -16,9 +16,10 @@ use crossterm::{
         KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
     },
     execute,
+    style::Print,
     terminal::{
         Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen,
-        disable_raw_mode, enable_raw_mode,
+        SetTitle, disable_raw_mode, enable_raw_mode,
     },
 };
 use ratatui::{Frame, Terminal};
@@ -80,6 +81,11 @@ impl Guard {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
+    /// Calls the window so; the title holds nothing that could control the terminal.
+    pub fn title(&mut self, title: &str) -> io::Result<()> {
+        execute!(io::stdout(), SetTitle(title))
+    }
+
     /// Rings the bell.
     pub fn bell(&mut self) -> io::Result<()> {
         let mut stdout = io::stdout();
@@ -122,6 +128,8 @@ fn enter() -> io::Result<()> {
     TAKEN.store(true, Ordering::Release);
     let entered = execute!(
         io::stdout(),
+        // The window's own title comes back at the end.
+        Print("\x1b[22;2t"),
         EnterAlternateScreen,
         // Where there is no other screen, what stood here would show through.
         Clear(ClearType::All),
@@ -155,6 +163,7 @@ fn leave() {
         Clear(ClearType::All),
         MoveTo(0, 0),
         LeaveAlternateScreen,
+        Print("\x1b[23;2t"),
         Show
     );
     let _ = disable_raw_mode();

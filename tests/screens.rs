@@ -1150,3 +1150,79 @@ fn a_form_that_was_left_keeps_what_was_typed() {
     choose(&mut state, "lab");
     assert!(!shows(&state, "10.0.0.7") && shows(&state, "192.168.1.66"), "another one");
 }
+
+#[test]
+fn an_answer_begins_with_a_quote_and_emoji_are_completed_by_their_names() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "draft");
+    press(&mut state, KeyCode::Esc);
+    for letter in ['k', 'r'] {
+        press(&mut state, KeyCode::Char(letter));
+    }
+    let rows = text_of(&state);
+    let quote = rows.iter().position(|row| row.contains("› > dave: the third run is odd")).expect("a quote");
+    assert!(rows[quote + 1].contains("draft"), "{rows:#?}");
+    ctrl(&mut state, 'c');
+    type_text(&mut state, "so :smil");
+    press(&mut state, KeyCode::Tab);
+    assert!(shows(&state, "so 😄") || shows(&state, "so 😊"), "{:#?}", text_of(&state));
+}
+
+#[test]
+fn a_message_of_many_lines_asks_before_it_goes() {
+    let mut state = room((80, 24));
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste("line\n".repeat(30))));
+    assert_eq!(press(&mut state, KeyCode::Enter), []);
+    assert!(shows(&state, "Send a long message?") && shows(&state, "30 lines"));
+    press(&mut state, KeyCode::Esc);
+    assert!(shows(&state, "line"), "nothing is lost");
+    press(&mut state, KeyCode::Enter);
+    assert!(matches!(&confirm(&mut state)[..], [Effect::Node(NodeCommand::Send { .. })]));
+}
+
+#[test]
+fn whoever_looks_elsewhere_is_told_by_the_title_and_the_bell() {
+    let mut state = room((80, 24));
+    let carol = &cast()[2];
+    let ann = Recipient::Peer(cast()[0].peer_id);
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusGained));
+    let effects = node(&mut state, NOW, message(carol, ann, 9, "psst", false));
+    assert_eq!(effects, [], "no bell for whoever looks at it");
+    assert_eq!(state.title, "(2) lab - pyile");
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusLost));
+    let effects = node(&mut state, NOW, message(carol, ann, 10, "psst!", false));
+    assert_eq!(effects, [Effect::Bell]);
+    assert_eq!(state.title, "(3) lab - pyile");
+    ctrl(&mut state, 'n');
+    let effects = update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusGained));
+    assert_eq!((effects, state.title.as_str()), (vec![], "(3) lab - pyile"));
+    ctrl(&mut state, 'n');
+    assert_eq!(state.title, "(1) lab - pyile");
+}
+
+#[test]
+fn esc_twice_or_a_letter_that_does_nothing_is_back_to_writing() {
+    let mut state = room((80, 24));
+    let focus = |state: &State| state.room().unwrap().shown.focus;
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(focus(&state), Focus::Browse);
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(focus(&state), Focus::Compose);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('z'));
+    assert!(shows(&state, "› z") && shows(&state, "writing again"));
+}
+
+#[test]
+fn a_member_sees_what_only_the_host_can_do_and_why_it_cannot() {
+    let mut state = room((80, 24));
+    let handover =
+        NodeEvent::Handover { host: cast()[1].clone(), join_addr: "192.168.1.2:4702".parse().unwrap() };
+    node(&mut state, NOW, handover);
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "kick");
+    assert!(shows(&state, "only the host: remove a member"));
+    type_text(&mut state, " bob");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "only the host can do that"));
+}

@@ -161,7 +161,7 @@ impl Drop for Term {
 }
 
 /// To the last button, and press it.
-const YES: &str = "\x1b[D\r";
+const YES: &str = "\x1b[C\r";
 const ENTER: &str = "\r";
 const DOWN: &str = "\x1b[B";
 const ESC: &str = "\x1b";
@@ -274,7 +274,7 @@ fn what_goes_wrong_is_said_beside_the_field_and_nothing_typed_is_lost() {
     bob.see(&addr);
     bob.keys("\t\t");
     bob.keys(ENTER);
-    bob.see("2 attempts are left");
+    bob.see("attempts are left");
     ann.see("wrong password from 127.0.0.1");
     bob.keys("\x15open sesame");
     bob.keys(ENTER);
@@ -295,12 +295,12 @@ fn resize_to_1x1_and_back() {
     ann.see("to everyone (1)");
     ann.keys("half a");
     ann.see("half a");
-    for (said, size) in (1..).zip([(1, 1), (1, 120), (35, 1), (2, 2)]) {
+    for size in [(1, 1), (1, 120), (35, 1), (2, 2)] {
         ann.resize(size);
         // Several lines at once would be a paste.
         bob.keys(&format!("at {} x {}\r", size.0, size.1));
-        let marks = |term: &Term| term.rows().iter().filter(|row| row.contains('✓')).count();
-        bob.wait("mark", |term| marks(term) == said);
+        let said = format!("at {} x {}", size.0, size.1);
+        bob.wait("mark", |term| term.rows().iter().any(|row| row.contains(&said) && row.contains('✓')));
         ann.keys(&format!(" {}x{}", size.0, size.1));
     }
     ann.resize((35, 120));
@@ -337,7 +337,7 @@ fn the_launch_screen_can_be_left_and_a_second_process_is_refused() {
     let mut term = Term::pyile(&[]);
     term.see("Demo");
     term.keys(DOWN);
-    term.see("▸ Join");
+    term.see("▌ Join");
     let mut second = CommandBuilder::new(env!("CARGO_BIN_EXE_pyile"));
     second.args(["--data-dir", term.dir.path().to_str().unwrap()]);
     let second = Term::start(second, (24, 80));

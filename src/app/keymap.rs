@@ -104,6 +104,8 @@ pub enum Action {
     Unfold,
     /// Look for what was sent before.
     Recall,
+    /// Write an answer below what was said.
+    Reply,
     /// Back to writing.
     Compose,
     /// Ban the selected member.
@@ -232,7 +234,13 @@ pub const TABLE: &[Binding] = &[
         "new line",
         "new line",
     ),
-    bind(&[C::Compose], &[plain(Tab)], A::Next, "complete a name; on an empty line, next pane", "complete"),
+    bind(
+        &[C::Compose],
+        &[plain(Tab)],
+        A::Next,
+        "complete a name or an emoji such as :smile; on an empty line, next pane",
+        "complete",
+    ),
     bind(&[C::Compose], &[plain(BackTab)], A::Previous, "on an empty line, previous pane", ""),
     bind(
         &[C::Compose],
@@ -284,6 +292,13 @@ pub const TABLE: &[Binding] = &[
     bind(&[C::Browse], &[letter('g'), plain(Home)], A::Top, "to the first", ""),
     bind(&[C::Browse], &[letter('G'), plain(End)], A::Bottom, "to the last", ""),
     bind(&[C::Browse], &[letter('y')], A::Copy, "copy the message at the mark", "copy"),
+    bind(
+        &[C::Browse],
+        &[letter('r')],
+        A::Reply,
+        "answer the message at the mark, with a quote of it",
+        "reply",
+    ),
     bind(&[C::Browse], &[letter('I')], A::Info, "who has the message at the mark, and since when", "info"),
     bind(&[C::Browse], &[letter('o')], A::Unfold, "all lines of the message at the mark, or fold it", ""),
     bind(&[C::Browse], &[letter('u')], A::NextUnread, "next unread conversation", ""),
@@ -451,6 +466,8 @@ pub enum Group {
     Move,
     /// Screens, and the program.
     Screens,
+    /// Changing what is written.
+    Edit,
 }
 
 impl Group {
@@ -463,6 +480,7 @@ impl Group {
             Self::Read => "Read",
             Self::Move => "Move",
             Self::Screens => "Screens",
+            Self::Edit => "Edit",
         }
     }
 
@@ -475,7 +493,9 @@ impl Group {
             {
                 Self::Here
             }
-            A::Edit(_) | A::Submit | A::Recall | A::Compose | A::Palette => Self::Write,
+            A::Edit(Edit::Newline) | A::Submit | A::Recall | A::Reply | A::Compose | A::Palette => {
+                Self::Write
+            }
             A::Search | A::FindOlder | A::FindNewer | A::Copy | A::Info | A::Unfold => Self::Read,
             A::Help
             | A::ViewChat
@@ -485,6 +505,7 @@ impl Group {
             | A::Interrupt
             | A::Redraw
             | A::Suspend => Self::Screens,
+            A::Edit(_) => Self::Edit,
             _ => Self::Move,
         }
     }
@@ -523,8 +544,14 @@ pub fn grouped_help(contexts: &[Context]) -> Vec<(Group, String, &'static str)> 
 #[must_use]
 pub fn hints(contexts: &[Context]) -> Vec<(String, &'static str)> {
     let mut hints: Vec<(String, &'static str)> = Vec::new();
+    // Where no messages are shown, what can be done to them is of no use.
+    let is_view = matches!(contexts.first(), Some(Context::Admin | Context::Log | Context::Heartbeat));
+    let is_useful = |binding: &&Binding| {
+        !binding.hint.is_empty()
+            && !(is_view && (Group::of(binding) == Group::Read || binding.action == Action::Reply))
+    };
     for context in contexts {
-        for binding in TABLE.iter().filter(|b| b.contexts.contains(context) && !b.hint.is_empty()) {
+        for binding in TABLE.iter().filter(|b| b.contexts.contains(context)).filter(is_useful) {
             let key = binding.keys.first().map(Key::to_string).unwrap_or_default();
             if !hints.iter().any(|(_, hint)| *hint == binding.hint) {
                 hints.push((key, binding.hint));

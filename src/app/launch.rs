@@ -42,7 +42,7 @@ impl FieldName {
             Self::Alias => "Your name",
             Self::Network => "Network",
             Self::Listen => "Listen on",
-            Self::Target => "Host",
+            Self::Target => "Address",
             Self::Password => "Password",
             Self::Classic => "Classic",
         }

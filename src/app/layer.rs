@@ -100,6 +100,8 @@ pub enum Pending {
     Forget(Recipient),
     /// A network that lets classic peers in.
     Open(Box<Open>),
+    /// A long draft that is to be sent.
+    Send(Recipient),
     /// The end of the session.
     Leave,
     /// A pause, which the others will notice.

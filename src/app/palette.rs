@@ -139,16 +139,16 @@ fn whom(word: &str) -> Whom {
     ip.map_or_else(|_| Whom::Name(word.to_owned()), Whom::Address)
 }
 
-/// Commands whose name begins as typed.
+/// Commands whose name is typed in part: first those that begin so.
 #[must_use]
-pub fn suggestions(line: &str, is_host: bool) -> Vec<&'static Command> {
+pub fn suggestions(line: &str) -> Vec<&'static Command> {
     let (name, _) = split(line.trim_start_matches('/'));
     let has_more = line.trim_start_matches('/').contains(char::is_whitespace);
-    COMMANDS
-        .iter()
-        .filter(|command| is_host || !command.host_only)
-        .filter(|command| if has_more { command.name == name } else { command.name.starts_with(name) })
-        .collect()
+    let is_meant =
+        |command: &&Command| if has_more { command.name == name } else { fuzzy(command.name, name) };
+    let mut found: Vec<&Command> = COMMANDS.iter().filter(is_meant).collect();
+    found.sort_by_key(|command| !command.name.starts_with(name));
+    found
 }
 
 /// True when the letters of `query` appear in `text` in this order, case ignored.
@@ -184,8 +184,10 @@ mod tests {
         ] {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }
-        assert_eq!(suggestions("/p", false).len(), 1);
-        assert_eq!(suggestions("/p", true).len(), 2);
+        let names = |line| suggestions(line).iter().map(|command| command.name).collect::<Vec<_>>();
+        assert_eq!(names("/p"), ["peers", "password", "help"]);
+        assert_eq!(names("/hov"), ["handover"]);
+        assert_eq!(names("/ban bob"), ["ban"]);
         assert!(fuzzy("Marie", "mre") && !fuzzy("Marie", "em"));
     }
 }

@@ -279,8 +279,8 @@ pub struct Room {
     pub reach: Reach,
     /// Whose words are folded here, and call nobody.
     pub muted: BTreeSet<PeerId>,
-    /// Nobody looks at the terminal now, as it says.
-    pub is_out_of_sight: bool,
+    /// Whether somebody looks at the terminal now, where it says so.
+    pub in_sight: Option<bool>,
 }
 
 impl Room {
@@ -315,7 +315,7 @@ impl Room {
             cleartext: Cleartext::default(),
             reach: Reach::default(),
             muted: BTreeSet::new(),
-            is_out_of_sight: false,
+            in_sight: None,
         }
     }
 

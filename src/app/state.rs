@@ -90,6 +90,8 @@ pub struct State {
     pub ended: Option<crate::model::Closed>,
     /// How it looks.
     pub themes: Themes,
+    /// How the terminal's window is called.
+    pub title: String,
 }
 
 impl State {
@@ -110,6 +112,7 @@ impl State {
             quitting: false,
             ended: None,
             themes,
+            title: "pyile".to_owned(),
         }
     }
 
@@ -190,13 +193,13 @@ impl State {
         let fields = match kind {
             FormKind::Host => vec![
                 alias,
-                field(FieldName::Network, &self.defaults.network, "a name for your network"),
+                field(FieldName::Network, &self.defaults.network, "optional: a name for it"),
                 field(FieldName::Listen, &self.defaults.listen.to_string(), "address:port"),
                 field(
                     FieldName::Password,
                     "",
                     if self.defaults.has_kept_password {
-                        "leave empty to keep the one you set before"
+                        "empty keeps the one of before"
                     } else {
                         "tell it to those who may join"
                     },
@@ -204,9 +207,9 @@ impl State {
                 switch(self.defaults.classic, "let Python peers in too, unencrypted"),
             ],
             FormKind::Join => vec![
-                field(FieldName::Target, target, "name or address, as the host tells it"),
+                field(FieldName::Target, target, "name or address of the host"),
                 alias,
-                field(FieldName::Password, "", "empty if the host knows you already"),
+                field(FieldName::Password, "", "empty if the host knows you"),
                 switch(wire == Wire::Classic, "the host is the Python program: all in clear"),
             ],
         };

@@ -35,7 +35,24 @@ pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
     }
     let mut effects = handle(state, event);
     effects.extend(history::follow_up(state).into_iter().map(Effect::Store));
+    effects.extend(retitle(state));
     effects
+}
+
+/// What is unread stands in the title of the terminal's window, for whoever looks at another one.
+fn retitle(state: &mut State) -> Option<Effect> {
+    let title = state.room().map_or_else(
+        || "pyile".to_owned(),
+        |room| {
+            let unread = room.conversations.iter().map(|conversation| conversation.unread).sum::<u32>();
+            let unread = if unread > 0 { format!("({unread}) ") } else { String::new() };
+            format!("{unread}{} - pyile", room.network)
+        },
+    );
+    (title != state.title).then(|| {
+        state.title.clone_from(&title);
+        Effect::Title(title)
+    })
 }
 
 fn handle(state: &mut State, event: Event) -> Vec<Effect> {
@@ -59,7 +76,7 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
         }
         Event::Terminal(event @ (TerminalEvent::FocusGained | TerminalEvent::FocusLost)) => {
             if let Some(room) = state.room_mut() {
-                room.is_out_of_sight = event == TerminalEvent::FocusLost;
+                room.in_sight = Some(event == TerminalEvent::FocusGained);
             }
             Vec::new()
         }
@@ -138,13 +155,15 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     let is_looked_at = room.shown.reachability && room.shown.view == View::Heartbeat;
     // What was left out is looked up.
     let skipped = matches!(event, NodeEvent::Skipped { .. }).then(|| Effect::Store(room.open_history()));
+    // Whoever looks at it needs no bell.
+    let is_seen = room.in_sight == Some(true);
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.shown.admin_at = room.shown.admin_at.min(count.saturating_sub(1));
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
-    let bell = followed.called.then_some(Effect::Bell);
+    let bell = (followed.called && !is_seen).then_some(Effect::Bell);
     let ask = (changes_ways && is_looked_at).then_some(Effect::Node(NodeCommand::Ways));
     bell.into_iter().chain(ask).chain(skipped).collect()
 }

@@ -410,6 +410,12 @@ pub const FOLDED_LINES: usize = 10;
 pub const ACTION: &str = "/me ";
 /// Texts that were sent before that are offered to be sent again.
 pub const RECALLED: usize = 100;
+/// Lines of a message from which on it is asked whether it is to go.
+pub const LONG_LINES: usize = 20;
+/// Cells of a quote at most.
+pub const QUOTED_CELLS: usize = 60;
+/// Letters of an emoji's name from which on it is completed.
+pub const EMOJI_LETTERS: usize = 2;
 /// Rows that one notch of the wheel scrolls by.
 pub const WHEEL_ROWS: usize = 3;
 /// Colours that names have.

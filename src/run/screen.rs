@@ -298,6 +298,7 @@ impl Screen {
             Effect::Diagnose(target) => self.diagnose(target),
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Bell => self.terminal.bell()?,
+            Effect::Title(title) => self.terminal.title(&title)?,
             Effect::Suspend => {
                 self.terminal.suspend()?;
                 self.redraw = Redraw::Now;

@@ -19,7 +19,7 @@ use crate::{
 
 const WIDTH: u16 = 76;
 /// Cells of an input beside which its help stands.
-const INPUT: u16 = 30;
+const INPUT: u16 = 28;
 /// Where a finding's text begins: after its sign and its name.
 const FINDING_INDENT: usize = 13;
 
@@ -235,20 +235,12 @@ fn draw_value(
     let beside = area.width >= INPUT + 2 + u16::try_from(wrap::width(placeholder)).unwrap_or(u16::MAX);
     let input = Rect { width: if beside { INPUT } else { area.width }, ..area };
     let line_style = if active { theme.accent() } else { theme.dim() };
-    for x in input.left()..input.right() {
-        paint::put(buffer, input, x, input.y, "_", line_style);
-    }
+    let mut hinted = area.x;
     if beside {
         paint::put(buffer, area, input.right() + 2, area.y, placeholder, theme.dim());
     } else if shown.is_empty() && !active {
-        paint::put(
-            buffer,
-            area,
-            area.x,
-            area.y,
-            &wrap::fit(placeholder, usize::from(area.width)),
-            theme.dim(),
-        );
+        let words = wrap::fit(placeholder, usize::from(area.width));
+        hinted = paint::put(buffer, area, area.x, area.y, &words, theme.dim());
     }
     let area = input;
     // One cell stays free for the cursor.
@@ -262,7 +254,10 @@ fn draw_value(
             at >= skip
         })
         .collect();
-    paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
+    let end = paint::put(buffer, area, area.x, area.y, &visible, Theme::plain());
+    for x in end.max(hinted)..area.right() {
+        paint::put(buffer, area, x, area.y, "_", line_style);
+    }
     u16::try_from(before - skip).unwrap_or(0)
 }
 

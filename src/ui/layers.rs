@@ -68,7 +68,12 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
                 .map(|row| row.trim_end().to_owned())
                 .collect()
         };
-        let (left, right) = (split(key, keys), split(words, width.saturating_sub(keys + 2)));
+        let indent = if key.starts_with(' ') { "  " } else { "" };
+        let left: Vec<String> = split(key.trim_start(), keys.saturating_sub(indent.len()))
+            .into_iter()
+            .map(|row| format!("{indent}{row}"))
+            .collect();
+        let right = split(words, width.saturating_sub(keys + 2));
         let cell = |column: &[String], at: usize| column.get(at).cloned().unwrap_or_default();
         let lines = left.len().max(right.len());
         rows.extend((0..lines).map(|at| (cell(&left, at), cell(&right, at))));
@@ -197,11 +202,14 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
         let command = palette::COMMANDS.iter().find(|c| line.kind == PromptKind::Palette && c.name == name);
         let text = match command {
             Some(command) => {
-                format!("{:<28} {}", format!("/{} {}", command.name, command.takes), command.help)
+                let why_not = if command.host_only && !state.is_host() { "only the host: " } else { "" };
+                format!("{:<28} {why_not}{}", format!("/{} {}", command.name, command.takes), command.help)
             }
             None => name.replace('\n', " "),
         };
-        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), Theme::plain());
+        let is_possible = command.is_none_or(|command| !command.host_only || state.is_host());
+        let style = if is_possible { Theme::plain() } else { theme.dim() };
+        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
         if at == line.at {
             paint::fill(buffer, inner, y, Theme::selected());
         }

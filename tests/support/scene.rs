@@ -95,15 +95,21 @@ pub fn node(state: &mut State, at: Timestamp, mut event: NodeEvent) -> Vec<Effec
     if let NodeEvent::Message { came_at, place, .. } = &mut event {
         (*came_at, *place) = (at, at.0 + NEXT.fetch_add(1, Ordering::Relaxed));
     }
-    update(state, at, Event::Node(event))
+    untitled(update(state, at, Event::Node(event)))
+}
+
+/// Effects without the title of the window, which follows nearly everything.
+fn untitled(mut effects: Vec<Effect>) -> Vec<Effect> {
+    effects.retain(|effect| !matches!(effect, Effect::Title(_)));
+    effects
 }
 
 pub fn history(state: &mut State, event: HistoryEvent) -> Vec<Effect> {
-    update(state, NOW, Event::Store(StoreEvent::History(event)))
+    untitled(update(state, NOW, Event::Store(StoreEvent::History(event))))
 }
 
 pub fn key(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
-    update(state, NOW, Event::Terminal(TerminalEvent::Key(KeyEvent::new(code, modifiers))))
+    untitled(update(state, NOW, Event::Terminal(TerminalEvent::Key(KeyEvent::new(code, modifiers)))))
 }
 
 pub fn press(state: &mut State, code: KeyCode) -> Vec<Effect> {

@@ -429,7 +429,7 @@ impl Room {
         let is_muted = self.muted.contains(&from.peer_id);
         let mentions_me = !own && !is_muted && names(text.as_str(), &self.alias);
         let (text, is_action) = shown_text(text, &from);
-        let is_in_sight = !self.is_out_of_sight;
+        let is_in_sight = self.in_sight != Some(false);
         let conversation_at = self.conversation_with(with);
         let is_seen = conversation_at == self.current && self.shown.view == View::Chat;
         let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };

@@ -38,7 +38,7 @@ pub(super) fn prompt_action(state: &mut State, action: Action) -> Vec<Effect> {
 pub fn suggestions(state: &State) -> Vec<String> {
     let Some(Layer::Prompt(prompt)) = state.layers.last() else { return Vec::new() };
     match prompt.kind {
-        PromptKind::Palette => palette::suggestions(prompt.editor.text(), state.is_host())
+        PromptKind::Palette => palette::suggestions(prompt.editor.text())
             .into_iter()
             .map(|command| command.name.to_owned())
             .collect(),
@@ -403,6 +403,7 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             super::open_now(state, *open)
         }
         Pending::Forget(conversation) => super::history::forget(state, conversation),
+        Pending::Send(with) => state.room_mut().map(|room| super::room::send(room, with)).unwrap_or_default(),
         Pending::Leave => {
             state.leaving = true;
             state.quitting = true;

@@ -7,12 +7,15 @@ use crate::{
     api::{NodeCommand, Target},
     app::{
         AdminColumn, AdminRow, admin_rows,
+        composer::Composer,
         keymap::Action,
-        layer::{Layer, Prompt, PromptKind},
+        layer::{Dialog, Layer, Pending, Prompt, PromptKind},
         layout,
+        log::Entry,
         room::{Focus, Grade, Pane, Room, View},
+        wrap,
     },
-    model::limits,
+    model::{Recipient, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
@@ -41,6 +44,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Unban => admin::unban_selected(state),
         Action::Handover => admin::hand_over_selected(state),
         Action::Copy => return copy(state),
+        Action::Reply => reply(state),
         Action::Info => return history::info(state),
         Action::Unfold => {
             let geometry = state.room().map(|room| layout::geometry(state, room));
@@ -171,6 +175,21 @@ fn submit(state: &mut State) -> Vec<Effect> {
             Vec::new()
         });
     }
+    let lines = text.lines().count();
+    if lines > limits::LONG_LINES {
+        let to = if with == Recipient::Everyone { "everyone" } else { "one member only" };
+        let words = vec![format!("It has {lines} lines, and goes to {to}.")];
+        let dialog = Dialog::new("Send a long message?".to_owned(), words, "Send", Pending::Send(with));
+        state.layers.push(Layer::Dialog(dialog));
+        return Vec::new();
+    }
+    send(room, with)
+}
+
+/// Sends the draft of a conversation.
+pub(super) fn send(room: &mut Room, with: Recipient) -> Vec<Effect> {
+    let at = room.conversation_with(with);
+    let Some(conversation) = room.conversations.get_mut(at) else { return Vec::new() };
     conversation.recalled = None;
     let text = conversation.draft.take();
     let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
@@ -222,6 +241,12 @@ fn complete(room: &mut Room) {
     let range = conversation.draft.word();
     let text = conversation.draft.text();
     let word = text.get(range.clone()).unwrap_or_default();
+    if let Some(emoji) = emoji(word) {
+        if let Some(conversation) = room.conversation_mut() {
+            conversation.draft.replace(range, emoji);
+        }
+        return;
+    }
     let (at, start) = word.strip_prefix('@').map_or(("", word), |start| ("@", start));
     let start = start.to_lowercase();
     if start.is_empty() {
@@ -234,6 +259,17 @@ fn complete(room: &mut Room) {
     if let Some(conversation) = room.conversation_mut() {
         conversation.draft.replace(range, &whole);
     }
+}
+
+/// The emoji whose name begins as typed after a colon: the one with that name, else the shortest.
+fn emoji(word: &str) -> Option<&'static str> {
+    let start = word.strip_prefix(':').filter(|start| start.len() >= limits::EMOJI_LETTERS)?;
+    let start = start.trim_end_matches(':').to_lowercase();
+    let named = |emoji: &'static emojis::Emoji| {
+        let names = emoji.shortcodes().filter(|name| name.starts_with(&start));
+        names.map(str::len).min().map(|length| (length, emoji))
+    };
+    emojis::iter().filter_map(named).min_by_key(|(length, _)| *length).map(|(_, emoji)| emoji.as_str())
 }
 
 fn next_unread(room: &mut Room) {
@@ -347,6 +383,20 @@ fn line(room: &mut Room, down: bool, width: usize) {
         conversation.recall(!down);
     }
     room.stash = stash;
+}
+
+/// Begins an answer to the selected message: a quote of its first line, and what stands in the draft below it.
+fn reply(state: &mut State) {
+    let Some(room) = state.room_mut().filter(|room| room.shown.view == View::Chat) else { return };
+    let Some(conversation) = room.conversation_mut() else { return };
+    let selected = conversation.log.selected().and_then(|selected| conversation.log.entry(selected));
+    let Some(Entry::Message(message)) = selected else { return };
+    let line = message.text.as_str().lines().next().unwrap_or_default();
+    let who = if message.is_action { String::new() } else { format!("{}: ", message.from.alias) };
+    let quote = wrap::fit(&format!("> {who}{line}"), limits::QUOTED_CELLS);
+    conversation.draft = Composer::with(&format!("{quote}\n{}", conversation.draft.text()));
+    conversation.log.to_bottom();
+    compose(room);
 }
 
 fn copy(state: &mut State) -> Vec<Effect> {
