@@ -14,7 +14,7 @@ use super::{
     log::{Entry, Mark, Message, MessageLog},
 };
 use crate::{
-    api::Hit,
+    api::{Hit, NodeCommand, Target},
     model::{
         Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Peer, PeerId, Penalty, Reached,
         Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
@@ -391,6 +391,16 @@ impl Room {
                 conversation.mentioned = false;
             }
         }
+    }
+
+    /// Takes the draft of a conversation, to be sent.
+    pub fn send_draft(&mut self, with: Recipient) -> Option<NodeCommand> {
+        let conversation = self.conversations.iter_mut().find(|conversation| conversation.with == with)?;
+        conversation.recalled = None;
+        let text = conversation.draft.take();
+        // A slash was doubled to be sent.
+        let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
+        Some(NodeCommand::Send { to: Target::from(with), text, reference: None })
     }
 
     /// Puts a text into the draft; what stands there is put aside.

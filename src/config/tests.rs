@@ -173,3 +173,41 @@ fn a_zone_may_be_the_name_of_an_interface() {
     }
     assert_eq!(listen_addr("fe80::1%nowhere0", 4702), None);
 }
+
+#[test]
+fn themes_of_ones_own_stand_in_the_file_and_what_is_wrong_in_them_is_named() {
+    use ratatui::style::Color;
+    let file = "theme = 'mine'\n[themes.mine]\nbase = 'dark'\naccent = '#88c0d0'\nnicks = ['blue', 'light-green', '215']";
+    let themes = load(&[], &[], file).unwrap().themes;
+    assert_eq!((themes.shown.name.as_str(), themes.names()[0].as_str()), ("mine", "mine"));
+    assert_eq!(themes.shown.accent, Some(Color::Rgb(0x88, 0xc0, 0xd0)));
+    assert_eq!(
+        themes.shown.nicks[1..4],
+        [Some(Color::LightGreen), Some(Color::Indexed(215)), Some(Color::Blue)]
+    );
+    let plain = load(&[], &[("NO_COLOR", "1")], file).unwrap().themes;
+    assert_eq!(plain.shown.accent, None, "NO_COLOR is stronger");
+    for (file, message) in [
+        (
+            "theme = 'pink'",
+            "config.toml: theme is \"pink\"; default, light, dark, high-contrast, mono, ascii is allowed",
+        ),
+        ("[themes.mine]\nbase = 'pink'", "config.toml: themes.mine.base is \"pink\"; default, light"),
+        (
+            "[themes.mine]\naccent = 'sky'",
+            "config.toml: themes.mine.accent is \"sky\"; a colour such as cyan",
+        ),
+        (
+            "[themes.mine]\nnicks = []",
+            "config.toml: themes.mine.nicks is []; a list of 1 to 8 colours is allowed",
+        ),
+        (
+            "[themes.mine]\nback = 'red'",
+            "config.toml: there is no key \"themes.mine.back\"; the keys are base, accent",
+        ),
+        ("themes = 3", "config.toml: themes is 3; a table such as [themes.NAME] is allowed"),
+    ] {
+        let error = load(&[], &[], file).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}

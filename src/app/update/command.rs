@@ -403,7 +403,10 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             super::open_now(state, *open)
         }
         Pending::Forget(conversation) => super::history::forget(state, conversation),
-        Pending::Send(with) => state.room_mut().map(|room| super::room::send(room, with)).unwrap_or_default(),
+        Pending::Send(with) => {
+            let sent = state.room_mut().and_then(|room| room.send_draft(with));
+            sent.map(Effect::Node).into_iter().collect()
+        }
         Pending::Leave => {
             state.leaving = true;
             state.quitting = true;

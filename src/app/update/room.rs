@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{Effect, State, ToastKind, admin, command, history, toast};
 use crate::{
-    api::{NodeCommand, Target},
+    api::NodeCommand,
     app::{
         AdminColumn, AdminRow, admin_rows,
         composer::Composer,
@@ -183,17 +183,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
         state.layers.push(Layer::Dialog(dialog));
         return Vec::new();
     }
-    send(room, with)
-}
-
-/// Sends the draft of a conversation.
-pub(super) fn send(room: &mut Room, with: Recipient) -> Vec<Effect> {
-    let at = room.conversation_with(with);
-    let Some(conversation) = room.conversations.get_mut(at) else { return Vec::new() };
-    conversation.recalled = None;
-    let text = conversation.draft.take();
-    let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
-    vec![Effect::Node(NodeCommand::Send { to: Target::from(with), text, reference: None })]
+    room.send_draft(with).map(Effect::Node).into_iter().collect()
 }
 
 /// Tab: completes a name; on an empty line goes to the next pane.
