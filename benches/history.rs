@@ -186,7 +186,7 @@ fn main() {
             ask(&profile, HistoryCommand::Recall(network.clone()));
             let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
             let state = room(&profile);
-            terminal.draw(|frame| ui::draw(&state, ui::Theme::new(true), frame)).unwrap();
+            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
         })
     };
     row("profile, history, room, first frame", Some(whole(&none)), whole(&million));
@@ -222,7 +222,7 @@ fn main() {
         let state = room(profile);
         let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
         timed(999, || {
-            terminal.draw(|frame| ui::draw(&state, ui::Theme::new(true), frame)).unwrap();
+            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
         })
     };
     // The same number of messages on the screen.
@@ -234,7 +234,7 @@ fn main() {
         update(&mut state, Timestamp(1_790_000_000_000_000), Event::Store(StoreEvent::History(opened)));
         let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
         timed(999, || {
-            terminal.draw(|frame| ui::draw(&state, ui::Theme::new(true), frame)).unwrap();
+            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
         })
     };
     row("a frame", Some(few), frame(&full));

@@ -361,11 +361,11 @@ pub fn resolve(
         fits.then(|| text.trim().to_owned())
     })?;
     let color = environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut themes = Themes::new(color);
+    let mut themes = Themes::default();
     themes.own = sources.file.as_ref().map(|file| file.themes.clone()).unwrap_or_default();
     let theme_allowed = format!("{} is allowed", themes.names().join(", "));
     let theme = sources.get("theme", None, &theme_allowed, |name| themes.named(name))?;
-    if let Some(theme) = theme.filter(|_| color) {
+    if let Some(theme) = theme {
         themes.shown = theme;
     }
     let profile_allowed = "1 to 32 letters, digits, - and _ are allowed";

@@ -81,8 +81,10 @@ impl Guard {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// Calls the window so; the title holds nothing that could control the terminal.
+    /// Calls the window so. In a locale of eight bits a letter of more than one byte could be a control character.
     pub fn title(&mut self, title: &str) -> io::Result<()> {
+        let is_plain = |c: &char| !self.is_ascii || matches!(c, ' '..='~');
+        let title: String = title.chars().map(|c| if is_plain(&c) { c } else { '?' }).collect();
         execute!(io::stdout(), SetTitle(title))
     }
 

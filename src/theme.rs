@@ -112,14 +112,13 @@ pub struct Themes {
     pub shown: Palette,
 }
 
-impl Themes {
-    /// The default theme, or the one without colours where there are to be none.
-    #[must_use]
-    pub fn new(has_colors: bool) -> Self {
-        let name = if has_colors { "default" } else { "mono" };
-        Self { own: Vec::new(), shown: Palette::named(name).unwrap_or_else(|| Palette::mono(name)) }
+impl Default for Themes {
+    fn default() -> Self {
+        Self { own: Vec::new(), shown: Palette::named("default").unwrap_or_else(|| Palette::mono("default")) }
     }
+}
 
+impl Themes {
     /// Shows the theme with a name. False when there is none.
     pub fn show(&mut self, name: &str) -> bool {
         let named = self.named(name);

@@ -240,7 +240,7 @@ fn the_pictures_show_the_screens() {
     pictures.push(("room-on-white".to_owned(), draw(&state), scene::LIGHT));
     for (name, buffer, paper) in pictures {
         let path = assets.join(format!("{name}.svg"));
-        let picture = svg_on(&buffer, paper);
+        let picture = svg_on(&buffer, &paper);
         if write {
             fs::write(&path, picture).unwrap();
         } else {

@@ -536,7 +536,7 @@ fn a_new_host_is_told_how_others_join() {
 #[test]
 fn without_colours_everything_is_still_told_apart() {
     let mut state = room((120, 35));
-    state.themes = pyile::theme::Themes::new(false);
+    state.defaults.color = false;
     let buffer = draw(&state);
     assert!(buffer.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset));
     for sign in ["◌ carol", "✗ not dave"] {
@@ -1017,6 +1017,19 @@ fn what_was_sent_before_comes_back_with_up_and_the_draft_with_down() {
     press(&mut state, KeyCode::Down);
     press(&mut state, KeyCode::Down);
     assert!(shows(&state, "› half"));
+    // Neither sending nor changing what came back loses the draft.
+    press(&mut state, KeyCode::Up);
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "› half"));
+    press(&mut state, KeyCode::Up);
+    type_text(&mut state, " now");
+    press(&mut state, KeyCode::Down);
+    assert!(shows(&state, "› on my way now"), "what was changed stays");
+    ctrl(&mut state, 'c');
+    assert!(shows(&state, "› half"));
+    ctrl(&mut state, 'u');
+    press(&mut state, KeyCode::Up);
+    assert!(shows(&state, "› on my way now"), "what was put aside");
     ctrl(&mut state, 'r');
     type_text(&mut state, "LOGS");
     press(&mut state, KeyCode::Enter);
@@ -1188,16 +1201,16 @@ fn whoever_looks_elsewhere_is_told_by_the_title_and_the_bell() {
     update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusGained));
     let effects = node(&mut state, NOW, message(carol, ann, 9, "psst", false));
     assert_eq!(effects, [], "no bell for whoever looks at it");
-    assert_eq!(state.title, "(2) lab - pyile");
+    assert_eq!(state.title(), "(2) lab - pyile");
     update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusLost));
     let effects = node(&mut state, NOW, message(carol, ann, 10, "psst!", false));
     assert_eq!(effects, [Effect::Bell]);
-    assert_eq!(state.title, "(3) lab - pyile");
+    assert_eq!(state.title(), "(3) lab - pyile");
     ctrl(&mut state, 'n');
     let effects = update(&mut state, NOW, Event::Terminal(TerminalEvent::FocusGained));
-    assert_eq!((effects, state.title.as_str()), (vec![], "(2) lab - pyile"), "what bob wrote is read");
+    assert_eq!((effects, state.title().as_str()), (vec![], "(2) lab - pyile"), "what bob wrote is read");
     ctrl(&mut state, 'n');
-    assert_eq!(state.title, "lab - pyile");
+    assert_eq!(state.title(), "lab - pyile");
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! is ever wrapped, so that a million messages cost a frame as much as ten.
 
 mod fold;
+mod mark;
 mod window;
 
-pub use self::window::Gap;
+pub use self::{mark::Mark, window::Gap};
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,62 +21,6 @@ use crate::model::{
     Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, PeerId, Place, SafeText, Summary,
     Timestamp, Wire, limits,
 };
-
-/// What became of an own message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// How many have it.
-    pub summary: Summary,
-    /// Who has not got it yet.
-    pub waiting: Vec<Arc<Peer>>,
-    /// Who will not get it, and why.
-    pub failed: Vec<(Arc<Peer>, FailReason)>,
-    /// To whom it went, and nothing more is known.
-    pub sent: Vec<Arc<Peer>>,
-    /// Some of those that wait cannot be reached now.
-    pub queued: bool,
-}
-
-impl Mark {
-    /// True when nothing more will be heard of it.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.is_told_of_all() && self.waiting.is_empty()
-    }
-
-    fn is_told_of_all(&self) -> bool {
-        let others = u32::try_from(self.failed.len() + self.sent.len()).unwrap_or(u32::MAX);
-        self.summary.delivered.saturating_add(others) >= self.summary.total
-    }
-
-    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ not bob`, `› 3/4, sent to bob`.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let Self { summary, waiting, failed, sent, queued } = self;
-        let names = |peers: &mut dyn Iterator<Item = &Arc<Peer>>| {
-            let all: Vec<&str> = peers.map(|peer| peer.alias.as_str()).collect();
-            let shown = all.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-            if all.len() > 3 { format!("{shown} and {} more", all.len() - 3) } else { shown }
-        };
-        if summary.total == 0 {
-            "nobody else is here".to_owned()
-        } else if !failed.is_empty() {
-            format!("✗ not {}", names(&mut failed.iter().map(|(peer, _)| peer)))
-        } else if self.is_settled() && !sent.is_empty() {
-            match summary.total {
-                1 => "› sent".to_owned(),
-                _ => format!("› {summary}, sent to {}", names(&mut sent.iter())),
-            }
-        } else if self.is_settled() {
-            if summary.total == 1 { "✓".to_owned() } else { format!("✓ {summary}") }
-        } else if *queued && !waiting.is_empty() {
-            let verb = if waiting.len() == 1 { "waits" } else { "wait" };
-            format!("… {summary}, {} {verb}", names(&mut waiting.iter()))
-        } else {
-            format!("… {summary}")
-        }
-    }
-}
 
 /// One line of talk.
 #[derive(Debug, Clone)]
@@ -108,7 +53,11 @@ impl Message {
         match (&self.mark, self.from.wire, &self.claims) {
             // That all is well is told of the newest only.
             (Some(mark), ..)
-                if !is_newest && mark.is_settled() && mark.failed.is_empty() && mark.sent.is_empty() =>
+                if mark.summary.total > 0
+                    && !is_newest
+                    && mark.is_settled()
+                    && mark.failed.is_empty()
+                    && mark.sent.is_empty() =>
             {
                 None
             }
@@ -356,6 +305,11 @@ impl MessageLog {
             if let Entry::Message(message) = entry
                 && message.from.peer_id == peer.peer_id
             {
+                if message.is_action
+                    && let Some(does) = message.text.as_str().strip_prefix(message.from.alias.as_str())
+                {
+                    message.text = SafeText::clean(&format!("{}{does}", peer.alias));
+                }
                 message.from = peer.clone();
                 message
                     .claims
@@ -461,12 +415,16 @@ impl MessageLog {
         }
     }
 
-    /// To the newest.
+    /// To the newest; what a peer says much of is folded again.
     pub fn to_bottom(&mut self) {
+        self.unfolded.take_if(|unfolded| matches!(unfolded, Unfolded::Peer(_)));
+        self.anchor_at_bottom();
+    }
+
+    fn anchor_at_bottom(&mut self) {
         self.pointer = None;
         self.anchor = Anchor::Bottom;
         self.below = 0;
-        self.unfolded.take_if(|unfolded| matches!(unfolded, Unfolded::Peer(_)));
     }
 
     /// To the oldest.
@@ -480,7 +438,7 @@ impl MessageLog {
     fn go_to_end(&mut self) {
         match self.last() {
             Some(last) if !self.is_last => self.anchor = Anchor::At { entry: last, hidden: 0 },
-            _ => self.to_bottom(),
+            _ => self.anchor_at_bottom(),
         }
     }
 
@@ -542,6 +500,11 @@ impl MessageLog {
         if entry == self.first {
             // There is nothing further up.
             hidden = hidden.min(self.rows_of(entry, geometry).len().cast_signed() - 1);
+        }
+        // Never on what is folded into the line of a later one.
+        while self.is_folded_with_next(entry, geometry) && entry < last {
+            entry += 1;
+            hidden = 0;
         }
         if hidden <= 0 && entry == last {
             self.go_to_end();
@@ -607,14 +570,9 @@ impl MessageLog {
         rows
     }
 
-    fn rows_of(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
+    /// The lines that stand before an entry: a day begins, or reading stopped here.
+    fn lines_before(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
         let Some(entry) = self.entry(number) else { return Vec::new() };
-        if self.is_folded(number, geometry) {
-            if self.is_folded_with_next(number, geometry) {
-                return Vec::new();
-            }
-            return vec![Row::Flood { entry: number, messages: self.folded_until(number, geometry) }];
-        }
         let mut rows = Vec::new();
         let day = |entry: &Entry| entry.at().in_zone(&geometry.zone).date();
         let before = number.checked_sub(1).and_then(|before| self.entry(before));
@@ -627,6 +585,22 @@ impl MessageLog {
         {
             rows.push(Row::New);
         }
+        rows
+    }
+
+    fn rows_of(&self, number: u64, geometry: &Geometry) -> Vec<Row> {
+        let Some(entry) = self.entry(number) else { return Vec::new() };
+        if self.is_folded(number, geometry) {
+            if self.is_folded_with_next(number, geometry) {
+                return Vec::new();
+            }
+            let messages = self.folded_until(number, geometry);
+            let first = number + 1 - messages as u64;
+            let mut rows = self.lines_before(first, geometry);
+            rows.push(Row::Flood { entry: number, messages });
+            return rows;
+        }
+        let mut rows = self.lines_before(number, geometry);
         if let Entry::Message(Message { missed, .. }) = entry
             && *missed > 0
         {

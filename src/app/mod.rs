@@ -65,8 +65,6 @@ pub enum Effect {
     Copy(String),
     /// Ring the terminal's bell.
     Bell,
-    /// Call the terminal's window so.
-    Title(String),
     /// Give the terminal back until the shell continues this process.
     Suspend,
     /// Draw everything anew.

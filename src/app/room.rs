@@ -99,34 +99,68 @@ pub struct Conversation {
     pub unread: u32,
     /// One of them names this peer.
     pub mentioned: bool,
-    /// What was sent before stands in the draft: how far back, and the draft of before.
-    pub recalled: Option<(usize, String)>,
+    /// What was sent before stands in the draft.
+    pub recalled: Option<Recalled>,
+}
+
+/// What was sent before, put into the draft to be sent again.
+#[derive(Debug)]
+pub struct Recalled {
+    /// How far back it stands.
+    back: usize,
+    /// What was put there.
+    shown: String,
+    /// The draft of before.
+    draft: String,
 }
 
 impl Conversation {
-    /// Puts what was sent before into the draft, further back or nearer; after the nearest the draft of before.
+    /// Puts what was sent before into the draft, further back or nearer; after the nearest the draft of before. What was
+    /// changed meanwhile stays.
     pub fn recall(&mut self, is_further: bool) {
-        let back = self.recalled.as_ref().map(|(back, _)| *back);
-        let wanted = match (back, is_further) {
+        let text = self.draft.text();
+        if self.recalled.as_ref().is_some_and(|recalled| !text.is_empty() && text != recalled.shown) {
+            return;
+        }
+        let wanted = match (self.recalled.as_ref().map(|recalled| recalled.back), is_further) {
             (None, true) => Some(0),
             (Some(back), true) => Some(back + 1),
             (Some(back), false) => back.checked_sub(1),
             (None, false) => return,
         };
         let Some(wanted) = wanted else {
-            if let Some((_, draft)) = self.recalled.take() {
-                self.draft = Composer::with(&draft);
-            }
-            return;
+            self.draft.take();
+            return self.end_recall();
         };
         let Some(text) = self.log.own_texts().nth(wanted) else { return };
-        // A slash was doubled to be sent.
-        let slash = if text.starts_with('/') { "/" } else { "" };
-        let draft = Composer::with(&format!("{slash}{text}"));
-        let before = std::mem::replace(&mut self.draft, draft);
-        let kept = self.recalled.take().map_or_else(|| before.text().to_owned(), |(_, kept)| kept);
-        self.recalled = Some((wanted, kept));
+        let shown = as_typed(text);
+        let before = std::mem::replace(&mut self.draft, Composer::with(&shown));
+        let draft = self.recalled.take().map_or_else(|| before.text().to_owned(), |recalled| recalled.draft);
+        self.recalled = Some(Recalled { back: wanted, shown, draft });
     }
+
+    /// What was recalled is gone from the draft: the draft of before is there again.
+    pub fn end_recall(&mut self) {
+        if let Some(recalled) = self.recalled.take()
+            && self.draft.is_empty()
+        {
+            self.draft = Composer::with(&recalled.draft);
+        }
+    }
+
+    /// Takes the draft out, and with it what was recalled.
+    pub fn take_draft(&mut self) -> String {
+        let text = self.draft.take();
+        self.end_recall();
+        text
+    }
+}
+
+/// A text as it is typed to be sent: a slash is doubled.
+#[must_use]
+pub fn as_typed(text: &str) -> String {
+    let slash = if text.starts_with('/') { "/" } else { "" };
+    format!("{slash}{text}")
 }
 
 /// How grave a line of the log is.
@@ -393,23 +427,33 @@ impl Room {
         }
     }
 
+    /// Nobody looks at the messages any more: what was in sight is read.
+    pub fn look_away(&mut self) {
+        if let Some(conversation) =
+            self.conversation_mut().filter(|conversation| conversation.log.is_at_end())
+        {
+            conversation.log.all_read();
+        }
+    }
+
     /// Takes the draft of a conversation, to be sent.
     pub fn send_draft(&mut self, with: Recipient) -> Option<NodeCommand> {
         let conversation = self.conversations.iter_mut().find(|conversation| conversation.with == with)?;
-        conversation.recalled = None;
-        let text = conversation.draft.take();
+        let text = conversation.take_draft();
         // A slash was doubled to be sent.
         let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
         Some(NodeCommand::Send { to: Target::from(with), text, reference: None })
     }
 
-    /// Puts a text into the draft; what stands there is put aside.
+    /// Puts what was sent before into the draft; what stands there is put aside.
     pub fn put_back(&mut self, text: &str) {
         let Some(conversation) = self.conversation_mut() else { return };
-        let draft = std::mem::replace(&mut conversation.draft, Composer::with(text));
-        if !draft.is_empty() {
-            self.stash = Some(draft.text().to_owned());
-        }
+        let draft = conversation.take_draft();
+        let before = std::mem::replace(&mut conversation.draft, Composer::with(&as_typed(text)));
+        // Nothing that was put aside before is lost for it.
+        let kept = [self.stash.take().unwrap_or_default(), draft, before.text().to_owned()];
+        let kept: Vec<String> = kept.into_iter().filter(|text| !text.is_empty()).collect();
+        self.stash = Some(kept.join("\n")).filter(|stash| !stash.is_empty());
         self.shown.focus = Focus::Compose;
     }
 

@@ -90,8 +90,8 @@ pub struct State {
     pub ended: Option<crate::model::Closed>,
     /// How it looks.
     pub themes: Themes,
-    /// How the terminal's window is called.
-    pub title: String,
+    /// Whether somebody looks at the terminal, where it says so.
+    pub in_sight: Option<bool>,
 }
 
 impl State {
@@ -99,7 +99,7 @@ impl State {
     #[must_use]
     pub fn new(defaults: Defaults, recents: Vec<KnownHost>, size: (u16, u16), now: Timestamp) -> Self {
         let launch = Launch { recents: recents.clone(), ..Launch::default() };
-        let themes = Themes::new(defaults.color);
+        let themes = Themes::default();
         Self {
             size,
             now,
@@ -112,7 +112,7 @@ impl State {
             quitting: false,
             ended: None,
             themes,
-            title: "pyile".to_owned(),
+            in_sight: None,
         }
     }
 
@@ -126,7 +126,25 @@ impl State {
             }
             _ => None,
         };
-        tried.unwrap_or_else(|| self.themes.shown.clone())
+        let palette = tried.unwrap_or_else(|| self.themes.shown.clone());
+        if self.defaults.color {
+            palette
+        } else {
+            Palette { only_ascii: palette.only_ascii, ..Palette::mono(&palette.name) }
+        }
+    }
+
+    /// The title of the terminal's window: what is unread stands in it, for whoever looks at another one.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.room().map_or_else(
+            || "pyile".to_owned(),
+            |room| {
+                let unread = room.conversations.iter().map(|conversation| conversation.unread).sum::<u32>();
+                let unread = if unread > 0 { format!("({unread}) ") } else { String::new() };
+                format!("{unread}{} - pyile", room.network)
+            },
+        )
     }
 
     /// The room, when one is in it.

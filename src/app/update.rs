@@ -35,24 +35,7 @@ pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
     }
     let mut effects = handle(state, event);
     effects.extend(history::follow_up(state).into_iter().map(Effect::Store));
-    effects.extend(retitle(state));
     effects
-}
-
-/// What is unread stands in the title of the terminal's window, for whoever looks at another one.
-fn retitle(state: &mut State) -> Option<Effect> {
-    let title = state.room().map_or_else(
-        || "pyile".to_owned(),
-        |room| {
-            let unread = room.conversations.iter().map(|conversation| conversation.unread).sum::<u32>();
-            let unread = if unread > 0 { format!("({unread}) ") } else { String::new() };
-            format!("{unread}{} - pyile", room.network)
-        },
-    );
-    (title != state.title).then(|| {
-        state.title.clone_from(&title);
-        Effect::Title(title)
-    })
 }
 
 fn handle(state: &mut State, event: Event) -> Vec<Effect> {
@@ -75,9 +58,7 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Terminal(event @ (TerminalEvent::FocusGained | TerminalEvent::FocusLost)) => {
-            if let Some(room) = state.room_mut() {
-                room.in_sight = Some(event == TerminalEvent::FocusGained);
-            }
+            looked_at(state, event == TerminalEvent::FocusGained);
             Vec::new()
         }
         Event::Node(event) => node_event(state, event),
@@ -181,6 +162,7 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
                 .or(target)
                 .unwrap_or_default();
             let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
+            room.in_sight = state.in_sight;
             let open = room.open_history();
             state.screen = Screen::Room(Box::new(room));
             state.layers.clear();
@@ -246,7 +228,7 @@ fn refused(state: &mut State, command: NodeCommand) {
         && let Some(conversation) = state.room_mut().and_then(Room::conversation_mut)
         && conversation.draft.is_empty()
     {
-        conversation.draft = Composer::with(&text);
+        conversation.draft = Composer::with(&super::room::as_typed(&text));
     }
 }
 
@@ -281,15 +263,31 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     }
 }
 
-/// The wheel scrolls what is on top, else the log.
+/// Somebody looks at the terminal from now on, or nobody does.
+fn looked_at(state: &mut State, is_seen: bool) {
+    state.in_sight = Some(is_seen);
+    let Some(room) = state.room_mut() else { return };
+    room.in_sight = Some(is_seen);
+    if is_seen && room.shown.view == View::Chat {
+        room.show(room.current);
+    } else if !is_seen {
+        room.look_away();
+    }
+}
+
+/// The wheel scrolls the log; elsewhere it is as many arrows: they may have been keys that came at once.
 fn wheel(state: &mut State, is_up: bool) {
     let action = if is_up { Action::Up } else { Action::Down };
-    match state.layers.last() {
-        Some(Layer::Help { .. } | Layer::Note { .. }) => help_action(state, action),
-        Some(Layer::Prompt(_)) => _ = command::prompt_action(state, action),
-        Some(Layer::Dialog(_)) => {}
-        None if state.room().is_some() => room::wheel(state, is_up),
-        None => _ = launch_action(state, action),
+    for _ in 0..limits::WHEEL_ROWS {
+        match state.layers.last() {
+            Some(Layer::Help { .. } | Layer::Note { .. }) => help_action(state, action),
+            Some(Layer::Prompt(_)) => _ = command::prompt_action(state, action),
+            Some(Layer::Dialog(_)) => {
+                _ = dialog_action(state, if is_up { Action::Left } else { Action::Right });
+            }
+            None if state.room().is_some() => return room::wheel(state, is_up),
+            None => _ = launch_action(state, action),
+        }
     }
 }
 
@@ -453,7 +451,7 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
     if let Some(conversation) = room.conversation_mut()
         && !conversation.draft.is_empty()
     {
-        room.stash = Some(conversation.draft.take());
+        room.stash = Some(conversation.take_draft());
         toast(state, ToastKind::Info, "draft put aside; ↑ on an empty line brings it back");
         return Vec::new();
     }

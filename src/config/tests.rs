@@ -185,8 +185,6 @@ fn themes_of_ones_own_stand_in_the_file_and_what_is_wrong_in_them_is_named() {
         themes.shown.nicks[1..4],
         [Some(Color::LightGreen), Some(Color::Indexed(215)), Some(Color::Blue)]
     );
-    let plain = load(&[], &[("NO_COLOR", "1")], file).unwrap().themes;
-    assert_eq!(plain.shown.accent, None, "NO_COLOR is stronger");
     for (file, message) in [
         (
             "theme = 'pink'",

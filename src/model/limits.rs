@@ -371,15 +371,18 @@ pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 pub const MEMORY_HISTORY: u64 = 128 * 1024 * 1024;
 /// Rows of a history in memory that are written together, unless somebody asks before.
 pub const ROWS_TOGETHER: usize = 2000;
-/// How long nothing must have been kept before what was is made known to the search: a commit never waits for it.
+/// How long nothing must have been kept before what was is made known to the search.
 pub const INDEX_AFTER: Duration = Duration::from_millis(200);
 
-/// Messages that are made known to the search at once.
-pub const INDEXED_AT_ONCE: usize = 500;
+/// The same where one message follows another: so long after the first of them a part is made known nevertheless.
+pub const INDEX_AFTER_ALL: Duration = Duration::from_secs(2);
 
-/// How often so many at most before a search that somebody waits for, and at the end of a session: what is left is found
-/// by its words without their accents only later.
-pub const INDEXED_FOR_SEARCH: usize = 40;
+/// Bytes of text that are made known to the search at once.
+pub const INDEXED_BYTES: usize = 128 << 10;
+
+/// How long that may take before a search that somebody waits for, and at the end of a session: what is left is found by
+/// its words without their accents only later.
+pub const INDEX_FOR_SEARCH: Duration = Duration::from_millis(300);
 
 /// How often old messages are looked for, when they are not to be kept for good; sooner when [`RETENTION_PART`] was said.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(10);

@@ -51,6 +51,8 @@ struct Screen {
     profile: Profile,
     keys: mpsc::Receiver<terminal::Happening>,
     continued: super::Stop,
+    /// How the window is called now.
+    titled: String,
     /// The terminal is no more.
     is_blind: bool,
     /// The screen that was drawn last: keys from before are not for this one.
@@ -119,6 +121,7 @@ impl Screen {
             profile,
             keys: terminal::events().wrap_err("cannot read the keyboard")?,
             continued: signals::continued().wrap_err("cannot watch for signals")?,
+            titled: String::new(),
             is_blind: false,
             shown: None,
             stored_tx,
@@ -167,6 +170,7 @@ impl Screen {
                 Some(()) = stop.recv() => self.stop(),
                 Some(()) = self.continued.recv() => {
                     self.terminal.retake()?;
+                    self.titled.clear();
                     self.redraw = Redraw::Now;
                 }
                 event = next_event(&mut self.network) => match event {
@@ -247,6 +251,11 @@ impl Screen {
         let state = &self.state;
         self.terminal.set_ascii(state.palette().only_ascii || self.config.only_ascii.is_some())?;
         self.terminal.draw(|frame| ui::draw(state, frame))?;
+        let title = self.state.title();
+        if title != self.titled {
+            self.terminal.title(&title)?;
+            self.titled = title;
+        }
         self.shown = Some(std::mem::discriminant(&self.state.screen));
         Ok(())
     }
@@ -298,9 +307,9 @@ impl Screen {
             Effect::Diagnose(target) => self.diagnose(target),
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Bell => self.terminal.bell()?,
-            Effect::Title(title) => self.terminal.title(&title)?,
             Effect::Suspend => {
                 self.terminal.suspend()?;
+                self.titled.clear();
                 self.redraw = Redraw::Now;
             }
             Effect::Redraw => {

@@ -4,7 +4,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, Mouse
 
 use crate::model::limits;
 
-/// Arrows that a terminal sends for one notch of the wheel.
+/// Arrows at once that are a notch of the wheel, at least.
 const WHEEL_ARROWS: usize = 3;
 
 /// Tells keys from answers and pastes. It decides by what comes, never by when.
@@ -117,7 +117,7 @@ impl Keys {
     }
 }
 
-/// A terminal on its other screen tells of a notch of the wheel as three arrows at once.
+/// A terminal on its other screen tells of a notch of the wheel as three arrows at once, or some more.
 fn wheel(events: Vec<Event>) -> Vec<Event> {
     let arrow = |event: &Event| {
         let key = event.as_key_press_event().filter(|key| key.modifiers.is_empty())?;
@@ -135,10 +135,10 @@ fn wheel(events: Vec<Event>) -> Vec<Event> {
             continue;
         };
         let mut same = vec![event];
-        while let Some(next) = left.next_if(|next| same.len() < WHEEL_ARROWS && arrow(next) == Some(kind)) {
+        while let Some(next) = left.next_if(|next| arrow(next) == Some(kind)) {
             same.push(next);
         }
-        if same.len() == WHEEL_ARROWS {
+        if same.len() >= WHEEL_ARROWS {
             let (column, row, modifiers) = (0, 0, KeyModifiers::NONE);
             all.push(Event::Mouse(MouseEvent { kind, column, row, modifiers }));
         } else {
@@ -217,6 +217,7 @@ mod tests {
         assert_eq!(kinds(vec![up()]), [None]);
         assert_eq!(kinds(vec![up(), up()]), [None, None]);
         assert_eq!(kinds(vec![up(), up(), up()]), [Some(MouseEventKind::ScrollUp)]);
+        assert_eq!(kinds(vec![up(); 5]), [Some(MouseEventKind::ScrollUp)], "none is left for the draft");
         let mixed = vec![down(), down(), down(), up(), down(), down(), down()];
         let wheel = Some(MouseEventKind::ScrollDown);
         assert_eq!(kinds(mixed), [wheel, None, wheel]);

@@ -45,8 +45,10 @@ pub(super) fn draw(
 fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let recents = u16::try_from(launch.recents.len()).unwrap_or(u16::MAX).min(8);
     let roomy = area.height >= 16;
-    let message =
-        launch.message.as_deref().map(|message| wrapped(message, usize::from(WIDTH.min(area.width)) - 2));
+    let message = launch
+        .message
+        .as_deref()
+        .map(|message| wrapped(message, usize::from(WIDTH.min(area.width)).saturating_sub(2)));
     let message_rows = message.as_ref().map_or(0, |rows| u16::try_from(rows.len()).unwrap_or(3) + 1);
     let height = if roomy { 9 + message_rows + recents + u16::from(recents > 0) } else { area.height };
     let column = paint::centered(area, WIDTH, height);
@@ -57,7 +59,14 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
     if roomy {
         y += 1;
         let line = "a messenger for a group that trusts one of its own to hold the door";
-        paint::put(buffer, column, x, y, &wrap::fit(line, usize::from(column.width) - 1), theme.dim());
+        paint::put(
+            buffer,
+            column,
+            x,
+            y,
+            &wrap::fit(line, usize::from(column.width).saturating_sub(1)),
+            theme.dim(),
+        );
         y += 1;
     }
     if let Some(rows) = message {
@@ -201,7 +210,14 @@ fn draw_form(form: &Form, theme: Theme, area: Rect, buffer: &mut Buffer) -> Opti
     }
     if let Progress::Opening(doing) = &form.progress {
         let text = format!("… {doing} (Esc gives up)");
-        paint::put(buffer, column, x, y, &wrap::fit(&text, usize::from(column.width) - 1), theme.warning());
+        paint::put(
+            buffer,
+            column,
+            x,
+            y,
+            &wrap::fit(&text, usize::from(column.width).saturating_sub(1)),
+            theme.warning(),
+        );
     }
     cursor
 }

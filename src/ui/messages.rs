@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Theme, has_focus, paint};
 use crate::{
     app::{
-        State,
+        State, audience,
         layout::{self, Areas, Columns},
         log::{Entry, Gap, Mark, Message, MessageLog, Row},
         room::{Focus, Pane, Room},
@@ -46,7 +46,10 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     if !areas.headed && !note.is_empty() {
         // Without a row of titles the line below the log tells of it.
         let line = Rect { width: areas.rule.width.saturating_sub(1), ..areas.rule };
-        paint::put_right(buffer, line, line.x, line.y, &format!(" {note} "), note_style);
+        // Who reads the draft goes before it.
+        let above = wrap::width(&audience::prompt(room, areas.composer.width).above);
+        let from = line.x + u16::try_from(above + 4).unwrap_or(u16::MAX);
+        paint::put_right(buffer, line, from, line.y, &format!(" {note} "), note_style);
     }
     if inner.is_empty() {
         return;

@@ -95,21 +95,15 @@ pub fn node(state: &mut State, at: Timestamp, mut event: NodeEvent) -> Vec<Effec
     if let NodeEvent::Message { came_at, place, .. } = &mut event {
         (*came_at, *place) = (at, at.0 + NEXT.fetch_add(1, Ordering::Relaxed));
     }
-    untitled(update(state, at, Event::Node(event)))
-}
-
-/// Effects without the title of the window, which follows nearly everything.
-fn untitled(mut effects: Vec<Effect>) -> Vec<Effect> {
-    effects.retain(|effect| !matches!(effect, Effect::Title(_)));
-    effects
+    update(state, at, Event::Node(event))
 }
 
 pub fn history(state: &mut State, event: HistoryEvent) -> Vec<Effect> {
-    untitled(update(state, NOW, Event::Store(StoreEvent::History(event))))
+    update(state, NOW, Event::Store(StoreEvent::History(event)))
 }
 
 pub fn key(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
-    untitled(update(state, NOW, Event::Terminal(TerminalEvent::Key(KeyEvent::new(code, modifiers)))))
+    update(state, NOW, Event::Terminal(TerminalEvent::Key(KeyEvent::new(code, modifiers))))
 }
 
 pub fn press(state: &mut State, code: KeyCode) -> Vec<Effect> {
@@ -392,7 +386,7 @@ impl Paper {
 }
 
 /// A picture of a buffer on a dark or a light terminal, in a font that every system with one has.
-pub fn svg_on(buffer: &Buffer, paper: Paper) -> String {
+pub fn svg_on(buffer: &Buffer, paper: &Paper) -> String {
     let background = paper.background;
     let area = buffer.area;
     let (width, height) = (f64::from(area.width) * CELL.0 + 20.0, f64::from(area.height) * CELL.1 + 20.0);
@@ -445,7 +439,7 @@ fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from
             "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"17\" fill=\"{color}\"/>"
         )
         .unwrap();
-        fill = paper.background.to_owned();
+        paper.background.clone_into(&mut fill);
     }
     let mut extra = String::new();
     if modifier.contains(Modifier::BOLD) {

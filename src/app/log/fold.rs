@@ -57,6 +57,7 @@ impl MessageLog {
         self.author(number).is_some_and(|author| self.author(number + 1) == Some(author))
             && self.is_folded(number, geometry)
             && self.is_folded(number + 1, geometry)
+            && self.lines_before(number + 1, geometry).is_empty()
     }
 
     /// How many messages of one author are folded in a row, this one being the last of them.

@@ -2,9 +2,9 @@
 //!
 //! It must never hold more than the window, whatever the size of the history.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Anchor, Entry, Message, MessageLog, Outcome, Unfolded};
+use super::{Anchor, Entry, Geometry, Message, MessageLog, Outcome, Unfolded};
 use crate::{
     api::Part,
     model::{MessageId, Peer, Place, SafeText, Timestamp, limits},
@@ -67,6 +67,11 @@ impl MessageLog {
             {
                 *entry -= 1;
             }
+            if let Some(pointer) = &mut self.pointer
+                && *pointer <= number
+            {
+                *pointer -= 1;
+            }
             self.first -= 1;
         }
         let number = if is_end { self.first + at as u64 } else { number };
@@ -76,6 +81,9 @@ impl MessageLog {
             self.below += 1;
         }
         if self.anchor == Anchor::Bottom {
+            if self.entries.len() > limits::LOG_WINDOW {
+                self.drop_of_greediest();
+            }
             self.drop_first(limits::LOG_WINDOW);
         } else {
             self.drop_last(2 * limits::LOG_WINDOW);
@@ -88,6 +96,42 @@ impl MessageLog {
         {
             self.open.insert(*id, number);
         }
+    }
+
+    /// Whoever fills more than half of the window makes room itself: the oldest that it said goes, and what others said stays.
+    fn drop_of_greediest(&mut self) {
+        let author = |entry: &Entry| match entry {
+            Entry::Message(message) if message.mark.is_none() => Some(message.from.peer_id),
+            _ => None,
+        };
+        let Some(greediest) = self.entries.back().and_then(author) else { return };
+        let is_its = |entry: &Entry| author(entry) == Some(greediest);
+        if self.entries.iter().filter(|entry| is_its(entry)).count() <= limits::LOG_WINDOW / 2 {
+            return;
+        }
+        let mut left = limits::LOG_WINDOW / 10;
+        let mut number = self.first;
+        let gone = left as u64;
+        let mut open = BTreeMap::new();
+        let entries = std::mem::take(&mut self.entries);
+        for entry in entries {
+            if left > 0 && is_its(&entry) {
+                left -= 1;
+                // The history knows it.
+                self.is_first &= !self.entries.is_empty();
+                continue;
+            }
+            // Numbers count up to the newest, which keeps its own.
+            if let Entry::Message(Message { id, mark: Some(mark), .. }) = &entry
+                && !mark.is_settled()
+            {
+                open.insert(*id, number + gone);
+            }
+            number += 1;
+            self.entries.push_back(entry);
+        }
+        self.first += gone;
+        self.open = open;
     }
 
     fn drop_first(&mut self, most: usize) {
@@ -115,14 +159,20 @@ impl MessageLog {
         }
     }
 
-    /// The part of the history that is needed next, when the view comes near an end of the window.
-    pub fn wanted(&mut self, rows: usize) -> Option<Part> {
+    /// The part of the history that is needed next, when the view comes near an end of the window, or when so much of it is
+    /// folded that it does not fill the view.
+    pub fn wanted(&mut self, geometry: &Geometry) -> Option<Part> {
         if self.is_waiting {
             return None;
         }
+        let rows = geometry.rows;
         if self.anchor == Anchor::Bottom && !self.is_last {
             self.is_waiting = true;
             return Some(Part::Newest);
+        }
+        if !self.is_first && self.entries.len() < limits::LOG_WINDOW && self.visible(geometry).len() < rows {
+            self.is_waiting = true;
+            return Some(Part::Before(self.entries.front()?.place()));
         }
         let near = u64::try_from(2 * rows).unwrap_or(u64::MAX);
         let selected = self.selected()?;
@@ -258,7 +308,8 @@ impl MessageLog {
 
     fn replace(&mut self, messages: Vec<Message>, is_first: bool, is_last: bool) {
         let (early, notices) = (std::mem::take(&mut self.early), std::mem::take(&mut self.notices));
-        *self = Self { is_first, is_last, notices, early, ..Self::default() };
+        let new_from = self.new_from;
+        *self = Self { is_first, is_last, notices, early, new_from, ..Self::default() };
         for message in messages {
             let entry = Entry::Message(message);
             self.note_open(&entry, self.first + self.entries.len() as u64);

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, conversation, history, hue_of, names,
-    reachable, shown_text,
+    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, as_typed, conversation, history, hue_of,
+    names, reachable, shown_text,
 };
 use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
@@ -225,9 +225,7 @@ impl Room {
         };
         let conversation = self.conversations.iter_mut().find(|conversation| conversation.with == with);
         if let Some(conversation) = conversation.filter(|conversation| conversation.draft.is_empty()) {
-            // A slash was doubled to be sent.
-            let slash = if text.starts_with('/') { "/" } else { "" };
-            conversation.draft.insert(&format!("{slash}{text}"));
+            conversation.draft.insert(&as_typed(&text));
         }
     }
 
@@ -448,10 +446,8 @@ impl Room {
         if own {
             conversation.log.to_bottom();
             conversation.log.all_read();
-        } else if !is_muted && !(is_seen && is_in_sight) {
+        } else if !(is_muted || is_seen && is_in_sight) {
             conversation.log.new_from(place);
-        }
-        if !own && !is_muted && !is_seen {
             conversation.unread = conversation.unread.saturating_add(1);
             conversation.mentioned |= mentions_me;
         }

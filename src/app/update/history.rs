@@ -51,10 +51,8 @@ pub(super) fn follow_up(state: &mut State) -> Option<StoreCommand> {
         .prompt_mut()
         .filter(|prompt| prompt.kind == PromptKind::Search)
         .map(|prompt| prompt.editor.text().trim().to_owned());
-    let rows = state
-        .room()
-        .filter(|room| room.shown.view == View::Chat)
-        .map(|room| layout::geometry(state, room).rows);
+    let geometry =
+        state.room().filter(|room| room.shown.view == View::Chat).map(|room| layout::geometry(state, room));
     let room = state.room_mut()?;
     if let Some(text) = typed.filter(|text| *text != room.search.query) {
         room.search.query.clone_from(&text);
@@ -65,7 +63,7 @@ pub(super) fn follow_up(state: &mut State) -> Option<StoreCommand> {
         }
     }
     let conversation = room.conversation_mut()?;
-    let (with, part) = (conversation.with, conversation.log.wanted(rows?)?);
+    let (with, part) = (conversation.with, conversation.log.wanted(&geometry?)?);
     Some(room.ask_page(with, part))
 }
 

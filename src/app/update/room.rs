@@ -104,6 +104,9 @@ fn view(state: &mut State, view: View) {
         room.shown.focus = Focus::Compose;
         room.shown.pane = Pane::Messages;
     } else {
+        if room.shown.view == View::Chat {
+            room.look_away();
+        }
         room.shown.view = view;
         room.shown.admin_at = 0;
     }
@@ -165,7 +168,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     }
     if text.starts_with('/') && !text.starts_with("//") {
-        let line = conversation.draft.take();
+        let line = conversation.take_draft();
         let effects = command::run(state, &line);
         return effects.unwrap_or_else(|message| {
             toast(state, ToastKind::Error, &message);
@@ -334,7 +337,8 @@ pub(super) fn wheel(state: &mut State, is_up: bool) {
     let geometry = layout::geometry(state, room);
     let rows = limits::WHEEL_ROWS.cast_signed();
     let Some(room) = state.room_mut() else { return };
-    if room.shown.view != View::Chat {
+    let is_list = room.shown.focus == Focus::Browse && room.shown.pane == Pane::Peers;
+    if room.shown.view != View::Chat || is_list {
         let action = if is_up { Action::Up } else { Action::Down };
         for _ in 0..limits::WHEEL_ROWS {
             scroll(state, action);
@@ -384,6 +388,7 @@ fn reply(state: &mut State) {
     let line = message.text.as_str().lines().next().unwrap_or_default();
     let who = if message.is_action { String::new() } else { format!("{}: ", message.from.alias) };
     let quote = wrap::fit(&format!("> {who}{line}"), limits::QUOTED_CELLS);
+    conversation.recalled = None;
     conversation.draft = Composer::with(&format!("{quote}\n{}", conversation.draft.text()));
     conversation.log.to_bottom();
     compose(room);

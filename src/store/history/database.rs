@@ -38,8 +38,8 @@ pub(in crate::store) struct Database {
     looked_for_old: Option<Instant>,
     /// Bytes of text that were kept since then.
     kept_since: u64,
-    /// Since when something is kept that the search's index may not have.
-    unindexed: Option<Instant>,
+    /// When the first and the last was kept of what the search's index may not have.
+    unindexed: Option<(Instant, Instant)>,
     /// Changes that wait for the disk.
     unsaved: VecDeque<Write>,
     state: HistoryState,
@@ -63,7 +63,7 @@ impl Database {
             looked_for_old: None,
             kept_since: 0,
             // The last session may have left something.
-            unindexed: Some(Instant::now()),
+            unindexed: Some((Instant::now(), Instant::now())),
             unsaved: VecDeque::new(),
             state: HistoryState::Unsaved,
             message: String::new(),
@@ -148,15 +148,20 @@ impl Database {
 
     /// How long until what was kept lately is to be made known to the search: not while one message follows another.
     pub(super) fn index_in(&self) -> Option<Duration> {
-        let since = self.unindexed.filter(|_| self.state == HistoryState::Saved)?;
-        Some((since + limits::INDEX_AFTER).saturating_duration_since(Instant::now()))
+        let (first, last) = self.unindexed.filter(|_| self.state == HistoryState::Saved)?;
+        let due = (last + limits::INDEX_AFTER).min(first + limits::INDEX_AFTER_ALL);
+        Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Makes a part of what was kept lately known to the search.
     pub(super) fn index(&mut self) {
-        let Some(db) = &mut self.db else { return };
+        let Some(db) = &mut self.db else {
+            self.unindexed = None;
+            return;
+        };
         match index::add(db) {
-            Ok(true) => {}
+            // While messages pour in, the next part waits as long.
+            Ok(true) => self.unindexed = self.unindexed.map(|(_, last)| (Instant::now(), last)),
             Ok(false) => self.unindexed = None,
             Err(error) => {
                 // Tried again after the next message, which finds out what is wrong with the file.
@@ -168,10 +173,11 @@ impl Database {
 
     /// The same for all of it, or for so much as nobody notices.
     fn index_rest(&mut self) {
-        for _ in 0..limits::INDEXED_FOR_SEARCH {
-            if self.unindexed.is_none() || self.state != HistoryState::Saved {
-                break;
-            }
+        let begun = Instant::now();
+        while self.unindexed.is_some()
+            && self.state == HistoryState::Saved
+            && begun.elapsed() < limits::INDEX_FOR_SEARCH
+        {
             self.index();
         }
     }
@@ -233,8 +239,11 @@ impl Database {
         match outcome {
             Ok(()) => {
                 self.kept_since += self.unsaved.iter().map(Write::bytes).sum::<u64>();
+                if self.unsaved.iter().any(|write| matches!(write, Write::Keep { .. })) {
+                    let now = Instant::now();
+                    self.unindexed = Some((self.unindexed.map_or(now, |(first, _)| first), now));
+                }
                 self.unsaved.clear();
-                self.unindexed = Some(Instant::now());
                 if self.state == HistoryState::Unsaved {
                     self.state = HistoryState::Saved;
                     "the history is being saved again, with all that waited".clone_into(&mut self.message);
