@@ -3,6 +3,8 @@
 //! It must never write anything but events to standard output, change anything for a line it does not understand, or let
 //! one who does not read, or a message that waits, hold back anything else.
 
+mod admission;
+
 use std::{
     collections::VecDeque,
     io::{self, Write},
@@ -189,6 +191,7 @@ pub async fn run(
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
     let mut asked = Asked::default();
+    let mut told = admission::Told::default();
     let mut ended = Ended { closed: CloseReason::Internal.into(), undelivered: 0 };
     // What is to be written, when there is room.
     let mut piece = Vec::new();
@@ -231,7 +234,12 @@ pub async fn run(
                         }
                         _ => {}
                     }
-                    let _ = write_event(&mut piece, now(), &event);
+                    let _ = match &event {
+                        NodeEvent::Admission { bans, attempts, penalties } => told
+                            .changes(now(), (bans, attempts, penalties))
+                            .map_or(Ok(()), |changes| write_line(&mut piece, &changes)),
+                        event => write_event(&mut piece, now(), event),
+                    };
                     next = if piece.len() < limits::OUTPUT_BYTES { events.try_next() } else { None };
                 }
             }
@@ -277,7 +285,11 @@ pub fn refuse(now: Timestamp, closed: &Closed) {
 }
 
 fn write_event(output: &mut impl Write, at: Timestamp, event: &NodeEvent) -> io::Result<()> {
-    serde_json::to_writer(&mut *output, &Line { at, event })?;
+    write_line(output, &Line { at, event })
+}
+
+fn write_line(output: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *output, line)?;
     output.write_all(b"\n")
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::keymap::Action;
+
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command {
@@ -21,14 +23,19 @@ const fn command(name: &'static str, takes: &'static str, help: &'static str, ho
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
-    command("help", "", "keys and commands", false),
+    command("help", "", "keys and commands: F1", false),
     command("msg", "NAME TEXT", "say something to one peer only", false),
-    command("chat", "NAME", "show the conversation with a peer", false),
+    command("chat", "NAME", "show the conversation with a peer: Ctrl-O", false),
     command("me", "TEXT", "say what you do: * ann waves", false),
     command("mute", "NAME", "fold what a peer says, here only; again: no more", false),
     command("theme", "", "choose other colours", false),
     command("peers", "", "who is here, with keys and addresses", false),
     command("forget", "", "delete the conversation that is shown, here only", false),
+    command("search", "", "search everything that was said: Ctrl-F", false),
+    command("next", "", "the next conversation with something unread: Alt-A", false),
+    command("admin", "", "members, attempts, bans: F3", false),
+    command("heartbeat", "", "the heartbeat in full, and who reaches whom: F4", false),
+    command("log", "", "what happened: F5", false),
     command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
     command("kick", "NAME [REASON]", "remove a member; it may join again", true),
     command("unban", "NAME|ADDRESS", "lift a ban", true),
@@ -36,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
     command("password", "", "set another password; members stay in", true),
     command("cleartext", "on|off", "whether classic peers get what you say, in clear", false),
     command("rejoin", "", "ask a lost host for admission now", false),
-    command("quit", "", "leave the network", false),
+    command("quit", "", "leave the network: Ctrl-C", false),
 ];
 
 /// Whom a command is about.
@@ -61,6 +68,8 @@ pub enum Typed {
     Forget,
     /// Who is here.
     Peers,
+    /// Something that a key does as well.
+    Action(Action),
     /// A ban with its reason.
     Ban(Whom, String),
     /// A removal with its reason.
@@ -72,7 +81,7 @@ pub enum Typed {
     /// Another password.
     Password,
     /// What one does, as text.
-    Action(String),
+    Does(String),
     /// A peer that is to be muted, or not any more.
     Mute(String),
     /// A theme; empty = to be chosen.
@@ -107,7 +116,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "msg" => Typed::Message(first?.to_owned(), more.to_owned()),
         "me" => {
             first?;
-            Typed::Action(rest.to_owned())
+            Typed::Does(rest.to_owned())
         }
         "mute" => Typed::Mute(first?.to_owned()),
         "chat" => Typed::Chat(first?.to_owned()),
@@ -116,6 +125,11 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
         "peers" => Typed::Peers,
+        "search" => Typed::Action(Action::Search),
+        "next" => Typed::Action(Action::NextUnread),
+        "admin" => Typed::Action(Action::ViewAdmin),
+        "heartbeat" => Typed::Action(Action::ViewHeartbeat),
+        "log" => Typed::Action(Action::ViewLog),
         "handover" => Typed::Handover(first?.to_owned()),
         "password" => Typed::Password,
         "cleartext" => match first? {
@@ -185,7 +199,7 @@ mod tests {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }
         let names = |line| suggestions(line).iter().map(|command| command.name).collect::<Vec<_>>();
-        assert_eq!(names("/p"), ["peers", "password", "help"]);
+        assert_eq!(names("/pe"), ["peers"]);
         assert_eq!(names("/hov"), ["handover"]);
         assert_eq!(names("/ban bob"), ["ban"]);
         assert!(fuzzy("Marie", "mre") && !fuzzy("Marie", "em"));

@@ -418,6 +418,12 @@ fn help_action(state: &mut State, action: Action) {
     }
 }
 
+/// What a key does in the room, done by its name.
+fn room_action(state: &mut State, action: Action) -> Vec<Effect> {
+    let no_key = KeyEvent::new(KeyCode::Null, KeyModifiers::NONE);
+    room::action(state, action, &no_key)
+}
+
 fn suspend(state: &mut State) -> Vec<Effect> {
     if !state.is_host() {
         return vec![Effect::Suspend];

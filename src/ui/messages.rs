@@ -246,8 +246,8 @@ impl Pen<'_> {
             paint::put_right(buffer, self.inner, x, y, &text, style);
         } else {
             let sign: String = text.chars().take(1).collect();
-            let edge = Rect { width: self.inner.width + 1, ..self.inner };
-            paint::put(buffer, edge, self.inner.right(), y, &sign, style);
+            let margin = Rect { width: self.inner.width + 1, ..self.inner };
+            paint::put(buffer, margin, self.inner.right(), y, &sign, style);
         }
     }
 

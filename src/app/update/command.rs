@@ -277,7 +277,8 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let peer = correspondent(state, &name)?;
             mute(state, &peer);
         }
-        Typed::Action(text) => {
+        Typed::Action(action) => return Ok(super::room_action(state, action)),
+        Typed::Does(text) => {
             let to =
                 state.room().and_then(|room| room.conversation()).map_or(Target::Everyone, |c| c.with.into());
             let text = format!("{}{text}", limits::ACTION);
