@@ -9,7 +9,7 @@ use crate::model::{Attempt, Ban, PeerId, Penalty, Timestamp};
 /// The lists as they were told last.
 #[derive(Default)]
 pub(super) struct Told {
-    was_told: bool,
+    has_begun: bool,
     bans: Vec<Ban>,
     attempts: Vec<Attempt>,
     penalties: Vec<Penalty>,
@@ -58,7 +58,7 @@ impl Told {
                 penalties: penalties_gone.iter().map(|penalty| penalty.addr).collect(),
             },
         };
-        let is_first = !std::mem::replace(&mut self.was_told, true);
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
         let is_same = (&*self.bans, &*self.attempts, &*self.penalties) == (bans, attempts, penalties);
         (self.bans, self.attempts, self.penalties) = (bans.to_vec(), attempts.to_vec(), penalties.to_vec());
         (is_first || !is_same).then_some(changes)
