@@ -1239,3 +1239,23 @@ fn a_member_sees_what_only_the_host_can_do_and_why_it_cannot() {
     press(&mut state, KeyCode::Enter);
     assert!(shows(&state, "only the host can do that"));
 }
+
+#[test]
+fn the_keys_of_all_who_are_here_are_shown_and_scroll() {
+    let mut state = room((80, 24));
+    let peers: Vec<Arc<Peer>> = std::iter::once(cast()[0].clone())
+        .chain((2..60).map(|number| scene::peer(number, &format!("peer{number:02}"))))
+        .collect();
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers: peers.clone() });
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "peers");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, &peers[1].peer_id.fingerprint()), "{:#?}", text_of(&state));
+    assert!(shows(&state, "more below") && !shows(&state, "peer59"));
+    for _ in 0..8 {
+        press(&mut state, KeyCode::PageDown);
+    }
+    assert!(shows(&state, "peer59") && !shows(&state, "more below"));
+    press(&mut state, KeyCode::Esc);
+    assert!(!shows(&state, "peer59") || state.layers.is_empty());
+}

@@ -23,6 +23,8 @@ pub enum Layer {
         title: String,
         /// What.
         lines: Vec<String>,
+        /// Lines scrolled.
+        scroll: usize,
     },
 }
 

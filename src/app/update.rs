@@ -406,7 +406,12 @@ fn help_action(state: &mut State, action: Action) {
     let page = usize::from(state.size.1.saturating_sub(6)).max(1);
     // Rows may be broken into several; drawing stops at the last one.
     let most = 3 * (keymap::help(&state.contexts_below_help()).len() + super::palette::COMMANDS.len() + 8);
-    if let Some(Layer::Help { scroll }) = state.layers.last_mut() {
+    let note = match state.layers.last() {
+        Some(Layer::Note { lines, .. }) => 3 * lines.len(),
+        _ => 0,
+    };
+    let most = most.max(note);
+    if let Some(Layer::Help { scroll } | Layer::Note { scroll, .. }) = state.layers.last_mut() {
         *scroll = match action {
             Action::Up => scroll.saturating_sub(1),
             Action::PageUp => scroll.saturating_sub(page),

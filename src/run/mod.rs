@@ -141,6 +141,8 @@ async fn session(config: Config) -> u8 {
         },
         Err(message) => return usage(true, &message),
     };
+    // The password is held by whoever needs it still.
+    drop(config);
     match headless::run(&opened.network, opened.events, wall_clock, stop).await {
         Ok(ended) if ended.closed.reason == CloseReason::Left && ended.undelivered > 0 => NOT_DELIVERED,
         Ok(ended) => exit_code(ended.closed.reason),

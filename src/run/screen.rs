@@ -282,6 +282,10 @@ impl Screen {
             }
             next = self.network.as_mut().and_then(|opened| opened.events.try_next_whole());
         }
+        if self.state.room().is_some() {
+            // It has done its work: a host keeps its record, a member comes back by its key.
+            self.config.password = None;
+        }
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(super) fn draw(
     match layer {
         Layer::Help { scroll } => help(state, *scroll, theme, area, buffer),
         Layer::Dialog(question) => dialog(question, theme, area, buffer),
-        Layer::Note { title, lines } => note(title, lines, theme, area, buffer),
+        Layer::Note { title, lines, scroll } => note(title, lines, *scroll, theme, area, buffer),
         Layer::Prompt(line) => return prompt(state, line, theme, area, buffer),
     }
     None
@@ -93,16 +93,21 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
     }
 }
 
-fn note(title: &str, lines: &[String], theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let width = 66.min(area.width);
+fn note(title: &str, lines: &[String], scroll: usize, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    // As wide as it takes: keys are compared line by line.
+    let longest = lines.iter().map(|line| wrap::width(line)).max().unwrap_or(0);
+    let width = u16::try_from(longest + 4).unwrap_or(u16::MAX).max(66).min(area.width);
     let text_width = usize::from(width.saturating_sub(4)).max(8);
     let broken: Vec<&str> = lines
         .iter()
         .flat_map(|line| wrap::rows(line, text_width).into_iter().filter_map(|range| line.get(range)))
         .collect();
     let height = u16::try_from(broken.len() + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(1));
-    let inner = boxed(area, width, height, title, theme, buffer);
-    for (at, line) in broken.into_iter().take(usize::from(inner.height)).enumerate() {
+    let shown = usize::from(height.saturating_sub(2));
+    let scroll = scroll.min(broken.len().saturating_sub(shown));
+    let more = if scroll + shown < broken.len() { ", more below ↓" } else { "" };
+    let inner = boxed(area, width, height, &format!("{title}{more}"), theme, buffer);
+    for (at, line) in broken.into_iter().skip(scroll).take(usize::from(inner.height)).enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, line, Theme::plain());
     }

@@ -9,9 +9,10 @@ use crate::{
         keymap::Action,
         layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
         palette::{self, Typed, Whom},
-        room::{Focus, Grade, View},
+        room::{Focus, PeerView},
+        wrap,
     },
-    model::{Ban, Password, Peer, Recipient, limits},
+    model::{Ban, Password, Peer, Recipient, Role, limits},
 };
 
 pub(super) fn prompt_action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -343,25 +344,19 @@ fn mute(state: &mut State, peer: &Peer) {
     toast(state, ToastKind::Info, &text);
 }
 
-/// Writes who is here to the log, and shows it.
+/// Shows who is here, with keys to be compared.
 fn peers(state: &mut State) {
-    let now = state.now;
-    let Some(room) = state.room_mut() else { return };
-    let lines: Vec<String> = room
-        .present()
-        .into_iter()
-        .map(|view| {
-            let Peer { alias, peer_id, addr, role, .. } = &*view.peer;
-            let role = if *role == crate::model::Role::Host { "host" } else { "member" };
-            format!("{alias}  {role}  {addr}  {}", peer_id.fingerprint())
-        })
-        .collect();
-    for line in lines {
-        room.note(now, Grade::Info, &line);
-    }
-    room.shown.filter = Grade::Info;
-    room.shown.scrolled = 0;
-    room.shown.view = View::Log;
+    let Some(room) = state.room() else { return };
+    let line = |view: &&PeerView| {
+        let Peer { alias, peer_id, addr, role, .. } = &*view.peer;
+        let name = wrap::fit_name(alias.as_str(), limits::NAME_CELLS);
+        let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
+        let role = if *role == Role::Host { "host" } else { "" };
+        // A key has a row of its own: it is compared as a whole.
+        [format!("{name}{gap}  {role:<4}  {addr}"), format!("  {}", peer_id.fingerprint())]
+    };
+    let lines = room.present().iter().flat_map(line).collect();
+    state.layers.push(Layer::Note { title: "Peers and their keys".to_owned(), lines, scroll: 0 });
 }
 
 /// The answer was yes.

@@ -163,7 +163,7 @@ pub(super) fn info(state: &mut State) -> Vec<Effect> {
         format!("from {} ({})", message.from.alias, message.from.peer_id.short()),
         format!("came {}", when(message.at)),
     ];
-    state.layers.push(Layer::Note { title: "Message".to_owned(), lines });
+    state.layers.push(Layer::Note { title: "Message".to_owned(), lines, scroll: 0 });
     Vec::new()
 }
 
@@ -192,7 +192,7 @@ fn show_info(state: &mut State, place: Place, deliveries: &[Delivery]) {
     if deliveries.is_empty() {
         lines.push("nobody else was here".to_owned());
     }
-    state.layers.push(Layer::Note { title: "Who has it".to_owned(), lines });
+    state.layers.push(Layer::Note { title: "Who has it".to_owned(), lines, scroll: 0 });
 }
 
 // ---- Forgetting ----
