@@ -3,6 +3,7 @@
 mod admin;
 mod command;
 mod history;
+mod launch;
 mod room;
 
 pub use self::command::suggestions;
@@ -17,14 +18,14 @@ use super::{
     Effect, Event, Open,
     composer::{Composer, Edit},
     keymap::{self, Action},
-    launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
+    launch::{FieldName, Launch, Progress},
     layer::{Dialog, Layer, Pending},
     room::{Focus, LinkView, Room, View},
     state::{Screen, State, Toast, ToastKind},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, Wire, limits},
+    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, limits},
 };
 
 /// Takes in what happened and says what is to be done.
@@ -286,7 +287,7 @@ fn wheel(state: &mut State, is_up: bool) {
                 _ = dialog_action(state, if is_up { Action::Left } else { Action::Right });
             }
             None if state.room().is_some() => return room::wheel(state, is_up),
-            None => _ = launch_action(state, action),
+            None => _ = launch::action(state, action),
         }
     }
 }
@@ -389,7 +390,7 @@ fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
                 Some(Layer::Dialog(_)) => dialog_action(state, action),
                 Some(Layer::Prompt(_)) => command::prompt_action(state, action),
                 None => match state.screen {
-                    Screen::Launch(_) => launch_action(state, action),
+                    Screen::Launch(_) => launch::action(state, action),
                     Screen::Room(_) => room::action(state, action, key),
                 },
             };
@@ -503,40 +504,6 @@ fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
     Vec::new()
 }
 
-// ---- The launch screen ----
-
-fn launch_action(state: &mut State, action: Action) -> Vec<Effect> {
-    if state.form_mut().is_some() {
-        return form_action(state, action);
-    }
-    let Some(launch) = state.launch_mut() else { return Vec::new() };
-    launch.message = None;
-    match action {
-        Action::Up => launch.step(false),
-        Action::Down => launch.step(true),
-        Action::Forget => {
-            if let Choice::Recent(known) = launch.choice() {
-                return vec![Effect::Store(StoreCommand::ForgetHost { target: known.target })];
-            }
-        }
-        Action::Submit => match launch.choice() {
-            Choice::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
-            Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
-            Choice::Recent(known) => {
-                let wire = known.peer_id.wire();
-                open_form(state, FormKind::Join, &known.target, Some(&known.alias), wire);
-            }
-            Choice::Demo if launch.opening => {}
-            Choice::Demo => {
-                launch.opening = true;
-                return vec![Effect::Open(Open::Demo)];
-            }
-        },
-        _ => {}
-    }
-    Vec::new()
-}
-
 /// Opens a network; before classic peers are let in for the first time, asks.
 fn open(state: &mut State, open: Open) -> Vec<Effect> {
     if matches!(open, Open::Host { classic: true, .. }) && !state.defaults.knows_classic {
@@ -563,46 +530,4 @@ fn open_now(state: &mut State, open: Open) -> Vec<Effect> {
         form.progress = Progress::Opening(doing.to_owned());
     }
     vec![Effect::Open(open)]
-}
-
-fn open_form(
-    state: &mut State,
-    kind: FormKind,
-    target: &str,
-    alias: Option<&crate::model::Alias>,
-    wire: Wire,
-) {
-    let form = state.form(kind, target, alias, wire);
-    if let Some(launch) = state.launch_mut() {
-        // What was typed before Esc stays, where it was for the same.
-        let is_same = |left: &mut Form| left.kind == form.kind && left.asked_for == form.asked_for;
-        launch.form = Some(launch.left.take_if(is_same).unwrap_or(form));
-    }
-}
-
-fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
-    let Some(form) = state.form_mut() else { return Vec::new() };
-    if form.progress != Progress::Editing {
-        // Only giving up is possible now.
-        return if action == Action::Close { vec![Effect::Node(NodeCommand::Leave)] } else { Vec::new() };
-    }
-    let count = form.fields.len().max(1);
-    match action {
-        Action::Next => form.at = (form.at + 1) % count,
-        Action::Previous => form.at = (form.at + count - 1) % count,
-        Action::Reveal => form.revealed = !form.revealed,
-        Action::Submit if !form.is_at_end() => form.at += 1,
-        Action::Submit => {
-            if let Some(asked) = form.submit() {
-                return open(state, asked);
-            }
-        }
-        Action::Close => {
-            if let Some(launch) = state.launch_mut() {
-                launch.left = launch.form.take();
-            }
-        }
-        _ => {}
-    }
-    Vec::new()
 }

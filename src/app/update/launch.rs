@@ -1,0 +1,79 @@
+//! What keys do on the launch screen and in its forms.
+
+use super::{Action, Effect, State, open};
+use crate::{
+    api::{NodeCommand, StoreCommand},
+    app::{
+        Open,
+        launch::{Choice, Form, FormKind, Progress},
+    },
+    model::{Alias, Wire},
+};
+
+pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
+    if state.form_mut().is_some() {
+        return form_action(state, action);
+    }
+    let Some(launch) = state.launch_mut() else { return Vec::new() };
+    launch.message = None;
+    match action {
+        Action::Up => launch.step(false),
+        Action::Down => launch.step(true),
+        Action::Forget => {
+            if let Choice::Recent(known) = launch.choice() {
+                return vec![Effect::Store(StoreCommand::ForgetHost { target: known.target })];
+            }
+        }
+        Action::Submit => match launch.choice() {
+            Choice::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
+            Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
+            Choice::Recent(known) => {
+                let wire = known.peer_id.wire();
+                open_form(state, FormKind::Join, &known.target, Some(&known.alias), wire);
+            }
+            Choice::Demo if launch.opening => {}
+            Choice::Demo => {
+                launch.opening = true;
+                return vec![Effect::Open(Open::Demo)];
+            }
+        },
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) {
+    let form = state.form(kind, target, alias, wire);
+    if let Some(launch) = state.launch_mut() {
+        // What was typed before Esc stays, where it was for the same.
+        let is_same = |left: &mut Form| left.kind == form.kind && left.asked_for == form.asked_for;
+        launch.form = Some(launch.left.take_if(is_same).unwrap_or(form));
+    }
+}
+
+fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
+    let Some(form) = state.form_mut() else { return Vec::new() };
+    if form.progress != Progress::Editing {
+        // Only giving up is possible now.
+        return if action == Action::Close { vec![Effect::Node(NodeCommand::Leave)] } else { Vec::new() };
+    }
+    let count = form.fields.len().max(1);
+    match action {
+        Action::Next => form.at = (form.at + 1) % count,
+        Action::Previous => form.at = (form.at + count - 1) % count,
+        Action::Reveal => form.revealed = !form.revealed,
+        Action::Submit if !form.is_at_end() => form.at += 1,
+        Action::Submit => {
+            if let Some(asked) = form.submit() {
+                return open(state, asked);
+            }
+        }
+        Action::Close => {
+            if let Some(launch) = state.launch_mut() {
+                launch.left = launch.form.take();
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
