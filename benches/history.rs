@@ -13,7 +13,7 @@ use std::{
 };
 
 use pyile::{
-    api::{HistoryCommand, HistoryEvent, NodeEvent, Part, StoreCommand, StoreEvent},
+    api::{HistoryCommand, HistoryEvent, NodeEvent, OpenedHistory, Part, StoreCommand, StoreEvent},
     app::{Defaults, Event, State, update},
     model::{
         Alias, Batch, Network, NetworkId, Page, PeerId, Recipient, Role, SafeText, Signature, Span,
@@ -186,7 +186,7 @@ fn main() {
             ask(&profile, HistoryCommand::Recall(network.clone()));
             let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
             let state = room(&profile);
-            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
+            terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
     };
     row("profile, history, room, first frame", Some(whole(&none)), whole(&million));
@@ -222,7 +222,7 @@ fn main() {
         let state = room(profile);
         let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
         timed(999, || {
-            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
+            terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
     };
     // The same number of messages on the screen.
@@ -230,11 +230,14 @@ fn main() {
         let mut state = room(&empty);
         let HistoryEvent::Page { page: shown, .. } = ask(&full, page(i64::MAX)) else { panic!() };
         let page = Page { messages: shown.messages[150..].to_vec(), is_first: true, is_last: true, ..shown };
-        let opened = HistoryEvent::Opened(vec![(page, SafeText::line("everyone"))]);
+        let opened = HistoryEvent::Opened(Box::new(OpenedHistory {
+            pages: vec![(page, SafeText::line("everyone"))],
+            ..OpenedHistory::default()
+        }));
         update(&mut state, Timestamp(1_790_000_000_000_000), Event::Store(StoreEvent::History(opened)));
         let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
         timed(999, || {
-            terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
+            terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
     };
     row("a frame", Some(few), frame(&full));

@@ -162,7 +162,7 @@ fn frame() {
     };
     let ready = scene::draw(&state);
     let ours = times(Box::new(move || {
-        terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
+        terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
     }));
     let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
     let raw = times(Box::new(move || {
@@ -185,7 +185,7 @@ fn key_in_a_draft(lines: usize) -> Duration {
     let one = |_| {
         let begun = Instant::now();
         scene::press(&mut state, KeyCode::Char('x'));
-        terminal.draw(|frame| ui::draw(&state, frame)).unwrap();
+        terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         begun.elapsed()
     };
     median((0..50).map(one).collect())
@@ -212,7 +212,7 @@ fn bytes() {
     let mut terminal = Terminal::new(Writer::new(counted.clone(), || Ok(SIZE))).unwrap();
     let mut draw = |state: &State| {
         let before = counted.0.get();
-        terminal.draw(|frame| ui::draw(state, frame)).unwrap();
+        terminal.draw(|frame| drop(ui::draw(state, frame))).unwrap();
         counted.0.get() - before
     };
     draw(&state);

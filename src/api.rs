@@ -18,7 +18,7 @@ pub mod history;
 
 pub use batch::{Progress, Said};
 pub use finding::{Check, Finding, Verdict};
-pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, Part, Receipt};
+pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, OpenedHistory, Part, Receipt};
 
 use crate::model::{
     Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, HostState,
@@ -539,6 +539,15 @@ pub enum StoreCommand {
     Audience(Box<Audience>),
     /// Notes who has own messages. Not answered: should it be lost, they go again, and are dropped there.
     Receipt(Box<Receipt>),
+    /// Keeps what is written and not sent in a network, in place of what was. Not answered.
+    KeepDrafts {
+        /// In which network.
+        network: NetworkId,
+        /// For whom, and what.
+        drafts: Vec<(Recipient, String)>,
+    },
+    /// Keeps whose words are folded, in every network. Not answered.
+    KeepMuted(Vec<PeerId>),
     /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
     Forget {
         /// In which network.

@@ -15,40 +15,20 @@ use std::{
 use etcetera::BaseStrategy as _;
 
 use crate::{
+    app::{Noticed, Notices, keymap::Keymap},
     cli::{Cli, Command, Options},
-    model::{Alias, Password, SafeText, Timestamp, Wire, limits},
+    model::{Alias, Password, SafeText, Wire, limits},
     net,
     theme::{Palette, Themes},
 };
 
+mod keys;
+mod mode;
 mod password;
 mod themes;
 
-use self::password::password;
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// Ask on the launch screen.
-    Launch,
-    /// Open a network.
-    Host,
-    /// Join the network of the host at this target, as typed, that speaks so.
-    Join(String, Wire),
-    /// Open a network with bots.
-    Demo,
-    /// Say why the host at this target cannot be joined.
-    Doctor(String),
-    /// Print what was said.
-    History {
-        /// By or for this peer alone.
-        peer: Option<String>,
-        /// Not before.
-        since: Option<Timestamp>,
-        /// With these words.
-        search: Option<String>,
-    },
-}
+pub use self::mode::Mode;
+use self::{mode::mode, password::password};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -106,6 +86,12 @@ pub struct Config {
     pub color: bool,
     /// The themes of the screen, and which of them is shown.
     pub themes: Themes,
+    /// What keys do.
+    pub keymap: Keymap,
+    /// What the terminal is told of that wants attention.
+    pub notices: Notices,
+    /// The mouse points at the screen, in place of selecting text.
+    pub mouse: bool,
     /// Why nothing but ASCII is drawn, where the terminal shows nothing else.
     pub only_ascii: Option<String>,
     /// Why times are not those of this place.
@@ -150,9 +136,10 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 28] = [
     "alias",
     "attempts",
+    "bell",
     "classic",
     "cleartext",
     "data_dir",
@@ -160,12 +147,16 @@ const KEYS: [&str; 23] = [
     "history",
     "history_days",
     "history_mib",
+    "keys",
     "listen",
     "log_file",
     "log_level",
     "key_days",
     "members",
+    "mouse",
     "network",
+    "notify",
+    "notify_text",
     "password_file",
     "peer_listen",
     "profile",
@@ -206,6 +197,7 @@ struct ConfigFile {
     name: String,
     values: BTreeMap<String, String>,
     themes: Vec<Palette>,
+    keymap: Keymap,
 }
 
 fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> {
@@ -216,13 +208,17 @@ fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> 
     };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
     let mut values = BTreeMap::new();
-    let mut own_themes = Vec::new();
+    let (mut own_themes, mut keymap) = (Vec::new(), Keymap::default());
     for (key, value) in table {
         if !KEYS.contains(&key.as_str()) {
             return Err(ConfigError::Key { file: name.to_owned(), key, keys: KEYS.join(", ") });
         }
         if key == "themes" {
             own_themes = themes::read(name, value)?;
+            continue;
+        }
+        if key == "keys" {
+            keymap = keys::read(name, &value)?;
             continue;
         }
         let value = match value {
@@ -240,7 +236,7 @@ fn parse_file(File { name, text }: File<'_>) -> Result<ConfigFile, ConfigError> 
         };
         values.insert(key, value);
     }
-    Ok(ConfigFile { name: name.to_owned(), values, themes: own_themes })
+    Ok(ConfigFile { name: name.to_owned(), values, themes: own_themes, keymap })
 }
 
 /// Where a value was found, for errors.
@@ -303,35 +299,6 @@ impl Sources<'_> {
     }
 }
 
-/// What to do, as the command says.
-fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
-    Ok(match &cli.command {
-        None => Mode::Launch,
-        Some(Command::Host { .. }) => Mode::Host,
-        Some(Command::Join { host, classic }) => {
-            let wire = if *classic { Wire::Classic } else { Wire::Native };
-            Mode::Join(host.clone(), wire)
-        }
-        Some(Command::Demo) => Mode::Demo,
-        Some(Command::Doctor { host }) => Mode::Doctor(host.clone()),
-        Some(Command::History { peer, since, search }) => {
-            let since = since.as_deref().map(|text| {
-                moment(text).ok_or_else(|| ConfigError::Value {
-                    place: "command line".to_owned(),
-                    key: "--since".to_owned(),
-                    found: format!("{text:?}"),
-                    allowed:
-                        "a time such as 2026-11-20T14:00Z, a date such as 2026-11-20, or how long ago such \
-                              as 90min or \"3 days\" is allowed"
-                            .to_owned(),
-                })
-            });
-            let (peer, search) = (peer.clone(), search.clone());
-            Mode::History { peer, since: since.transpose()?, search }
-        }
-    })
-}
-
 /// Puts together what was typed, the environment and the configuration file.
 pub fn resolve(
     cli: &Cli,
@@ -361,13 +328,6 @@ pub fn resolve(
         fits.then(|| text.trim().to_owned())
     })?;
     let color = environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut themes = Themes::default();
-    themes.own = sources.file.as_ref().map(|file| file.themes.clone()).unwrap_or_default();
-    let theme_allowed = format!("{} is allowed", themes.names().join(", "));
-    let theme = sources.get("theme", None, &theme_allowed, |name| themes.named(name))?;
-    if let Some(theme) = theme {
-        themes.shown = theme;
-    }
     let profile_allowed = "1 to 32 letters, digits, - and _ are allowed";
     let profile = sources.get("profile", options.profile.as_deref(), profile_allowed, |text| {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -436,9 +396,37 @@ pub fn resolve(
         log_file: path("log_file", &options.log_file)?,
         log_level: log_level.unwrap_or(tracing::level_filters::LevelFilter::INFO),
         color,
-        themes,
+        themes: chosen_theme(&sources)?,
+        keymap: sources.file.as_ref().map(|file| file.keymap.clone()).unwrap_or_default(),
+        notices: notices(&sources)?,
+        mouse: sources.get("mouse", None, ON_OR_OFF, on_or_off)?.unwrap_or(false),
         only_ascii: only_ascii(environment),
         unknown_zone: unknown_zone(environment),
+    })
+}
+
+fn chosen_theme(sources: &Sources<'_>) -> Result<Themes, ConfigError> {
+    let mut themes = Themes::default();
+    themes.own = sources.file.as_ref().map(|file| file.themes.clone()).unwrap_or_default();
+    let allowed = format!("{} is allowed", themes.names().join(", "));
+    if let Some(theme) = sources.get("theme", None, &allowed, |name| themes.named(name))? {
+        themes.shown = theme;
+    }
+    Ok(themes)
+}
+
+fn notices(sources: &Sources<'_>) -> Result<Notices, ConfigError> {
+    let usual = Notices::default();
+    let of = sources.get("notify", None, "mentions, all or off is allowed", |text| match text {
+        "mentions" => Some(Noticed::Calls),
+        "all" => Some(Noticed::Everything),
+        "off" => Some(Noticed::Nothing),
+        _ => None,
+    })?;
+    Ok(Notices {
+        of: of.unwrap_or(usual.of),
+        has_text: sources.get("notify_text", None, ON_OR_OFF, on_or_off)?.unwrap_or(usual.has_text),
+        bell: sources.get("bell", None, ON_OR_OFF, on_or_off)?.unwrap_or(usual.bell),
     })
 }
 
@@ -536,23 +524,6 @@ fn login_name() -> Option<String> {
 #[cfg(not(unix))]
 fn login_name() -> Option<String> {
     None
-}
-
-/// A point in time as people write it: a time, a date in this machine's zone, or how long ago.
-fn moment(text: &str) -> Option<Timestamp> {
-    let zone = jiff::tz::TimeZone::system();
-    let text = text.trim();
-    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil = text.parse::<jiff::civil::DateTime>().or_else(|_| {
-            text.parse::<jiff::civil::Date>().map(|date| date.to_datetime(jiff::civil::Time::midnight()))
-        });
-        if let Ok(civil) = civil {
-            return civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
-        }
-        let ago: jiff::Span = text.parse().ok()?;
-        jiff::Zoned::now().checked_sub(ago.abs()).ok().map(|zoned| zoned.timestamp())
-    });
-    time.map(|time| Timestamp(time.as_microsecond()))
 }
 
 const ON_OR_OFF: &str = "on or off is allowed, in the file true or false";

@@ -185,7 +185,7 @@ pub async fn run(
     network: &Network,
     mut events: Events,
     now: fn() -> Timestamp,
-    mut stop: mpsc::Receiver<()>,
+    mut stop: mpsc::Receiver<impl Send>,
 ) -> io::Result<Ended> {
     let output = Output::start()?;
     let (typed_tx, mut typed) = mpsc::channel(1);
@@ -259,7 +259,7 @@ pub async fn run(
                 None => has_input = false,
             },
             () = asked.waiting.give(network.sends()) => {}
-            Some(()) = stop.recv() => asked.leave_within(limits::LEAVE_TIMEOUT),
+            Some(_) = stop.recv() => asked.leave_within(limits::LEAVE_TIMEOUT),
             () = sleep_until(leaves_by.unwrap_or_else(Instant::now)), if leaves_by.is_some() => {
                 asked.give_up();
             }

@@ -5,15 +5,19 @@
 
 use std::{
     io::{self, Stdout, Write as _},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crossterm::{
     clipboard::CopyToClipboard,
     cursor::{MoveTo, Show},
     event::{
-        self, DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event,
-        KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+        self, DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste,
+        EnableFocusChange, EnableMouseCapture, Event, KeyboardEnhancementFlags, PopKeyboardEnhancementFlags,
+        PushKeyboardEnhancementFlags,
     },
     execute,
     style::Print,
@@ -25,6 +29,7 @@ use crossterm::{
 use ratatui::{Frame, Terminal};
 use tokio::sync::mpsc;
 
+pub use self::writer::Link;
 use self::{keys::Keys, writer::Writer};
 use crate::model::limits;
 
@@ -35,6 +40,8 @@ pub mod writer;
 pub struct Guard {
     terminal: Terminal<Writer<Stdout>>,
     is_ascii: bool,
+    /// The mouse is the program's.
+    has_mouse: bool,
 }
 
 /// What a terminal is taken for that says it has no columns or rows, as some consoles do until they are told.
@@ -46,10 +53,16 @@ fn size() -> io::Result<(u16, u16)> {
 }
 
 impl Guard {
-    /// Takes the terminal over; `is_ascii` when it shows nothing else.
-    pub fn take(is_ascii: bool) -> io::Result<Self> {
-        enter()?;
-        Ok(Self { terminal: Terminal::new(Writer::new(io::stdout(), size).ascii(is_ascii))?, is_ascii })
+    /// Takes the terminal over; `is_ascii` when it shows nothing else, `has_mouse` when what the mouse does is told.
+    pub fn take(is_ascii: bool, has_mouse: bool) -> io::Result<Self> {
+        enter(has_mouse)?;
+        let terminal = Terminal::new(Writer::new(io::stdout(), size).ascii(is_ascii))?;
+        Ok(Self { terminal, is_ascii, has_mouse })
+    }
+
+    /// Gives the terminal to another program, until it is taken back with [`Self::retake`].
+    pub fn lend(&mut self) {
+        leave();
     }
 
     /// Whether nothing but ASCII is drawn from now on.
@@ -60,9 +73,32 @@ impl Guard {
         self.clear()
     }
 
-    /// Draws a frame.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.terminal.draw(render).map(|_| ())
+    /// Draws a frame, with the links that are drawn in it.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>) -> Vec<Link>) -> io::Result<()> {
+        let mut links = Vec::new();
+        self.terminal.draw(|frame| links = render(frame))?;
+        self.terminal.backend_mut().link(links)
+    }
+
+    /// Has the terminal tell of something, also where it is not in sight: OSC 777 where terminals know that, else OSC 9.
+    pub fn notify(&mut self, text: &str) -> io::Result<()> {
+        let text = self.plain(text);
+        let knows_777 = std::env::var("TERM")
+            .is_ok_and(|term| term.starts_with("rxvt") || term.starts_with("foot"))
+            || std::env::var_os("VTE_VERSION").is_some();
+        let mut stdout = io::stdout();
+        if knows_777 {
+            write!(stdout, "\x1b]777;notify;pyile;{}\x1b\\", text.replace(';', ","))?;
+        } else {
+            write!(stdout, "\x1b]9;{text}\x1b\\")?;
+        }
+        stdout.flush()
+    }
+
+    /// A text without what could be a control character in a locale of eight bits.
+    fn plain(&self, text: &str) -> String {
+        let is_plain = |c: &char| if self.is_ascii { matches!(c, ' '..='~') } else { !c.is_control() };
+        text.chars().map(|c| if is_plain(&c) { c } else { '?' }).collect()
     }
 
     /// Columns and rows.
@@ -81,10 +117,9 @@ impl Guard {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// Calls the window so. In a locale of eight bits a letter of more than one byte could be a control character.
+    /// Calls the window so.
     pub fn title(&mut self, title: &str) -> io::Result<()> {
-        let is_plain = |c: &char| !self.is_ascii || matches!(c, ' '..='~');
-        let title: String = title.chars().map(|c| if is_plain(&c) { c } else { '?' }).collect();
+        let title = self.plain(title);
         execute!(io::stdout(), SetTitle(title))
     }
 
@@ -101,14 +136,14 @@ impl Guard {
         leave();
         // What stands beside this program in a pipe stops with it, as it would at any other's Ctrl-Z.
         rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
-        enter()?;
+        enter(self.has_mouse)?;
         self.clear()
     }
 
     /// The shell continues this process, and may have used the terminal meanwhile: takes it over again.
     pub fn retake(&mut self) -> io::Result<()> {
         leave();
-        enter()?;
+        enter(self.has_mouse)?;
         self.clear()
     }
 
@@ -125,7 +160,7 @@ impl Drop for Guard {
     }
 }
 
-fn enter() -> io::Result<()> {
+fn enter(has_mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::Release);
     let entered = execute!(
@@ -142,6 +177,8 @@ fn enter() -> io::Result<()> {
         // Terminals that do not know it ignore it; the others tell Shift-Enter from Enter.
         PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES)
     );
+    let entered =
+        entered.and_then(|()| if has_mouse { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) });
     if entered.is_err() {
         leave();
     }
@@ -159,6 +196,7 @@ fn leave() {
     let _ = execute!(
         io::stdout(),
         PopKeyboardEnhancementFlags,
+        DisableMouseCapture,
         DisableFocusChange,
         DisableBracketedPaste,
         EnableLineWrap,
@@ -195,22 +233,79 @@ pub enum Happening {
 }
 
 /// What happens at the terminal, from threads of their own: a key is there as soon as it is pressed.
-pub fn events() -> io::Result<mpsc::Receiver<Happening>> {
-    let (tx, events) = mpsc::channel(limits::KEYS_WAITING);
-    watch(tx.clone())?;
-    std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        let mut keys = Keys::default();
-        while let Ok(events) = at_once() {
-            for event in keys.take(events) {
-                if tx.blocking_send(Happening::Event(event)).is_err() {
-                    return;
-                }
-            }
+pub struct Keyboard {
+    /// What happens.
+    pub events: mpsc::Receiver<Happening>,
+    pause: Arc<Pause>,
+}
+
+/// Whether keys are another program's now, and whether nobody reads them here.
+#[derive(Default)]
+struct Pause {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Pause {
+    fn change(&self, change: impl FnOnce(&mut (bool, bool))) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    fn wait_while(&self, is_so: impl Fn(&(bool, bool)) -> bool) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, limits::KEYS_PARKED, |state| is_so(state));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Of the thread that reads: waits while keys are another program's.
+    fn park(&self) {
+        let is_wanted = || self.state.lock().unwrap_or_else(PoisonError::into_inner).0;
+        while is_wanted() {
+            self.change(|state| state.1 = true);
+            self.wait_while(|(is_wanted, _)| *is_wanted);
         }
-        // Reading again would spin.
-        let _ = tx.blocking_send(Happening::Gone);
-    })?;
-    Ok(events)
+        self.change(|state| state.1 = false);
+    }
+}
+
+impl Keyboard {
+    /// Watches the keyboard of this process's terminal.
+    pub fn watch() -> io::Result<Self> {
+        let (tx, events) = mpsc::channel(limits::KEYS_WAITING);
+        watch(tx.clone())?;
+        let pause = Arc::new(Pause::default());
+        let parking = pause.clone();
+        std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            let mut keys = Keys::default();
+            while let Ok(events) = at_once() {
+                for event in keys.take(events) {
+                    if tx.blocking_send(Happening::Event(event)).is_err() {
+                        return;
+                    }
+                }
+                parking.park();
+            }
+            // Reading again would spin.
+            let _ = tx.blocking_send(Happening::Gone);
+        })?;
+        Ok(Self { events, pause })
+    }
+
+    /// Leaves the keys to another program, until [`Self::resume`]. What was pressed before is dropped.
+    pub fn pause(&mut self) {
+        self.pause.change(|state| state.0 = true);
+        // Whoever waits for a key is woken by word of another size.
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::WINCH);
+        self.pause.wait_while(|(_, is_parked)| !is_parked);
+        while self.events.try_recv().is_ok() {}
+    }
+
+    /// Reads the keys again.
+    pub fn resume(&self) {
+        self.pause.change(|state| state.0 = false);
+    }
 }
 
 /// Waits for something, and gives everything that has come with it.

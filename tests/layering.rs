@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["model", "api", "security"]),
     ("net", &["model", "api", "wire", "security", "proto", "store"]),
     ("network", &["model", "api", "security", "proto", "store", "net"]),
-    ("config", &["model", "cli", "net", "theme"]),
+    ("config", &["model", "app", "cli", "net", "theme"]),
     ("doctor", &["model", "api", "wire", "security", "store", "net", "network"]),
     ("headless", &["model", "api", "net", "network"]),
     ("terminal", &["model", "width"]),

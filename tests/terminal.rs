@@ -43,8 +43,12 @@ impl Term {
         Self::start(command, (35, 120))
     }
 
-    fn start(mut command: CommandBuilder, (rows, cols): (u16, u16)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    fn start(command: CommandBuilder, size: (u16, u16)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), command, size)
+    }
+
+    /// In the profile of another that has ended.
+    fn start_in(dir: TempDir, mut command: CommandBuilder, (rows, cols): (u16, u16)) -> Self {
         let pair =
             native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
         command.env("TERM", "xterm-256color");
@@ -241,7 +245,7 @@ fn host_join_talk_ban_and_quit_on_the_screen() {
     assert_eq!(mallory.exit_code(), 5);
     bob.see("mallory is gone");
     ann.keys(F2);
-    ann.see("mallory is cut off by 1 of 1");
+    ann.see("cut off by 1 of 1");
 
     bob.keys("/");
     bob.see("/msg NAME TEXT");
@@ -352,8 +356,13 @@ fn the_launch_screen_can_be_left_and_a_second_process_is_refused() {
 #[ignore = "run in a terminal by the test after it"]
 fn panicking_child() {
     pyile::terminal::restore_on_panic();
-    let mut guard = pyile::terminal::Guard::take(false).unwrap();
-    guard.draw(|frame| frame.render_widget("about to panic", frame.area())).unwrap();
+    let mut guard = pyile::terminal::Guard::take(false, false).unwrap();
+    guard
+        .draw(|frame| {
+            frame.render_widget("about to panic", frame.area());
+            Vec::new()
+        })
+        .unwrap();
     panic!("on purpose");
 }
 
@@ -480,4 +489,66 @@ fn a_terminal_without_a_size_is_taken_for_the_usual_one_until_it_tells_its_own()
     term.resize((35, 120));
     term.wait("the whole width", |term| term.rows().iter().any(|row| row.chars().count() > 100));
     term.child.kill().unwrap();
+}
+
+/// A program that is named as the editor: says so, waits for a line, and puts it into the file.
+#[cfg(unix)]
+fn editor() -> (TempDir, String) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("editor");
+    let script = "#!/bin/sh\necho; echo \"$1 has $2\" | sed 's/pyile-.*has/has/'; cat \"$2\"; read line; echo \"+ $line\" >> \"$2\"\n";
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (dir, format!("{} --with", path.display()))
+}
+
+#[test]
+fn a_draft_is_written_in_an_editor_while_the_network_goes_on_and_outlives_a_crash() {
+    let (_script, editor) = editor();
+    let hosting = || {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pyile"));
+        command.args(["host", "127.0.0.1:0", "--alias", "ann"]);
+        command.env("VISUAL", &editor);
+        command
+    };
+    let mut command = hosting();
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "open sesame").unwrap();
+    command.args(["--password-file", &password.path().display().to_string()]);
+    let mut ann = Term::start(command, (24, 80));
+    ann.see("Nobody else is here yet");
+    let row = ann.rows().into_iter().find(|row| row.contains("pyile join ")).unwrap();
+    let addr = row.split("pyile join ").nth(1).unwrap().split([' ', '│']).next().unwrap().to_owned();
+    ann.keys("begun here");
+    ann.see("begun here");
+    ann.keys("\x18");
+    ann.see("--with has");
+    // Somebody joins meanwhile, and a key that interrupts is not this program's.
+    let mut bob = Starting::new("bob", &["join", &addr]).password("open sesame").start();
+    bob.event("authenticated");
+    bob.say(serde_json::json!({"cmd": "send", "to": "everyone", "text": "are you there?"}));
+    bob.wait_for("delivery", |event| event["event"] == "delivery" && event["status"] == "delivered");
+    assert!(!ann.shows("are you there?"), "the terminal is the editor's");
+    ann.keys("ended there\r");
+    ann.see("+ ended there");
+    ann.see("are you there?");
+    ann.keys("!");
+    ann.see("+ ended there!");
+    // Kept a moment later, and there again after a crash.
+    let file = ann.dir.path().join("default/history.db");
+    let kept = |file: &std::path::Path| {
+        let db = rusqlite::Connection::open(file).unwrap();
+        db.query_row("SELECT text FROM draft", [], |row| row.get::<_, String>(0)).unwrap_or_default()
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while !kept(&file).ends_with("ended there!") {
+        assert!(Instant::now() < deadline, "the draft is never kept");
+        std::thread::yield_now();
+    }
+    ann.child.kill().unwrap();
+    ann.child.wait().unwrap();
+    let dir = std::mem::replace(&mut ann.dir, tempfile::tempdir().unwrap());
+    let mut ann = Term::start_in(dir, hosting(), (24, 80));
+    ann.see("+ ended there!");
 }

@@ -144,6 +144,17 @@ pub struct Hit {
     pub excerpt: SafeText,
 }
 
+/// What a front end begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenedHistory {
+    /// The newest messages of every conversation, with the other's label.
+    pub pages: Vec<(Page, SafeText)>,
+    /// What was written and not sent, and for whom.
+    pub drafts: Vec<(Recipient, String)>,
+    /// Whose words are folded.
+    pub muted: Vec<PeerId>,
+}
+
 /// What the history did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HistoryEvent {
@@ -192,7 +203,7 @@ pub enum HistoryEvent {
         token: u64,
     },
     /// The newest messages of every conversation.
-    Opened(Vec<(Page, SafeText)>),
+    Opened(Box<OpenedHistory>),
     /// A part of a conversation.
     Page {
         /// Which part.

@@ -2,13 +2,15 @@
 //!
 //! Never bound, since terminals or people need them: Ctrl-I, Ctrl-M, Ctrl-[, Ctrl-H, Ctrl-S, Ctrl-Q.
 
-use std::fmt;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 mod help;
+mod names;
+mod table;
 
-pub use self::help::{Group, grouped_help, help, hints};
+pub use self::{help::Group, table::TABLE};
 use super::composer::Edit;
 
 /// Where a key is pressed. Several hold at a time; the first that binds the key wins.
@@ -109,6 +111,10 @@ pub enum Action {
     Recall,
     /// Write an answer below what was said.
     Reply,
+    /// What can be done with the message.
+    Menu,
+    /// Write the draft in an editor of one's own.
+    Editor,
     /// Back to writing.
     Compose,
     /// Ban the selected member.
@@ -129,6 +135,12 @@ pub enum Action {
     Reveal,
     /// Forget the selected recent network.
     Forget,
+    /// Open a network.
+    Host,
+    /// Join one.
+    Join,
+    /// Try it out.
+    Demo,
     /// Close what is on top.
     Close,
     /// Stash the draft, or ask whether to quit.
@@ -148,24 +160,12 @@ pub struct Key {
     pub modifiers: KeyModifiers,
 }
 
-const fn plain(code: KeyCode) -> Key {
-    Key { code, modifiers: KeyModifiers::NONE }
-}
-
-const fn letter(c: char) -> Key {
-    plain(KeyCode::Char(c))
-}
-
-const fn ctrl(c: char) -> Key {
-    Key { code: KeyCode::Char(c), modifiers: KeyModifiers::CONTROL }
-}
-
-const fn alt(c: char) -> Key {
-    Key { code: KeyCode::Char(c), modifiers: KeyModifiers::ALT }
-}
-
-const fn with(code: KeyCode, modifiers: KeyModifiers) -> Key {
-    Key { code, modifiers }
+impl Key {
+    /// It types something, where one writes.
+    fn is_letter(self) -> bool {
+        matches!(self.code, KeyCode::Char(_))
+            && !self.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+    }
 }
 
 impl fmt::Display for Key {
@@ -196,12 +196,12 @@ impl fmt::Display for Key {
 }
 
 /// One row of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Binding {
     /// Where it holds.
     pub contexts: &'static [Context],
     /// Any of these keys.
-    pub keys: &'static [Key],
+    pub keys: Cow<'static, [Key]>,
     /// What it does.
     pub action: Action,
     /// In words, for the help.
@@ -210,224 +210,150 @@ pub struct Binding {
     pub hint: &'static str,
 }
 
-const fn bind(
-    contexts: &'static [Context],
-    keys: &'static [Key],
-    action: Action,
-    help: &'static str,
-    hint: &'static str,
-) -> Binding {
-    Binding { contexts, keys, action, help, hint }
+impl Context {
+    /// A key without Ctrl or Alt is a letter there.
+    fn types(self) -> bool {
+        matches!(self, Self::Compose | Self::Form | Self::Prompt | Self::Room | Self::Everywhere)
+    }
+
+    /// A key may be pressed in both at once.
+    fn meets(self, other: Self) -> bool {
+        use Context as C;
+        let is_view = |context| matches!(context, C::Admin | C::Log | C::Heartbeat);
+        let in_room = |context| matches!(context, C::Compose | C::Browse) || is_view(context);
+        let meet = |a, b| match (a, b) {
+            (C::Everywhere, _) => true,
+            (C::Room, b) => in_room(b),
+            (C::Browse, b) => is_view(b),
+            _ => false,
+        };
+        self == other || meet(self, other) || meet(other, self)
+    }
 }
 
-use Action as A;
-use Context as C;
-use KeyCode::{BackTab, Backspace, Delete, End, Enter, Esc, F, Home, PageDown, PageUp, Tab};
+/// What is wrong with a change of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbindable {
+    /// The action whose keys were to be changed.
+    pub name: String,
+    /// What was found.
+    pub found: String,
+    /// What is allowed.
+    pub allowed: String,
+}
 
-const EDITORS: &[Context] = &[C::Compose, C::Form, C::Prompt];
+/// The keys as they are here: those of the table, with what a person has changed.
+#[derive(Debug, Clone)]
+pub struct Keymap {
+    rows: Vec<Binding>,
+}
 
-/// All keys. Within a context the first row that binds a key wins.
-pub const TABLE: &[Binding] = &[
-    // Composing.
-    bind(&[C::Compose], &[plain(Enter)], A::Submit, "send", "send"),
-    bind(
-        &[C::Compose],
-        &[with(Enter, KeyModifiers::ALT), ctrl('j'), with(Enter, KeyModifiers::SHIFT)],
-        A::Edit(Edit::Newline),
-        "new line",
-        "new line",
-    ),
-    bind(
-        &[C::Compose],
-        &[plain(Tab)],
-        A::Next,
-        "complete a name or an emoji such as :smile; on an empty line, next pane",
-        "complete",
-    ),
-    bind(&[C::Compose], &[plain(BackTab)], A::Previous, "on an empty line, previous pane", ""),
-    bind(
-        &[C::Compose],
-        &[letter('/')],
-        A::Palette,
-        "on an empty line: commands (// sends a slash)",
-        "commands",
-    ),
-    bind(
-        &[C::Compose],
-        &[plain(KeyCode::Up)],
-        A::Up,
-        "line up; on the first, the stashed draft, or what was sent before",
-        "",
-    ),
-    bind(
-        &[C::Compose],
-        &[plain(KeyCode::Down)],
-        A::Down,
-        "line down; on the last, what was sent after it",
-        "",
-    ),
-    bind(&[C::Compose], &[ctrl('r')], A::Recall, "look for what was sent before", ""),
-    bind(&[C::Compose], &[plain(Esc)], A::Close, "browse: letters act", "browse"),
-    // Browsing.
-    bind(&[C::Admin], &[letter('b')], A::Ban, "ban the selected member", "ban"),
-    bind(&[C::Admin], &[letter('x')], A::Kick, "kick the selected member", "kick"),
-    bind(&[C::Admin], &[letter('u')], A::Unban, "lift the selected ban", "unban"),
-    bind(
-        &[C::Admin],
-        &[letter('h')],
-        A::Handover,
-        "hand the network over to the selected member",
-        "hand over",
-    ),
-    bind(&[C::Log], &[letter('f')], A::Filter, "filter: all, warnings, errors", "filter"),
-    bind(
-        &[C::Heartbeat],
-        &[letter('w')],
-        A::Ways,
-        "who reaches whom; again: the heartbeat",
-        "who reaches whom",
-    ),
-    bind(&[C::Browse], &[letter('i'), plain(Enter)], A::Compose, "write", "write"),
-    bind(&[C::Browse], &[letter('k'), plain(KeyCode::Up)], A::Up, "up", "move"),
-    bind(&[C::Browse], &[letter('j'), plain(KeyCode::Down)], A::Down, "down", ""),
-    bind(&[C::Browse], &[ctrl('u')], A::HalfUp, "half a page up", ""),
-    bind(&[C::Browse], &[ctrl('d')], A::HalfDown, "half a page down", ""),
-    bind(&[C::Browse], &[letter('g'), plain(Home)], A::Top, "to the first", ""),
-    bind(&[C::Browse], &[letter('G'), plain(End)], A::Bottom, "to the last", ""),
-    bind(&[C::Browse], &[letter('y')], A::Copy, "copy the message at the mark", "copy"),
-    bind(
-        &[C::Browse],
-        &[letter('r')],
-        A::Reply,
-        "answer the message at the mark, with a quote of it",
-        "reply",
-    ),
-    bind(&[C::Browse], &[letter('I')], A::Info, "who has the message at the mark, and since when", "info"),
-    bind(&[C::Browse], &[letter('o')], A::Unfold, "all lines of the message at the mark, or fold it", ""),
-    bind(&[C::Browse], &[letter('u')], A::NextUnread, "next unread conversation", ""),
-    bind(&[C::Browse], &[letter('/')], A::Search, "search", "search"),
-    bind(&[C::Browse], &[letter('n')], A::FindOlder, "next match, older", ""),
-    bind(&[C::Browse], &[letter('N')], A::FindNewer, "next match, newer", ""),
-    bind(&[C::Browse], &[letter(':')], A::Palette, "commands", "commands"),
-    bind(&[C::Browse], &[letter('?')], A::Help, "this help", "help"),
-    bind(&[C::Browse], &[plain(Tab)], A::Next, "next pane", "pane"),
-    bind(&[C::Browse], &[plain(BackTab)], A::Previous, "previous pane", ""),
-    bind(&[C::Browse], &[plain(Esc)], A::Close, "to the newest; there, back to writing", ""),
-    // Anywhere in a room.
-    bind(&[C::Room], &[plain(F(2))], A::ViewChat, "chat", ""),
-    bind(&[C::Room], &[plain(F(3))], A::ViewAdmin, "admin: members, attempts, bans", ""),
-    bind(&[C::Room], &[plain(F(4))], A::ViewHeartbeat, "heartbeat", ""),
-    bind(&[C::Room], &[plain(F(5))], A::ViewLog, "log", ""),
-    bind(&[C::Room], &[ctrl('n')], A::NextConversation, "next conversation", "next chat"),
-    bind(&[C::Room], &[ctrl('p')], A::PreviousConversation, "previous conversation", ""),
-    bind(&[C::Room], &[ctrl('o')], A::GoTo, "go to a conversation by name", "go to"),
-    bind(
-        &[C::Room],
-        &[alt('1'), alt('2'), alt('3'), alt('4'), alt('5'), alt('6'), alt('7'), alt('8'), alt('9')],
-        A::Jump,
-        "jump to a conversation",
-        "",
-    ),
-    bind(&[C::Room], &[alt('a')], A::NextUnread, "next unread conversation", ""),
-    bind(&[C::Room], &[plain(PageUp)], A::PageUp, "page up", ""),
-    bind(&[C::Room], &[plain(PageDown)], A::PageDown, "page down", ""),
-    bind(&[C::Room], &[with(End, KeyModifiers::CONTROL)], A::Bottom, "to the newest message", ""),
-    bind(&[C::Room], &[ctrl('f')], A::Search, "search everything that was said", ""),
-    // The launch screen.
-    bind(&[C::Launch], &[plain(Enter)], A::Submit, "choose", "choose"),
-    bind(&[C::Launch], &[plain(KeyCode::Up), letter('k'), plain(BackTab)], A::Up, "up", "move"),
-    bind(&[C::Launch], &[plain(KeyCode::Down), letter('j'), plain(Tab)], A::Down, "down", ""),
-    bind(&[C::Launch], &[plain(Delete)], A::Forget, "forget this recent network and its key", ""),
-    bind(&[C::Launch], &[letter('?')], A::Help, "this help", "help"),
-    bind(&[C::Form], &[plain(Enter)], A::Submit, "next field; on the last one, go", "go on"),
-    bind(&[C::Form], &[plain(Tab), plain(KeyCode::Down)], A::Next, "next field", "next field"),
-    bind(&[C::Form], &[plain(BackTab), plain(KeyCode::Up)], A::Previous, "previous field", ""),
-    bind(&[C::Form], &[ctrl('r')], A::Reveal, "show or hide the password", "show password"),
-    bind(&[C::Form], &[plain(Esc)], A::Close, "back", "back"),
-    // Questions, prompts, help.
-    bind(&[C::Dialog], &[plain(Enter)], A::Submit, "do what is chosen", "choose"),
-    bind(&[C::Dialog], &[letter(' ')], A::Toggle, "turn the option on or off", "on/off"),
-    bind(&[C::Dialog], &[plain(KeyCode::Left), plain(BackTab), plain(KeyCode::Up)], A::Left, "before", ""),
-    bind(&[C::Dialog], &[plain(KeyCode::Right), plain(Tab), plain(KeyCode::Down)], A::Right, "next", "move"),
-    bind(&[C::Dialog], &[plain(Esc)], A::Close, "cancel", "cancel"),
-    bind(&[C::Prompt], &[plain(Enter)], A::Submit, "do it", "do it"),
-    bind(&[C::Prompt], &[plain(Tab)], A::Next, "complete", "complete"),
-    bind(&[C::Prompt], &[plain(KeyCode::Up)], A::Up, "up", ""),
-    bind(&[C::Prompt], &[plain(KeyCode::Down)], A::Down, "down", ""),
-    bind(&[C::Prompt], &[plain(Esc)], A::Close, "close", "close"),
-    bind(&[C::Help], &[plain(Esc), letter('q'), plain(Enter), letter('?')], A::Close, "close", "close"),
-    bind(&[C::Help], &[plain(KeyCode::Up), letter('k')], A::Up, "up", "move"),
-    bind(&[C::Help], &[plain(KeyCode::Down), letter('j')], A::Down, "down", ""),
-    bind(&[C::Help], &[plain(PageUp)], A::PageUp, "page up", ""),
-    bind(&[C::Help], &[plain(PageDown)], A::PageDown, "page down", ""),
-    // Editing, in every editor.
-    bind(EDITORS, &[ctrl('a'), plain(Home)], A::Edit(Edit::LineStart), "to the start of the line", ""),
-    bind(EDITORS, &[ctrl('e'), plain(End)], A::Edit(Edit::LineEnd), "to the end of the line", ""),
-    bind(EDITORS, &[ctrl('k')], A::Edit(Edit::CutToEnd), "cut to the end of the line", ""),
-    bind(EDITORS, &[ctrl('u')], A::Edit(Edit::CutToStart), "cut to the start of the line", ""),
-    bind(
-        EDITORS,
-        &[ctrl('w'), with(Backspace, KeyModifiers::CONTROL), with(Backspace, KeyModifiers::ALT)],
-        A::Edit(Edit::CutWord),
-        "cut a word",
-        "",
-    ),
-    bind(
-        EDITORS,
-        &[with(Delete, KeyModifiers::CONTROL), with(Delete, KeyModifiers::ALT), alt('d')],
-        A::Edit(Edit::CutWordRight),
-        "cut the next word",
-        "",
-    ),
-    bind(EDITORS, &[ctrl('y')], A::Edit(Edit::PutBack), "put back what was cut", ""),
-    bind(
-        EDITORS,
-        &[alt('b'), with(KeyCode::Left, KeyModifiers::CONTROL), with(KeyCode::Left, KeyModifiers::ALT)],
-        A::Edit(Edit::WordLeft),
-        "a word back",
-        "",
-    ),
-    bind(
-        EDITORS,
-        &[alt('f'), with(KeyCode::Right, KeyModifiers::CONTROL), with(KeyCode::Right, KeyModifiers::ALT)],
-        A::Edit(Edit::WordRight),
-        "a word on",
-        "",
-    ),
-    bind(EDITORS, &[plain(KeyCode::Left)], A::Edit(Edit::Left), "left", ""),
-    bind(EDITORS, &[plain(KeyCode::Right)], A::Edit(Edit::Right), "right", ""),
-    bind(EDITORS, &[plain(Backspace)], A::Edit(Edit::Backspace), "remove the character before", ""),
-    bind(EDITORS, &[plain(Delete)], A::Edit(Edit::Delete), "remove the character after", ""),
-    // Everywhere.
-    bind(&[C::Everywhere], &[plain(F(1))], A::Help, "help for where you are", "help"),
-    bind(
-        &[C::Everywhere],
-        &[ctrl('c')],
-        A::Interrupt,
-        "stash a draft; with none, quit (it asks first in a room; again: leaves)",
-        "quit",
-    ),
-    bind(&[C::Everywhere], &[ctrl('l')], A::Redraw, "draw the screen anew", ""),
-    bind(&[C::Everywhere], &[ctrl('z')], A::Suspend, "suspend", ""),
-];
+impl Default for Keymap {
+    fn default() -> Self {
+        Self { rows: TABLE.to_vec() }
+    }
+}
 
-/// What a key does in these contexts, the first context first.
-#[must_use]
-pub fn action(contexts: &[Context], event: &KeyEvent) -> Option<Action> {
-    let key = normal(event);
-    contexts.iter().find_map(|context| {
-        TABLE
-            .iter()
-            .find(|binding| binding.contexts.contains(context) && binding.keys.contains(&key))
-            .map(|binding| binding.action)
-    })
+impl Keymap {
+    /// The table with other keys for some actions, by their names. A letter alone holds where letters act; where one writes it
+    /// stays a letter.
+    pub fn with(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, Unbindable> {
+        let mut keymap = Self::default();
+        let mut new = Vec::new();
+        for (name, keys) in changes {
+            let action = names::action(name).ok_or_else(|| Unbindable {
+                name: name.clone(),
+                found: "no action".to_owned(),
+                allowed: format!("the actions are {}", names::all().join(", ")),
+            })?;
+            let keys = keys.iter().map(|key| names::key(name, key)).collect::<Result<Vec<Key>, _>>()?;
+            keymap.rebind(name, action, &keys, &mut new)?;
+        }
+        for (row, key) in new {
+            keymap.conflict(row, key)?;
+        }
+        Ok(keymap)
+    }
+
+    fn rebind(
+        &mut self,
+        name: &str,
+        action: Action,
+        keys: &[Key],
+        new: &mut Vec<(usize, Key)>,
+    ) -> Result<(), Unbindable> {
+        let mut is_bound = false;
+        for (at, row) in self.rows.iter_mut().enumerate().filter(|(_, row)| row.action == action) {
+            let types = row.contexts.iter().any(|context| context.types());
+            let own: Vec<Key> = keys.iter().filter(|key| !(types && key.is_letter())).copied().collect();
+            new.extend(own.iter().filter(|key| !row.keys.contains(key)).map(|key| (at, *key)));
+            is_bound |= !own.is_empty();
+            row.keys = own.into();
+        }
+        let wrong = |found: &str, allowed: &str| Unbindable {
+            name: name.to_owned(),
+            found: found.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        match (is_bound, keys.first()) {
+            (false, Some(key)) => Err(wrong(
+                &format!("{key}"),
+                "where one writes a letter alone is typed; a key with Ctrl or Alt, or one such as F6, is allowed",
+            )),
+            (false, None) if matches!(action, Action::Interrupt | Action::Submit | Action::Close) => {
+                Err(wrong("no key", "without a key for it nobody gets on; at least one is needed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a new key of a row does something else where it can be pressed.
+    fn conflict(&self, row: usize, key: Key) -> Result<(), Unbindable> {
+        let Some(changed) = self.rows.get(row) else { return Ok(()) };
+        let meets = |other: &&Binding| {
+            let met = |context: &Context| other.contexts.iter().any(|there| context.meets(*there));
+            other.action != changed.action && other.keys.contains(&key) && changed.contexts.iter().any(met)
+        };
+        match self.rows.iter().find(meets) {
+            None => Ok(()),
+            Some(other) => Err(Unbindable {
+                name: names::name(changed.action).to_owned(),
+                found: key.to_string(),
+                allowed: format!(
+                    "{key} does {} there; give that another key, or take one that is free",
+                    names::name(other.action)
+                ),
+            }),
+        }
+    }
+
+    /// What a key does in these contexts, the first context first.
+    #[must_use]
+    pub fn action(&self, contexts: &[Context], event: &KeyEvent) -> Option<Action> {
+        let key = normal(event);
+        let bound = |context: &Context| {
+            let mut rows = self.rows.iter().filter(|binding| binding.contexts.contains(context));
+            rows.find(|binding| binding.keys.contains(&key)).map(|binding| binding.action)
+        };
+        contexts.iter().find_map(bound)
+    }
+
+    /// The key for an action in these contexts, the first context first.
+    #[must_use]
+    pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
+        let bound = |context: &Context| {
+            let mut rows = self.rows.iter().filter(|row| row.contexts.contains(context));
+            rows.find(|row| row.action == action).and_then(|row| row.keys.first())
+        };
+        contexts.iter().find_map(bound).map(Key::to_string)
+    }
 }
 
 /// Terminals differ on whether a capital letter has Shift held down, and on what Backspace sends; keyboards on what stands
 /// where the Latin letters are.
 fn normal(event: &KeyEvent) -> Key {
     let (mut code, mut modifiers) = (event.code, event.modifiers);
-    if matches!(code, KeyCode::Char(_) | KeyCode::BackTab | Backspace | Delete) {
+    if matches!(code, KeyCode::Char(_) | KeyCode::BackTab | KeyCode::Backspace | KeyCode::Delete) {
         modifiers.remove(KeyModifiers::SHIFT);
     }
     if let (KeyCode::Char(c), true) = (code, modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT))
@@ -435,7 +361,7 @@ fn normal(event: &KeyEvent) -> Key {
         code = KeyCode::Char(latin(c));
     }
     if (code, modifiers) == (KeyCode::Char('h'), KeyModifiers::CONTROL) {
-        (code, modifiers) = (Backspace, KeyModifiers::NONE);
+        (code, modifiers) = (KeyCode::Backspace, KeyModifiers::NONE);
     }
     Key { code, modifiers }
 }
@@ -458,7 +384,11 @@ fn latin(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        table::{EDITORS, ctrl, letter},
+        *,
+    };
+    use KeyCode::{Backspace, Delete};
 
     #[test]
     fn no_key_is_bound_twice_in_a_context() {
@@ -466,7 +396,7 @@ mod tests {
             for other in &TABLE[at + 1..] {
                 let shared = binding.contexts.iter().find(|context| other.contexts.contains(context));
                 if let Some(context) = shared {
-                    for key in binding.keys {
+                    for key in binding.keys.iter() {
                         assert!(!other.keys.contains(key), "{key} in {context:?}");
                     }
                 }
@@ -498,7 +428,7 @@ mod tests {
             (KeyCode::Right, KeyModifiers::ALT, Edit::WordRight),
         ] {
             for context in EDITORS {
-                let found = action(&[*context], &KeyEvent::new(code, modifiers));
+                let found = Keymap::default().action(&[*context], &KeyEvent::new(code, modifiers));
                 assert_eq!(found, Some(Action::Edit(edit)), "{modifiers:?} {code:?} in {context:?}");
             }
         }
@@ -506,8 +436,8 @@ mod tests {
 
     #[test]
     fn nothing_in_a_question_is_done_by_a_letter() {
-        let letters = TABLE.iter().filter(|binding| binding.contexts.contains(&C::Dialog));
-        let keys = letters.flat_map(|binding| binding.keys);
+        let letters = TABLE.iter().filter(|binding| binding.contexts.contains(&Context::Dialog));
+        let keys = letters.flat_map(|binding| binding.keys.iter());
         assert!(keys.into_iter().all(|key| !matches!(key.code, KeyCode::Char(c) if c != ' ')));
     }
 

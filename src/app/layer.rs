@@ -43,6 +43,8 @@ pub enum PromptKind {
     Theme,
     /// Something that was sent before, to be written again.
     Recall,
+    /// What can be done with the message of this number.
+    Menu(u64),
     /// The name of the member that is to be the host, to be sure that it is meant.
     Handover(PeerId),
 }

@@ -172,6 +172,12 @@ pub fn geometry(state: &State, room: &Room) -> Geometry {
     }
 }
 
+/// The first conversation of which a list of so many rows shows something: the one that is shown stays visible.
+#[must_use]
+pub fn first_conversation(room: &Room, rows: usize) -> usize {
+    room.current.saturating_sub(rows.saturating_sub(1))
+}
+
 /// The width of the composer's text, in cells.
 #[must_use]
 pub fn composer_width(state: &State, room: &Room) -> usize {

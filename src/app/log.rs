@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::fold::Unfolded;
-
+use super::markup::Span;
 use crate::model::{
     Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, PeerId, Place, SafeText, Summary,
     Timestamp, Wire, limits,
@@ -45,6 +45,8 @@ pub struct Message {
     pub mentions_me: bool,
     /// It says what its author does: its text begins with the author's name.
     pub is_action: bool,
+    /// What of its text is drawn in another way.
+    pub spans: Box<[Span]>,
 }
 
 impl Message {
@@ -352,6 +354,13 @@ impl MessageLog {
     #[must_use]
     pub fn selected(&self) -> Option<u64> {
         self.pointer.or_else(|| self.bottom())
+    }
+
+    /// Has keys act on this entry, which is in sight.
+    pub fn point(&mut self, entry: u64) {
+        if self.entry(entry).is_some() {
+            self.pointer = Some(entry);
+        }
     }
 
     /// The entry at the bottom of the view.

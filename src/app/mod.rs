@@ -9,6 +9,7 @@ pub mod launch;
 pub mod layer;
 pub mod layout;
 pub mod log;
+pub mod markup;
 pub mod palette;
 pub mod room;
 pub mod wrap;
@@ -19,12 +20,12 @@ mod update;
 
 pub use self::{
     admin::{AdminColumn, AdminRow, admin_rows},
-    state::{Defaults, Screen, State, Toast, ToastKind},
+    state::{Defaults, Noticed, Notices, Screen, State, Toast, ToastKind},
     update::{next_tick, suggestions, update},
 };
 use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{Alias, Closed, Password, Wire},
+    model::{Alias, Closed, Password, Recipient, Wire},
 };
 
 /// Something that happened.
@@ -44,6 +45,8 @@ pub enum Event {
     Asked(Open),
     /// The host at this target is being examined, and this was found.
     Found(String, Finding),
+    /// The draft of this conversation, as it was written in another editor; or why it was not.
+    Edited(Recipient, Result<String, String>),
     /// Something on this machine is not as it should be, and the program makes do.
     Remark(String),
     /// Time passed.
@@ -65,6 +68,12 @@ pub enum Effect {
     Copy(String),
     /// Ring the terminal's bell.
     Bell,
+    /// Have the terminal tell of something, also where it is not in sight.
+    Notify(String),
+    /// Have the draft of a conversation written in an editor of one's own; what it became comes as [`Event::Edited`].
+    Edit(Recipient, String),
+    /// Have the system open a link.
+    OpenLink(String),
     /// Give the terminal back until the shell continues this process.
     Suspend,
     /// Draw everything anew.

@@ -15,35 +15,57 @@ pub struct Command {
     pub help: &'static str,
     /// Only the host may.
     pub host_only: bool,
+    /// What a key does as well.
+    pub action: Option<Action>,
 }
 
-const fn command(name: &'static str, takes: &'static str, help: &'static str, host_only: bool) -> Command {
-    Command { name, takes, help, host_only }
+const fn command(name: &'static str, takes: &'static str, help: &'static str) -> Command {
+    Command { name, takes, help, host_only: false, action: None }
+}
+
+const fn host(name: &'static str, takes: &'static str, help: &'static str) -> Command {
+    Command { name, takes, help, host_only: true, action: None }
+}
+
+const fn does(name: &'static str, help: &'static str, action: Action) -> Command {
+    Command { name, takes: "", help, host_only: false, action: Some(action) }
 }
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
-    command("help", "", "keys and commands: F1", false),
-    command("msg", "NAME TEXT", "say something to one peer only", false),
-    command("chat", "NAME", "show the conversation with a peer: Ctrl-O", false),
-    command("me", "TEXT", "say what you do: * ann waves", false),
-    command("mute", "NAME", "fold what a peer says, here only; again: no more", false),
-    command("theme", "", "choose other colours", false),
-    command("peers", "", "who is here, with keys and addresses", false),
-    command("forget", "", "delete the conversation that is shown, here only", false),
-    command("search", "", "search everything that was said: Ctrl-F", false),
-    command("next", "", "the next conversation with something unread: Alt-A", false),
-    command("admin", "", "members, attempts, bans: F3", false),
-    command("heartbeat", "", "the heartbeat in full, and who reaches whom: F4", false),
-    command("log", "", "what happened: F5", false),
-    command("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on", true),
-    command("kick", "NAME [REASON]", "remove a member; it may join again", true),
-    command("unban", "NAME|ADDRESS", "lift a ban", true),
-    command("handover", "NAME", "make a member the host; you stay as a member", true),
-    command("password", "", "set another password; members stay in", true),
-    command("cleartext", "on|off", "whether classic peers get what you say, in clear", false),
-    command("rejoin", "", "ask a lost host for admission now", false),
-    command("quit", "", "leave the network: Ctrl-C", false),
+    does("help", "keys and commands", Action::Help),
+    command("msg", "NAME TEXT", "say something to one peer only"),
+    Command {
+        takes: "[NAME]",
+        ..does("chat", "show the conversation with a peer, or choose one", Action::GoTo)
+    },
+    command("me", "TEXT", "say what you do: * ann waves"),
+    does("reply", "answer a message, with a quote of it", Action::Reply),
+    does("copy", "copy a message", Action::Copy),
+    does("info", "who has a message, and since when", Action::Info),
+    does("unfold", "all lines of a long message, or fold it", Action::Unfold),
+    does("menu", "what can be done with a message, and its links", Action::Menu),
+    does("search", "search everything that was said", Action::Search),
+    does("recall", "look for what was sent before", Action::Recall),
+    does("edit", "write in $EDITOR", Action::Editor),
+    does("next", "the next conversation with something unread", Action::NextUnread),
+    command("mute", "NAME", "fold what a peer says, here only; again: no more"),
+    command("theme", "[NAME]", "choose other colours"),
+    command("peers", "", "who is here, with keys and addresses"),
+    command("forget", "", "delete the conversation that is shown, here only"),
+    does("admin", "members, attempts, bans", Action::ViewAdmin),
+    does("heartbeat", "the heartbeat in full, and who reaches whom", Action::ViewHeartbeat),
+    does("log", "what happened", Action::ViewLog),
+    host("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on"),
+    host("kick", "NAME [REASON]", "remove a member; it may join again"),
+    host("unban", "NAME|ADDRESS", "lift a ban"),
+    host("handover", "NAME", "make a member the host; you stay as a member"),
+    host("password", "", "set another password; members stay in"),
+    command("cleartext", "on|off", "whether classic peers get what you say, in clear"),
+    command("rejoin", "", "ask a lost host for admission now"),
+    does("redraw", "draw the screen anew", Action::Redraw),
+    does("suspend", "give the terminal back to the shell", Action::Suspend),
+    Command { action: Some(Action::Interrupt), ..command("quit", "", "leave the network") },
 ];
 
 /// Whom a command is about.
@@ -58,8 +80,6 @@ pub enum Whom {
 /// A command with what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Typed {
-    /// Keys and commands.
-    Help,
     /// A text to one peer.
     Message(String, String),
     /// A conversation.
@@ -103,8 +123,14 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         return Err(format!("there is no command /{name}; there are {}", names.join(" ")));
     };
     let missing = || format!("/{name} takes {}", command.takes);
-    if command.takes.is_empty() && name != "theme" && !rest.trim().is_empty() {
+    if command.takes.is_empty() && !rest.trim().is_empty() {
         return Err(format!("/{name} takes nothing more: {}", command.help));
+    }
+    if name == "quit" {
+        return Ok(Typed::Quit);
+    }
+    if let Some(action) = command.action.filter(|_| rest.trim().is_empty()) {
+        return Ok(Typed::Action(action));
     }
     if name == "theme" {
         return Ok(Typed::Theme(rest.trim().to_owned()));
@@ -124,12 +150,6 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
-        "peers" => Typed::Peers,
-        "search" => Typed::Action(Action::Search),
-        "next" => Typed::Action(Action::NextUnread),
-        "admin" => Typed::Action(Action::ViewAdmin),
-        "heartbeat" => Typed::Action(Action::ViewHeartbeat),
-        "log" => Typed::Action(Action::ViewLog),
         "handover" => Typed::Handover(first?.to_owned()),
         "password" => Typed::Password,
         "cleartext" => match first? {
@@ -138,8 +158,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
             _ => return Err(missing()),
         },
         "rejoin" => Typed::Rejoin,
-        "quit" => Typed::Quit,
-        _ => Typed::Help,
+        _ => Typed::Peers,
     })
 }
 
@@ -153,16 +172,30 @@ fn whom(word: &str) -> Whom {
     ip.map_or_else(|_| Whom::Name(word.to_owned()), Whom::Address)
 }
 
-/// Commands whose name is typed in part: first those that begin so.
+/// Commands whose name is typed in part: first those that begin so, then those whose name has it, then those that tell of it.
 #[must_use]
 pub fn suggestions(line: &str) -> Vec<&'static Command> {
-    let (name, _) = split(line.trim_start_matches('/'));
-    let has_more = line.trim_start_matches('/').contains(char::is_whitespace);
-    let is_meant =
-        |command: &&Command| if has_more { command.name == name } else { fuzzy(command.name, name) };
+    let name = line.trim_start_matches('/');
+    let is_meant = |command: &&Command| fuzzy(command.name, name) || fuzzy_word(command.help, name);
     let mut found: Vec<&Command> = COMMANDS.iter().filter(is_meant).collect();
-    found.sort_by_key(|command| !command.name.starts_with(name));
+    found.sort_by_key(|command| (!command.name.starts_with(name), !fuzzy(command.name, name)));
     found
+}
+
+/// The command that is typed as a whole, and the first of what it takes as far as it is typed: nothing once that is done.
+#[must_use]
+pub fn begun(line: &str) -> Option<(&'static Command, Option<&str>)> {
+    let (name, rest) = line.trim_start_matches('/').split_once(char::is_whitespace)?;
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    let first = rest.trim_start();
+    Some((command, Some(first).filter(|first| !first.contains(char::is_whitespace))))
+}
+
+/// True when a word of the text begins so.
+fn fuzzy_word(text: &str, query: &str) -> bool {
+    let query = query.to_lowercase();
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    query.chars().count() > 1 && words.any(|word| word.to_lowercase().starts_with(&query))
 }
 
 /// True when the letters of `query` appear in `text` in this order, case ignored.
@@ -186,7 +219,9 @@ mod tests {
             ("/unban [::1]:5", Typed::Unban(Whom::Address("::1".parse().unwrap()))),
             ("/kick bob", Typed::Kick(bob(), String::new())),
             (" /quit ", Typed::Quit),
-            ("/help", Typed::Help),
+            ("/help", Typed::Action(Action::Help)),
+            ("/chat", Typed::Action(Action::GoTo)),
+            ("/chat bob", Typed::Chat(bob())),
         ] {
             assert_eq!(parse(line), Ok(typed), "{line}");
         }
@@ -199,9 +234,14 @@ mod tests {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }
         let names = |line| suggestions(line).iter().map(|command| command.name).collect::<Vec<_>>();
-        assert_eq!(names("/pe"), ["peers"]);
+        assert_eq!(names("/pe"), ["peers", "suspend", "msg", "chat", "mute", "ban", "cleartext"]);
         assert_eq!(names("/hov"), ["handover"]);
-        assert_eq!(names("/ban bob"), ["ban"]);
+        assert_eq!(names("/remove"), ["kick"], "by what it does");
+        let begun = |line| begun(line).map(|(command, first)| (command.name, first));
+        assert_eq!(begun("/ban bo"), Some(("ban", Some("bo"))));
+        assert_eq!(begun("/ban "), Some(("ban", Some(""))));
+        assert_eq!(begun("/ban bob too loud"), Some(("ban", None)));
+        assert_eq!(begun("/ban"), None);
         assert!(fuzzy("Marie", "mre") && !fuzzy("Marie", "em"));
     }
 }

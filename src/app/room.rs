@@ -2,16 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
+mod conversation;
 mod events;
 mod history;
 
+pub use self::conversation::{Conversation, as_typed};
+
 use super::{
     composer::Composer,
-    log::{Entry, Mark, Message, MessageLog},
+    log::{Entry, Mark, Message},
 };
 use crate::{
     api::{Hit, NodeCommand, Target},
@@ -86,83 +89,6 @@ pub struct PeerView {
     pub via: Option<PeerId>,
 }
 
-/// One conversation.
-#[derive(Debug)]
-pub struct Conversation {
-    /// With everyone or with one.
-    pub with: Recipient,
-    /// What was said.
-    pub log: MessageLog,
-    /// What is being written.
-    pub draft: Composer,
-    /// Messages not seen.
-    pub unread: u32,
-    /// One of them names this peer.
-    pub mentioned: bool,
-    /// What was sent before stands in the draft.
-    pub recalled: Option<Recalled>,
-}
-
-/// What was sent before, put into the draft to be sent again.
-#[derive(Debug)]
-pub struct Recalled {
-    /// How far back it stands.
-    back: usize,
-    /// What was put there.
-    shown: String,
-    /// The draft of before.
-    draft: String,
-}
-
-impl Conversation {
-    /// Puts what was sent before into the draft, further back or nearer; after the nearest the draft of before. What was
-    /// changed meanwhile stays.
-    pub fn recall(&mut self, is_further: bool) {
-        let text = self.draft.text();
-        if self.recalled.as_ref().is_some_and(|recalled| !text.is_empty() && text != recalled.shown) {
-            return;
-        }
-        let wanted = match (self.recalled.as_ref().map(|recalled| recalled.back), is_further) {
-            (None, true) => Some(0),
-            (Some(back), true) => Some(back + 1),
-            (Some(back), false) => back.checked_sub(1),
-            (None, false) => return,
-        };
-        let Some(wanted) = wanted else {
-            self.draft.take();
-            return self.end_recall();
-        };
-        let Some(text) = self.log.own_texts().nth(wanted) else { return };
-        let shown = as_typed(text);
-        let before = std::mem::replace(&mut self.draft, Composer::with(&shown));
-        let draft = self.recalled.take().map_or_else(|| before.text().to_owned(), |recalled| recalled.draft);
-        self.recalled = Some(Recalled { back: wanted, shown, draft });
-    }
-
-    /// What was recalled is gone from the draft: the draft of before is there again.
-    pub fn end_recall(&mut self) {
-        if let Some(recalled) = self.recalled.take()
-            && self.draft.is_empty()
-        {
-            self.draft = Composer::with(&recalled.draft);
-        }
-    }
-
-    /// Takes the draft out, and with it what was recalled.
-    pub fn take_draft(&mut self) -> String {
-        let text = self.draft.take();
-        self.end_recall();
-        text
-    }
-}
-
-/// A text as it is typed to be sent: a slash is doubled.
-#[must_use]
-pub fn as_typed(text: &str) -> String {
-    let slash = if text.starts_with('/') { "/" } else { "" };
-    format!("{slash}{text}")
-}
-
 /// How grave a line of the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Grade {
@@ -203,12 +129,39 @@ pub enum LinkView {
 }
 
 /// What followed from an event, for the frame around the room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Followed {
-    /// Somebody named this peer, or wrote to it alone.
-    pub called: bool,
+    /// Somebody said something just now: of several the last that calls this peer, else the last.
+    pub heard: Option<Heard>,
     /// Worth a short notice.
     pub notable: bool,
+}
+
+impl Followed {
+    /// Somebody named this peer, or wrote to it alone.
+    fn is_call(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.is_call)
+    }
+}
+
+/// What somebody else said just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Who.
+    pub from: String,
+    /// What.
+    pub text: SafeText,
+    /// It names this peer, or is for it alone.
+    pub is_call: bool,
+}
+
+/// A draft that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stash {
+    /// What was written.
+    pub text: String,
+    /// For whom.
+    pub with: Recipient,
 }
 
 /// Whom the host keeps out.
@@ -216,10 +169,21 @@ pub struct Followed {
 pub struct Door {
     /// Whom it refuses.
     pub bans: Vec<Ban>,
+    /// The line that tells of the ban of a member.
+    pub told: Option<ToldBan>,
     /// Wrong passwords by address.
     pub attempts: Vec<Attempt>,
     /// Addresses that it holds back.
     pub penalties: Vec<Penalty>,
+}
+
+/// What one line tells of a ban, as more of it becomes known.
+#[derive(Debug)]
+pub struct ToldBan {
+    peer: PeerId,
+    addr: Option<IpAddr>,
+    reason: Option<SafeText>,
+    text: String,
 }
 
 /// What the screen shows of the room.
@@ -306,7 +270,7 @@ pub struct Room {
     /// What was searched for last.
     pub search: Search,
     /// A draft that was put aside.
-    pub stash: Option<String>,
+    pub stash: Option<Stash>,
     /// Whether messages go in clear.
     pub cleartext: Cleartext,
     /// Who reaches whom.
@@ -335,7 +299,7 @@ impl Room {
             join_addr,
             alias,
             peers: BTreeMap::new(),
-            conversations: vec![conversation(Recipient::Everyone)],
+            conversations: vec![Conversation::new(Recipient::Everyone)],
             current: 0,
             link: LinkView::Joined,
             door: Door::default(),
@@ -450,11 +414,35 @@ impl Room {
         let Some(conversation) = self.conversation_mut() else { return };
         let draft = conversation.take_draft();
         let before = std::mem::replace(&mut conversation.draft, Composer::with(&as_typed(text)));
-        // Nothing that was put aside before is lost for it.
-        let kept = [self.stash.take().unwrap_or_default(), draft, before.text().to_owned()];
-        let kept: Vec<String> = kept.into_iter().filter(|text| !text.is_empty()).collect();
-        self.stash = Some(kept.join("\n")).filter(|stash| !stash.is_empty());
+        let before = before.text().to_owned();
+        self.put_aside(draft);
+        self.put_aside(before);
         self.shown.focus = Focus::Compose;
+    }
+
+    /// Puts aside what was written in the conversation that is shown. Nothing that was put aside before is lost for it.
+    pub fn put_aside(&mut self, text: String) {
+        let Some(with) = self.conversation().map(|conversation| conversation.with) else { return };
+        if text.is_empty() {
+            return;
+        }
+        self.stash = Some(match self.stash.take() {
+            // What was for one person only stays so.
+            Some(Stash { text: before, with: other }) => {
+                let with = if other == Recipient::Everyone { with } else { other };
+                Stash { text: format!("{before}\n{text}"), with }
+            }
+            None => Stash { text, with },
+        });
+    }
+
+    /// Brings back what was put aside.
+    pub fn bring_back(&mut self) {
+        let Some(Stash { text, with }) = self.stash.take() else { return };
+        if let Some(conversation) = self.conversation_mut() {
+            conversation.draft.insert(&text);
+            conversation.begun_for = Some(with).filter(|with| *with != conversation.with);
+        }
     }
 
     /// The place of the conversation with a peer, which is begun when there is none.
@@ -462,7 +450,7 @@ impl Room {
         if let Some(at) = self.conversations.iter().position(|conversation| conversation.with == with) {
             return at;
         }
-        self.conversations.push(conversation(with));
+        self.conversations.push(Conversation::new(with));
         self.sort_conversations();
         self.conversations.iter().position(|conversation| conversation.with == with).unwrap_or(0)
     }
@@ -525,17 +513,6 @@ impl Room {
 fn hue_of(peer: &PeerId) -> usize {
     let sum = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
     peer.0.iter().fold(0, sum) % limits::HUES
-}
-
-fn conversation(with: Recipient) -> Conversation {
-    Conversation {
-        with,
-        log: MessageLog::default(),
-        draft: Composer::default(),
-        unread: 0,
-        mentioned: false,
-        recalled: None,
-    }
 }
 
 /// What others have to type: not that the host listens everywhere, but where.

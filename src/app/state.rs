@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     composer::Composer,
-    keymap::Context,
+    keymap::{Context, Keymap},
     launch::{Field, FieldName, Form, FormKind, Launch, Progress},
     layer::{Layer, Prompt, PromptKind},
     room::{Focus, Room, View},
@@ -34,6 +34,34 @@ pub struct Defaults {
     pub zone: jiff::tz::TimeZone,
     /// Colours may be used.
     pub color: bool,
+}
+
+/// Which messages the terminal is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Noticed {
+    /// None.
+    Nothing,
+    /// Those that name this peer, or are for it alone.
+    Calls,
+    /// All.
+    Everything,
+}
+
+/// What the terminal is told of that wants attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notices {
+    /// Of which messages.
+    pub of: Noticed,
+    /// With what was said, not only by whom.
+    pub has_text: bool,
+    /// The bell rings.
+    pub bell: bool,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self { of: Noticed::Calls, has_text: true, bell: true }
+    }
 }
 
 /// What the screen shows underneath its layers.
@@ -90,6 +118,16 @@ pub struct State {
     pub ended: Option<crate::model::Closed>,
     /// How it looks.
     pub themes: Themes,
+    /// What keys do.
+    pub keymap: Keymap,
+    /// What the terminal is told of.
+    pub notices: Notices,
+    /// When it was told of something last.
+    pub noticed: Option<Timestamp>,
+    /// Since when something is written that is not kept.
+    pub unsaved: Option<Timestamp>,
+    /// Drafts are kept.
+    pub has_kept_drafts: bool,
     /// Whether somebody looks at the terminal, where it says so.
     pub in_sight: Option<bool>,
 }
@@ -112,6 +150,11 @@ impl State {
             quitting: false,
             ended: None,
             themes,
+            keymap: Keymap::default(),
+            notices: Notices::default(),
+            noticed: None,
+            unsaved: None,
+            has_kept_drafts: false,
             in_sight: None,
         }
     }

@@ -2,26 +2,29 @@
 
 mod admin;
 mod command;
+mod drafts;
 mod history;
 mod launch;
+mod mouse;
+mod prompt;
 mod room;
 
-pub use self::command::suggestions;
+pub use self::prompt::suggestions;
 
 use std::time::Duration;
 
 use crossterm::event::{
-    Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind,
+    Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
 };
 
 use super::{
     Effect, Event, Open,
     composer::{Composer, Edit},
-    keymap::{self, Action},
+    keymap::Action,
     launch::{FieldName, Launch, Progress},
     layer::{Dialog, Layer, Pending},
-    room::{Focus, LinkView, Room, View},
-    state::{Screen, State, Toast, ToastKind},
+    room::{Focus, Heard, LinkView, Room, View},
+    state::{Noticed, Screen, State, Toast, ToastKind},
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
@@ -34,7 +37,13 @@ pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
     if state.toast.as_ref().is_some_and(|toast| toast.until <= now) {
         state.toast = None;
     }
+    let is_node = matches!(event, Event::Node(_));
+    let before = if is_node { None } else { drafts::stamp(state) };
     let mut effects = handle(state, event);
+    if !is_node && before.is_some() && drafts::stamp(state).is_some_and(|after| Some(after) != before) {
+        state.unsaved.get_or_insert(now);
+    }
+    effects.extend(drafts::keep(state, drafts::is_sent(state)).map(Effect::Store));
     effects.extend(history::follow_up(state).into_iter().map(Effect::Store));
     effects
 }
@@ -54,6 +63,9 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             match mouse.kind {
                 MouseEventKind::ScrollUp => wheel(state, true),
                 MouseEventKind::ScrollDown => wheel(state, false),
+                MouseEventKind::Down(MouseButton::Left) => {
+                    return mouse::click(state, mouse.column, mouse.row);
+                }
                 _ => {}
             }
             Vec::new()
@@ -90,6 +102,7 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::OpenFailed(closed) => failed(state, &closed),
+        Event::Edited(with, text) => room::edited(state, with, text),
         Event::Found(target, finding) => {
             if let Some(form) = state.form_mut() {
                 form.found(&target, finding);
@@ -108,7 +121,8 @@ pub fn next_tick(state: &State) -> Option<Duration> {
         matches!(room.link, LinkView::Lost { retry_at: Some(_), .. })
             || room.peers.values().any(|view| view.present && view.state == Liveness::Suspect)
     });
-    [toast, is_counting.then_some(Duration::from_secs(1))].into_iter().flatten().min()
+    let unsaved = state.unsaved.map(|since| limits::DRAFT_PAUSE.saturating_sub(state.now.since(since)));
+    [toast, unsaved, is_counting.then_some(Duration::from_secs(1))].into_iter().flatten().min()
 }
 
 pub(super) fn toast(state: &mut State, kind: ToastKind, text: &str) {
@@ -145,9 +159,34 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
-    let bell = (followed.called && !is_seen).then_some(Effect::Bell);
     let ask = (changes_ways && is_looked_at).then_some(Effect::Node(NodeCommand::Ways));
-    bell.into_iter().chain(ask).chain(skipped).collect()
+    let mut effects =
+        followed.heard.filter(|_| !is_seen).map(|heard| notice(state, &heard)).unwrap_or_default();
+    effects.extend(ask.into_iter().chain(skipped));
+    effects
+}
+
+/// What the terminal is told of something that was said, unless it was told of something just before.
+fn notice(state: &mut State, heard: &Heard) -> Vec<Effect> {
+    let notices = state.notices;
+    let needed = if heard.is_call { Noticed::Calls } else { Noticed::Everything };
+    if notices.of < needed || state.noticed.is_some_and(|at| state.now.since(at) < limits::NOTICE_PAUSE) {
+        return Vec::new();
+    }
+    state.noticed = Some(state.now);
+    let network = state.room().map(|room| room.network.to_string()).unwrap_or_default();
+    let words = if notices.has_text {
+        let text: String = heard.text.as_str().replace('\n', " ");
+        format!("{}: {}", heard.from, text.chars().take(limits::NOTICE_CHARACTERS).collect::<String>())
+    } else if heard.is_call {
+        format!("{} calls you", heard.from)
+    } else {
+        format!("{} said something", heard.from)
+    };
+    // It never begins with a digit: with one and a semicolon OSC 9 means something else.
+    let notify = Effect::Notify(format!("pyile, {network}: {words}"));
+    let bell = notices.bell.then_some(Effect::Bell);
+    bell.into_iter().chain([notify]).collect()
 }
 
 /// While a network is being opened from the launch screen.
@@ -183,11 +222,12 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
 /// The session is over: back to the launch screen with the reason, or out.
 fn left(state: &mut State, closed: &Closed) -> Vec<Effect> {
     state.ended = Some(closed.clone());
+    let mut effects: Vec<Effect> = drafts::keep(state, true).map(Effect::Store).into_iter().collect();
     if state.quitting {
-        return vec![Effect::Quit];
+        effects.push(Effect::Quit);
+        return effects;
     }
     state.leaving = false;
-    let mut effects = Vec::new();
     if matches!(state.screen, Screen::Room(_)) {
         let message =
             Some(format!("The session ended: {closed}.")).filter(|_| closed.reason != CloseReason::Left);
@@ -237,7 +277,7 @@ fn refused(state: &mut State, command: NodeCommand) {
 
 fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     let contexts = state.contexts();
-    match keymap::action(&contexts, key) {
+    match state.keymap.action(&contexts, key) {
         // Letters that act only on an empty line are letters elsewhere.
         Some(Action::Palette) if types_slash(state) => {
             type_text(state, "/");
@@ -282,7 +322,7 @@ fn wheel(state: &mut State, is_up: bool) {
     for _ in 0..limits::WHEEL_ROWS {
         match state.layers.last() {
             Some(Layer::Help { .. } | Layer::Note { .. }) => help_action(state, action),
-            Some(Layer::Prompt(_)) => _ = command::prompt_action(state, action),
+            Some(Layer::Prompt(_)) => _ = prompt::action(state, action),
             Some(Layer::Dialog(_)) => {
                 _ = dialog_action(state, if is_up { Action::Left } else { Action::Right });
             }
@@ -388,7 +428,7 @@ fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
                     Vec::new()
                 }
                 Some(Layer::Dialog(_)) => dialog_action(state, action),
-                Some(Layer::Prompt(_)) => command::prompt_action(state, action),
+                Some(Layer::Prompt(_)) => prompt::action(state, action),
                 None => match state.screen {
                     Screen::Launch(_) => launch::action(state, action),
                     Screen::Room(_) => room::action(state, action, key),
@@ -406,7 +446,8 @@ fn help_action(state: &mut State, action: Action) {
     }
     let page = usize::from(state.size.1.saturating_sub(6)).max(1);
     // Rows may be broken into several; drawing stops at the last one.
-    let most = 3 * (keymap::help(&state.contexts_below_help()).len() + super::palette::COMMANDS.len() + 8);
+    let most =
+        3 * (state.keymap.help(&state.contexts_below_help()).len() + super::palette::COMMANDS.len() + 8);
     let note = match state.layers.last() {
         Some(Layer::Note { lines, .. }) => 3 * lines.len(),
         _ => 0,
@@ -424,10 +465,9 @@ fn help_action(state: &mut State, action: Action) {
     }
 }
 
-/// What a key does in the room, done by its name.
-fn room_action(state: &mut State, action: Action) -> Vec<Effect> {
-    let no_key = KeyEvent::new(KeyCode::Null, KeyModifiers::NONE);
-    room::action(state, action, &no_key)
+/// What a key does, done by its name.
+fn act_without_key(state: &mut State, action: Action) -> Vec<Effect> {
+    act(state, action, &KeyEvent::new(KeyCode::Null, KeyModifiers::NONE))
 }
 
 fn suspend(state: &mut State) -> Vec<Effect> {
@@ -463,7 +503,8 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
     if let Some(conversation) = room.conversation_mut()
         && !conversation.draft.is_empty()
     {
-        room.stash = Some(conversation.take_draft());
+        let draft = conversation.take_draft();
+        room.put_aside(draft);
         toast(state, ToastKind::Info, "draft put aside; ↑ on an empty line brings it back");
         return Vec::new();
     }

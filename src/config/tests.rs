@@ -1,6 +1,7 @@
 use clap::Parser as _;
 
 use super::*;
+use crate::app::keymap::{Action, Context};
 
 fn load(words: &[&str], environment: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
     let cli = Cli::try_parse_from([&["pyile"], words].concat()).unwrap();
@@ -204,6 +205,29 @@ fn themes_of_ones_own_stand_in_the_file_and_what_is_wrong_in_them_is_named() {
             "config.toml: there is no key \"themes.mine.back\"; the keys are base, accent",
         ),
         ("themes = 3", "config.toml: themes is 3; a table such as [themes.NAME] is allowed"),
+    ] {
+        let error = load(&[], &[], file).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn keys_and_notices_stand_in_the_file_and_what_cannot_be_is_named() {
+    let file = "notify = 'all'\nnotify_text = false\nmouse = true\n[keys]\nsearch = 'Ctrl-G'\nreply = []\nlog = ['F5', 'F6']";
+    let config = load(&[], &[], file).unwrap();
+    assert_eq!(config.notices, Notices { of: Noticed::Everything, has_text: false, bell: true });
+    assert!(config.mouse && !load(&[], &[], "").unwrap().mouse);
+    let key = |action| config.keymap.key(&[Context::Room, Context::Browse], action);
+    assert_eq!(key(Action::Search).as_deref(), Some("Ctrl-G"));
+    assert_eq!(key(Action::ViewLog).as_deref(), Some("F5"));
+    assert_eq!(key(Action::Reply), None);
+    for (file, message) in [
+        ("[keys]\nsearch = 'Ctrl-O'", "config.toml: keys.search is Ctrl-O; Ctrl-O does go-to there"),
+        ("[keys]\nsearch = 'Hyper-X'", "config.toml: keys.search is \"Hyper-X\"; a key such as"),
+        ("[keys]\nfly = 'x'", "config.toml: keys.fly is no action; the actions are admin,"),
+        ("[keys]\nsearch = 3", "config.toml: keys.search is 3; a key such as"),
+        ("keys = 'vi'", "config.toml: keys is \"vi\"; a table such as [keys]"),
+        ("notify = 'some'", "config.toml: notify is \"some\"; mentions, all or off is allowed"),
     ] {
         let error = load(&[], &[], file).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");

@@ -468,6 +468,20 @@ pub const LOG_WINDOW: usize = 1000;
 pub const LOG_LINES: usize = 2000;
 /// Round-trip times kept for a sparkline.
 pub const RTT_SAMPLES: usize = 32;
+/// Parts of a message that are drawn in another way; the rest is plain.
+pub const SPANS: usize = 64;
+/// Bytes of a link that can be followed.
+pub const LINK_BYTES: usize = 2048;
+/// Time between two notices that the terminal is told of.
+pub const NOTICE_PAUSE: Duration = Duration::from_secs(3);
+/// Characters of what was said in a notice.
+pub const NOTICE_CHARACTERS: usize = 120;
+/// Time from a key until what is written is kept.
+pub const DRAFT_PAUSE: Duration = Duration::from_secs(2);
+/// Drafts that are kept of a network.
+pub const DRAFTS: usize = 64;
+/// How long whoever reads keys may take to leave them to another program.
+pub const KEYS_PARKED: Duration = Duration::from_secs(1);
 /// How long a short notice stays on the screen.
 pub const TOAST_TIME: Duration = Duration::from_secs(6);
 /// Time between two drawings while messages pour in; a key draws at once.

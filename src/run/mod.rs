@@ -17,6 +17,7 @@ use crate::{
 
 pub mod demo;
 mod doctor;
+mod editor;
 mod history;
 mod screen;
 mod signals;
@@ -292,4 +293,13 @@ fn wall_clock() -> Timestamp {
 }
 
 /// Where signals that end the process arrive.
-type Stop = mpsc::Receiver<()>;
+type Stop = mpsc::Receiver<Asked>;
+
+/// Who asks the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Somebody, with a key that the terminal makes a signal of.
+    AtTheKeyboard,
+    /// The system, or somebody else.
+    BySystem,
+}

@@ -19,7 +19,7 @@ use crate::{
     app::{self, Defaults, Effect, Event, Open, State},
     config::{self, Config, Mode},
     doctor::Doctor,
-    model::{CloseReason, Closed, Wire, limits},
+    model::{CloseReason, Closed, Recipient, Wire, limits},
     network::Network,
     store::Profile,
     terminal, ui,
@@ -49,8 +49,10 @@ struct Screen {
     state: State,
     config: Config,
     profile: Profile,
-    keys: mpsc::Receiver<terminal::Happening>,
-    continued: super::Stop,
+    keyboard: terminal::Keyboard,
+    continued: mpsc::Receiver<()>,
+    /// Another program has the terminal: the draft of this conversation is written there.
+    editing: Option<(Recipient, JoinHandle<Result<String, String>>)>,
     /// How the window is called now.
     titled: String,
     /// The terminal is no more.
@@ -100,13 +102,14 @@ impl Screen {
             zone: jiff::tz::TimeZone::system(),
             color: config.color,
         };
-        let terminal =
-            terminal::Guard::take(config.only_ascii.is_some()).wrap_err("cannot use the terminal")?;
+        let terminal = terminal::Guard::take(config.only_ascii.is_some(), config.mouse)
+            .wrap_err("cannot use the terminal")?;
         let size = terminal.size()?;
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
-        state.themes = config.themes.clone();
+        (state.themes, state.keymap) = (config.themes.clone(), config.keymap.clone());
+        state.notices = config.notices;
         let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
         let remarks: Vec<&str> = remarks.into_iter().flatten().collect();
         if !remarks.is_empty() {
@@ -119,7 +122,8 @@ impl Screen {
             terminal,
             config,
             profile,
-            keys: terminal::events().wrap_err("cannot read the keyboard")?,
+            keyboard: terminal::Keyboard::watch().wrap_err("cannot read the keyboard")?,
+            editing: None,
             continued: signals::continued().wrap_err("cannot watch for signals")?,
             titled: String::new(),
             is_blind: false,
@@ -145,11 +149,11 @@ impl Screen {
                 Redraw::Now => Some(Instant::now()),
                 Redraw::Soon => Some(self.drawn + limits::FRAME_TIME),
             };
-            if due.is_some_and(|due| due <= Instant::now()) && !self.is_blind {
+            if due.is_some_and(|due| due <= Instant::now()) && !self.is_away() {
                 self.draw()?;
                 continue;
             }
-            let due = due.filter(|_| !self.is_blind);
+            let due = due.filter(|_| !self.is_away());
             let tick = app::next_tick(&self.state).map(|wait| Instant::now() + wait.max(limits::TICK_LEAST));
             let wake = [due, tick].into_iter().flatten().min();
             let timer = async {
@@ -160,15 +164,26 @@ impl Screen {
             };
             tokio::select! {
                 biased;
-                key = self.keys.recv(), if !self.is_blind => match key {
+                key = self.keyboard.events.recv(), if !self.is_blind => match key {
                     Some(terminal::Happening::Event(event)) => self.key(event)?,
                     Some(terminal::Happening::Gone) | None => {
                         self.is_blind = true;
                         self.stop();
                     }
                 },
-                Some(()) = stop.recv() => self.stop(),
-                Some(()) = self.continued.recv() => {
+                // In another program the key that interrupts is that one's.
+                Some(asked) = stop.recv() => {
+                    if self.editing.is_none() || asked == super::Asked::BySystem {
+                        self.stop();
+                    }
+                }
+                (with, text) = edited(&mut self.editing) => {
+                    self.terminal.retake()?;
+                    self.keyboard.resume();
+                    self.titled.clear();
+                    self.take(Event::Edited(with, text), Redraw::Now)?;
+                }
+                Some(()) = self.continued.recv(), if self.editing.is_none() => {
                     self.terminal.retake()?;
                     self.titled.clear();
                     self.redraw = Redraw::Now;
@@ -250,7 +265,10 @@ impl Screen {
         self.drawn = Instant::now();
         let state = &self.state;
         self.terminal.set_ascii(state.palette().only_ascii || self.config.only_ascii.is_some())?;
-        self.terminal.draw(|frame| ui::draw(state, frame))?;
+        self.terminal.draw(|frame| {
+            let links = ui::draw(state, frame).into_iter();
+            links.map(|ui::Link { x, y, width, url }| terminal::Link { x, y, width, url }).collect()
+        })?;
         let title = self.state.title();
         if title != self.titled {
             self.terminal.title(&title)?;
@@ -277,7 +295,7 @@ impl Screen {
         while let Some(event) = next {
             self.take(Event::Node(event), Redraw::Soon)?;
             // A key must not wait for a flood.
-            if !self.keys.is_empty() {
+            if !self.keyboard.events.is_empty() {
                 break;
             }
             next = self.network.as_mut().and_then(|opened| opened.events.try_next_whole());
@@ -309,8 +327,21 @@ impl Screen {
             Effect::Store(command) => self.profile.command(command, &self.stored_tx),
             Effect::Open(open) => self.open(open),
             Effect::Diagnose(target) => self.diagnose(target),
+            Effect::Copy(_) | Effect::Bell | Effect::Notify(_) if self.editing.is_some() => {}
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Bell => self.terminal.bell()?,
+            Effect::Notify(text) => self.terminal.notify(&text)?,
+            Effect::Edit(with, draft) => {
+                self.keyboard.pause();
+                self.terminal.lend();
+                self.editing = Some((with, tokio::spawn(super::editor::edit(draft))));
+            }
+            Effect::OpenLink(link) => {
+                if let Err(error) = open::that_detached(&link) {
+                    let text = format!("nothing here opens links ({error}); copy it, or click on it");
+                    self.take(Event::Remark(text), Redraw::Now)?;
+                }
+            }
             Effect::Suspend => {
                 self.terminal.suspend()?;
                 self.titled.clear();
@@ -339,6 +370,11 @@ impl Screen {
         };
         self.stop_examining();
         self.examining = Some(tokio::spawn(examining));
+    }
+
+    /// Nobody sees what is drawn.
+    fn is_away(&self) -> bool {
+        self.is_blind || self.editing.is_some()
     }
 
     fn stop_examining(&mut self) {
@@ -398,7 +434,11 @@ impl Screen {
 
     /// Leaves what is still open, gives the terminal back, and says how it ended.
     async fn finish(self) -> u8 {
-        let Self { terminal, network, state, opening, .. } = self;
+        let Self { terminal, network, state, opening, editing, .. } = self;
+        if let Some((_, editor)) = editing {
+            editor.abort();
+            let _ = editor.await;
+        }
         drop(terminal);
         if let Some(opening) = opening {
             opening.abort();
@@ -418,6 +458,19 @@ impl Screen {
 async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::NodeEvent> {
     match network {
         Some(opened) => opened.events.next_whole().await,
+        None => pending().await,
+    }
+}
+
+async fn edited(
+    editing: &mut Option<(Recipient, JoinHandle<Result<String, String>>)>,
+) -> (Recipient, Result<String, String>) {
+    match editing {
+        Some((with, editor)) => {
+            let (with, text) = (*with, editor.await);
+            *editing = None;
+            (with, text.unwrap_or_else(|error| Err(format!("the editor could not be run: {error}"))))
+        }
         None => pending().await,
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use super::Stop;
+use super::{Asked, Stop};
 #[cfg(unix)]
 use crate::model::limits;
 
@@ -25,13 +25,13 @@ pub(super) fn stop() -> io::Result<Stop> {
             None => std::future::pending().await,
         };
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = quit.recv() => {}
-                _ = hung_up(&mut hangup) => {}
-            }
-            if tx.send(()).await.is_err() {
+            let asked = tokio::select! {
+                _ = interrupt.recv() => Asked::AtTheKeyboard,
+                _ = quit.recv() => Asked::AtTheKeyboard,
+                _ = terminate.recv() => Asked::BySystem,
+                _ = hung_up(&mut hangup) => Asked::BySystem,
+            };
+            if tx.send(asked).await.is_err() {
                 return;
             }
         }
@@ -88,7 +88,7 @@ fn is_ignored(signal: rustix::process::Signal) -> bool {
 
 /// Something arrives when this process goes on after it was stopped.
 #[cfg(unix)]
-pub(super) fn continued() -> io::Result<Stop> {
+pub(super) fn continued() -> io::Result<mpsc::Receiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut signal = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
     let (tx, continued) = mpsc::channel(1);
@@ -98,7 +98,7 @@ pub(super) fn continued() -> io::Result<Stop> {
 
 /// There is no such thing here.
 #[cfg(not(unix))]
-pub(super) fn continued() -> io::Result<Stop> {
+pub(super) fn continued() -> io::Result<mpsc::Receiver<()>> {
     Ok(mpsc::channel(1).1)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn stop() -> io::Result<Stop> {
     let (tx, stop) = mpsc::channel(1);
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            if tx.send(()).await.is_err() {
+            if tx.send(Asked::AtTheKeyboard).await.is_err() {
                 return;
             }
         }

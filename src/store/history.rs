@@ -22,10 +22,10 @@ pub(super) use self::reader::Reader;
 pub(super) use self::write::Write;
 use self::{database::Database, memory::Memory};
 use crate::{
-    api::{Compared, Hit, Part},
+    api::{Compared, Hit, OpenedHistory, Part},
     model::{
-        Batch, Delivery, Held, HistoryState, NetworkId, Page, PeerId, Place, Recalled, Recipient, SafeText,
-        Timestamp, limits,
+        Batch, Delivery, Held, HistoryState, NetworkId, Page, PeerId, Place, Recalled, Recipient, Timestamp,
+        limits,
     },
 };
 
@@ -166,10 +166,17 @@ impl History {
         }
     }
 
-    pub(super) fn open_all(&mut self, network: &NetworkId) -> Vec<(Page, SafeText)> {
+    pub(super) fn open_all(&mut self, network: &NetworkId) -> OpenedHistory {
         match self {
-            Self::OnDisk(database) => database.ask(|db, me| read::open(db, me, network)).unwrap_or_default(),
-            Self::InMemory(memory) => memory.open(network),
+            Self::OnDisk(database) => {
+                let pages = database.ask(|db, me| read::open(db, me, network)).unwrap_or_default();
+                let drafts = database.ask(|db, _| read::drafts(db, network)).unwrap_or_default();
+                let muted = database.ask(|db, _| read::muted(db)).unwrap_or_default();
+                OpenedHistory { pages, drafts, muted }
+            }
+            Self::InMemory(memory) => {
+                OpenedHistory { pages: memory.open(network), ..OpenedHistory::default() }
+            }
         }
     }
 

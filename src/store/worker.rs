@@ -179,6 +179,10 @@ impl Worker {
                 self.keeping = Some((token, reply));
             }
             StoreCommand::Audience(audience) => self.batch.push(Write::Audience(audience)),
+            StoreCommand::KeepDrafts { network, drafts } => {
+                self.batch.push(Write::Drafts { network, drafts });
+            }
+            StoreCommand::KeepMuted(muted) => self.batch.push(Write::Muted(muted)),
             StoreCommand::Receipt(receipt) => self.batch.push(Write::Receipt(receipt)),
             StoreCommand::Forget { network, conversation } => {
                 self.commit();
@@ -331,7 +335,7 @@ impl Worker {
                 Ok(compared) => HistoryEvent::Compared { token, compared },
                 Err(Unread) => HistoryEvent::NotRead { token },
             },
-            HistoryCommand::Open { network } => HistoryEvent::Opened(history.open_all(&network)),
+            HistoryCommand::Open { network } => HistoryEvent::Opened(Box::new(history.open_all(&network))),
             HistoryCommand::Page { network, conversation, part } => {
                 HistoryEvent::Page { part, page: history.page(&network, &conversation, part) }
             }

@@ -17,7 +17,11 @@ use ratatui::{
 
 use unicode_normalization::UnicodeNormalization as _;
 
+pub use self::links::Link;
+use self::links::Links;
 use crate::width;
+
+mod links;
 
 /// A frame of more bytes than this is shown at once by terminals that can.
 const SYNCHRONIZED_FROM: usize = 512;
@@ -73,6 +77,7 @@ pub struct Writer<W> {
     cursor: Option<(u16, u16)>,
     is_cursor_shown: Option<bool>,
     look: Option<Look>,
+    links: Links,
     /// The terminal shows nothing but ASCII.
     is_ascii: bool,
 }
@@ -88,6 +93,7 @@ impl<W: Write> Writer<W> {
             cursor: None,
             is_cursor_shown: None,
             look: None,
+            links: Links::default(),
             is_ascii: false,
         }
     }
@@ -125,6 +131,7 @@ impl<W: Write> Writer<W> {
             |cell: &Cell| self.look == Some((cell.fg, cell.bg, cell.modifier)) && cell.symbol().is_ascii();
         if !between.is_empty() && between.iter().all(is_alike) {
             self.frame.extend(between.iter().flat_map(|cell| cell.symbol().bytes()));
+            (from..x).for_each(|x| self.links.written(x, y));
             self.cursor = Some((x, y));
         }
     }
@@ -132,6 +139,7 @@ impl<W: Write> Writer<W> {
     fn put(&mut self, x: u16, y: u16, cell: &Cell, columns: u16) {
         self.bridge(x, y);
         self.go(x, y);
+        self.links.written(x, y);
         self.wear((cell.fg, cell.bg, cell.modifier));
         let width = cell.cell_width().max(1);
         let next = x.saturating_add(width);
@@ -316,6 +324,7 @@ impl<W: Write> Backend for Writer<W> {
         self.wear((Color::Reset, Color::Reset, Modifier::empty()));
         self.push("\x1b[2J");
         self.rows.clear();
+        self.links.clear();
         self.cursor = None;
         Ok(())
     }

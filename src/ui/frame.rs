@@ -5,7 +5,8 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::{Theme, paint};
 use crate::{
     app::{
-        State, ToastKind, keymap,
+        State, ToastKind,
+        keymap::{Action, Context},
         layer::Layer,
         layout,
         room::{LinkView, Room, View},
@@ -119,14 +120,15 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         return;
     }
     // Help is what a newcomer needs: it always has its place, at the right.
-    let help = "F1 help";
+    let key = state.keymap.key(&[Context::Everywhere], Action::Help);
+    let help = key.map(|key| format!("{key} help")).unwrap_or_default();
     let reserved = if area.width > 30 { u16::try_from(help.len() + 1).unwrap_or(0) } else { 0 };
     if reserved > 0 {
         let within = Rect { width: area.width.saturating_sub(1), ..area };
-        paint::put_right(buffer, within, area.x, area.y, help, theme.dim());
+        paint::put_right(buffer, within, area.x, area.y, &help, theme.dim());
     }
     let mut x = area.x + 1;
-    for (key, word) in keymap::hints(&state.contexts()).into_iter().filter(|(_, word)| *word != "help") {
+    for (key, word) in state.keymap.hints(&state.contexts()).into_iter().filter(|(_, word)| *word != "help") {
         let width = u16::try_from(wrap::width(&key) + wrap::width(word) + 1).unwrap_or(u16::MAX);
         if x.saturating_add(width) >= area.right().saturating_sub(reserved + 1) {
             break;

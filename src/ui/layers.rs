@@ -7,9 +7,11 @@ use ratatui::{
 
 use super::{Theme, paint};
 use crate::app::{
-    State, keymap,
+    State,
+    keymap::{Action, Context},
     layer::{Dialog, Item, Layer, Prompt, PromptKind},
-    palette, suggestions, wrap,
+    palette::{self, Command},
+    suggestions, wrap,
 };
 
 /// Draws a layer. Gives where the cursor is then, if anywhere.
@@ -39,7 +41,7 @@ fn boxed(area: Rect, width: u16, height: u16, title: &str, theme: Theme, buffer:
 fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let mut all: Vec<(String, String)> = Vec::new();
     let mut last = None;
-    for (group, keys, words) in keymap::grouped_help(&state.contexts_below_help()) {
+    for (group, keys, words) in state.keymap.grouped_help(&state.contexts_below_help()) {
         if last.replace(group) != Some(group) {
             if !all.is_empty() {
                 all.push((String::new(), String::new()));
@@ -52,7 +54,9 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
         all.extend([(String::new(), String::new()), ("Commands".to_owned(), String::new())]);
         let commands = palette::COMMANDS.iter().filter(|command| state.is_host() || !command.host_only);
         all.extend(commands.map(|command| {
-            (format!("  /{} {}", command.name, command.takes).trim_end().to_owned(), command.help.to_owned())
+            let key = command_key(state, command).map(|key| format!(": {key}")).unwrap_or_default();
+            let name = format!("  /{} {}", command.name, command.takes).trim_end().to_owned();
+            (name, format!("{}{key}", command.help))
         }));
     }
     let width = usize::from(76.min(area.width).saturating_sub(4));
@@ -153,6 +157,17 @@ fn dialog(question: &Dialog, theme: Theme, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// The key that does the same as a command. One that acts where letters do comes after Esc.
+fn command_key(state: &State, command: &Command) -> Option<String> {
+    let action = command.action?;
+    let key = |contexts: &[Context]| state.keymap.key(contexts, action);
+    let of_letters = || {
+        let esc = state.keymap.key(&[Context::Compose], Action::Close)?;
+        Some(format!("{esc} {}", key(&[Context::Browse])?))
+    };
+    key(&[Context::Compose, Context::Room, Context::Everywhere]).or_else(of_letters)
+}
+
 fn label(item: Item, yes: &str) -> String {
     let option = |on: bool, words: &str| format!("[{}] {words}", if on { "x" } else { " " });
     match item {
@@ -166,13 +181,21 @@ fn label(item: Item, yes: &str) -> String {
 
 fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let name;
+    let begun = Some(line.editor.text()).filter(|_| line.kind == PromptKind::Palette);
     let title = match line.kind {
-        PromptKind::Palette => "Commands",
+        PromptKind::Palette => match begun.and_then(palette::begun) {
+            Some((command, _)) => {
+                name = format!("/{} {}", command.name, command.takes).trim_end().to_owned();
+                &name
+            }
+            None => "Commands",
+        },
         PromptKind::GoTo => "Go to",
         PromptKind::Search => "Search",
         PromptKind::Password => "New password",
         PromptKind::Theme => "Theme",
         PromptKind::Recall => "Sent before",
+        PromptKind::Menu(_) => "Message",
         PromptKind::Handover(peer) => {
             let next = state.room().map(|room| room.name(&peer)).unwrap_or_default();
             name = format!("Type {next} to hand the network over");
@@ -204,7 +227,8 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     let mut y = inner.y;
     let first = (line.at + 1).saturating_sub(listed);
     for (at, name) in suggestions.iter().enumerate().skip(first).take(listed) {
-        let command = palette::COMMANDS.iter().find(|c| line.kind == PromptKind::Palette && c.name == name);
+        let is_list = line.kind == PromptKind::Palette && begun.and_then(palette::begun).is_none();
+        let command = palette::COMMANDS.iter().find(|command| is_list && command.name == name);
         let text = match command {
             Some(command) => {
                 let why_not = if command.host_only && !state.is_host() { "only the host: " } else { "" };
@@ -214,7 +238,10 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
         };
         let is_possible = command.is_none_or(|command| !command.host_only || state.is_host());
         let style = if is_possible { Theme::plain() } else { theme.dim() };
-        paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
+        let end = paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
+        if let Some(key) = command.and_then(|command| command_key(state, command)) {
+            paint::put_right(buffer, inner, end + 2, y, &key, theme.dim());
+        }
         if at == line.at {
             paint::fill(buffer, inner, y, Theme::selected());
         }

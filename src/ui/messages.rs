@@ -1,27 +1,38 @@
 //! The message log of the conversation that is shown.
 
+use std::ops::Range;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
     style::{Modifier, Style},
 };
 
-use super::{Theme, has_focus, paint};
+use super::{Link, Theme, has_focus, paint};
 use crate::{
     app::{
         State, audience,
+        keymap::{Action, Context},
         layout::{self, Areas, Columns},
         log::{Entry, Gap, Mark, Message, MessageLog, Row},
-        room::{Focus, Pane, Room},
+        markup::Kind,
+        room::{Pane, Room},
         wrap,
     },
     model::{Recipient, Timestamp, Wire},
 };
 
-pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
-    let Some(conversation) = room.conversation() else { return };
+/// Draws the log. Gives the links in it.
+pub(super) fn draw(
+    state: &State,
+    room: &Room,
+    theme: Theme,
+    areas: &Areas,
+    buffer: &mut Buffer,
+) -> Vec<Link> {
+    let Some(conversation) = room.conversation() else { return Vec::new() };
     if areas.main.is_empty() {
-        return;
+        return Vec::new();
     }
     let focused = has_focus(room, Pane::Messages);
     let heading = match conversation.with {
@@ -32,7 +43,7 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         }
     };
     let below = conversation.log.below();
-    let key = if room.shown.focus == Focus::Compose { "Ctrl-End" } else { "End" };
+    let key = state.keymap.key(&state.contexts_below_help(), Action::Bottom).unwrap_or_default();
     let note = match (below, conversation.log.position(), conversation.log.ends()) {
         (1.., ..) => format!("{below} new below: {key}"),
         (0, _, (_, false)) => format!("earlier; to the newest: {key}"),
@@ -52,10 +63,11 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         paint::put_right(buffer, line, from, line.y, &format!(" {note} "), note_style);
     }
     if inner.is_empty() {
-        return;
+        return Vec::new();
     }
     if conversation.log.is_empty() {
-        return empty(room, theme, conversation.with, inner, buffer);
+        empty(room, theme, conversation.with, inner, buffer);
+        return Vec::new();
     }
     let columns = layout::columns(usize::from(inner.width));
     let geometry = layout::geometry(state, room);
@@ -63,11 +75,13 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     let selected = conversation.log.selected().filter(|_| focused);
     // A short log stands at the bottom, where one writes.
     let blank = usize::from(inner.height).saturating_sub(rows.len());
-    let pen = Pen { state, room, theme, log: &conversation.log, columns, inner, selected };
+    let log = &conversation.log;
+    let mut pen = Pen { state, room, theme, log, columns, inner, selected, links: Vec::new() };
     for (at, row) in rows.iter().enumerate() {
         let y = inner.y + u16::try_from(blank + at).unwrap_or(0);
         pen.row(row, y, buffer);
     }
+    pen.links
 }
 
 /// Says what the next step is where nothing was said yet.
@@ -117,10 +131,11 @@ struct Pen<'a> {
     columns: Columns,
     inner: Rect,
     selected: Option<u64>,
+    links: Vec<Link>,
 }
 
 impl Pen<'_> {
-    fn row(&self, row: &Row, y: u16, buffer: &mut Buffer) {
+    fn row(&mut self, row: &Row, y: u16, buffer: &mut Buffer) {
         match row {
             Row::Day(at) => {
                 let day = at.in_zone(&self.state.defaults.zone).strftime("%A, %-d %B %Y").to_string();
@@ -163,6 +178,8 @@ impl Pen<'_> {
                 match content {
                     Entry::Message(message) => {
                         let end = self.message(message, text, *is_first, y, buffer);
+                        self.styled(message, range, y, buffer);
+                        self.highlight(text, self.text_x(), y, buffer);
                         if *has_mark {
                             self.mark(*entry, message, end + 1, y, buffer);
                         }
@@ -182,8 +199,9 @@ impl Pen<'_> {
     /// Says what is folded, and how to see it. Gives the column behind it.
     fn folded(&self, what: &str, y: u16, buffer: &mut Buffer) -> u16 {
         let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
-        let long = format!("… {what}: o shows all (Esc first)");
-        let words = if wrap::width(&long) <= room { long } else { format!("… {what}: o") };
+        let key = self.state.keymap.key(&[Context::Browse], Action::Unfold).unwrap_or_default();
+        let long = format!("… {what}: {key} shows all (Esc first)");
+        let words = if wrap::width(&long) <= room { long } else { format!("… {what}: {key}") };
         paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), self.theme.dim())
     }
 
@@ -231,10 +249,37 @@ impl Pen<'_> {
             let x = self.inner.x + u16::try_from(self.columns.time + indent).unwrap_or(0);
             paint::put(buffer, self.inner, x, y, &name, style);
         }
-        let x = self.text_x();
-        let end = paint::put(buffer, self.inner, x, y, text, Theme::plain());
-        self.highlight(text, x, y, buffer);
-        end
+        paint::put(buffer, self.inner, self.text_x(), y, text, Theme::plain())
+    }
+
+    /// Draws what of a row of a message looks other than the rest, over it.
+    fn styled(&mut self, message: &Message, row: &Range<usize>, y: u16, buffer: &mut Buffer) {
+        let text = message.text.as_str();
+        for span in &message.spans {
+            let part = span.range.start.max(row.start)..span.range.end.min(row.end);
+            let (Some(before), Some(shown)) = (text.get(row.start..part.start), text.get(part)) else {
+                continue;
+            };
+            let offset = u16::try_from(wrap::width(before)).unwrap_or(u16::MAX);
+            let x = self.text_x().saturating_add(offset);
+            // Nothing of what is drawn already is taken back: bold stays bold where it is italic too.
+            let style = match span.kind {
+                Kind::Bold => Style::new().add_modifier(Modifier::BOLD),
+                Kind::Italic => Style::new().add_modifier(Modifier::ITALIC),
+                Kind::Code => self.theme.accent().remove_modifier(Modifier::BOLD),
+                Kind::Link => Style::new().add_modifier(Modifier::UNDERLINED),
+            };
+            let end = x.saturating_add(u16::try_from(wrap::width(shown.trim_end())).unwrap_or(u16::MAX));
+            let end = end.min(self.inner.right());
+            for x in x..end {
+                if let Some(cell) = buffer.cell_mut((x, y)) {
+                    cell.set_style(style);
+                }
+            }
+            if let (Kind::Link, true, Some(url)) = (span.kind, x < end, text.get(span.range.clone())) {
+                self.links.push(Link { x, y, width: end - x, url: url.to_owned() });
+            }
+        }
     }
 
     /// What became of an own message, or how another's came: in words, or by its sign at the right edge.

@@ -25,12 +25,26 @@ use crate::app::{
     room::{Focus, Pane, View},
 };
 
-/// Draws everything.
-pub fn draw(state: &State, frame: &mut Frame<'_>) {
+/// A link that is drawn, or the part of it that stands in one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its first column.
+    pub x: u16,
+    /// Its row.
+    pub y: u16,
+    /// Its columns.
+    pub width: u16,
+    /// Where it leads: visible ASCII only.
+    pub url: String,
+}
+
+/// Draws everything. Gives the links that can be followed.
+pub fn draw(state: &State, frame: &mut Frame<'_>) -> Vec<Link> {
     let theme = Theme::from(&state.palette());
     let area = frame.area();
+    let mut links = Vec::new();
     if area.is_empty() {
-        return;
+        return links;
     }
     let buffer = frame.buffer_mut();
     let mut cursor: Option<Position> = None;
@@ -49,7 +63,7 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
                     }
                     cursor = composer::draw(room, theme, &areas, buffer);
                     peers::draw(state, room, theme, &areas, buffer);
-                    messages::draw(state, room, theme, &areas, buffer);
+                    links = messages::draw(state, room, theme, &areas, buffer);
                     heartbeat::pane(state, room, theme, &areas, buffer);
                     banned::draw(state, room, theme, &areas, buffer);
                 }
@@ -69,6 +83,11 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     {
         frame.set_cursor_position(cursor);
     }
+    if !state.layers.is_empty() {
+        // What lies on top covers them.
+        links.clear();
+    }
+    links
 }
 
 /// True when browsing moves in this pane.

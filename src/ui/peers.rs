@@ -6,7 +6,7 @@ use super::{Theme, has_focus, heartbeat, paint};
 use crate::{
     app::{
         State,
-        layout::Areas,
+        layout::{self, Areas},
         room::{Conversation, Pane, PeerView, Room},
         wrap,
     },
@@ -23,9 +23,8 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     }
     let focused = has_focus(room, Pane::Peers);
     let inner = paint::pane(buffer, areas.peers, true, ("Peers", theme.title(focused)), ("", Theme::plain()));
-    // The one that is shown stays visible in a long list.
     let rows = usize::from(inner.height);
-    let first = room.current.saturating_sub(rows.saturating_sub(1));
+    let first = layout::first_conversation(room, rows);
     for (row, (at, conversation)) in room.conversations.iter().enumerate().skip(first).take(rows).enumerate()
     {
         let y = inner.y + u16::try_from(row).unwrap_or(0);

@@ -300,7 +300,7 @@ pub fn room(size: (u16, u16)) -> State {
 pub fn draw(state: &State) -> Buffer {
     let (width, height) = state.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| ui::draw(state, frame)).unwrap();
+    terminal.draw(|frame| drop(ui::draw(state, frame))).unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -444,6 +444,12 @@ fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from
     let mut extra = String::new();
     if modifier.contains(Modifier::BOLD) {
         extra.push_str(" font-weight=\"bold\"");
+    }
+    if modifier.contains(Modifier::ITALIC) {
+        extra.push_str(" font-style=\"italic\"");
+    }
+    if modifier.contains(Modifier::UNDERLINED) {
+        extra.push_str(" text-decoration=\"underline\"");
     }
     if modifier.contains(Modifier::DIM) {
         extra.push_str(" opacity=\"0.6\"");

@@ -1,6 +1,6 @@
 //! What help and the hint line tell of the table of keys.
 
-use super::{Action, Binding, Context, Edit, Key, TABLE};
+use super::{Action, Binding, Context, Edit, Key, Keymap};
 
 /// What keys are for: the order in which help tells of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +42,14 @@ impl Group {
             {
                 Self::Here
             }
-            A::Edit(Edit::Newline) | A::Submit | A::Recall | A::Reply | A::Compose | A::Palette => {
-                Self::Write
-            }
-            A::Search | A::FindOlder | A::FindNewer | A::Copy | A::Info | A::Unfold => Self::Read,
+            A::Edit(Edit::Newline)
+            | A::Submit
+            | A::Recall
+            | A::Reply
+            | A::Compose
+            | A::Editor
+            | A::Palette => Self::Write,
+            A::Search | A::FindOlder | A::FindNewer | A::Copy | A::Info | A::Menu | A::Unfold => Self::Read,
             A::Help
             | A::ViewChat
             | A::ViewAdmin
@@ -60,52 +64,54 @@ impl Group {
     }
 }
 
-/// Every row that holds in these contexts, as keys and words.
-#[must_use]
-pub fn help(contexts: &[Context]) -> Vec<(String, &'static str)> {
-    grouped_help(contexts).into_iter().map(|(_, keys, words)| (keys, words)).collect()
-}
+impl Keymap {
+    /// Every row that holds in these contexts, as keys and words.
+    #[must_use]
+    pub fn help(&self, contexts: &[Context]) -> Vec<(String, &'static str)> {
+        self.grouped_help(contexts).into_iter().map(|(_, keys, words)| (keys, words)).collect()
+    }
 
-/// The same with their groups, those of the first group first.
-#[must_use]
-pub fn grouped_help(contexts: &[Context]) -> Vec<(Group, String, &'static str)> {
-    let (mut rows, mut taken) = (Vec::new(), Vec::new());
-    for context in contexts {
-        for binding in TABLE.iter().filter(|binding| binding.contexts.contains(context)) {
-            // A key does what the first context says.
-            let free: Vec<&Key> = binding.keys.iter().filter(|key| !taken.contains(key)).collect();
-            let keys = match binding.action {
-                Action::Jump => "Alt-1..9".to_owned(),
-                _ => free.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            };
-            if !free.is_empty() {
-                rows.push((Group::of(binding), keys, binding.help));
+    /// The same with their groups, those of the first group first.
+    #[must_use]
+    pub fn grouped_help(&self, contexts: &[Context]) -> Vec<(Group, String, &'static str)> {
+        let (mut rows, mut taken) = (Vec::new(), Vec::new());
+        for context in contexts {
+            for binding in self.rows.iter().filter(|binding| binding.contexts.contains(context)) {
+                // A key does what the first context says.
+                let free: Vec<&Key> = binding.keys.iter().filter(|key| !taken.contains(key)).collect();
+                let keys = match binding.action {
+                    Action::Jump => "Alt-1..9".to_owned(),
+                    _ => free.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                };
+                if !free.is_empty() {
+                    rows.push((Group::of(binding), keys, binding.help));
+                }
+            }
+            let own = self.rows.iter().filter(|binding| binding.contexts.contains(context));
+            taken.extend(own.flat_map(|binding| binding.keys.iter()));
+        }
+        rows.sort_by_key(|(group, ..)| *group);
+        rows
+    }
+
+    /// The rows for the hint line: first key and word.
+    #[must_use]
+    pub fn hints(&self, contexts: &[Context]) -> Vec<(String, &'static str)> {
+        let mut hints: Vec<(String, &'static str)> = Vec::new();
+        // Where no messages are shown, what can be done to them is of no use.
+        let is_view = matches!(contexts.first(), Some(Context::Admin | Context::Log | Context::Heartbeat));
+        let is_useful = |binding: &&Binding| {
+            !binding.hint.is_empty()
+                && !(is_view && (Group::of(binding) == Group::Read || binding.action == Action::Reply))
+        };
+        for context in contexts {
+            for binding in self.rows.iter().filter(|b| b.contexts.contains(context)).filter(is_useful) {
+                let key = binding.keys.first().map(Key::to_string).unwrap_or_default();
+                if !hints.iter().any(|(_, hint)| *hint == binding.hint) {
+                    hints.push((key, binding.hint));
+                }
             }
         }
-        let own = TABLE.iter().filter(|binding| binding.contexts.contains(context));
-        taken.extend(own.flat_map(|binding| binding.keys));
+        hints
     }
-    rows.sort_by_key(|(group, ..)| *group);
-    rows
-}
-
-/// The rows for the hint line: first key and word.
-#[must_use]
-pub fn hints(contexts: &[Context]) -> Vec<(String, &'static str)> {
-    let mut hints: Vec<(String, &'static str)> = Vec::new();
-    // Where no messages are shown, what can be done to them is of no use.
-    let is_view = matches!(contexts.first(), Some(Context::Admin | Context::Log | Context::Heartbeat));
-    let is_useful = |binding: &&Binding| {
-        !binding.hint.is_empty()
-            && !(is_view && (Group::of(binding) == Group::Read || binding.action == Action::Reply))
-    };
-    for context in contexts {
-        for binding in TABLE.iter().filter(|b| b.contexts.contains(context)).filter(is_useful) {
-            let key = binding.keys.first().map(Key::to_string).unwrap_or_default();
-            if !hints.iter().any(|(_, hint)| *hint == binding.hint) {
-                hints.push((key, binding.hint));
-            }
-        }
-    }
-    hints
 }

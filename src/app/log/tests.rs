@@ -29,6 +29,7 @@ fn log(count: u64) -> MessageLog {
             claims: None,
             mentions_me: false,
             is_action: false,
+            spans: Box::default(),
         }));
     }
     log

@@ -44,6 +44,20 @@ impl MessageLog {
         self.insert(Entry::Notice { at, place, text: SafeText::line(text), passings: 1 });
     }
 
+    /// Says more in a line that was said before. False when it is not there any more.
+    pub fn amend(&mut self, before: &str, after: &str) -> bool {
+        let is_it =
+            |entry: &&mut Entry| matches!(entry, Entry::Notice { text, .. } if text.as_str() == before);
+        let mut is_said = false;
+        for entries in [&mut self.notices, &mut self.entries] {
+            if let Some(Entry::Notice { text, .. }) = entries.iter_mut().rev().find(is_it) {
+                *text = SafeText::line(after);
+                is_said = true;
+            }
+        }
+        is_said
+    }
+
     fn put(&mut self, entry: Entry) {
         let place = entry.place();
         let at = self.entries.partition_point(|other| other.place() <= place);

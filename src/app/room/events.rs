@@ -8,15 +8,15 @@ use std::{
 };
 
 use super::{
-    Followed, Grade, LinkView, Mark, Message, PeerView, Room, View, as_typed, conversation, history, hue_of,
-    names, reachable, shown_text,
+    Conversation, Followed, Grade, Heard, LinkView, Mark, Message, PeerView, Room, ToldBan, View, as_typed,
+    history, hue_of, names, reachable, shown_text,
 };
 use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
-    app::log::Entry,
+    app::{log::Entry, markup},
     model::{
-        DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Peer, PeerId, Place, Recipient, Role,
-        SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
+        CloseReason, DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Peer, PeerId, Place,
+        Recipient, Role, SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
     },
 };
 
@@ -97,18 +97,24 @@ impl Room {
                     view.since = now;
                     view.state = Liveness::Dead;
                 }
-                let text = format!("{} is gone: {}", peer.alias, reason.words());
-                self.pass(now, Grade::Warning, &text);
+                if self.role == Role::Host && reason == CloseReason::Banned {
+                    self.tell_ban(now, peer.peer_id, |_| {});
+                } else {
+                    let text = format!("{} is gone: {}", peer.alias, reason.words());
+                    self.pass(now, Grade::Warning, &text);
+                }
             }
             event @ NodeEvent::Batch(_) => {
                 for message in event.expand() {
-                    followed.called |= self.apply(now, message).called;
+                    let heard = self.apply(now, message).heard;
+                    let is_worth = |heard: &Heard| heard.is_call || !followed.is_call();
+                    followed.heard = heard.filter(is_worth).or(followed.heard);
                 }
             }
             NodeEvent::Progress(progress) => self.progress(now, &progress),
             NodeEvent::Message { id, from, text, own, missed, late, claims, came_at, place, .. } => {
                 let message = Said { id, from, text, own, missed, late, claims, at: came_at, place };
-                followed.called = self.message(message);
+                followed.heard = self.message(message);
             }
             NodeEvent::Delivery { id, peer, status, reason, summary, .. } => {
                 self.delivery(&id, &peer, status, reason, summary);
@@ -253,11 +259,16 @@ impl Room {
             NodeEvent::Admission { bans, attempts, penalties } => {
                 (self.door.bans, self.door.attempts, self.door.penalties) = (bans, attempts, penalties);
             }
+            NodeEvent::Banned { peer_id: Some(peer), addr, reason } if self.role == Role::Host => {
+                self.tell_ban(now, peer, |told| (told.addr, told.reason) = (addr, Some(reason)));
+            }
             NodeEvent::Banned { peer_id, addr, reason } => {
                 let text = format!("banned {}{}", self.whom(peer_id, addr), because(&reason));
                 self.announce(now, Grade::Warning, &text);
             }
             NodeEvent::Unbanned { peer_id, addr, .. } => {
+                // Another ban of it is told anew.
+                self.door.told = None;
                 let text = format!("ban lifted: {}", self.whom(peer_id, addr));
                 self.announce(now, Grade::Info, &text);
             }
@@ -266,8 +277,7 @@ impl Room {
                     view.cut_off = Some((by, of));
                 }
                 if by == of {
-                    let text = format!("{} is cut off by {by} of {of}", self.name(&peer_id));
-                    self.announce(now, Grade::Info, &text);
+                    self.tell_ban(now, peer_id, |_| {});
                 }
             }
             NodeEvent::PasswordChanged => {
@@ -277,6 +287,29 @@ impl Room {
             _ => {}
         }
         false
+    }
+
+    /// Tells of a ban, or more of it in the same line.
+    fn tell_ban(&mut self, now: Timestamp, peer: PeerId, more: impl FnOnce(&mut ToldBan)) {
+        let before = self.door.told.take().filter(|told| told.peer == peer);
+        let is_new = before.is_none();
+        let mut told = before.unwrap_or(ToldBan { peer, addr: None, reason: None, text: String::new() });
+        more(&mut told);
+        let reason = told.reason.as_ref().map(because).unwrap_or_default();
+        let cut_off = match self.peers.get(&peer).and_then(|view| view.cut_off) {
+            Some((by, of)) if by == of => format!("; cut off by {by} of {of}"),
+            _ => String::new(),
+        };
+        let text = format!("banned {}{reason}{cut_off}", self.whom(Some(peer), told.addr));
+        let is_said = text == told.text
+            || !is_new && self.conversations.first_mut().is_some_and(|all| all.log.amend(&told.text, &text));
+        if !is_said {
+            self.announce(now, Grade::Warning, &text);
+        } else if text != told.text {
+            self.note(now, Grade::Warning, &text);
+        }
+        told.text = text;
+        self.door.told = Some(told);
     }
 
     fn whom(&self, peer: Option<PeerId>, addr: Option<IpAddr>) -> String {
@@ -382,7 +415,7 @@ impl Room {
         for peer in others {
             let with = Recipient::Peer(peer);
             if !self.conversations.iter().any(|conversation| conversation.with == with) {
-                self.conversations.push(conversation(with));
+                self.conversations.push(Conversation::new(with));
             }
         }
         // A conversation with somebody who is gone stays while there is something in it.
@@ -408,8 +441,8 @@ impl Room {
         self.sort_conversations();
     }
 
-    /// Takes in a message. True when it calls this peer.
-    fn message(&mut self, said: Said) -> bool {
+    /// Takes in a message. Gives it where somebody else says it now, and is heard here.
+    fn message(&mut self, said: Said) -> Option<Heard> {
         let Said { id, from, text, own, missed, late, claims, at, place } = said;
         let with = conversation_of(&id.stream(), &self.me);
         let is_recipient = |view: &&PeerView| match id.to {
@@ -430,10 +463,17 @@ impl Room {
         let is_in_sight = self.in_sight != Some(false);
         let conversation_at = self.conversation_with(with);
         let is_seen = conversation_at == self.current && self.shown.view == View::Chat;
-        let Some(conversation) = self.conversations.get_mut(conversation_at) else { return false };
+        let is_call = mentions_me || with != Recipient::Everyone;
+        let heard = (!own && !late && !is_muted).then(|| Heard {
+            from: from.alias.to_string(),
+            text: text.clone(),
+            is_call,
+        });
+        let conversation = self.conversations.get_mut(conversation_at)?;
         conversation.log.insert(Entry::Message(Message {
             id,
             from,
+            spans: markup::spans(text.as_str()),
             text,
             at,
             place,
@@ -451,7 +491,7 @@ impl Room {
             conversation.unread = conversation.unread.saturating_add(1);
             conversation.mentioned |= mentions_me;
         }
-        !own && !late && !is_muted && (mentions_me || with != Recipient::Everyone)
+        heard
     }
 
     fn heartbeat(

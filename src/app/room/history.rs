@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use super::{Grade, LinkView, Mark, Message, Room, names, shown_text};
 use crate::{
     api::{HistoryCommand, Hit, Part, StoreCommand},
+    app::markup,
     model::{
         Alias, CloseReason, DeliveryStatus, HistoryState, Page, Peer, PeerId, Recipient, Role, SafeText,
         StoredMessage, Timestamp,
@@ -78,6 +79,7 @@ impl Room {
         Message {
             id: message.id,
             from,
+            spans: markup::spans(text.as_str()),
             text,
             is_action,
             at: message.at,

@@ -1,219 +1,18 @@
-//! Prompts, typed commands, and what follows a yes.
+//! Typed commands, and what follows a yes.
 
 use std::sync::Arc;
 
 use super::{Effect, State, ToastKind, admin, toast};
 use crate::{
-    api::{NodeCommand, PeerName, Target},
+    api::{NodeCommand, PeerName, StoreCommand, Target},
     app::{
-        keymap::Action,
         layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
         palette::{self, Typed, Whom},
         room::{Focus, PeerView},
         wrap,
     },
-    model::{Ban, Password, Peer, Recipient, Role, limits},
+    model::{Ban, Peer, Recipient, Role, limits},
 };
-
-pub(super) fn prompt_action(state: &mut State, action: Action) -> Vec<Effect> {
-    match action {
-        Action::Close => {
-            state.layers.pop();
-        }
-        Action::Submit => return submit(state),
-        Action::Next => complete(state),
-        Action::Up | Action::Down => {
-            let down = action == Action::Down;
-            let count = suggestions(state).len().max(1);
-            if let Some(prompt) = state.prompt_mut() {
-                prompt.at = if down { prompt.at + 1 } else { prompt.at + count - 1 } % count;
-            }
-        }
-        _ => {}
-    }
-    Vec::new()
-}
-
-/// What the prompt on top suggests: names of commands, or of conversations.
-#[must_use]
-pub fn suggestions(state: &State) -> Vec<String> {
-    let Some(Layer::Prompt(prompt)) = state.layers.last() else { return Vec::new() };
-    match prompt.kind {
-        PromptKind::Palette => palette::suggestions(prompt.editor.text())
-            .into_iter()
-            .map(|command| command.name.to_owned())
-            .collect(),
-        PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
-        PromptKind::Search => super::history::suggestions(state),
-        PromptKind::Theme => {
-            let matches = |name: &String| palette::fuzzy(name, prompt.editor.text());
-            state.themes.names().into_iter().filter(matches).collect()
-        }
-        PromptKind::Recall => sent_before(state, prompt.editor.text()),
-        PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
-    }
-}
-
-/// What was sent before in this conversation and has what is typed in it, the newest first.
-fn sent_before(state: &State, typed: &str) -> Vec<String> {
-    let typed = typed.to_lowercase();
-    let own =
-        state.room().and_then(|room| room.conversation()).map(|conversation| conversation.log.own_texts());
-    let found = own.into_iter().flatten().filter(|text| text.to_lowercase().contains(&typed));
-    found.take(limits::RECALLED).map(str::to_owned).collect()
-}
-
-/// Conversations that match what is typed, unread ones first, with their places.
-fn go_to(state: &State) -> Vec<(String, usize)> {
-    let (Some(room), Some(Layer::Prompt(prompt))) = (state.room(), state.layers.last()) else {
-        return Vec::new();
-    };
-    let name = |with: Recipient| match with {
-        Recipient::Everyone => "Everyone".to_owned(),
-        Recipient::Peer(peer) => room.name(&peer),
-    };
-    let mut found: Vec<(bool, String, usize)> = room
-        .conversations
-        .iter()
-        .enumerate()
-        .map(|(at, conversation)| (conversation.unread == 0, name(conversation.with), at))
-        .filter(|(_, name, _)| palette::fuzzy(name, prompt.editor.text()))
-        .collect();
-    found.sort_by_key(|(read, _, at)| (*read, *at));
-    found.into_iter().map(|(_, name, at)| (name, at)).collect()
-}
-
-fn complete(state: &mut State) {
-    let suggestions = suggestions(state);
-    let names: Vec<String> = state
-        .room()
-        .map(|room| room.peers.values().map(|view| view.peer.alias.to_string()).collect())
-        .unwrap_or_default();
-    let Some(prompt) = state.prompt_mut() else { return };
-    match prompt.kind {
-        PromptKind::Palette => {
-            let text = prompt.editor.text();
-            if text.contains(char::is_whitespace) {
-                let range = prompt.editor.word();
-                let start = text.get(range.clone()).unwrap_or_default().to_lowercase();
-                if let Some(name) = names.iter().find(|name| name.to_lowercase().starts_with(&start)) {
-                    prompt.editor.replace(range, &format!("{name} "));
-                }
-            } else if let Some(name) = suggestions.get(prompt.at) {
-                prompt.editor.take();
-                prompt.editor.insert(&format!("/{name} "));
-                prompt.at = 0;
-            }
-        }
-        PromptKind::GoTo | PromptKind::Theme => {
-            if let Some(name) = suggestions.get(prompt.at) {
-                prompt.editor.take();
-                prompt.editor.insert(name);
-                prompt.at = 0;
-            }
-        }
-        PromptKind::Search | PromptKind::Recall | PromptKind::Password | PromptKind::Handover(_) => {}
-    }
-}
-
-fn submit(state: &mut State) -> Vec<Effect> {
-    let suggestions = suggestions(state);
-    let places = go_to(state);
-    let Some(prompt) = state.prompt_mut() else { return Vec::new() };
-    let text = prompt.editor.text().to_owned();
-    match prompt.kind {
-        PromptKind::Palette => {
-            let typed_name = text.trim().trim_start_matches('/');
-            // A command that is only begun, or only chosen from the list.
-            let line = match suggestions.get(prompt.at) {
-                Some(name) if !typed_name.contains(char::is_whitespace) => format!("/{name}"),
-                _ => text,
-            };
-            let takes = palette::COMMANDS.iter().find(|command| line == format!("/{}", command.name));
-            if takes.is_some_and(|command| !command.takes.is_empty()) {
-                prompt.editor.take();
-                prompt.editor.insert(&format!("{line} "));
-                prompt.at = 0;
-                return Vec::new();
-            }
-            state.layers.pop();
-            run(state, &line).unwrap_or_else(|message| {
-                let mut prompt = Prompt::new(PromptKind::Palette);
-                prompt.editor.take();
-                prompt.editor.insert(&line);
-                prompt.error = Some(message);
-                state.layers.push(Layer::Prompt(prompt));
-                Vec::new()
-            })
-        }
-        PromptKind::GoTo => {
-            match places.get(prompt.at) {
-                Some((_, at)) => {
-                    let at = *at;
-                    state.layers.pop();
-                    if let Some(room) = state.room_mut() {
-                        room.show(at);
-                        room.shown.focus = Focus::Compose;
-                    }
-                }
-                None => prompt.error = Some("nobody matches".to_owned()),
-            }
-            Vec::new()
-        }
-        PromptKind::Theme => {
-            match suggestions.get(prompt.at) {
-                Some(name) => {
-                    let name = name.clone();
-                    state.layers.pop();
-                    state.themes.show(&name);
-                    let words = format!("to keep it, write theme = {name:?} into the configuration");
-                    toast(state, ToastKind::Info, &words);
-                }
-                None => prompt.error = Some("there is no such theme".to_owned()),
-            }
-            Vec::new()
-        }
-        PromptKind::Recall => {
-            match suggestions.get(prompt.at) {
-                Some(text) => {
-                    let text = text.clone();
-                    state.layers.pop();
-                    if let Some(room) = state.room_mut() {
-                        room.put_back(&text);
-                    }
-                }
-                None => prompt.error = Some("nothing like it was sent here".to_owned()),
-            }
-            Vec::new()
-        }
-        PromptKind::Search => {
-            let at = prompt.at;
-            super::history::go_to_hit(state, at)
-        }
-        PromptKind::Handover(peer) => {
-            let name = state.room().map(|room| room.name(&peer)).unwrap_or_default();
-            if text.trim() != name {
-                if let Some(prompt) = state.prompt_mut() {
-                    prompt.error = Some(format!("type {name} to hand the network over, Esc to keep it"));
-                }
-                return Vec::new();
-            }
-            state.layers.pop();
-            toast(state, ToastKind::Info, "asking it to take over");
-            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
-        }
-        PromptKind::Password => {
-            let password = Password::new(text);
-            if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
-                prompt.error = Some(format!("1 to {} bytes are possible", limits::PASSWORD_BYTES));
-                return Vec::new();
-            }
-            state.layers.pop();
-            toast(state, ToastKind::Info, "setting the password");
-            vec![Effect::Node(NodeCommand::SetPassword(password))]
-        }
-    }
-}
 
 /// Does what a typed command says, or says what is wrong with it.
 pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> {
@@ -221,7 +20,6 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
     let is_host = state.is_host();
     let host_only = || if is_host { Ok(()) } else { Err("only the host can do that".to_owned()) };
     match typed {
-        Typed::Help => state.layers.push(Layer::Help { scroll: 0 }),
         Typed::Message(name, text) => {
             let peer = correspondent(state, &name)?;
             let to = Target::Peer(PeerName::Id(peer.peer_id));
@@ -276,9 +74,9 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         }
         Typed::Mute(name) => {
             let peer = correspondent(state, &name)?;
-            mute(state, &peer);
+            return Ok(mute(state, &peer));
         }
-        Typed::Action(action) => return Ok(super::room_action(state, action)),
+        Typed::Action(action) => return Ok(super::act_without_key(state, action)),
         Typed::Does(text) => {
             let to =
                 state.room().and_then(|room| room.conversation()).map_or(Target::Everyone, |c| c.with.into());
@@ -333,15 +131,17 @@ fn show_conversation(state: &mut State, peer: &Peer) {
 }
 
 /// What a muted peer says is folded, and calls nobody; a second time ends that.
-fn mute(state: &mut State, peer: &Peer) {
-    let Some(room) = state.room_mut() else { return };
+fn mute(state: &mut State, peer: &Peer) -> Vec<Effect> {
+    let Some(room) = state.room_mut() else { return Vec::new() };
     let text = if room.muted.remove(&peer.peer_id) {
         format!("{} is not muted any more", peer.alias)
     } else {
         room.muted.insert(peer.peer_id);
         format!("{} is muted: what it says is folded here; again: /mute {}", peer.alias, peer.alias)
     };
+    let muted = room.muted.iter().copied().collect();
     toast(state, ToastKind::Info, &text);
+    vec![Effect::Store(StoreCommand::KeepMuted(muted))]
 }
 
 /// Shows who is here, with keys to be compared.

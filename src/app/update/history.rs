@@ -17,7 +17,11 @@ use crate::{
 pub(super) fn event(state: &mut State, event: HistoryEvent) {
     let Some(room) = state.room_mut() else { return };
     match event {
-        HistoryEvent::Opened(pages) => room.opened(pages),
+        HistoryEvent::Opened(opened) => {
+            room.muted.extend(opened.muted);
+            room.opened(opened.pages);
+            super::drafts::put_back(room, opened.drafts);
+        }
         HistoryEvent::Page { part, page } => room.page(part, page),
         HistoryEvent::Found { text, hits } => {
             let is_nothing = hits.is_empty();

@@ -5,7 +5,7 @@ use crate::{
     api::{NodeCommand, StoreCommand},
     app::{
         Open,
-        launch::{Choice, Form, FormKind, Progress},
+        launch::{Choice, Form, FormKind, Launch, Progress},
     },
     model::{Alias, Wire},
 };
@@ -24,6 +24,9 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
                 return vec![Effect::Store(StoreCommand::ForgetHost { target: known.target })];
             }
         }
+        Action::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
+        Action::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
+        Action::Demo => return demo(launch),
         Action::Submit => match launch.choice() {
             Choice::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
             Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
@@ -31,15 +34,15 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
                 let wire = known.peer_id.wire();
                 open_form(state, FormKind::Join, &known.target, Some(&known.alias), wire);
             }
-            Choice::Demo if launch.opening => {}
-            Choice::Demo => {
-                launch.opening = true;
-                return vec![Effect::Open(Open::Demo)];
-            }
+            Choice::Demo => return demo(launch),
         },
         _ => {}
     }
     Vec::new()
+}
+
+fn demo(launch: &mut Launch) -> Vec<Effect> {
+    if std::mem::replace(&mut launch.opening, true) { Vec::new() } else { vec![Effect::Open(Open::Demo)] }
 }
 
 fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) {

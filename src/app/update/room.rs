@@ -15,7 +15,7 @@ use crate::{
         room::{Focus, Grade, Pane, Room, View},
         wrap,
     },
-    model::{Recipient, limits},
+    model::{Recipient, SafeText, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
@@ -37,6 +37,14 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
                 view(state, View::Chat);
             }
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Search)));
+        }
+        Action::Menu => menu(state),
+        Action::Editor => {
+            let Some(room) = state.room_mut() else { return Vec::new() };
+            compose(room);
+            let conversation = room.conversation();
+            let draft = conversation.map(|c| Effect::Edit(c.with, c.draft.text().to_owned()));
+            return draft.into_iter().collect();
         }
         Action::Recall => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Recall))),
         Action::Ban => admin::ban_selected(state),
@@ -179,6 +187,17 @@ fn submit(state: &mut State) -> Vec<Effect> {
         });
     }
     let lines = text.lines().count();
+    if let Some(other) = conversation.begun_for.filter(|other| *other != with) {
+        let whom = |with: Recipient| match with {
+            Recipient::Everyone => "everyone".to_owned(),
+            Recipient::Peer(peer) => format!("{} only", room.name(&peer)),
+        };
+        let title = format!("Send to {}?", whom(with));
+        let words = vec![format!("What you send was begun for {}.", whom(other))];
+        let dialog = Dialog::new(title, words, "Send", Pending::Send(with));
+        state.layers.push(Layer::Dialog(dialog));
+        return Vec::new();
+    }
     if lines > limits::LONG_LINES {
         let to = if with == Recipient::Everyone { "everyone" } else { "one member only" };
         let words = vec![format!("It has {lines} lines, and goes to {to}.")];
@@ -367,16 +386,13 @@ fn moved(at: usize, action: Action, page: isize) -> usize {
 
 /// Up and down while writing: a line of the draft, or the stashed one.
 fn line(room: &mut Room, down: bool, width: usize) {
-    let stash = room.stash.take();
+    let has_stash = room.stash.is_some();
     let Some(conversation) = room.conversation_mut() else { return };
-    if conversation.draft.is_empty() && !down && conversation.recalled.is_none() && stash.is_some() {
-        conversation.draft.insert(stash.as_deref().unwrap_or_default());
-        return;
-    }
-    if !conversation.draft.row(down, width) {
+    if conversation.draft.is_empty() && !down && conversation.recalled.is_none() && has_stash {
+        room.bring_back();
+    } else if !conversation.draft.row(down, width) {
         conversation.recall(!down);
     }
-    room.stash = stash;
 }
 
 /// Begins an answer to the selected message: a quote of its first line, and what stands in the draft below it.
@@ -392,6 +408,45 @@ fn reply(state: &mut State) {
     conversation.draft = Composer::with(&format!("{quote}\n{}", conversation.draft.text()));
     conversation.log.to_bottom();
     compose(room);
+}
+
+/// A draft comes back from another editor.
+pub(super) fn edited(state: &mut State, with: Recipient, text: Result<String, String>) -> Vec<Effect> {
+    let text = match text {
+        Ok(text) => text,
+        Err(message) => {
+            toast(state, ToastKind::Error, &message);
+            return Vec::new();
+        }
+    };
+    let Some(room) = state.room_mut() else {
+        // The session has ended meanwhile.
+        toast(state, ToastKind::Info, "what you wrote is on the clipboard");
+        return vec![Effect::Copy(text)];
+    };
+    let at = room.conversation_with(with);
+    if let Some(conversation) = room.conversations.get_mut(at) {
+        let begun_for = conversation.begun_for;
+        conversation.recalled = None;
+        conversation.draft = Composer::with(SafeText::clean(text.trim_end()).as_str());
+        conversation.begun_for = begun_for;
+    }
+    Vec::new()
+}
+
+/// What can be done with the selected message.
+fn menu(state: &mut State) {
+    let Some(room) = state.room_mut().filter(|room| room.shown.view == View::Chat) else { return };
+    let Some(conversation) = room.conversation_mut() else { return };
+    let log = &mut conversation.log;
+    let Some(entry) = log.selected().filter(|entry| matches!(log.entry(*entry), Some(Entry::Message(_))))
+    else {
+        return toast(state, ToastKind::Info, "choose a message first");
+    };
+    log.point(entry);
+    room.shown.focus = Focus::Browse;
+    room.shown.pane = Pane::Messages;
+    state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Menu(entry))));
 }
 
 fn copy(state: &mut State) -> Vec<Effect> {

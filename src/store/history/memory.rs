@@ -80,7 +80,8 @@ impl Memory {
             Write::Audience(audience) => self.audience(*audience),
             Write::Receipt(receipt) => self.receipt(&receipt),
             Write::Forget { network, conversation } => self.forget(network, conversation),
-            Write::Name(_) | Write::Probe => {}
+            // Drafts end with the program, as it does.
+            Write::Drafts { .. } | Write::Muted(_) | Write::Name(_) | Write::Probe => {}
         }
     }
 

@@ -244,6 +244,25 @@ pub(super) fn open(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<
     Ok(open)
 }
 
+/// What was written and not sent in a network.
+pub(super) fn drafts(db: &Connection, network: &NetworkId) -> Result<Vec<(Recipient, String)>> {
+    let mut query = db.prepare_cached(
+        "SELECT p.key, d.text FROM draft d JOIN conversation c ON c.id = d.conversation
+         JOIN network n ON n.id = c.network LEFT JOIN person p ON p.id = c.person WHERE n.key = ?",
+    )?;
+    let drafts = query.query_map([network.0], |row| {
+        let with: Option<[u8; 32]> = row.get(0)?;
+        Ok((with.map_or(Recipient::Everyone, |key| Recipient::Peer(PeerId(key))), row.get(1)?))
+    })?;
+    drafts.collect()
+}
+
+/// Whose words are folded.
+pub(super) fn muted(db: &Connection) -> Result<Vec<PeerId>> {
+    let mut query = db.prepare_cached("SELECT p.key FROM muted m JOIN person p ON p.id = m.person")?;
+    query.query_map([], |row| row.get(0).map(PeerId))?.collect()
+}
+
 fn conversations(db: &Connection, network: &NetworkId) -> Result<Vec<(Recipient, SafeText)>> {
     let mut query = db.prepare_cached(
         "SELECT p.key, p.alias FROM conversation c JOIN network n ON n.id = c.network

@@ -135,6 +135,16 @@ const STEPS: &[&str] = &[
     "
     INSERT INTO setting VALUES ('indexed', coalesce((SELECT max(id) FROM message), 0));
 ",
+    // What is written and not sent, and whose words are folded.
+    "
+    CREATE TABLE draft (
+        conversation INTEGER PRIMARY KEY,
+        text TEXT NOT NULL
+    );
+    CREATE TABLE muted (
+        person INTEGER PRIMARY KEY
+    );
+",
 ];
 
 /// The newest version.

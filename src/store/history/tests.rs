@@ -6,8 +6,8 @@ use super::{database::FILE, *};
 use crate::{
     api::{Audience, Receipt},
     model::{
-        Addressee, Alias, CloseReason, DeliveryStatus, FailReason, Interval, Network, Resolution, Signature,
-        Span, StoredBatch, StoredMessage, StreamId,
+        Addressee, Alias, CloseReason, DeliveryStatus, FailReason, Interval, Network, Resolution, SafeText,
+        Signature, Span, StoredBatch, StoredMessage, StreamId,
     },
 };
 
@@ -127,7 +127,7 @@ fn what_is_kept_comes_back_after_a_crash_and_after_an_end_in_order() {
     assert_eq!(history.recall(&LAB).own.len(), 1, "everybody has all that was said to everyone");
     assert!(history.recall(&NetworkId([8; 16])).streams.is_empty(), "another network");
     let opened = history.open_all(&LAB);
-    let labels: Vec<&str> = opened.iter().map(|(_, label)| label.as_str()).collect();
+    let labels: Vec<&str> = opened.pages.iter().map(|(_, label)| label.as_str()).collect();
     assert_eq!(labels, ["everyone", "bob"]);
 }
 
@@ -593,6 +593,33 @@ fn nothing_of_a_history_of_the_form_before_is_lost() {
         assert!(!batches.is_empty());
         for stored in batches {
             assert!(crate::security::sign::batch_holds(&network, &stored.batch), "{:?}", stored.batch);
+        }
+    }
+}
+
+#[test]
+fn drafts_and_the_muted_outlive_a_restart_on_disk_alone() {
+    let drafts = |texts: &[(Recipient, &str)]| -> Vec<(Recipient, String)> {
+        texts.iter().map(|(with, text)| (*with, (*text).to_owned())).collect()
+    };
+    let first = drafts(&[(EVERYONE, "for all"), (Recipient::Peer(BOB), "for bob")]);
+    let other = NetworkId([8; 16]);
+    for (mut history, dir) in both() {
+        history.commit(vec![
+            Write::Drafts { network: LAB, drafts: first.clone() },
+            Write::Drafts { network: other, drafts: drafts(&[(EVERYONE, "elsewhere")]) },
+            Write::Muted(vec![BOB]),
+        ]);
+        history.commit(vec![Write::Drafts { network: LAB, drafts: first[1..].to_vec() }]);
+        history.close();
+        drop(history);
+        let mut history = dir.as_ref().map_or_else(in_memory, |dir| open_in(dir.path()));
+        let opened = history.open_all(&LAB);
+        if dir.is_some() {
+            assert_eq!((&opened.drafts[..], &opened.muted[..]), (&first[1..], &[BOB][..]));
+            assert_eq!(history.open_all(&other).drafts, drafts(&[(EVERYONE, "elsewhere")]));
+        } else {
+            assert!(opened.drafts.is_empty() && opened.muted.is_empty());
         }
     }
 }

@@ -22,6 +22,10 @@ pub(in crate::store) enum Write {
     Audience(Box<Audience>),
     /// Who has own messages.
     Receipt(Box<Receipt>),
+    /// What is written and not sent, all of a network.
+    Drafts { network: NetworkId, drafts: Vec<(Recipient, String)> },
+    /// Whose words are folded.
+    Muted(Vec<PeerId>),
     /// A conversation is to go.
     Forget { network: NetworkId, conversation: Recipient },
     /// A network and its name.
@@ -35,6 +39,7 @@ impl Write {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Keep { batch, .. } => batch.batch.bytes() as u64,
+            Self::Drafts { drafts, .. } => drafts.iter().map(|(_, text)| text.len() as u64).sum(),
             _ => 0,
         }
     }
@@ -66,6 +71,8 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
             }
             Write::Audience(audience) => keep_audience(&change, ids, me, audience)?,
             Write::Receipt(receipt) => keep_receipt(&change, ids, me, receipt)?,
+            Write::Drafts { network, drafts } => keep_drafts(&change, ids, network, drafts)?,
+            Write::Muted(muted) => keep_muted(&change, ids, muted)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
             Write::Name(network) => name(&change, ids, network)?,
             Write::Probe => probe(&change)?,
@@ -107,12 +114,7 @@ fn conversation_row(
     network: &NetworkId,
     stream: &StreamId,
 ) -> Result<i64> {
-    let with = match conversation_of(stream, me) {
-        Recipient::Everyone => 0,
-        Recipient::Peer(peer) => person(db, ids, &peer, None)?,
-    };
-    let network = network_row(db, ids, network)?;
-    conversation(db, ids, network, with)
+    conversation_with(db, ids, network, &conversation_of(stream, me))
 }
 
 fn keep(
@@ -190,13 +192,48 @@ fn keep_receipt(db: &Transaction<'_>, ids: &mut Ids, me: &PeerId, receipt: &Rece
     Ok(())
 }
 
-fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recipient) -> Result<()> {
+fn keep_drafts(
+    db: &Transaction<'_>,
+    ids: &mut Ids,
+    network: &NetworkId,
+    drafts: &[(Recipient, String)],
+) -> Result<()> {
+    let row = network_row(db, ids, network)?;
+    let of_network = "SELECT id FROM conversation WHERE network = ?";
+    db.execute(&format!("DELETE FROM draft WHERE conversation IN ({of_network})"), [row])?;
+    for (with, text) in drafts {
+        let conversation = conversation_with(db, ids, network, with)?;
+        db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", params![conversation, text])?;
+    }
+    Ok(())
+}
+
+fn keep_muted(db: &Transaction<'_>, ids: &mut Ids, muted: &[PeerId]) -> Result<()> {
+    db.execute("DELETE FROM muted", [])?;
+    for peer in muted {
+        let person = person(db, ids, peer, None)?;
+        db.execute("INSERT OR REPLACE INTO muted VALUES (?)", [person])?;
+    }
+    Ok(())
+}
+
+/// The row of a conversation.
+fn conversation_with(
+    db: &Transaction<'_>,
+    ids: &mut Ids,
+    network: &NetworkId,
+    with: &Recipient,
+) -> Result<i64> {
     let with = match with {
         Recipient::Everyone => 0,
         Recipient::Peer(peer) => person(db, ids, peer, None)?,
     };
     let network = network_row(db, ids, network)?;
-    let conversation = conversation(db, ids, network, with)?;
+    conversation(db, ids, network, with)
+}
+
+fn forget(db: &Transaction<'_>, ids: &mut Ids, network: &NetworkId, with: &Recipient) -> Result<()> {
+    let conversation = conversation_with(db, ids, network, with)?;
     let which = "SELECT id FROM message WHERE conversation = ?";
     db.execute(&format!("DELETE FROM message_text WHERE rowid IN ({which})"), [conversation])?;
     for table in ["message", "batch", "audience", "receipt"] {

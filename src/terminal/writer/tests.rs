@@ -58,6 +58,9 @@ struct Emulator {
     counts: Counts,
     grid: Vec<Vec<String>>,
     at: (usize, usize),
+    /// Where the link leads that is written now, and those of the cells.
+    link: String,
+    links: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +82,8 @@ const BLANK: &str = " ";
 impl Emulator {
     fn new(counts: Counts) -> Self {
         let grid = vec![vec![BLANK.to_owned(); COLUMNS.into()]; ROWS.into()];
-        Self { counts, grid, at: (0, 0) }
+        let links = vec![vec![String::new(); COLUMNS.into()]; ROWS.into()];
+        Self { counts, grid, at: (0, 0), link: String::new(), links }
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -90,6 +94,10 @@ impl Emulator {
                 let (parameters, command) = (&sequence[..end], &sequence[end..=end]);
                 self.command(parameters, command);
                 rest = &sequence[end + 1..];
+            } else if let Some(sequence) = rest.strip_prefix("\x1b]8;") {
+                let (link, after) = sequence.split_once("\x1b\\").unwrap();
+                link.split_once(';').unwrap().1.clone_into(&mut self.link);
+                rest = after;
             } else if let Some(after) = rest.strip_prefix('\r') {
                 self.at.0 = 0;
                 rest = after;
@@ -156,6 +164,7 @@ impl Emulator {
             row[start..x].iter_mut().for_each(|cell| BLANK.clone_into(cell));
         }
         let end = (x + width).min(row.len());
+        self.links[self.at.1][x..end].iter_mut().for_each(|link| self.link.clone_into(link));
         row[x..end].iter_mut().for_each(String::clear);
         shown.clone_into(&mut row[x]);
         for cell in row[end..].iter_mut().take_while(|cell| cell.is_empty()) {
@@ -248,5 +257,50 @@ fn every_letter_of_every_script_is_drawn() {
         }
         let drawn: String = row.shown().map(|(_, cell)| cell.symbol()).collect();
         assert_eq!(drawn, *text);
+    }
+}
+
+#[test]
+fn a_link_is_where_it_is_drawn_and_nowhere_else() {
+    let mut emulator = Emulator::new(Counts::Characters);
+    let mut terminal = Terminal::new(Writer::new(Vec::new(), || Ok((COLUMNS, ROWS)))).unwrap();
+    let link = |x, y, width, url: &str| Link { x, y, width, url: url.to_owned() };
+    // Lines, their look, and the links over them.
+    let plain = Style::new();
+    let bold = Style::new().bold();
+    let (one, other) = (link(5, 0, 6, "https://a"), link(5, 1, 6, "https://b"));
+    for (lines, style, links) in [
+        (["see a link here", ""], plain, vec![one.clone()]),
+        // Written again with another look, in the same place.
+        (["see a link here", ""], bold, vec![one.clone()]),
+        (["see a link here", ""], bold, vec![link(5, 0, 6, "https://c")]),
+        (["", "see a link here"], plain, vec![other.clone()]),
+        (["see a link here", "see a link here"], plain, vec![one.clone(), other]),
+        // The text stays, and is no link any more.
+        (["see a link here", ""], plain, vec![]),
+        (["日本語 a link", ""], plain, vec![link(1, 0, 4, "https://d")]),
+        (["see a link here", ""], plain, vec![one]),
+    ] {
+        terminal
+            .draw(|frame| {
+                for (y, line) in (0..).zip(lines) {
+                    paint::put(frame.buffer_mut(), Rect::new(0, 0, COLUMNS, ROWS), 1, y, line, style);
+                }
+            })
+            .unwrap();
+        terminal.backend_mut().link(links.clone()).unwrap();
+        emulator.read(&std::mem::take(&mut terminal.backend_mut().to));
+        for y in 0..ROWS {
+            for x in 0..COLUMNS {
+                let expected = links.iter().find(|link| link.covers(x, y)).map_or("", |link| &link.url);
+                assert_eq!(
+                    emulator.links[usize::from(y)][usize::from(x)],
+                    expected,
+                    "at {x},{y} in {lines:?}"
+                );
+            }
+        }
+        terminal.backend_mut().link(links).unwrap();
+        assert!(terminal.backend_mut().to.is_empty(), "nothing is written where nothing changed");
     }
 }

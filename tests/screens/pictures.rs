@@ -1,22 +1,17 @@
 //! The pictures in `assets/`, rendered from the real screens. To write them anew after a change of the screens:
-//! `PYILE_PICTURES=write cargo test --test pictures`
-
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
-
-#[path = "support/scene.rs"]
-mod scene;
+//! `PYILE_PICTURES=write cargo test --test screens pictures`
 
 use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
+use crate::scene::{
+    NOW, cast, choose, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg_on, text,
+    type_text, with,
+};
 use crossterm::event::KeyCode;
 use pyile::{
     api::{Check, Finding, HistoryEvent, Hit, LinkState, NodeEvent, Verdict},
     app::{Effect, Event, State, update},
     model::{CloseReason, Closed, Peer, Reached, Recipient, SafeText, Timestamp, Unreachable},
-};
-use scene::{
-    NOW, cast, choose, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg_on, text,
-    type_text, with,
 };
 
 fn admin(size: (u16, u16)) -> State {
@@ -55,7 +50,7 @@ fn failed_join(size: (u16, u16)) -> State {
     let mut state = joining(size, "guess");
     let message = "wrong password, or somebody is between you and the host; 2 attempts are left before this \
                    address is banned";
-    update(&mut state, scene::NOW, Event::OpenFailed(Closed::new(CloseReason::WrongPassword, message)));
+    update(&mut state, NOW, Event::OpenFailed(Closed::new(CloseReason::WrongPassword, message)));
     state
 }
 
@@ -68,6 +63,22 @@ fn help(size: (u16, u16)) -> State {
 fn heartbeat(size: (u16, u16)) -> State {
     let mut state = room(size);
     press(&mut state, KeyCode::F(4));
+    state
+}
+
+/// Links and code in a message.
+fn markup(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    let text = "*tomorrow* at _nine_: run `cargo bench`, then read https://example.org/notes_2\n```\nfn main() {}\n```";
+    node(&mut state, NOW, message(&cast()[1], Recipient::Everyone, 40, text, false));
+    state
+}
+
+/// What can be done with a message.
+fn menu(size: (u16, u16)) -> State {
+    let mut state = markup(size);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('m'));
     state
 }
 
@@ -203,9 +214,11 @@ fn the_pictures_show_the_screens() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let write = env::var("PYILE_PICTURES").is_ok_and(|value| value == "write");
     let mut pictures = Vec::new();
-    for (name, state) in [
+    for (name, state) in vec![
         ("launch", launch((80, 24))),
         ("join-failed", failed_join((80, 24))),
+        ("menu", menu((80, 24))),
+        ("markup", markup((80, 24))),
         ("room", room((120, 35))),
         ("room-80x24", room((80, 24))),
         ("room-40x12", room((40, 12))),
@@ -229,15 +242,17 @@ fn the_pictures_show_the_screens() {
         ("classic-40x12", classic((40, 12))),
         ("classic-host-80x24", classic_host((80, 24))),
     ] {
-        pictures.push((name.to_owned(), draw(&state), scene::DARK));
+        pictures.push((name.to_owned(), draw(&state), crate::scene::DARK));
     }
     let mut state = room((120, 35));
-    for (name, paper) in [("light", scene::LIGHT), ("dark", scene::DARK), ("high-contrast", scene::DARK)] {
+    for (name, paper) in
+        [("light", crate::scene::LIGHT), ("dark", crate::scene::DARK), ("high-contrast", crate::scene::DARK)]
+    {
         state.themes.show(name);
         pictures.push((format!("theme-{name}"), draw(&state), paper));
     }
     state.themes.show("default");
-    pictures.push(("room-on-white".to_owned(), draw(&state), scene::LIGHT));
+    pictures.push(("room-on-white".to_owned(), draw(&state), crate::scene::LIGHT));
     for (name, buffer, paper) in pictures {
         let path = assets.join(format!("{name}.svg"));
         let picture = svg_on(&buffer, &paper);
@@ -249,7 +264,7 @@ fn the_pictures_show_the_screens() {
             assert!(
                 kept == picture,
                 "{} does not show the screen any more; look at it, and if it is right write the pictures \
-                 anew: PYILE_PICTURES=write cargo test --test pictures\n{shown}",
+                 anew: PYILE_PICTURES=write cargo test --test screens pictures\n{shown}",
                 path.display()
             );
         }

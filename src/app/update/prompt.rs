@@ -1,0 +1,320 @@
+//! Lines that are typed on top of the screen: what they suggest, and what Enter does with them.
+
+use super::{Effect, State, ToastKind, command, toast};
+use crate::{
+    api::NodeCommand,
+    app::{
+        keymap::Action,
+        layer::{Layer, Prompt, PromptKind},
+        log::Entry,
+        markup,
+        palette::{self, Command},
+        room::Focus,
+    },
+    model::{Password, Recipient, limits},
+};
+
+pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Close => {
+            state.layers.pop();
+        }
+        Action::Submit => return submit(state),
+        Action::Next => complete(state),
+        Action::Up | Action::Down => {
+            let down = action == Action::Down;
+            let count = suggestions(state).len().max(1);
+            if let Some(prompt) = state.prompt_mut() {
+                prompt.at = if down { prompt.at + 1 } else { prompt.at + count - 1 } % count;
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// What the prompt on top suggests: names of commands, or of conversations.
+#[must_use]
+pub fn suggestions(state: &State) -> Vec<String> {
+    let Some(Layer::Prompt(prompt)) = state.layers.last() else { return Vec::new() };
+    match prompt.kind {
+        PromptKind::Palette => match palette::begun(prompt.editor.text()) {
+            Some((command, first)) => first.map(|first| arguments(state, command, first)).unwrap_or_default(),
+            None => {
+                let commands = palette::suggestions(prompt.editor.text()).into_iter();
+                commands.map(|command| command.name.to_owned()).collect()
+            }
+        },
+        PromptKind::GoTo => go_to(state).into_iter().map(|(name, _)| name).collect(),
+        PromptKind::Search => super::history::suggestions(state),
+        PromptKind::Theme => {
+            let matches = |name: &String| palette::fuzzy(name, prompt.editor.text());
+            state.themes.names().into_iter().filter(matches).collect()
+        }
+        PromptKind::Recall => sent_before(state, prompt.editor.text()),
+        PromptKind::Menu(entry) => {
+            let typed = prompt.editor.text();
+            let items = menu(state, entry).into_iter().map(|(words, _)| words);
+            items.filter(|words| palette::fuzzy(words, typed)).collect()
+        }
+        PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
+    }
+}
+
+/// What a command may take next, as far as it matches what is typed of it: first what begins so.
+fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
+    let Some(room) = state.room() else { return Vec::new() };
+    let takes = command.takes.trim_start_matches('[');
+    let mut all: Vec<String> = match (command.name, takes) {
+        ("theme", _) => state.themes.names(),
+        ("unban", _) => {
+            let bans = room.door.bans.iter();
+            bans.filter_map(|ban| match (&ban.alias, ban.addr) {
+                (Some(alias), _) => Some(alias.to_string()),
+                (None, Some(addr)) => Some(addr.to_string()),
+                (None, None) => ban.peer_id.map(|peer| peer.to_string()),
+            })
+            .collect()
+        }
+        (_, "on|off") => vec!["on".to_owned(), "off".to_owned()],
+        (_, takes) if takes.starts_with("NAME") => {
+            let others = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
+            others.map(|view| view.peer.alias.to_string()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let typed = typed.trim_start_matches('@');
+    all.retain(|name| palette::fuzzy(name, typed));
+    all.sort_by_key(|name| !name.to_lowercase().starts_with(&typed.to_lowercase()));
+    all
+}
+
+/// Enter on a command: runs it, unless something of it is still to be typed.
+fn submit_command(state: &mut State, text: String) -> Vec<Effect> {
+    let suggestions = suggestions(state);
+    let Some(prompt) = state.prompt_mut() else { return Vec::new() };
+    let typed_name = text.trim().trim_start_matches('/');
+    // A command that is only begun, or only chosen from the list.
+    let line = match suggestions.get(prompt.at) {
+        Some(name) if !typed_name.contains(char::is_whitespace) => format!("/{name}"),
+        _ => text,
+    };
+    let is_begun = match palette::begun(&line) {
+        // What is chosen below stands in the line before it is done.
+        Some((_, first)) => {
+            let typed = first.map(|first| first.trim_start_matches('@'));
+            !suggestions.is_empty() && !suggestions.iter().any(|name| Some(name.as_str()) == typed)
+        }
+        None => false,
+    };
+    if is_begun {
+        complete(state);
+        return Vec::new();
+    }
+    let takes = palette::COMMANDS.iter().find(|command| line == format!("/{}", command.name));
+    if takes.is_some_and(|command| !command.takes.is_empty() && !command.takes.starts_with('[')) {
+        prompt.editor.take();
+        prompt.editor.insert(&format!("{line} "));
+        prompt.at = 0;
+        return Vec::new();
+    }
+    state.layers.pop();
+    command::run(state, &line).unwrap_or_else(|message| {
+        let mut prompt = Prompt::new(PromptKind::Palette);
+        prompt.editor.take();
+        prompt.editor.insert(&line);
+        prompt.error = Some(message);
+        state.layers.push(Layer::Prompt(prompt));
+        Vec::new()
+    })
+}
+
+/// What can be done with one message.
+enum Item {
+    /// What a key does.
+    Do(Action),
+    /// Have the system open a link.
+    Open(String),
+    /// Copy a link.
+    Copy(String),
+}
+
+/// What can be done with a message, in words.
+fn menu(state: &State, entry: u64) -> Vec<(String, Item)> {
+    let message = state.room().and_then(|room| room.conversation()).and_then(|c| c.log.entry(entry));
+    let Some(Entry::Message(message)) = message else { return Vec::new() };
+    let mut items = Vec::new();
+    for link in markup::links(message.text.as_str(), &message.spans) {
+        items.push((format!("open {link}"), Item::Open(link.to_owned())));
+        items.push((format!("copy {link}"), Item::Copy(link.to_owned())));
+    }
+    let done = [
+        ("reply, with a quote", Action::Reply),
+        ("copy the text", Action::Copy),
+        ("who has it, and since when", Action::Info),
+        ("all its lines, or fold it", Action::Unfold),
+    ];
+    items.extend(done.map(|(words, action)| (words.to_owned(), Item::Do(action))));
+    items
+}
+
+/// Does what was chosen from a message's menu.
+fn choose(state: &mut State, entry: u64, chosen: Option<&str>) -> Vec<Effect> {
+    let item = menu(state, entry).into_iter().find(|(words, _)| Some(words.as_str()) == chosen);
+    let Some((_, item)) = item else {
+        if let Some(prompt) = state.prompt_mut() {
+            prompt.error = Some("nothing here is called so".to_owned());
+        }
+        return Vec::new();
+    };
+    state.layers.pop();
+    if let Some(conversation) = state.room_mut().and_then(|room| room.conversation_mut()) {
+        conversation.log.point(entry);
+    }
+    match item {
+        Item::Do(action) => super::act_without_key(state, action),
+        Item::Open(link) => vec![Effect::OpenLink(link)],
+        Item::Copy(link) => {
+            toast(state, ToastKind::Info, "copied");
+            vec![Effect::Copy(link)]
+        }
+    }
+}
+
+/// What was sent before in this conversation and has what is typed in it, the newest first.
+fn sent_before(state: &State, typed: &str) -> Vec<String> {
+    let typed = typed.to_lowercase();
+    let own =
+        state.room().and_then(|room| room.conversation()).map(|conversation| conversation.log.own_texts());
+    let found = own.into_iter().flatten().filter(|text| text.to_lowercase().contains(&typed));
+    found.take(limits::RECALLED).map(str::to_owned).collect()
+}
+
+/// Conversations that match what is typed, unread ones first, with their places.
+fn go_to(state: &State) -> Vec<(String, usize)> {
+    let (Some(room), Some(Layer::Prompt(prompt))) = (state.room(), state.layers.last()) else {
+        return Vec::new();
+    };
+    let name = |with: Recipient| match with {
+        Recipient::Everyone => "Everyone".to_owned(),
+        Recipient::Peer(peer) => room.name(&peer),
+    };
+    let mut found: Vec<(bool, String, usize)> = room
+        .conversations
+        .iter()
+        .enumerate()
+        .map(|(at, conversation)| (conversation.unread == 0, name(conversation.with), at))
+        .filter(|(_, name, _)| palette::fuzzy(name, prompt.editor.text()))
+        .collect();
+    found.sort_by_key(|(read, _, at)| (*read, *at));
+    found.into_iter().map(|(_, name, at)| (name, at)).collect()
+}
+
+fn complete(state: &mut State) {
+    let suggestions = suggestions(state);
+    let Some(prompt) = state.prompt_mut() else { return };
+    match prompt.kind {
+        PromptKind::Palette => {
+            let Some(chosen) = suggestions.get(prompt.at) else { return };
+            let whole = match palette::begun(prompt.editor.text()) {
+                Some((command, _)) => format!("/{} {chosen} ", command.name),
+                None => format!("/{chosen} "),
+            };
+            prompt.editor.take();
+            prompt.editor.insert(&whole);
+            prompt.at = 0;
+        }
+        PromptKind::GoTo | PromptKind::Theme => {
+            if let Some(name) = suggestions.get(prompt.at) {
+                prompt.editor.take();
+                prompt.editor.insert(name);
+                prompt.at = 0;
+            }
+        }
+        PromptKind::Search
+        | PromptKind::Recall
+        | PromptKind::Menu(_)
+        | PromptKind::Password
+        | PromptKind::Handover(_) => {}
+    }
+}
+
+fn submit(state: &mut State) -> Vec<Effect> {
+    let suggestions = suggestions(state);
+    let places = go_to(state);
+    let Some(prompt) = state.prompt_mut() else { return Vec::new() };
+    let text = prompt.editor.text().to_owned();
+    match prompt.kind {
+        PromptKind::Palette => submit_command(state, text),
+        PromptKind::GoTo => {
+            match places.get(prompt.at) {
+                Some((_, at)) => {
+                    let at = *at;
+                    state.layers.pop();
+                    if let Some(room) = state.room_mut() {
+                        room.show(at);
+                        room.shown.focus = Focus::Compose;
+                    }
+                }
+                None => prompt.error = Some("nobody matches".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Theme => {
+            match suggestions.get(prompt.at) {
+                Some(name) => {
+                    let name = name.clone();
+                    state.layers.pop();
+                    state.themes.show(&name);
+                    let words = format!("to keep it, write theme = {name:?} into the configuration");
+                    toast(state, ToastKind::Info, &words);
+                }
+                None => prompt.error = Some("there is no such theme".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Recall => {
+            match suggestions.get(prompt.at) {
+                Some(text) => {
+                    let text = text.clone();
+                    state.layers.pop();
+                    if let Some(room) = state.room_mut() {
+                        room.put_back(&text);
+                    }
+                }
+                None => prompt.error = Some("nothing like it was sent here".to_owned()),
+            }
+            Vec::new()
+        }
+        PromptKind::Menu(entry) => {
+            let chosen = suggestions.get(prompt.at).cloned();
+            choose(state, entry, chosen.as_deref())
+        }
+        PromptKind::Search => {
+            let at = prompt.at;
+            super::history::go_to_hit(state, at)
+        }
+        PromptKind::Handover(peer) => {
+            let name = state.room().map(|room| room.name(&peer)).unwrap_or_default();
+            if text.trim() != name {
+                if let Some(prompt) = state.prompt_mut() {
+                    prompt.error = Some(format!("type {name} to hand the network over, Esc to keep it"));
+                }
+                return Vec::new();
+            }
+            state.layers.pop();
+            toast(state, ToastKind::Info, "asking it to take over");
+            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
+        }
+        PromptKind::Password => {
+            let password = Password::new(text);
+            if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
+                prompt.error = Some(format!("1 to {} bytes are possible", limits::PASSWORD_BYTES));
+                return Vec::new();
+            }
+            state.layers.pop();
+            toast(state, ToastKind::Info, "setting the password");
+            vec![Effect::Node(NodeCommand::SetPassword(password))]
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a host does: bans, kicks, leaving.
+
+use super::*;
+
+#[test]
+fn bans_ask_first_and_cancel_has_the_focus() {
+    let mut state = room((120, 35));
+    press(&mut state, KeyCode::F(3));
+    press(&mut state, KeyCode::Char('b'));
+    assert!(shows(&state, "Ban bob?"), "the first member that is not me");
+    assert_eq!(press(&mut state, KeyCode::Enter), vec![], "Cancel");
+    assert!(state.layers.is_empty());
+    press(&mut state, KeyCode::Char('b'));
+    let by_key = |peer: &pyile::model::Peer| {
+        let peer = Some(peer.peer_id.into());
+        vec![Effect::Node(NodeCommand::Ban { peer, addr: None, reason: None })]
+    };
+    for letter in ['y', 'Y', 'n', 'b'] {
+        assert_eq!(press(&mut state, KeyCode::Char(letter)), vec![], "no letter does it");
+    }
+    assert_eq!(confirm(&mut state), by_key(&cast()[1]));
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('b'));
+    for _ in 0..2 {
+        press(&mut state, KeyCode::BackTab);
+    }
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "[x] by address") && shows(&state, "[x] then set a new password"));
+    let effects = confirm(&mut state);
+    let addr = Some(cast()[1].addr.ip());
+    let peer = Some(cast()[1].peer_id.into());
+    assert_eq!(effects, vec![Effect::Node(NodeCommand::Ban { peer, addr, reason: None })]);
+    assert!(shows(&state, "New password"));
+    type_text(&mut state, "next one");
+    assert!(!shows(&state, "next one"), "hidden");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Node(NodeCommand::SetPassword(_))]));
+    press(&mut state, KeyCode::Char('G'));
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "Lift the ban on mallory"));
+}
+
+#[test]
+fn leaving_asks_and_tells_a_host_what_it_means() {
+    let mut state = room((80, 24));
+    ctrl(&mut state, 'c');
+    assert!(shows(&state, "the network closes for 3 other(s)"));
+    press(&mut state, KeyCode::Esc);
+    assert!(state.layers.is_empty());
+    ctrl(&mut state, 'c');
+    assert_eq!(confirm(&mut state), vec![Effect::Node(NodeCommand::Leave)]);
+    let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line(""), undelivered: 0 };
+    assert_eq!(node(&mut state, NOW, left), vec![Effect::Quit]);
+    ctrl(&mut state, 'z');
+    assert!(shows(&state, "Suspend the host?"));
+}
+
+#[test]
+fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
+    let mut state = room((120, 35));
+    let addr = "192.168.1.99".parse().unwrap();
+    let penalties = vec![Penalty { addr, waiting: 12 }];
+    node(&mut state, NOW, NodeEvent::Admission { bans: Vec::new(), attempts: Vec::new(), penalties });
+    press(&mut state, KeyCode::F(3));
+    assert!(shows(&state, "192.168.1.99") && shows(&state, "held back, 12 wait"));
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Down);
+    }
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "Let 192.168.1.99 begin anew?"));
+    let effects = confirm(&mut state);
+    let unban = NodeCommand::Unban { peer: None, addr: Some(addr), reason: None };
+    assert_eq!(effects, [Effect::Node(unban)]);
+    node(
+        &mut state,
+        NOW,
+        NodeEvent::Admission { bans: Vec::new(), attempts: Vec::new(), penalties: Vec::new() },
+    );
+    assert!(!shows(&state, "held back"));
+}
+
+#[test]
+fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
+    let mut state = room((120, 35));
+    press(&mut state, KeyCode::F(3));
+    let addr = "203.0.113.9".parse().unwrap();
+    let ban = pyile::model::Ban {
+        peer_id: None,
+        alias: None,
+        addr: Some(addr),
+        reason: "3 wrong passwords".to_owned(),
+        since: NOW,
+        prefix: None,
+        automatic: true,
+    };
+    let admission = NodeEvent::Admission { bans: vec![ban], attempts: vec![], penalties: vec![] };
+    node(&mut state, NOW, admission);
+    assert!(
+        shows(&state, "3 wrong passwords") && !shows(&state, "no wrong passwords"),
+        "{:#?}",
+        text(&draw(&state))
+    );
+}
+
+#[test]
+fn a_member_sees_what_only_the_host_can_do_and_why_it_cannot() {
+    let mut state = room((80, 24));
+    let handover =
+        NodeEvent::Handover { host: cast()[1].clone(), join_addr: "192.168.1.2:4702".parse().unwrap() };
+    node(&mut state, NOW, handover);
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "kick");
+    assert!(shows(&state, "only the host: remove a member"));
+    type_text(&mut state, " bob");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "only the host can do that"));
+}
+
+#[test]
+fn a_new_host_is_told_how_others_join() {
+    let state = empty_room((80, 24));
+    assert!(shows(&state, "pyile join 192.168.1.1:4702"), "{:#?}", text(&draw(&state)));
+}

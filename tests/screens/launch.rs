@@ -1,0 +1,121 @@
+//! The launch screen and its forms.
+
+use super::*;
+
+/// The form to join with everything filled in; what is missing is told before.
+fn joining() -> State {
+    let mut state = launch((80, 24));
+    choose(&mut state, "Join");
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Enter);
+    }
+    assert!(shows(&state, "the host's name or address"), "{:#?}", text(&draw(&state)));
+    type_text(&mut state, "10.0.0.1");
+    press(&mut state, KeyCode::Tab);
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "secret");
+    state
+}
+
+#[test]
+fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
+    let mut state = joining();
+    assert!(shows(&state, "••••••") && !shows(&state, "secret"));
+    ctrl(&mut state, 'r');
+    assert!(shows(&state, "secret"));
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Open(Open::Join { target, .. })] if target == "10.0.0.1"));
+    for (reason, words) in [
+        (CloseReason::WrongPassword, "2 attempts are left"),
+        (CloseReason::Unreachable, "nothing listens"),
+        (CloseReason::AliasTaken, "belongs to another"),
+        (CloseReason::Banned, "has banned you"),
+    ] {
+        node(&mut state, NOW, NodeEvent::Left { reason, message: SafeText::line(words), undelivered: 0 });
+        assert!(shows(&state, words) && shows(&state, "10.0.0.1") && shows(&state, "secret"));
+    }
+}
+
+#[test]
+fn a_session_that_ends_comes_back_to_the_launch_screen_with_the_reason() {
+    let mut state = room((80, 24));
+    let left = NodeEvent::Left {
+        reason: CloseReason::Kicked,
+        message: SafeText::line("the host has removed you (too loud)"),
+        undelivered: 0,
+    };
+    let effects = node(&mut state, NOW, left);
+    assert_eq!(effects, vec![Effect::Store(StoreCommand::Recents)]);
+    assert!(matches!(state.screen, Screen::Launch(_)));
+    assert!(shows(&state, "the host has removed you (too loud)"));
+    update(&mut state, NOW, Event::OpenFailed(Closed::new(CloseReason::CannotListen, "port in use")));
+    assert!(shows(&state, "port in use"));
+}
+
+#[test]
+fn letting_classic_peers_in_is_asked_once() {
+    let mut state = launch((80, 24));
+    choose(&mut state, "Host");
+    type_text(&mut state, "open sesame");
+    press(&mut state, KeyCode::Tab);
+    type_text(&mut state, "x ");
+    assert_eq!(press(&mut state, KeyCode::Enter), []);
+    assert!(shows(&state, "Let classic peers in?"));
+    press(&mut state, KeyCode::Esc);
+    assert!(shows(&state, "[x] let Python peers in too"), "everything typed stays");
+    press(&mut state, KeyCode::Enter);
+    let effects = confirm(&mut state);
+    assert!(matches!(&effects[..], [Effect::Open(Open::Host { classic: true, .. })]), "{effects:?}");
+    update(&mut state, NOW, Event::OpenFailed(CloseReason::CannotListen.into()));
+    press(&mut state, KeyCode::Tab);
+    let effects = press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Enter);
+    assert!(!shows(&state, "Let classic peers in?"), "{effects:?}");
+}
+
+#[test]
+fn a_host_that_is_examined_without_end_fills_no_screen() {
+    let mut state = joining();
+    press(&mut state, KeyCode::Enter);
+    let closed = Closed::new(CloseReason::Unreachable, "no answer");
+    let effects = update(&mut state, NOW, Event::OpenFailed(closed));
+    assert_eq!(effects, [Effect::Diagnose("10.0.0.1".to_owned())]);
+    for number in 0..1000 {
+        let finding = Finding::good(Check::Route, &format!("found {number}"));
+        update(&mut state, NOW, Event::Found("10.0.0.1".to_owned(), finding));
+    }
+    let Screen::Launch(launch) = &state.screen else { panic!("no launch screen") };
+    assert_eq!(launch.form.as_ref().unwrap().findings.len(), 16);
+}
+
+#[test]
+fn the_selected_network_of_many_is_in_sight() {
+    for size in [(80, 24), (40, 12)] {
+        let mut state = launch(size);
+        let Screen::Launch(launch) = &mut state.screen else { panic!("no launch screen") };
+        let first = launch.recents[0].clone();
+        launch.recents = (0..60)
+            .map(|number| KnownHost { network: format!("net-{number:02}"), ..first.clone() })
+            .collect();
+        for number in 0..60 {
+            let Screen::Launch(launch) = &mut state.screen else { panic!("no launch screen") };
+            launch.at = number;
+            let rows = text(&draw(&state));
+            let name = format!("▌ net-{number:02}");
+            assert!(rows.iter().any(|row| row.contains(&name)), "{size:?}: {rows:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_form_that_was_left_keeps_what_was_typed() {
+    let mut state = launch((80, 24));
+    choose(&mut state, "Join");
+    type_text(&mut state, "10.0.0.7");
+    press(&mut state, KeyCode::Esc);
+    choose(&mut state, "Join");
+    assert!(shows(&state, "10.0.0.7"));
+    press(&mut state, KeyCode::Esc);
+    choose(&mut state, "lab");
+    assert!(!shows(&state, "10.0.0.7") && shows(&state, "192.168.1.66"), "another one");
+}
