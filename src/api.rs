@@ -187,6 +187,17 @@ pub enum NodeCommand {
     },
     /// Who has reached whom; answered by a `ways` event.
     Ways,
+    /// Asks for another alias; answered by a `roster` event that has it, or by an `error`.
+    Nick {
+        /// The alias wanted.
+        alias: String,
+    },
+    /// Says something of oneself, such as that one is away; answered by a `roster` event that has it, or by an `error`.
+    Away {
+        /// What, at most [`crate::model::limits::STATUS_CHARACTERS`] characters; nothing = one is here.
+        #[serde(default)]
+        text: Option<String>,
+    },
     /// Answers with a `roster` event.
     Peers,
     /// Says goodbye, flushes, ends.

@@ -40,7 +40,15 @@ fn alias() -> Alias {
 
 fn entry(addrs: Vec<SocketAddr>) -> RosterEntry {
     let (peer_id, since) = (PeerId([1; 32]), Timestamp(1));
-    RosterEntry { peer_id, alias: alias(), role: Role::Member, wire: Wire::Native, addrs, since }
+    RosterEntry {
+        peer_id,
+        alias: alias(),
+        role: Role::Member,
+        wire: Wire::Native,
+        addrs,
+        since,
+        status: None,
+    }
 }
 
 fn departed(epochs: usize) -> Departed {

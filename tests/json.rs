@@ -497,3 +497,28 @@ fn a_program_that_has_said_nothing_leaves_a_silent_host_at_once_and_one_that_has
     assert_eq!(bob.event("left")["undelivered"], 1);
     assert_eq!(bob.exit_code(), 10);
 }
+
+#[test]
+fn a_member_takes_another_name_and_says_that_it_is_away() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    ann.say(json!({"cmd": "nick", "alias": "host"}));
+    let refused = ann.wait_for("a refusal", |event| event["event"] == "error" && event["kind"] == "command");
+    assert!(refused["message"].as_str().unwrap().contains("another member"), "{refused}");
+    host.say(json!({"cmd": "away", "text": "at lunch"}));
+    let says = |event: &Value, alias: &str, status: &str| {
+        let peers = event["peers"].as_array().into_iter().flatten();
+        peers.into_iter().any(|peer| alias_of(peer) == alias && peer["status"] == status)
+    };
+    ann.wait_for("the host's status", |event| says(event, "host", "at lunch"));
+    host.say(json!({"cmd": "nick", "alias": "boss"}));
+    ann.wait_for("the host's name", |event| says(event, "boss", "at lunch"));
+    host.say(json!({"cmd": "away"}));
+    ann.wait_for("the end of it", |event| {
+        event["event"] == "roster"
+            && event["peers"].as_array().unwrap().iter().all(|peer| peer.get("status").is_none())
+    });
+    assert_eq!(ann.leave(), 0);
+    assert_eq!(host.leave(), 0);
+}

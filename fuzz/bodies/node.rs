@@ -77,7 +77,15 @@ fn alias(who: usize) -> Alias {
 
 fn entry(who: usize, role: Role) -> RosterEntry {
     let addrs = vec![SocketAddr::from((ip(who), 50_000))];
-    RosterEntry { peer_id: id(who), alias: alias(who), role, wire: Wire::Native, addrs, since: Timestamp(0) }
+    RosterEntry {
+        peer_id: id(who),
+        alias: alias(who),
+        role,
+        wire: Wire::Native,
+        addrs,
+        since: Timestamp(0),
+        status: None,
+    }
 }
 
 fn ip(who: usize) -> IpAddr {

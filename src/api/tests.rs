@@ -11,6 +11,7 @@ fn peer() -> Arc<Peer> {
         addr: "127.0.0.1:50000".parse().unwrap(),
         role: Role::Member,
         wire: crate::model::Wire::Native,
+        status: None,
     })
 }
 

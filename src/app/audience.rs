@@ -53,6 +53,7 @@ fn everyone(room: &Room, bytes: usize, width: u16) -> String {
 /// Whether one person only can read it, and how it gets there.
 fn one(room: &Room, peer: &PeerId, bytes: usize) -> String {
     let view = room.peers.get(peer);
+    let says;
     let where_it_is = match view.and_then(|view| view.gone) {
         Some(CloseReason::Kicked | CloseReason::Banned) => ", who was removed",
         _ if peer.wire() == Wire::Classic && !view.is_some_and(|view| view.present) => {
@@ -68,7 +69,12 @@ fn one(room: &Room, peer: &PeerId, bytes: usize) -> String {
                 ", in clear"
             }
         }
-        _ if view.is_some_and(|view| view.present) => "",
+        _ if view.is_some_and(|view| view.present) => {
+            says = view
+                .and_then(|view| view.peer.status.as_ref())
+                .map(|status| format!(", who says: {}", status.as_str()));
+            says.as_deref().unwrap_or_default()
+        }
         _ => ", who is away: it waits",
     };
     let via = view.filter(|view| view.present).and_then(|view| view.via);

@@ -49,6 +49,8 @@ pub const COMMANDS: &[Command] = &[
     does("recall", "look for what was sent before", Action::Recall),
     does("edit", "write in $EDITOR", Action::Editor),
     does("next", "the next conversation with something unread", Action::NextUnread),
+    command("nick", "NAME", "be called otherwise; the host has to agree"),
+    command("away", "[TEXT]", "tell the others, such as /away at lunch; alone: you are here again"),
     command("mute", "NAME", "fold what a peer says, here only; again: no more"),
     command("theme", "[NAME]", "choose other colours"),
     command("peers", "", "who is here, with keys and addresses"),
@@ -102,6 +104,10 @@ pub enum Typed {
     Password,
     /// What one does, as text.
     Does(String),
+    /// Another name.
+    Nick(String),
+    /// What one says of oneself; empty = nothing any more.
+    Away(String),
     /// A peer that is to be muted, or not any more.
     Mute(String),
     /// A theme; empty = to be chosen.
@@ -132,8 +138,10 @@ pub fn parse(line: &str) -> Result<Typed, String> {
     if let Some(action) = command.action.filter(|_| rest.trim().is_empty()) {
         return Ok(Typed::Action(action));
     }
-    if name == "theme" {
-        return Ok(Typed::Theme(rest.trim().to_owned()));
+    match name {
+        "theme" => return Ok(Typed::Theme(rest.trim().to_owned())),
+        "away" => return Ok(Typed::Away(rest.trim().to_owned())),
+        _ => {}
     }
     let (first, more) = split(rest);
     let first = Some(first).filter(|first| !first.is_empty()).ok_or_else(missing);
@@ -145,6 +153,10 @@ pub fn parse(line: &str) -> Result<Typed, String> {
             Typed::Does(rest.to_owned())
         }
         "mute" => Typed::Mute(first?.to_owned()),
+        "nick" => {
+            first?;
+            Typed::Nick(rest.trim().to_owned())
+        }
         "chat" => Typed::Chat(first?.to_owned()),
         "ban" => Typed::Ban(whom(first?), more.to_owned()),
         "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),

@@ -165,6 +165,18 @@ pub enum CommandError {
     /// The member is not here now.
     #[error("{0} has no link to you now")]
     NotLinked(String),
+    /// Somebody may not be called so.
+    #[error("not possible: {0}")]
+    NameRefused(String),
+    /// It asks for something else again and again.
+    #[error("you have just changed it; try again in a moment")]
+    TooSoon,
+    /// The host that would have to agree is not there.
+    #[error("the host has to agree, and is not there now; try again when it is back")]
+    NoHost,
+    /// The Python program knows no such thing.
+    #[error("the host is the Python program, which knows neither other names nor a status")]
+    ClassicHost,
 }
 
 /// The seed's `RecvException`: bytes that are no frame. The peer's fault; its link is closed.

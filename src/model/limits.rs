@@ -468,6 +468,10 @@ pub const LOG_WINDOW: usize = 1000;
 pub const LOG_LINES: usize = 2000;
 /// Round-trip times kept for a sparkline.
 pub const RTT_SAMPLES: usize = 32;
+/// Characters of what a member says of itself.
+pub const STATUS_CHARACTERS: usize = 64;
+/// Time between two changes of a member's name or status; the host refuses what comes sooner.
+pub const PRESENCE_EVERY: Duration = Duration::from_secs(2);
 /// Parts of a message that are drawn in another way; the rest is plain.
 pub const SPANS: usize = 64;
 /// Bytes of a link that can be followed.

@@ -30,7 +30,9 @@ pub use history::{
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
-pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, Role, RosterEntry, Signature, Wire};
+pub use peer::{
+    Alias, AliasError, Departed, Looks, Peer, PeerId, Role, RosterEntry, Signature, Status, Wire,
+};
 pub use reachability::{Reached, Unreachable};
 pub use reason::{CloseReason, Closed, FailReason};
 pub use secret::Password;

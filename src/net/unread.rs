@@ -131,7 +131,7 @@ mod tests {
     fn peer(number: u8) -> Arc<Peer> {
         let (peer_id, alias) = (PeerId([number; 32]), Alias::new(&format!("peer-{number}")).unwrap());
         let addr = ([127, 0, 0, 1], 1).into();
-        Arc::new(Peer { peer_id, alias, addr, role: Role::Member, wire: Wire::Native })
+        Arc::new(Peer { peer_id, alias, addr, role: Role::Member, wire: Wire::Native, status: None })
     }
 
     fn message(size: usize) -> NodeEvent {

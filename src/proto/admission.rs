@@ -216,18 +216,18 @@ impl Admission {
         challenge
     }
 
-    /// Whether `peer` may become a member under `alias`.
+    /// Whether `peer` may be a member under `alias`; `host` is the host's own name, unless it is the host that asks.
     pub fn check_alias<'a>(
         &'a self,
         peer: &PeerId,
         alias: &str,
-        host: &'a Alias,
+        host: Option<&'a Alias>,
         present: impl Iterator<Item = (&'a PeerId, &'a Alias)>,
     ) -> Result<Alias, AuthenticationError> {
         let alias = Alias::new(alias)?;
         let present = present.filter(|(other, _)| *other != peer).map(|(_, alias)| alias);
         let bound = self.keys.names_like(&alias, peer);
-        tell_apart(&alias, std::iter::once(host).chain(bound).chain(present))?;
+        tell_apart(&alias, host.into_iter().chain(bound).chain(present))?;
         Ok(alias)
     }
 

@@ -19,7 +19,7 @@ use crate::{
     api::{NodeEvent, PeerName, Target},
     model::{
         Alias, CloseReason, Departed, ErrorKind, Liveness, Network, NetworkId, Peer, PeerId, Policy,
-        Recipient, Role, RosterEntry, SendError, Timestamp, Wire, limits,
+        Recipient, Role, RosterEntry, SendError, Status, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
 };
@@ -174,7 +174,7 @@ impl Group {
         self.people
             .known
             .entry(peer_id)
-            .or_insert_with(|| Arc::new(Peer { peer_id, alias, addr, role, wire }));
+            .or_insert_with(|| Arc::new(Peer { peer_id, alias, addr, role, wire, status: None }));
     }
 
     /// Learns of the author of a message that is handed on, under the label that it had, if that is known.
@@ -244,7 +244,7 @@ impl Group {
                 events.push(NodeEvent::PeerDown { peer, reason: reason.departure() });
             }
         }
-        for entry in &changes.updated {
+        for entry in changes.updated.iter().chain(&changes.relabelled) {
             let addr = self.candidates(&entry.peer_id).first().copied();
             let known = self.people.known.get(&entry.peer_id).map(|peer| peer.addr);
             let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -255,6 +255,7 @@ impl Group {
                 role: entry.role,
                 // The id tells how one speaks to it, whatever the host calls it.
                 wire: if entry.peer_id == me { entry.wire } else { entry.peer_id.wire() },
+                status: entry.status.clone(),
             });
             self.people.known.insert(entry.peer_id, peer.clone());
             self.people.gone.remove(&entry.peer_id);
@@ -298,6 +299,24 @@ impl Group {
             }
         }
         events
+    }
+
+    /// What this node says of itself.
+    pub(super) fn own_status(&self) -> Option<Status> {
+        self.roster.get(&self.me()).and_then(|entry| entry.status.clone())
+    }
+
+    /// This node itself has another name from now on. True when it has.
+    pub(super) fn rename_self(&mut self, changes: &Changes) -> bool {
+        let me = self.me();
+        let own = changes.relabelled.iter().find(|entry| entry.peer_id == me);
+        match own.filter(|entry| entry.alias != self.alias) {
+            Some(entry) => {
+                self.alias = entry.alias.clone();
+                true
+            }
+            None => false,
+        }
     }
 
     /// The members: the host first, then by alias.

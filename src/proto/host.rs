@@ -34,6 +34,7 @@ mod command;
 mod distribution;
 mod handover;
 mod password;
+mod presence;
 mod reachability;
 mod saving;
 
@@ -102,6 +103,8 @@ struct MemberLink {
     reachability: ReachabilityAsked,
     /// The members that it has lately asked for a link, and when.
     called: BTreeMap<PeerId, Instant>,
+    /// When it last asked for another name or status.
+    presence_at: Option<Instant>,
 }
 
 /// Whether a member has asked who reaches whom. With the first time its peer listener is tried for it.
@@ -225,6 +228,7 @@ impl Host {
             wire: Wire::Native,
             addrs: self.listening.peer_addrs.clone(),
             since: Timestamp(0),
+            status: None,
         });
         for entry in earlier.expected {
             if entry.peer_id != self.group.me() && self.admission.is_admitted(&entry.peer_id) {
@@ -328,6 +332,7 @@ impl Host {
                 }
             }
             Frame::RosterApplied(version) => self.applied(peer, *version),
+            Frame::Presence(wanted) => self.presence(peer, wanted.clone()),
             Frame::HandoverReady(addrs) => self.handover_ready(peer, addrs),
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
                 self.handover_probed(peer, Some(to), why_not.as_deref());

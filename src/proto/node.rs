@@ -23,7 +23,7 @@ use crate::{
     api::{HistoryEvent, NodeCommand, NodeEvent, StoreEvent, Target},
     model::{
         Alias, CloseReason, Closed, CommandError, ErrorKind, MessageId, Moment, Peer, Recipient, SafeText,
-        SendError, Wire, limits,
+        SendError, Status, Wire, limits,
     },
     wire::{Frame, Refusal},
 };
@@ -71,6 +71,17 @@ impl Role {
         match self {
             Self::Host(host) => &mut host.group,
             Self::Member(member) => &mut member.group,
+        }
+    }
+
+    /// Asks for another name (the one it has when nothing is given) or status of this node.
+    fn present(&mut self, alias: Option<String>, status: Option<Status>) -> Result<(), CommandError> {
+        match self {
+            Self::Host(host) => {
+                let alias = alias.unwrap_or_else(|| host.group.alias.to_string());
+                host.present(host.group.me(), &alias, status)
+            }
+            Self::Member(member) => member.present(alias, status),
         }
     }
 
@@ -352,6 +363,13 @@ impl Node {
             (NodeCommand::Ways, Role::Member(member)) => member.ask_reachability(),
             (NodeCommand::Rejoin, Role::Member(member)) => member.rejoin_now(),
             (NodeCommand::Rejoin, Role::Host(_)) => {}
+            (NodeCommand::Nick { alias }, role) => {
+                let status = role.group().own_status();
+                return role.present(Some(alias), status);
+            }
+            (NodeCommand::Away { text }, role) => {
+                return role.present(None, text.as_deref().and_then(Status::new));
+            }
             (NodeCommand::Cleartext { allow }, role) => {
                 let group = role.group_mut();
                 group.cleartext.decided = Some(allow);

@@ -16,10 +16,27 @@ use crate::{
 /// What a change did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Who came, or changed.
+    /// Who came, or is somewhere else.
     pub updated: Vec<RosterEntry>,
+    /// Who is where it was, and has another name or says something else of itself.
+    pub relabelled: Vec<RosterEntry>,
     /// Who went, and why.
     pub removed: Vec<(RosterEntry, CloseReason)>,
+}
+
+impl Changes {
+    /// Notes an entry that is other than `before`.
+    fn note(&mut self, before: Option<&RosterEntry>, entry: RosterEntry) {
+        let is_relabelled = |before: &RosterEntry| {
+            let (alias, status) = (entry.alias.clone(), entry.status.clone());
+            RosterEntry { alias, status, ..before.clone() } == entry
+        };
+        if before.is_some_and(is_relabelled) {
+            self.relabelled.push(entry);
+        } else {
+            self.updated.push(entry);
+        }
+    }
 }
 
 /// Why a roster was not taken on. Nothing changed.
@@ -236,20 +253,17 @@ impl Roster {
 
     /// Member: takes on another roster as a whole. A peer that is no longer in it went while nobody looked.
     pub fn replace(&mut self, other: Self) -> Changes {
-        let removed = self
-            .entries
-            .values()
-            .filter(|entry| !other.entries.contains_key(&entry.peer_id))
-            .map(|entry| (entry.clone(), CloseReason::ConnectionLost))
-            .collect();
-        let updated = other
-            .entries
-            .values()
-            .filter(|entry| self.entries.get(&entry.peer_id) != Some(entry))
-            .cloned()
-            .collect();
+        let gone = self.entries.values().filter(|entry| !other.entries.contains_key(&entry.peer_id));
+        let removed = gone.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
+        let mut changes = Changes { removed, ..Changes::default() };
+        for entry in other.entries.values() {
+            let before = self.entries.get(&entry.peer_id);
+            if before != Some(entry) {
+                changes.note(before, entry.clone());
+            }
+        }
         *self = other;
-        Changes { updated, removed }
+        changes
     }
 
     fn change(&mut self, delta: &RosterDelta) -> Changes {
@@ -264,9 +278,9 @@ impl Roster {
             self.departed.insert(departed.peer, departed.clone());
         }
         for entry in &delta.updated {
-            self.entries.insert(entry.peer_id, entry.clone());
+            let before = self.entries.insert(entry.peer_id, entry.clone());
             self.departed.remove(&entry.peer_id);
-            changes.updated.push(entry.clone());
+            changes.note(before.as_ref(), entry.clone());
         }
         while self.departed.len() > limits::DEPARTED {
             let oldest =

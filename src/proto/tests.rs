@@ -13,6 +13,7 @@ mod explore;
 mod handover;
 mod history;
 mod late;
+mod presence;
 mod reachability;
 mod streams;
 

@@ -56,6 +56,8 @@ fn draw_row(
         (Recipient::Everyone, _) => ("#", theme.accent(), "everyone".to_owned()),
         (Recipient::Peer(_), Some(view)) => {
             let (sign, _, style) = heartbeat::liveness(state, room, view, theme);
+            // What it says of itself stands where one writes to it.
+            let sign = if view.peer.status.is_some() && sign == "●" { "◐" } else { sign };
             (sign, style, view.peer.alias.to_string())
         }
         (Recipient::Peer(peer), None) => ("○", theme.dim(), room.name(&peer)),

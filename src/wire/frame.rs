@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
     AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
-    Signature, Timestamp, Unreachable, at_most, limits,
+    Signature, Status, Timestamp, Unreachable, at_most, limits,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -41,6 +41,15 @@ pub struct Hello {
     /// The first message of OPAQUE; empty for a known key.
     #[serde(with = "serde_bytes")]
     pub ke1: Vec<u8>,
+}
+
+/// Payload of [`Frame::Presence`]: what a member wants to be called, and what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The alias wanted.
+    pub alias: String,
+    /// What it says of itself.
+    pub status: Option<Status>,
 }
 
 /// Payload of [`Frame::Authenticated`]: the joiner is a member (seed, "Authenticated").
@@ -384,6 +393,10 @@ frames! {
     15 RosterWhole(Box<Authenticated>),
     /// Member to host: this version is in force here; links to those it removed are cut.
     16 RosterApplied(u64),
+    /// Member to host: what it wants to be called, and what it says of itself. The answer is a roster that says so.
+    17 Presence(Presence),
+    /// Host to member: not so, and why.
+    18 PresenceRefused(Refusal),
     /// First on a peer link, both ways: the network it belongs to, and what time it is.
     20 PeerHello(PeerHello),
     /// Messages (seed, "Communication").

@@ -12,7 +12,7 @@ pub mod frame;
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
     Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, Conflict, Frame, HandedOn, HandoverPart,
-    HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, ReachabilityPart, Refusal,
+    HandoverProbe, HandoverProbed, HandoverStatement, Hello, PeerHello, Presence, ReachabilityPart, Refusal,
     RelayBytes, RelayClosed, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, Wanted,
 };
 

@@ -262,3 +262,40 @@ fn the_first_letters_of_the_launch_screen_open_what_they_name() {
     let mut state = launch((80, 24));
     assert_eq!(press(&mut state, KeyCode::Char('d')), vec![Effect::Open(Open::Demo)]);
 }
+
+#[test]
+fn names_and_what_people_say_of_themselves_are_shown_where_one_writes_to_them() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "/");
+    type_text(&mut state, "nick annie");
+    assert_eq!(
+        press(&mut state, KeyCode::Enter),
+        vec![Effect::Node(NodeCommand::Nick { alias: "annie".to_owned() })]
+    );
+    let away = |state: &mut State, typed: &str| {
+        type_text(state, "/");
+        type_text(state, typed);
+        let effects = press(state, KeyCode::Enter);
+        let [Effect::Node(NodeCommand::Away { text })] = &effects[..] else { panic!("{effects:?}") };
+        text.clone()
+    };
+    assert_eq!(away(&mut state, "away at lunch").as_deref(), Some("at lunch"));
+    assert_eq!(away(&mut state, "away").as_deref(), Some("away"));
+    let mut peers = cast();
+    let relabel = |peer: &Arc<Peer>, alias: &str, status: &str| {
+        let (alias, status) = (pyile::model::Alias::new(alias).unwrap(), pyile::model::Status::new(status));
+        Arc::new(Peer { alias, status, ..Peer::clone(peer) })
+    };
+    peers[0] = relabel(&peers[0], "annie", "away");
+    peers[1] = relabel(&peers[1], "bob", "at lunch");
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers: peers.clone() });
+    assert!(shows(&state, "ann is called annie now") && shows(&state, "bob says: at lunch"));
+    assert!(shows(&state, "◐ bob"));
+    assert_eq!(away(&mut state, "away"), None, "once more, and one is here again");
+    ctrl(&mut state, 'n');
+    assert!(shows(&state, "to bob only, who says: at lunch"), "{:#?}", text_of(&state));
+    // Whoever names the new name calls.
+    let call = message(&cast()[2], Recipient::Everyone, 95, "annie, look", false);
+    let effects = update(&mut state, NOW, Event::Node(call));
+    assert!(effects.contains(&Effect::Bell));
+}

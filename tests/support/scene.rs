@@ -46,6 +46,7 @@ pub fn peer(number: u8, alias: &str) -> Arc<Peer> {
         addr: format!("192.168.1.{number}:50{number:03}").parse().unwrap(),
         role: if number == 1 { Role::Host } else { Role::Member },
         wire: Wire::Native,
+        status: None,
     })
 }
 
@@ -58,6 +59,7 @@ pub fn classic_peer(number: u8, alias: &str) -> Arc<Peer> {
         addr: addr.into(),
         role: Role::Member,
         wire: Wire::Classic,
+        status: None,
     })
 }
 

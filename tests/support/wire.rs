@@ -439,7 +439,7 @@ impl FalseHost {
 
 pub fn entry(peer_id: PeerId, alias: &str, role: Role, addr: SocketAddr) -> RosterEntry {
     let alias = Alias::new(alias).unwrap();
-    RosterEntry { peer_id, alias, role, wire: Wire::Native, addrs: vec![addr], since: now() }
+    RosterEntry { peer_id, alias, role, wire: Wire::Native, addrs: vec![addr], since: now(), status: None }
 }
 
 pub fn now() -> Timestamp {

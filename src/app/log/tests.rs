@@ -15,6 +15,7 @@ fn log(count: u64) -> MessageLog {
         addr: "10.0.0.1:1".parse().unwrap(),
         role: Role::Member,
         wire: Wire::Native,
+        status: None,
     });
     let mut log = MessageLog::default();
     for number in 0..count {

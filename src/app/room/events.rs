@@ -397,8 +397,18 @@ impl Room {
                     conversation.log.rename(peer);
                 }
             }
+            if view.peer.status != peer.status {
+                let said = match &peer.status {
+                    Some(status) => format!("{} says: {}", peer.alias, status.as_str()),
+                    None => format!("{} is here again", peer.alias),
+                };
+                renamed.push(said);
+            }
             view.peer = peer.clone();
             view.present = true;
+        }
+        if let Some(me) = self.peers.get(&self.me).filter(|me| me.present) {
+            self.alias = me.peer.alias.to_string();
         }
         for peer in coming {
             let hue = self.free_hue(&peer);

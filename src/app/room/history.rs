@@ -97,7 +97,14 @@ impl Room {
             || {
                 let (peer_id, alias) = (*peer_id, alias.clone());
                 let addr = (Ipv4Addr::UNSPECIFIED, 0).into();
-                Arc::new(Peer { peer_id, alias, addr, role: Role::Member, wire: peer_id.wire() })
+                Arc::new(Peer {
+                    peer_id,
+                    alias,
+                    addr,
+                    role: Role::Member,
+                    wire: peer_id.wire(),
+                    status: None,
+                })
             },
             |view| view.peer.clone(),
         )

@@ -76,6 +76,8 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let peer = correspondent(state, &name)?;
             return Ok(mute(state, &peer));
         }
+        Typed::Nick(alias) => return Ok(vec![Effect::Node(NodeCommand::Nick { alias })]),
+        Typed::Away(text) => return Ok(away(state, &text)),
         Typed::Action(action) => return Ok(super::act_without_key(state, action)),
         Typed::Does(text) => {
             let to =
@@ -130,6 +132,20 @@ fn show_conversation(state: &mut State, peer: &Peer) {
     }
 }
 
+/// Tells the others what one says of oneself. Without words it is over, or begins with the usual one.
+fn away(state: &mut State, text: &str) -> Vec<Effect> {
+    let own = state.room().and_then(|room| room.peers.get(&room.me));
+    let is_away = own.is_some_and(|view| view.peer.status.is_some());
+    let text = match text {
+        "" if is_away => None,
+        "" => Some("away".to_owned()),
+        text => Some(text.to_owned()),
+    };
+    let words = if text.is_some() { "the others see it; /away ends it" } else { "you are here again" };
+    toast(state, ToastKind::Info, words);
+    vec![Effect::Node(NodeCommand::Away { text })]
+}
+
 /// What a muted peer says is folded, and calls nobody; a second time ends that.
 fn mute(state: &mut State, peer: &Peer) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
@@ -148,12 +164,13 @@ fn mute(state: &mut State, peer: &Peer) -> Vec<Effect> {
 fn peers(state: &mut State) {
     let Some(room) = state.room() else { return };
     let line = |view: &&PeerView| {
-        let Peer { alias, peer_id, addr, role, .. } = &*view.peer;
+        let Peer { alias, peer_id, addr, role, status, .. } = &*view.peer;
         let name = wrap::fit_name(alias.as_str(), limits::NAME_CELLS);
         let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
         let role = if *role == Role::Host { "host" } else { "" };
         // A key has a row of its own: it is compared as a whole.
-        [format!("{name}{gap}  {role:<4}  {addr}"), format!("  {}", peer_id.fingerprint())]
+        let says = status.as_ref().map(|status| format!("  {}", status.as_str())).unwrap_or_default();
+        [format!("{name}{gap}  {role:<4}  {addr}{says}"), format!("  {}", peer_id.fingerprint())]
     };
     let lines = room.present().iter().flat_map(line).collect();
     state.layers.push(Layer::Note { title: "Peers and their keys".to_owned(), lines, scroll: 0 });

@@ -107,7 +107,8 @@ fn one_alias_one_key_and_no_look_alikes() {
     let host = Alias::new("ann").unwrap();
     admit(&mut admission, "bob");
     let other = PeerId([3; 32]);
-    let check = |peer: &PeerId, alias: &str| admission.check_alias(peer, alias, &host, std::iter::empty());
+    let check =
+        |peer: &PeerId, alias: &str| admission.check_alias(peer, alias, Some(&host), std::iter::empty());
     assert!(check(&PEER, "bob").is_ok(), "its own");
     assert!(check(&PEER, "robert").is_ok(), "another");
     assert_eq!(check(&other, "bob"), Err(AuthenticationError::AliasTaken("bob".into())));

@@ -201,7 +201,7 @@ impl Host {
             return self.turn.close(conn, CloseReason::Banned);
         }
         let present = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        let alias = match self.admission.check_alias(&peer, &hello.alias, &self.group.alias, present) {
+        let alias = match self.admission.check_alias(&peer, &hello.alias, Some(&self.group.alias), present) {
             Ok(alias) => alias,
             Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
                 return self.refuse(conn, CloseReason::AliasNotAllowed, &error);
@@ -240,6 +240,7 @@ impl Host {
             wire: Wire::Native,
             addrs: candidates(remote, &hello.addrs),
             since: self.admission.since(&peer).unwrap_or(self.turn.now.wall),
+            status: None,
         });
         let link = MemberLink {
             conn,
@@ -250,6 +251,7 @@ impl Host {
             roster_wanted: false,
             reachability: ReachabilityAsked::Never,
             called: BTreeMap::new(),
+            presence_at: None,
         };
         self.members.insert(peer, link);
         self.by_conn.insert(conn, peer);

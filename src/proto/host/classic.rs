@@ -311,6 +311,7 @@ impl Host {
             wire: Wire::Classic,
             addrs: vec![addr.into()],
             since: self.turn.now.wall,
+            status: None,
         });
         self.distribute_soon();
     }
@@ -318,7 +319,7 @@ impl Host {
     /// Before it has said what it is called, a classic peer is called by its address.
     fn first_alias(&self, peer: &PeerId, addr: SocketAddrV4) -> Alias {
         let others = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        let alias = self.admission.check_alias(peer, &addr.ip().to_string(), &self.group.alias, others);
+        let alias = self.admission.check_alias(peer, &addr.ip().to_string(), Some(&self.group.alias), others);
         alias.unwrap_or_else(|_| Alias::of_key(peer))
     }
 
@@ -327,7 +328,8 @@ impl Host {
         let entry = self.group.roster.get(&peer).filter(|entry| is_unnamed(entry)).cloned();
         let Some(entry) = entry.filter(|_| self.classic.has(&peer)) else { return };
         let others = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), &self.group.alias, others) {
+        if let Ok(alias) = self.admission.check_alias(&peer, label.as_str(), Some(&self.group.alias), others)
+        {
             self.group.roster.update(RosterEntry { alias, ..entry });
             self.turn.ask(Ask::Distribute);
         }

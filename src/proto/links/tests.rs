@@ -44,7 +44,15 @@ fn peer(number: u8) -> PeerId {
 fn entry(peer_id: PeerId, role: Role) -> RosterEntry {
     let alias = Alias::new(&format!("peer-{}", peer_id.0[0])).unwrap();
     let addrs = vec!["10.0.0.9:50000".parse().unwrap()];
-    RosterEntry { peer_id, alias, role, wire: crate::model::Wire::Native, addrs, since: Timestamp(0) }
+    RosterEntry {
+        peer_id,
+        alias,
+        role,
+        wire: crate::model::Wire::Native,
+        addrs,
+        since: Timestamp(0),
+        status: None,
+    }
 }
 
 impl Bench {

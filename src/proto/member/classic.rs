@@ -297,6 +297,7 @@ fn roster_of(
         wire: Wire::Classic,
         addrs: own_addrs,
         since: now,
+        status: None,
     }];
     let mut ips = BTreeSet::new();
     let others = addrs.iter().copied().filter(|addr| Some(*addr) != own);
@@ -312,6 +313,7 @@ fn roster_of(
             wire: Wire::Classic,
             addrs: vec![addr.into()],
             since: now,
+            status: None,
         }));
     }
     Roster::unsigned(version, entries)

@@ -33,6 +33,7 @@ impl Bench {
             wire: Wire::Native,
             addrs: Vec::new(),
             since: Timestamp(0),
+            status: None,
         };
         let identity = Arc::new(Identity::generate().unwrap().0);
         let own = entry(identity.peer_id(), "me", Role::Member);

@@ -12,6 +12,7 @@ fn entry(number: u8) -> RosterEntry {
         wire: Wire::Native,
         addrs: vec!["10.0.0.1:50000".parse().unwrap(); 8],
         since: crate::model::Timestamp(0),
+        status: None,
     }
 }
 

@@ -523,6 +523,7 @@ fn a_classic_peer_is_shown_as_one_whatever_its_host_calls_it() {
         wire: Wire::Native,
         addrs: vec!["10.0.0.9:49001".parse().unwrap()],
         since: Timestamp(1),
+        status: None,
     });
     sim.join("eve");
     let shown = |event: &NodeEvent| matches!(event, NodeEvent::PeerUp { peer } if peer.alias.as_str() == "bob" && peer.wire == Wire::Classic);
@@ -580,6 +581,7 @@ fn without_the_policy_nothing_is_spoken_or_taken_in_clear() {
         wire: Wire::Classic,
         addrs: vec!["10.0.0.9:49001".parse().unwrap()],
         since: Timestamp(1),
+        status: None,
     });
     sim.join("eve");
     sim.say(ann, "everyone", "hello");
@@ -614,6 +616,7 @@ fn a_roster_of_70_fits_and_a_longer_one_is_cut_with_a_word_in_the_log() {
             wire: Wire::Native,
             addrs: vec![addr.into()],
             since: Timestamp(1),
+            status: None,
         });
     };
     (101..169).for_each(|number| add(&mut sim, number));

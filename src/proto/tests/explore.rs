@@ -112,6 +112,7 @@ impl Pair {
             wire: Wire::Native,
             addrs: vec!["10.0.0.1:50000".parse().unwrap()],
             since: Timestamp(0),
+            status: None,
         };
         let (mut group, changes) = group_of(["ann", "bob"][me], identity.clone(), vec![entry(0), entry(1)]);
         group.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
@@ -203,6 +204,7 @@ impl Pair {
                 let me = end.group.me();
                 end.group.roster = end.group.roster.alone(&me);
                 let changes = crate::proto::roster::Changes {
+                    relabelled: Vec::new(),
                     removed: vec![(entry, CloseReason::Kicked)],
                     updated: Vec::new(),
                 };

@@ -292,7 +292,7 @@ impl Sim {
         node.role.group_mut().roster = whole.alone(&me);
         let others = whole.entries().filter(|entry| entry.peer_id != me);
         let removed = others.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
-        node.mesh.roster_changed(node.role.group_mut(), &Changes { removed, updated: Vec::new() });
+        node.mesh.roster_changed(node.role.group_mut(), &Changes { removed, ..Changes::default() });
         node.route();
         self.run();
         whole
@@ -305,7 +305,7 @@ impl Sim {
         node.begin_turn(now);
         let updated = whole.entries().cloned().collect();
         node.role.group_mut().roster = whole;
-        node.mesh.roster_changed(node.role.group_mut(), &Changes { removed: Vec::new(), updated });
+        node.mesh.roster_changed(node.role.group_mut(), &Changes { updated, ..Changes::default() });
         node.route();
         self.run();
     }

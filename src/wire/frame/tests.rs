@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Alias, Recipient, Role, SafeText, StreamId, Wire, limits};
+use crate::model::{Alias, Recipient, Role, SafeText, Status, StreamId, Wire, limits};
 
 fn entry() -> RosterEntry {
     RosterEntry {
@@ -14,6 +14,7 @@ fn entry() -> RosterEntry {
         wire: Wire::Native,
         addrs: vec![SocketAddr::from((Ipv4Addr::new(10, 0, 0, 2), 50_000))],
         since: Timestamp(2),
+        status: None,
     }
 }
 
@@ -58,8 +59,8 @@ fn h(byte: &str, times: usize) -> String {
 fn golden() -> Vec<(Frame, String)> {
     let ann = h("01", 32);
     let bob = h("aa", 32);
-    // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since
-    let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04");
+    // key, alias length and letters, role, wire, count of addresses, IPv4, address, port 50000 as a varint, since, no status
+    let entry_hex = format!("{bob}03626f62 01 00 01 00 0a000002 d08603 04 00");
     // key, time 2 in zigzag, count of epochs, epoch 300 and its last number
     // then the place of its newest message, its alias, and that the host removed it
     let departed_hex = format!("{ann} 04 01 ac02 09 02 01 03626f62 01");
@@ -105,6 +106,14 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::RosterRequest, "0e".into()),
         (Frame::RosterWhole(Box::new(authenticated())), format!("0f {roster_hex}")),
         (Frame::RosterApplied(4), "10 04".into()),
+        (
+            Frame::Presence(Presence { alias: "bob".into(), status: Status::new("tea") }),
+            "11 03626f62 01 03746561".into(), // alias, status
+        ),
+        (
+            Frame::PresenceRefused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
+            "12 10 01 78".into(), // reason 16, words
+        ),
         (
             Frame::PeerHello(PeerHello { network: NetworkId([9; 16]), now: Timestamp(1) }),
             format!("14 {} 02", h("09", 16)),
