@@ -37,6 +37,9 @@ fn open(dir: &Path) -> Profile {
 }
 
 /// A text of about 60 letters; one in ten thousand has a rare word.
+/// Columns and rows of the screen.
+const SIZE: (u16, u16) = (120, 35);
+
 fn text(number: u64) -> String {
     let word = |salt: u64| WORDS[usize::try_from((number * 7 + salt * 13 + number / 5) % 16).unwrap()];
     let rare = if number.is_multiple_of(10_000) { " zanzibar" } else { "" };
@@ -143,7 +146,7 @@ fn room(profile: &Profile) -> State {
         color: true,
     };
     let now = Timestamp(1_790_000_000_000_000);
-    let mut state = State::new(defaults, Vec::new(), (100, 30), now);
+    let mut state = State::new(defaults, Vec::new(), SIZE, now);
     let listening = NodeEvent::Listening {
         role: Role::Host,
         join_addr: Some("127.0.0.1:4702".parse().unwrap()),
@@ -184,7 +187,7 @@ fn main() {
         timed(9, || {
             let profile = open(dir);
             ask(&profile, HistoryCommand::Recall(network.clone()));
-            let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+            let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
             let state = room(&profile);
             terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
@@ -220,7 +223,7 @@ fn main() {
 
     let frame = |profile: &Profile| {
         let state = room(profile);
-        let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+        let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
         timed(999, || {
             terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
@@ -235,10 +238,10 @@ fn main() {
             ..OpenedHistory::default()
         }));
         update(&mut state, Timestamp(1_790_000_000_000_000), Event::Store(StoreEvent::History(opened)));
-        let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+        let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
         timed(999, || {
             terminal.draw(|frame| drop(ui::draw(&state, frame))).unwrap();
         })
     };
-    row("a frame", Some(few), frame(&full));
+    row("a frame, all of it a flood of one peer", Some(few), frame(&full));
 }

@@ -22,6 +22,7 @@ use pyile::{app::State, model::Recipient, terminal::writer::Writer, ui};
 use ratatui::{Terminal, backend::TestBackend};
 
 const SIZE: (u16, u16) = (100, 30);
+const LARGE: (u16, u16) = (120, 35);
 
 /// A program in a terminal.
 struct Pty {
@@ -91,16 +92,19 @@ fn pyile(dir: &str) -> Pty {
 
 fn start_to_screen(dir: &str) {
     let mut bytes = 0;
+    // Its end is not measured.
     let ours = (0..31).map(|_| {
         let begun = Instant::now();
-        bytes = pyile(dir).until(LAST);
+        let mut pyile = pyile(dir);
+        bytes = pyile.until(LAST);
         begun.elapsed()
     });
     let ours = median(ours.collect());
     let print = format!("head -c {bytes} /dev/zero; printf help");
     let raw = (0..31).map(|_| {
         let begun = Instant::now();
-        Pty::start("sh", &["-c", &print]).until(LAST);
+        let mut sh = Pty::start("sh", &["-c", &print]);
+        sh.until(LAST);
         begun.elapsed()
     });
     row("start to the first screen", median(raw.collect()), ours, "≤ 5 ms");
@@ -136,18 +140,27 @@ fn key_to_screen(dir: &str) {
 }
 
 /// A room with enough said in it.
-fn room() -> State {
-    let mut state = scene::room(SIZE);
-    let bob = scene::peer(2, "bob");
+fn room(size: (u16, u16)) -> State {
+    let mut state = scene::room(size);
     for number in 1000..1200 {
-        let text = format!("message number {number} of an ordinary length, as people write them");
-        scene::node(&mut state, scene::NOW, scene::message(&bob, Recipient::Everyone, number, &text, false));
+        say(&mut state, number);
     }
     state
 }
 
+/// One of three says something, of another length each time, a minute after the one before.
+fn say(state: &mut State, number: u64) {
+    const WORDS: [&str; 8] = ["the", "third", "build", "is", "on", "bench", "again,", "now"];
+    let place = usize::try_from(number).unwrap();
+    let from = scene::peer(u8::try_from(2 + place % 3).unwrap(), ["bob", "carol", "dave"][place % 3]);
+    let words = (0..3 + place * 7 % 11).map(|word| WORDS[(place + word * word) % WORDS.len()]);
+    let text = words.collect::<Vec<_>>().join(" ");
+    let event = scene::message(&from, Recipient::Everyone, number, &text, false);
+    scene::node(state, scene::NOW, event);
+}
+
 fn frame() {
-    let state = room();
+    let state = room(SIZE);
     let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
     let times = |mut draw: Box<dyn FnMut()>| {
         median(
@@ -173,7 +186,7 @@ fn frame() {
 
 /// A key and the frame after it, in a draft of so many lines.
 fn key_in_a_draft(lines: usize) -> Duration {
-    let mut state = room();
+    let mut state = room(SIZE);
     for number in 0..lines {
         scene::type_text(
             &mut state,
@@ -206,10 +219,10 @@ impl Write for Counted {
     }
 }
 
-fn bytes() {
-    let mut state = room();
+fn bytes(size: (u16, u16), of_terminal: fn() -> io::Result<(u16, u16)>) {
+    let mut state = room(size);
     let counted = Counted::default();
-    let mut terminal = Terminal::new(Writer::new(counted.clone(), || Ok(SIZE))).unwrap();
+    let mut terminal = Terminal::new(Writer::new(counted.clone(), of_terminal)).unwrap();
     let mut draw = |state: &State| {
         let before = counted.0.get();
         terminal.draw(|frame| drop(ui::draw(state, frame))).unwrap();
@@ -222,17 +235,15 @@ fn bytes() {
             draw(&state)
         })
         .sum();
-    println!("| bytes for a typed key | 1 | {} | | ≤ 4 |", keys / 26);
-    let bob = scene::peer(2, "bob");
+    let (columns, rows) = size;
+    println!("| bytes for a typed key, {columns} by {rows} | 1 | {} | | ≤ 4 |", keys / 26);
     let messages: usize = (2000..2100)
         .map(|number| {
-            let text = format!("message number {number} of an ordinary length, as people write them");
-            let event = scene::message(&bob, Recipient::Everyone, number, &text, false);
-            scene::node(&mut state, scene::NOW, event);
+            say(&mut state, number);
             draw(&state)
         })
         .sum();
-    println!("| bytes for a message that comes | 64 | {} | | ≤ 700 |", messages / 100);
+    println!("| bytes for a message that comes, {columns} by {rows} | 40 | {} | | ≤ 700 |", messages / 100);
 }
 
 fn main() {
@@ -244,5 +255,6 @@ fn main() {
     key_to_screen(&dir);
     frame();
     row("a key in a draft of 500 lines, beside one of 1", key_in_a_draft(1), key_in_a_draft(500), "no more");
-    bytes();
+    bytes(SIZE, || Ok(SIZE));
+    bytes(LARGE, || Ok(LARGE));
 }

@@ -6,7 +6,10 @@
 //! therefore written anew as a whole when anything in it changes, with the cursor put right behind each of them:
 //! whatever the terminal has drawn too far is overwritten, and nothing old stays where it has drawn too little.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use ratatui::{
     backend::{Backend, ClearType, WindowSize},
@@ -18,10 +21,11 @@ use ratatui::{
 use unicode_normalization::UnicodeNormalization as _;
 
 pub use self::links::Link;
-use self::links::Links;
+use self::{links::Links, scroll::Scroll};
 use crate::width;
 
 mod links;
+mod scroll;
 
 /// A frame of more bytes than this is shown at once by terminals that can.
 const SYNCHRONIZED_FROM: usize = 512;
@@ -31,8 +35,12 @@ const BRIDGED: u16 = 4;
 
 type Look = (Color, Color, Modifier);
 
+/// What a blank shows too.
+const SEEN_ON_BLANKS: Modifier =
+    Modifier::UNDERLINED.union(Modifier::REVERSED).union(Modifier::CROSSED_OUT).union(Modifier::SLOW_BLINK);
+
 /// A row as the terminal shows it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Row {
     cells: Vec<Cell>,
     /// Terminals do not agree on the width of something in it.
@@ -49,6 +57,31 @@ impl Row {
         for (covered, place) in self.cells.iter_mut().skip(x).take(width).enumerate() {
             *place = if covered == 0 { cell.clone() } else { Cell::EMPTY };
         }
+    }
+
+    /// How many cells are to be written for this row where `before` stands.
+    fn differs(&self, before: &Self) -> usize {
+        self.changed(before).count()
+    }
+
+    /// The cells that are other than before, from left to right. Where a wide one stood, all that it covered counts.
+    fn changed<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (u16, &'a Cell)> {
+        let blank = &Cell::EMPTY;
+        let length = self.cells.len().max(before.cells.len());
+        let (mut covered, mut uncovered) = (0, 0);
+        (0..length).filter_map(move |x| {
+            let (cell, old) = (self.cells.get(x).unwrap_or(blank), before.cells.get(x).unwrap_or(blank));
+            let is_other = cell.symbol() != old.symbol()
+                || (cell.fg, cell.bg, cell.modifier) != (old.fg, old.bg, old.modifier);
+            if is_other {
+                uncovered = uncovered.max(x + usize::from(old.cell_width()).max(1));
+            }
+            if x < covered {
+                return None;
+            }
+            covered = x + usize::from(cell.cell_width()).max(1);
+            (is_other || x < uncovered).then(|| (u16::try_from(x).unwrap_or(u16::MAX), cell))
+        })
     }
 
     /// The cells from left to right, without those that others cover.
@@ -78,6 +111,8 @@ pub struct Writer<W> {
     is_cursor_shown: Option<bool>,
     look: Option<Look>,
     links: Links,
+    /// The terminal moves rows in this frame.
+    is_scrolled: bool,
     /// The terminal shows nothing but ASCII.
     is_ascii: bool,
 }
@@ -94,6 +129,7 @@ impl<W: Write> Writer<W> {
             is_cursor_shown: None,
             look: None,
             links: Links::default(),
+            is_scrolled: false,
             is_ascii: false,
         }
     }
@@ -127,8 +163,13 @@ impl<W: Write> Writer<W> {
         };
         let Some(row) = self.rows.get(usize::from(y)) else { return };
         let between = row.cells.get(usize::from(from)..usize::from(x)).unwrap_or_default();
-        let is_alike =
-            |cell: &Cell| self.look == Some((cell.fg, cell.bg, cell.modifier)) && cell.symbol().is_ascii();
+        // A blank shows nothing of the colour of its letters.
+        let is_clear = |(_, bg, modifier): Look| bg == Color::Reset && !modifier.intersects(SEEN_ON_BLANKS);
+        let is_alike = |cell: &Cell| {
+            let look = (cell.fg, cell.bg, cell.modifier);
+            self.look == Some(look) && cell.symbol().is_ascii()
+                || cell.symbol() == " " && is_clear(look) && self.look.is_some_and(is_clear)
+        };
         if !between.is_empty() && between.iter().all(is_alike) {
             self.frame.extend(between.iter().flat_map(|cell| cell.symbol().bytes()));
             (from..x).for_each(|x| self.links.written(x, y));
@@ -178,8 +219,42 @@ impl<W: Write> Writer<W> {
         self.look = Some(look);
     }
 
+    /// Has the terminal move a part of the screen up, and with it what is known of it.
+    fn scroll(&mut self, Scroll { top, bottom, by }: Scroll, wanted: &mut BTreeMap<usize, Row>) {
+        // What is to stand in rows that change only by this is written where it differs.
+        for y in top..=bottom {
+            let Some(row) = self.rows.get(y) else { return };
+            wanted.entry(y).or_insert_with(|| row.clone());
+        }
+        self.wear((Color::Reset, Color::Reset, Modifier::empty()));
+        self.push(&format!("\x1b[{};{}r\x1b[{};1H", top + 1, bottom + 1, bottom + 1));
+        self.push(&"\n".repeat(by));
+        self.push("\x1b[r");
+        self.cursor = Some((0, 0));
+        self.is_scrolled = true;
+        if let Some(rows) = self.rows.get_mut(top..=bottom) {
+            rows.rotate_left(by);
+            rows.iter_mut().rev().take(by).for_each(|row| *row = Row::default());
+        }
+        self.links.scrolled(top, bottom, by);
+    }
+
+    /// Writes what differs in a row from what stood there.
+    fn row(&mut self, before: &Row, y: u16, columns: u16) {
+        let Some(row) = self.rows.get(usize::from(y)) else { return };
+        let is_whole = row.is_disputed || before.is_disputed;
+        let changed: Vec<(u16, Cell)> =
+            row.changed(before).filter(|(x, _)| *x < columns).map(|(x, cell)| (x, cell.clone())).collect();
+        if is_whole && !changed.is_empty() {
+            return self.write(y, columns);
+        }
+        for (x, cell) in changed {
+            self.put(x, y, &cell, columns);
+        }
+    }
+
     /// Writes a row as a whole.
-    fn again(&mut self, y: u16, columns: u16) {
+    fn write(&mut self, y: u16, columns: u16) {
         let Some(row) = self.rows.get_mut(usize::from(y)).map(std::mem::take) else { return };
         self.go(0, y);
         self.wear((Color::Reset, Color::Reset, Modifier::empty()));
@@ -263,30 +338,22 @@ impl<W: Write> Backend for Writer<W> {
     type Error = io::Error;
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
-        let columns = self.size()?.width;
-        // Those of rows that are written as a whole are only noted.
-        let mut single = Vec::new();
-        let mut whole = Vec::new();
+        let size = self.size()?;
+        self.rows.resize_with(self.rows.len().max(size.height.into()), Row::default);
+        let mut wanted: BTreeMap<usize, Row> = BTreeMap::new();
         for (x, y, cell) in content {
-            if self.rows.len() <= usize::from(y) {
-                self.rows.resize_with(usize::from(y) + 1, Row::default);
-            }
-            let Some(row) = self.rows.get_mut(usize::from(y)) else { continue };
-            row.put(x.into(), cell);
-            if whole.last() != Some(&y) && (row.is_disputed || width::is_disputed(cell.symbol())) {
-                whole.push(y);
-            }
-            single.push((x, y, cell));
+            let Some(row) = self.rows.get(usize::from(y)) else { continue };
+            wanted.entry(y.into()).or_insert_with(|| row.clone()).put(x.into(), cell);
         }
-        single.retain(|(_, y, _)| whole.binary_search(y).is_err());
-        for (x, y, cell) in single {
-            self.put(x, y, cell, columns);
+        if let Some(scroll) = scroll::find(&self.rows, &wanted) {
+            self.scroll(scroll, &mut wanted);
         }
-        for y in whole {
-            self.again(y, columns);
-            if let Some(row) = self.rows.get_mut(usize::from(y)) {
-                row.is_disputed = row.cells.iter().any(|cell| width::is_disputed(cell.symbol()));
-            }
+        for (y, mut row) in wanted {
+            row.is_disputed = row.cells.iter().any(|cell| width::is_disputed(cell.symbol()));
+            let Some(shown) = self.rows.get_mut(y) else { continue };
+            let before = std::mem::replace(shown, row);
+            let y = u16::try_from(y).unwrap_or(u16::MAX);
+            self.row(&before, y, size.width);
         }
         Ok(())
     }
@@ -338,7 +405,8 @@ impl<W: Write> Backend for Writer<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.frame.len() > SYNCHRONIZED_FROM {
+        // Between a part that has gone up and what is put right in it nothing is to be seen.
+        if self.frame.len() > SYNCHRONIZED_FROM || std::mem::take(&mut self.is_scrolled) {
             self.frame.splice(0..0, *b"\x1b[?2026h");
             self.push("\x1b[?2026l");
         }

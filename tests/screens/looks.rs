@@ -262,7 +262,7 @@ fn a_typed_key_and_a_message_that_comes_cost_few_bytes() {
     let bob = &cast()[1];
     node(&mut state, NOW, message(bob, Recipient::Everyone, 77, "lunch at twelve, as usual?", false));
     let bytes = cost(&state);
-    assert!(bytes.len() <= 1200, "{}: {:?}", bytes.len(), String::from_utf8_lossy(&bytes));
+    assert!(bytes.len() <= 700, "{}: {:?}", bytes.len(), String::from_utf8_lossy(&bytes));
 }
 
 #[test]

@@ -252,7 +252,13 @@ fn the_pictures_show_the_screens() {
         pictures.push((format!("theme-{name}"), draw(&state), paper));
     }
     state.themes.show("default");
-    pictures.push(("room-on-white".to_owned(), draw(&state), crate::scene::LIGHT));
+    for (name, paper) in [
+        ("room-on-white", crate::scene::LIGHT),
+        ("room-on-solarized-dark", crate::scene::SOLARIZED_DARK),
+        ("room-on-solarized-light", crate::scene::SOLARIZED_LIGHT),
+    ] {
+        pictures.push((name.to_owned(), draw(&state), paper));
+    }
     for (name, buffer, paper) in pictures {
         let path = assets.join(format!("{name}.svg"));
         let picture = svg_on(&buffer, &paper);

@@ -352,10 +352,22 @@ pub const LIGHT: Paper = Paper {
     ],
 };
 
+/// Solarized, whose bright colours are greys: <https://ethanschoonover.com/solarized/>.
+const SOLARIZED: [&str; 16] = [
+    "#073642", "#dc322f", "#859900", "#b58900", "#268bd2", "#d33682", "#2aa198", "#eee8d5", "#002b36",
+    "#cb4b16", "#586e75", "#657b83", "#839496", "#6c71c4", "#93a1a1", "#fdf6e3",
+];
+
+pub const SOLARIZED_DARK: Paper = Paper { background: "#002b36", text: "#839496", ansi: SOLARIZED };
+
+pub const SOLARIZED_LIGHT: Paper = Paper { background: "#fdf6e3", text: "#657b83", ansi: SOLARIZED };
+
 impl Paper {
     /// The one that a picture is drawn on.
     fn of(picture: &str) -> Self {
-        if picture.contains(LIGHT.background) { LIGHT } else { DARK }
+        let is_on = |paper: &&Self| picture.contains(&format!("rx=\"8\" fill=\"{}\"", paper.background));
+        let all = [LIGHT, SOLARIZED_DARK, SOLARIZED_LIGHT];
+        all.iter().find(is_on).copied().unwrap_or(DARK)
     }
 
     fn color(&self, color: Color) -> String {

@@ -62,7 +62,14 @@ impl MessageLog {
 
     /// How many messages of one author are folded in a row, this one being the last of them.
     pub(super) fn folded_until(&self, number: u64, geometry: &Geometry) -> usize {
-        1 + (self.first..number).rev().take_while(|at| self.is_folded_with_next(*at, geometry)).count()
+        let author = self.author(number);
+        // The one after each is folded, as it was looked at before.
+        let is_joined = |at: &u64| {
+            self.author(*at) == author
+                && self.is_folded(*at, geometry)
+                && self.lines_before(at + 1, geometry).is_empty()
+        };
+        1 + (self.first..number).rev().take_while(is_joined).count()
     }
 
     fn author(&self, number: u64) -> Option<PeerId> {

@@ -53,17 +53,21 @@ impl MessageLog {
         };
         let mut skip = hidden;
         loop {
+            let mut entries = 1;
             for row in self.rows_of(entry, geometry).into_iter().rev().skip(skip) {
                 if rows.len() == geometry.rows {
                     break;
                 }
+                if let Row::Flood { messages, .. } = row {
+                    entries = messages as u64;
+                }
                 rows.push(row);
             }
             skip = 0;
-            if rows.len() == geometry.rows || entry <= self.first {
+            if rows.len() == geometry.rows || entry < self.first + entries {
                 break;
             }
-            entry -= 1;
+            entry -= entries;
         }
         rows.reverse();
         rows

@@ -44,6 +44,19 @@ impl Links {
         }
     }
 
+    /// A part of the screen went up.
+    pub(super) fn scrolled(&mut self, top: usize, bottom: usize, by: usize) {
+        self.shown.retain_mut(|(link, _)| {
+            let y = usize::from(link.y);
+            if !(top..=bottom).contains(&y) {
+                return true;
+            }
+            let is_left = y >= top + by;
+            link.y = u16::try_from(y.saturating_sub(by)).unwrap_or(u16::MAX);
+            is_left
+        });
+    }
+
     pub(super) fn clear(&mut self) {
         self.shown.clear();
     }

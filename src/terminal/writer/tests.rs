@@ -61,6 +61,8 @@ struct Emulator {
     /// Where the link leads that is written now, and those of the cells.
     link: String,
     links: Vec<Vec<String>>,
+    /// The rows that scroll.
+    region: (usize, usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,7 @@ impl Emulator {
     fn new(counts: Counts) -> Self {
         let grid = vec![vec![BLANK.to_owned(); COLUMNS.into()]; ROWS.into()];
         let links = vec![vec![String::new(); COLUMNS.into()]; ROWS.into()];
-        Self { counts, grid, at: (0, 0), link: String::new(), links }
+        Self { counts, grid, at: (0, 0), link: String::new(), links, region: (0, usize::from(ROWS) - 1) }
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -101,8 +103,15 @@ impl Emulator {
             } else if let Some(after) = rest.strip_prefix('\r') {
                 self.at.0 = 0;
                 rest = after;
+            } else if let Some(after) = rest.strip_prefix('\n') {
+                assert_eq!(self.at.1, self.region.1, "at the lower edge of what scrolls");
+                self.grid.remove(self.region.0);
+                self.grid.insert(self.region.1, vec![BLANK.to_owned(); COLUMNS.into()]);
+                self.links.remove(self.region.0);
+                self.links.insert(self.region.1, vec![String::new(); COLUMNS.into()]);
+                rest = after;
             } else {
-                let end = rest.find(['\x1b', '\r']).unwrap_or(rest.len());
+                let end = rest.find(['\x1b', '\r', '\n']).unwrap_or(rest.len());
                 let (run, after) = rest.split_at(end);
                 self.print(run);
                 rest = after;
@@ -117,6 +126,11 @@ impl Emulator {
         match command {
             "H" => self.at = (number(1), number(0)),
             "G" => self.at.0 = number(0),
+            "r" => {
+                self.region =
+                    if parameters.is_empty() { (0, usize::from(ROWS) - 1) } else { (number(0), number(1)) };
+                self.at = (0, 0);
+            }
             "J" => self.grid.iter_mut().flatten().for_each(|cell| BLANK.clone_into(cell)),
             "K" => {
                 let from = if parameters == "2" { 0 } else { self.at.0 };
