@@ -4,7 +4,13 @@
 //! bytes to the same kind of terminal, and a frame that only copies cells.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_precision_loss, reason = "this is a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "this is a benchmark"
+)]
 
 #[path = "../tests/support/scene.rs"]
 mod scene;

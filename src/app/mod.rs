@@ -21,7 +21,7 @@ mod update;
 pub use self::{
     admin::{AdminColumn, AdminRow, admin_rows},
     state::{Defaults, Noticed, Notices, Screen, State, Toast, ToastKind},
-    update::{next_tick, suggestions, update},
+    update::{next_tick, suggestions, update, why_not},
 };
 use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand, StoreEvent},

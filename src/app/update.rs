@@ -9,7 +9,7 @@ mod mouse;
 mod prompt;
 mod room;
 
-pub use self::prompt::suggestions;
+pub use self::prompt::{suggestions, why_not};
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
 mod classic;
 mod handover;
 mod joining;
+mod presence;
 
 use std::{
     collections::BTreeMap,
@@ -29,13 +30,12 @@ use self::classic::ClassicHost;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, CommandError, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password,
-        PeerId, Reached, SafeText, Status, StatusError, Timestamp, Wire, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, Reached,
+        SafeText, Status, StatusError, Timestamp, Wire, limits,
     },
     security::JoinProof,
     wire::{
-        Authenticated, BannedStatus, Frame, HandoverStatement, Presence, ReachabilityPart, Refusal,
-        RosterDelta, Tried,
+        Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, Refusal, RosterDelta, Tried,
     },
 };
 
@@ -293,12 +293,7 @@ impl Member {
             }
             Frame::ReachabilityPart(part) => self.reachability_part(&part),
             Frame::RosterDelta(delta) => self.delta(&delta),
-            Frame::PresenceRefused(refusal) => {
-                let own = self.group.roster.get(&self.group.me());
-                self.status = own.and_then(|entry| entry.status.clone());
-                let message = SafeText::line(&refusal.detail);
-                self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
-            }
+            Frame::PresenceRefused(refusal) => self.presence_refused(&refusal),
             Frame::Held(held) if held.len() <= limits::HELD => {
                 self.turn.ask(Ask::WantOf(host, held.0));
             }
@@ -407,31 +402,10 @@ impl Member {
     }
 
     fn roster_changed(&mut self, changes: Changes) {
-        if self.group.rename_self(&changes) {
-            if let Some(known) = &mut self.host.known {
-                known.alias = self.group.alias.clone();
-            }
-            self.remember();
-        }
+        self.relabelled(&changes);
         let events = self.group.learn(&changes, true);
         self.turn.events(events);
         self.turn.ask(Ask::RosterChanged(changes));
-    }
-
-    /// Asks the host for another name or status. The answer is a roster that says so, or a refusal.
-    pub(super) fn present(
-        &mut self,
-        alias: Option<String>,
-        status: Option<Status>,
-    ) -> Result<(), CommandError> {
-        let Some(link) = &self.link else { return Err(CommandError::NoHost) };
-        if self.host.key.is_some_and(|host| host.wire() == Wire::Classic) {
-            return Err(CommandError::ClassicHost);
-        }
-        self.status.clone_from(&status);
-        let alias = alias.unwrap_or_else(|| self.group.alias.to_string());
-        self.turn.send(link.conn, &Frame::Presence(Presence { alias, status }));
-        Ok(())
     }
 
     fn goodbye(&mut self, refusal: &Refusal) {

@@ -7,9 +7,9 @@ use crate::{
     app::{
         State, ToastKind,
         keymap::{Action, Context},
-        layer::Layer,
+        layer::{Layer, PromptKind},
         layout,
-        room::{LinkView, Room, View},
+        room::{Focus, LinkView, Pane, Room, View},
         wrap,
     },
     model::{Role, Timestamp, Wire},
@@ -128,7 +128,18 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         paint::put_right(buffer, within, area.x, area.y, &help, theme.dim());
     }
     let mut x = area.x + 1;
-    for (key, word) in state.keymap.hints(&state.contexts()).into_iter().filter(|(_, word)| *word != "help") {
+    let on_messages = state.room().is_none_or(|room| {
+        room.shown.view == View::Chat
+            && (room.shown.focus == Focus::Compose || room.shown.pane == Pane::Messages)
+    });
+    // Only what has a list of its own to choose from is completed.
+    let completes = !matches!(
+        state.layers.last(),
+        Some(Layer::Prompt(prompt)) if !matches!(prompt.kind, PromptKind::Palette | PromptKind::GoTo | PromptKind::Theme)
+    );
+    let is_told = |word: &str| word != "help" && (completes || word != "complete");
+    let hints = state.keymap.hints(&state.contexts(), on_messages);
+    for (key, word) in hints.into_iter().filter(|(_, word)| is_told(word)) {
         let width = u16::try_from(wrap::width(&key) + wrap::width(word) + 1).unwrap_or(u16::MAX);
         if x.saturating_add(width) >= area.right().saturating_sub(reserved + 1) {
             break;

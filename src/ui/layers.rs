@@ -11,7 +11,7 @@ use crate::app::{
     keymap::{Action, Context},
     layer::{Dialog, Item, Layer, Prompt, PromptKind},
     palette::{self, Command},
-    suggestions, wrap,
+    suggestions, why_not, wrap,
 };
 
 /// Draws a layer. Gives where the cursor is then, if anywhere.
@@ -229,15 +229,15 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     for (at, name) in suggestions.iter().enumerate().skip(first).take(listed) {
         let is_list = line.kind == PromptKind::Palette && begun.and_then(palette::begun).is_none();
         let command = palette::COMMANDS.iter().find(|command| is_list && command.name == name);
+        let why_not = command.and_then(|command| why_not(state, command));
         let text = match command {
             Some(command) => {
-                let why_not = if command.host_only && !state.is_host() { "only the host: " } else { "" };
+                let why_not = why_not.map(|why_not| format!("{why_not}: ")).unwrap_or_default();
                 format!("{:<28} {why_not}{}", format!("/{} {}", command.name, command.takes), command.help)
             }
             None => name.replace('\n', " "),
         };
-        let is_possible = command.is_none_or(|command| !command.host_only || state.is_host());
-        let style = if is_possible { Theme::plain() } else { theme.dim() };
+        let style = if why_not.is_none() { Theme::plain() } else { theme.dim() };
         let end = paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
         if let Some(key) = command.and_then(|command| command_key(state, command)) {
             paint::put_right(buffer, inner, end + 2, y, &key, theme.dim());

@@ -299,3 +299,32 @@ fn names_and_what_people_say_of_themselves_are_shown_where_one_writes_to_them() 
     let effects = update(&mut state, NOW, Event::Node(call));
     assert!(effects.contains(&Effect::Bell));
 }
+
+#[test]
+fn what_cannot_be_done_now_says_why() {
+    let mut state = empty_room((120, 35));
+    type_text(&mut state, "/");
+    for (typed, words) in [
+        ("reply", "nothing was said yet: answer a message"),
+        ("rejoin", "you are in: ask a lost host"),
+        ("cleartext", "no classic peers are let in: whether"),
+        ("next", "nothing is unread: the next conversation"),
+    ] {
+        type_text(&mut state, typed);
+        assert!(shows(&state, words), "{typed}: {:#?}", text_of(&state));
+        press(&mut state, KeyCode::Esc);
+        type_text(&mut state, "/");
+    }
+}
+
+#[test]
+fn the_hint_line_names_what_can_be_done_where_one_is() {
+    let hint = |state: &State| text_of(state).last().cloned().unwrap_or_default();
+    let mut state = room((120, 35));
+    press(&mut state, KeyCode::Esc);
+    assert!(hint(&state).contains("y copy"));
+    press(&mut state, KeyCode::BackTab);
+    assert!(!hint(&state).contains("copy") && hint(&state).contains("search"), "{}", hint(&state));
+    ctrl(&mut state, 'f');
+    assert!(!hint(&state).contains("complete"), "{}", hint(&state));
+}

@@ -94,16 +94,16 @@ impl Keymap {
         rows
     }
 
-    /// The rows for the hint line: first key and word.
+    /// The rows for the hint line: first key and word. Those that act on a message only where one is chosen.
     #[must_use]
-    pub fn hints(&self, contexts: &[Context]) -> Vec<(String, &'static str)> {
+    pub fn hints(&self, contexts: &[Context], on_messages: bool) -> Vec<(String, &'static str)> {
         let mut hints: Vec<(String, &'static str)> = Vec::new();
-        // Where no messages are shown, what can be done to them is of no use.
-        let is_view = matches!(contexts.first(), Some(Context::Admin | Context::Log | Context::Heartbeat));
-        let is_useful = |binding: &&Binding| {
-            !binding.hint.is_empty()
-                && !(is_view && (Group::of(binding) == Group::Read || binding.action == Action::Reply))
+        let acts_on_message = |binding: &Binding| {
+            Group::of(binding) == Group::Read && binding.action != Action::Search
+                || binding.action == Action::Reply
         };
+        let is_useful =
+            |binding: &&Binding| !binding.hint.is_empty() && (on_messages || !acts_on_message(binding));
         for context in contexts {
             for binding in self.rows.iter().filter(|b| b.contexts.contains(context)).filter(is_useful) {
                 let key = binding.keys.first().map(Key::to_string).unwrap_or_default();

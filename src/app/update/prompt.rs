@@ -9,7 +9,7 @@ use crate::{
         log::Entry,
         markup,
         palette::{self, Command},
-        room::Focus,
+        room::{Focus, LinkView},
     },
     model::{Password, Recipient, limits},
 };
@@ -58,6 +58,23 @@ pub fn suggestions(state: &State) -> Vec<String> {
             items.filter(|words| palette::fuzzy(words, typed)).collect()
         }
         PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
+    }
+}
+
+/// Why a command is of no use now; nothing when it is.
+#[must_use]
+pub fn why_not(state: &State, command: &Command) -> Option<&'static str> {
+    let room = state.room()?;
+    let is_silent = room.conversation().is_none_or(|conversation| conversation.log.is_empty());
+    match command.name {
+        _ if command.host_only && !state.is_host() => Some("only the host"),
+        "reply" | "copy" | "info" | "unfold" | "menu" if is_silent => Some("nothing was said yet"),
+        "cleartext" if room.cleartext.on.is_none() => Some("no classic peers are let in"),
+        "rejoin" if room.link == LinkView::Joined => Some("you are in"),
+        "next" if room.conversations.iter().all(|conversation| conversation.unread == 0) => {
+            Some("nothing is unread")
+        }
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         roster::{Assembly, Roster, RosterError},
     },
     security::{JoinProof, password::join_context},
-    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Presence, Refusal},
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal},
 };
 
 impl Member {
@@ -367,11 +367,7 @@ impl Member {
             self.turn.ask(Ask::CatchUp);
         }
         self.turn.send(joining.conn, &Frame::RosterApplied(self.group.roster.version()));
-        // A host that let it in again knows nothing of what it said of itself.
-        if let Some(status) = self.status.clone() {
-            let alias = self.group.alias.to_string();
-            self.turn.send(joining.conn, &Frame::Presence(Presence { alias, status: Some(status) }));
-        }
+        self.present_again();
         self.host.known = Some(KnownHost {
             target: self.host.target.clone(),
             peer_id: host,

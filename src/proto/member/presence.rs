@@ -1,0 +1,51 @@
+//! What this member is called, and what it says of itself: the host has to agree.
+
+use super::Member;
+use crate::{
+    api::NodeEvent,
+    model::{CommandError, ErrorKind, SafeText, Status, Wire},
+    proto::roster::Changes,
+    wire::{Frame, Presence, Refusal},
+};
+
+impl Member {
+    /// Asks the host for another name or status. The answer is a roster that says so, or a refusal.
+    pub(in crate::proto) fn present(
+        &mut self,
+        alias: Option<String>,
+        status: Option<Status>,
+    ) -> Result<(), CommandError> {
+        let Some(link) = &self.link else { return Err(CommandError::NoHost) };
+        if self.host.key.is_some_and(|host| host.wire() == Wire::Classic) {
+            return Err(CommandError::ClassicHost);
+        }
+        self.status.clone_from(&status);
+        let alias = alias.unwrap_or_else(|| self.group.alias.to_string());
+        self.turn.send(link.conn, &Frame::Presence(Presence { alias, status }));
+        Ok(())
+    }
+
+    /// Says again what the host does not know any more, since it has admitted this member anew.
+    pub(super) fn present_again(&mut self) {
+        let (Some(status), Some(link)) = (self.status.clone(), &self.link) else { return };
+        let alias = self.group.alias.to_string();
+        self.turn.send(link.conn, &Frame::Presence(Presence { alias, status: Some(status) }));
+    }
+
+    /// The host does not agree: everything is as it was.
+    pub(super) fn presence_refused(&mut self, refusal: &Refusal) {
+        self.status = self.group.own_status();
+        let message = SafeText::line(&refusal.detail);
+        self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+    }
+
+    /// The roster says how this member is called now.
+    pub(super) fn relabelled(&mut self, changes: &Changes) {
+        if self.group.rename_self(changes) {
+            if let Some(known) = &mut self.host.known {
+                known.alias = self.group.alias.clone();
+            }
+            self.remember();
+        }
+    }
+}
