@@ -142,6 +142,7 @@ fn room(profile: &Profile) -> State {
         classic: false,
         knows_classic: false,
         has_kept_password: true,
+        offered: None,
         zone: jiff::tz::TimeZone::UTC,
         color: true,
     };

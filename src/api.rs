@@ -550,15 +550,21 @@ pub enum StoreCommand {
     Audience(Box<Audience>),
     /// Notes who has own messages. Not answered: should it be lost, they go again, and are dropped there.
     Receipt(Box<Receipt>),
-    /// Keeps what is written and not sent in a network, in place of what was. Not answered.
+    /// Keeps what is written and not sent in these conversations of a network, in place of what was; nothing is kept of an
+    /// empty one. Not answered.
     KeepDrafts {
         /// In which network.
         network: NetworkId,
         /// For whom, and what.
         drafts: Vec<(Recipient, String)>,
     },
-    /// Keeps whose words are folded, in every network. Not answered.
-    KeepMuted(Vec<PeerId>),
+    /// Keeps that the words of a peer are folded, in every network, or are not any more. Not answered.
+    KeepMuted {
+        /// Whose.
+        peer: PeerId,
+        /// They are.
+        is_muted: bool,
+    },
     /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
     Forget {
         /// In which network.

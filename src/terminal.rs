@@ -42,6 +42,9 @@ pub struct Guard {
     is_ascii: bool,
     /// The mouse is the program's.
     has_mouse: bool,
+    /// How the terminal was set when another program was given it.
+    #[cfg(unix)]
+    lent: Option<rustix::termios::Termios>,
 }
 
 /// What a terminal is taken for that says it has no columns or rows, as some consoles do until they are told.
@@ -57,12 +60,22 @@ impl Guard {
     pub fn take(is_ascii: bool, has_mouse: bool) -> io::Result<Self> {
         enter(has_mouse)?;
         let terminal = Terminal::new(Writer::new(io::stdout(), size).ascii(is_ascii))?;
-        Ok(Self { terminal, is_ascii, has_mouse })
+        Ok(Self {
+            terminal,
+            is_ascii,
+            has_mouse,
+            #[cfg(unix)]
+            lent: None,
+        })
     }
 
     /// Gives the terminal to another program, until it is taken back with [`Self::retake`].
     pub fn lend(&mut self) {
         leave();
+        #[cfg(unix)]
+        {
+            self.lent = rustix::termios::tcgetattr(io::stdin()).ok();
+        }
     }
 
     /// Whether nothing but ASCII is drawn from now on.
@@ -143,6 +156,11 @@ impl Guard {
     /// The shell continues this process, and may have used the terminal meanwhile: takes it over again.
     pub fn retake(&mut self) -> io::Result<()> {
         leave();
+        // A program that crashed may have left it in any state.
+        #[cfg(unix)]
+        if let Some(before) = self.lent.take() {
+            rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &before)?;
+        }
         enter(self.has_mouse)?;
         self.clear()
     }

@@ -282,12 +282,13 @@ impl Keymap {
         keys: &[Key],
         new: &mut Vec<(usize, Key)>,
     ) -> Result<(), Unbindable> {
-        let mut is_bound = false;
+        let (mut is_bound, mut is_lost) = (false, false);
         for (at, row) in self.rows.iter_mut().enumerate().filter(|(_, row)| row.action == action) {
             let types = row.contexts.iter().any(|context| context.types());
             let own: Vec<Key> = keys.iter().filter(|key| !(types && key.is_letter())).copied().collect();
             new.extend(own.iter().filter(|key| !row.keys.contains(key)).map(|key| (at, *key)));
             is_bound |= !own.is_empty();
+            is_lost |= own.is_empty();
             row.keys = own.into();
         }
         let wrong = |found: &str, allowed: &str| Unbindable {
@@ -300,8 +301,11 @@ impl Keymap {
                 &format!("{key}"),
                 "where one writes a letter alone is typed; a key with Ctrl or Alt, or one such as F6, is allowed",
             )),
-            (false, None) if matches!(action, Action::Interrupt | Action::Submit | Action::Close) => {
-                Err(wrong("no key", "without a key for it nobody gets on; at least one is needed"))
+            _ if is_lost && matches!(action, Action::Interrupt | Action::Submit | Action::Close) => {
+                Err(wrong(
+                    &keys.first().map_or("no key".to_owned(), Key::to_string),
+                    "it needs a key everywhere, also where letters are typed: one with Ctrl or Alt, or one such as F6",
+                ))
             }
             _ => Ok(()),
         }

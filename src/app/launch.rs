@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Open, composer::Composer};
+use super::{Open, composer::Composer, strength::Strength};
 use crate::{
     api::Finding,
     model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits},
@@ -86,6 +86,10 @@ pub struct Form {
     pub at: usize,
     /// The password is shown.
     pub revealed: bool,
+    /// The password is the one that was offered: what is typed takes its place.
+    pub is_offered: bool,
+    /// How hard the password of a new network is to guess; nothing where none is typed, or none is chosen.
+    pub strength: Option<Strength>,
     /// What it is doing.
     pub progress: Progress,
     /// An error that belongs to no field.
@@ -128,6 +132,25 @@ impl Form {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.fields.iter().skip(self.at + 1).all(|field| field.is_on.is_some())
+    }
+
+    /// Somebody types into the field with the cursor: a password that was offered goes, and what is typed is not shown.
+    pub fn begin_typing(&mut self) {
+        let is_password = self.field().is_some_and(|field| field.name == FieldName::Password);
+        if is_password && std::mem::take(&mut self.is_offered) {
+            self.revealed = false;
+            if let Some(field) = self.field_mut() {
+                field.value = Composer::for_password();
+            }
+        }
+    }
+
+    /// Finds out how hard the password is to guess.
+    pub fn rate(&mut self) {
+        let typed = self.text(FieldName::Password);
+        let known = [self.text(FieldName::Network), self.text(FieldName::Alias)];
+        self.strength =
+            (self.kind == FormKind::Host && !typed.is_empty()).then(|| Strength::of(typed, &known));
     }
 
     /// Turns the switch with the cursor on or off. False when it is no switch.

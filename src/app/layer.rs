@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Open, composer::Composer};
-use crate::model::{Ban, PeerId, Recipient};
+use crate::model::{Ban, MessageId, Password, PeerId, Recipient};
 
 /// Something on top.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub enum PromptKind {
     Theme,
     /// Something that was sent before, to be written again.
     Recall,
-    /// What can be done with the message of this number.
-    Menu(u64),
+    /// What can be done with this message.
+    Menu(MessageId),
     /// The name of the member that is to be the host, to be sure that it is meant.
     Handover(PeerId),
 }
@@ -104,6 +104,10 @@ pub enum Pending {
     Forget(Recipient),
     /// A network that lets classic peers in.
     Open(Box<Open>),
+    /// A network whose password is easy to guess.
+    WeakPassword(Box<Open>),
+    /// A password that is easy to guess, from now on.
+    NewPassword(Password),
     /// A long draft that is to be sent.
     Send(Recipient),
     /// The end of the session.

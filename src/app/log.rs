@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::fold::Unfolded;
-use super::markup::Span;
+use super::markup::{self, Span};
 use crate::model::{
     Alias, CloseReason, DeliveryStatus, FailReason, MessageId, Peer, PeerId, Place, SafeText, Summary,
     Timestamp, Wire, limits,
@@ -275,6 +275,7 @@ impl MessageLog {
                     && let Some(does) = message.text.as_str().strip_prefix(message.from.alias.as_str())
                 {
                     message.text = SafeText::clean(&format!("{}{does}", peer.alias));
+                    message.spans = markup::spans(message.text.as_str());
                 }
                 message.from = peer.clone();
                 message
@@ -356,11 +357,20 @@ impl MessageLog {
         self.pointer.or_else(|| self.bottom())
     }
 
-    /// Has keys act on this entry, which is in sight.
+    /// Has keys act on this entry, which is in sight; what comes next does not move it away.
     pub fn point(&mut self, entry: u64) {
-        if self.entry(entry).is_some() {
-            self.pointer = Some(entry);
+        let Some(last) = self.last().filter(|_| self.entry(entry).is_some()) else { return };
+        if self.anchor == Anchor::Bottom {
+            self.anchor = Anchor::At { entry: last, hidden: 0 };
         }
+        self.pointer = Some(entry);
+    }
+
+    /// The number of a message, as long as it is held: others that come between move it.
+    #[must_use]
+    pub fn number_of(&self, id: &MessageId) -> Option<u64> {
+        let is_it = |entry: &Entry| matches!(entry, Entry::Message(message) if message.id == *id);
+        self.entries.iter().rposition(is_it).map(|at| self.first + at as u64)
     }
 
     /// The entry at the bottom of the view.

@@ -75,7 +75,7 @@ fn line_spans(text: &str, line: Range<usize>, spans: &mut Vec<Span>) {
     let Some(written) = text.get(line.clone()) else { return };
     let mut found: Vec<Span> = Vec::new();
     code(written, &mut found);
-    for link in LinkFinder::new().links(written) {
+    for link in LinkFinder::new().links(written).take(limits::SPANS) {
         // An address of a letter is a link where it is written as one.
         let is_letter = *link.kind() == LinkKind::Email;
         let start = if is_letter { link.start().checked_sub(MAILTO.len()) } else { Some(link.start()) };
@@ -112,7 +112,9 @@ fn is_free(found: &[Span], range: &Range<usize>) -> bool {
 
 fn code(line: &str, found: &mut Vec<Span>) {
     let mut from = 0;
-    while let Some(start) = line.get(from..).and_then(|rest| rest.find('`')).map(|at| from + at) {
+    while let Some(start) = line.get(from..).and_then(|rest| rest.find('`')).map(|at| from + at)
+        && found.len() < limits::SPANS
+    {
         let length = line.get(start + 1..).and_then(|rest| rest.find('`'));
         let Some(length) = length else { return };
         let end = start + 1 + length + 1;
@@ -134,7 +136,11 @@ fn signed(line: &str, sign: char, kind: Kind, found: &mut Vec<Span>) {
         .collect();
     let is_taken = |at: usize| taken.iter().any(|range| range.contains(&at));
     let mut opened: Option<usize> = None;
+    let most = found.len() + limits::SPANS;
     for (at, _) in line.match_indices(sign).filter(|(at, _)| !is_taken(*at)) {
+        if found.len() >= most {
+            return;
+        }
         let after = line.get(at + sign.len_utf8()..).and_then(|rest| rest.chars().next());
         let before = line.get(..at).and_then(|before| before.chars().next_back());
         let is_end = before.is_some_and(|c| !c.is_whitespace() && c != sign)
@@ -201,6 +207,13 @@ mod tests {
                 prop_assert!(span.range.start >= last);
                 last = span.range.start;
             }
+        }
+
+        #[test]
+        fn a_text_full_of_signs_is_read_once(count in 1_usize..5000) {
+            // So much on one line that each sign must not be held against all of them.
+            let text = "`a`* _b_ ".repeat(count);
+            prop_assert!(spans(&text).len() <= limits::SPANS);
         }
 
         #[test]

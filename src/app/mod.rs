@@ -12,6 +12,7 @@ pub mod log;
 pub mod markup;
 pub mod palette;
 pub mod room;
+pub mod strength;
 pub mod wrap;
 
 mod admin;

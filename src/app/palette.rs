@@ -35,22 +35,19 @@ const fn does(name: &'static str, help: &'static str, action: Action) -> Command
 pub const COMMANDS: &[Command] = &[
     does("help", "keys and commands", Action::Help),
     command("msg", "NAME TEXT", "say something to one peer only"),
-    Command {
-        takes: "[NAME]",
-        ..does("chat", "show the conversation with a peer, or choose one", Action::GoTo)
-    },
+    Command { takes: "[NAME]", ..does("chat", "write to a peer, or choose to whom", Action::GoTo) },
     command("me", "TEXT", "say what you do: * ann waves"),
     does("reply", "answer a message, with a quote of it", Action::Reply),
     does("copy", "copy a message", Action::Copy),
     does("info", "who has a message, and since when", Action::Info),
     does("unfold", "all lines of a long message, or fold it", Action::Unfold),
     does("menu", "what can be done with a message, and its links", Action::Menu),
-    does("search", "search everything that was said", Action::Search),
+    Command { takes: "[TEXT]", ..does("search", "search everything that was said", Action::Search) },
     does("recall", "look for what was sent before", Action::Recall),
     does("edit", "write in $EDITOR", Action::Editor),
     does("next", "the next conversation with something unread", Action::NextUnread),
     command("nick", "NAME", "be called otherwise; the host has to agree"),
-    command("away", "[TEXT]", "tell the others why; alone: you are here again"),
+    command("away", "[TEXT]", "tell the others; alone: away, or here again"),
     command("mute", "NAME", "fold what a peer says, only here; again: end it"),
     command("theme", "[NAME]", "choose other colours"),
     command("peers", "", "who is here, with keys and addresses"),
@@ -59,10 +56,10 @@ pub const COMMANDS: &[Command] = &[
     does("heartbeat", "the heartbeat in full, and who reaches whom", Action::ViewHeartbeat),
     does("log", "what happened", Action::ViewLog),
     host("ban", "NAME|ADDRESS [REASON]", "refuse a peer from now on"),
-    host("kick", "NAME [REASON]", "remove a member; it may join again"),
+    host("kick", "NAME [REASON]", "remove a member, who may join again"),
     host("unban", "NAME|ADDRESS", "lift a ban"),
-    host("handover", "NAME", "make a member the host; you stay a member"),
-    host("password", "", "set another password; members stay in"),
+    host("handover", "NAME", "make a member the host"),
+    host("password", "", "another password; members stay in"),
     command("cleartext", "on|off", "whether classic peers get what you say"),
     command("rejoin", "", "ask a lost host for admission now"),
     does("redraw", "draw the screen anew", Action::Redraw),
@@ -102,6 +99,8 @@ pub enum Typed {
     Handover(String),
     /// Another password.
     Password,
+    /// Something to look for.
+    Search(String),
     /// What one does, as text.
     Does(String),
     /// Another name.
@@ -125,8 +124,10 @@ pub fn parse(line: &str) -> Result<Typed, String> {
     let line = line.trim().trim_start_matches('/');
     let (name, rest) = split(line);
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
-        let names: Vec<String> = COMMANDS.iter().map(|command| format!("/{}", command.name)).collect();
-        return Err(format!("there is no command /{name}; there are {}", names.join(" ")));
+        let near: Vec<String> =
+            suggestions(name).iter().take(3).map(|command| format!("/{}", command.name)).collect();
+        let near = if near.is_empty() { String::new() } else { format!("is it {}? ", near.join(" or ")) };
+        return Err(format!("there is no command /{name}; {near}/ alone lists all"));
     };
     let missing = || format!("/{name} takes {}", command.takes);
     if command.takes.is_empty() && !rest.trim().is_empty() {
@@ -158,6 +159,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
             Typed::Nick(rest.trim().to_owned())
         }
         "chat" => Typed::Chat(first?.to_owned()),
+        "search" => Typed::Search(rest.trim().to_owned()),
         "ban" => Typed::Ban(whom(first?), more.to_owned()),
         "kick" => Typed::Kick(first?.to_owned(), more.to_owned()),
         "unban" => Typed::Unban(whom(first?)),

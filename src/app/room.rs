@@ -10,7 +10,7 @@ mod conversation;
 mod events;
 mod history;
 
-pub use self::conversation::{Conversation, as_typed};
+pub use self::conversation::{Conversation, Recalled, as_typed};
 
 use super::{
     composer::Composer,
@@ -19,8 +19,8 @@ use super::{
 use crate::{
     api::{Hit, NodeCommand, Target},
     model::{
-        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Peer, PeerId, Penalty, Reached,
-        Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
+        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId, Penalty,
+        Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
     },
 };
 
@@ -279,6 +279,10 @@ pub struct Room {
     pub muted: BTreeSet<PeerId>,
     /// Whether somebody looks at the terminal now, where it says so.
     pub in_sight: Option<bool>,
+    /// Drafts as they are kept.
+    pub kept: Vec<(Recipient, String)>,
+    /// The password that was offered and taken, until somebody has come with it.
+    pub password: Option<Password>,
 }
 
 impl Room {
@@ -314,6 +318,8 @@ impl Room {
             reach: Reach::default(),
             muted: BTreeSet::new(),
             in_sight: None,
+            kept: Vec::new(),
+            password: None,
         }
     }
 
@@ -404,25 +410,32 @@ impl Room {
     pub fn send_draft(&mut self, with: Recipient) -> Option<NodeCommand> {
         let conversation = self.conversations.iter_mut().find(|conversation| conversation.with == with)?;
         let text = conversation.take_draft();
-        // A slash was doubled to be sent.
-        let text = text.strip_prefix('/').map_or_else(|| text.clone(), str::to_owned);
+        // A slash was doubled to be sent; an empty line at the end came with a paste.
+        let text = text.strip_prefix('/').unwrap_or(&text).trim_end_matches('\n').to_owned();
         Some(NodeCommand::Send { to: Target::from(with), text, reference: None })
     }
 
     /// Puts what was sent before into the draft; what stands there is put aside.
     pub fn put_back(&mut self, text: &str) {
-        let Some(conversation) = self.conversation_mut() else { return };
-        let draft = conversation.take_draft();
-        let before = std::mem::replace(&mut conversation.draft, Composer::with(&as_typed(text)));
-        let before = before.text().to_owned();
-        self.put_aside(draft);
-        self.put_aside(before);
+        self.put_draft_aside();
+        // What was recalled may have uncovered the draft of before.
+        self.put_draft_aside();
+        if let Some(conversation) = self.conversation_mut() {
+            conversation.draft = Composer::with(&as_typed(text));
+        }
         self.shown.focus = Focus::Compose;
     }
 
-    /// Puts aside what was written in the conversation that is shown. Nothing that was put aside before is lost for it.
-    pub fn put_aside(&mut self, text: String) {
-        let Some(with) = self.conversation().map(|conversation| conversation.with) else { return };
+    /// Puts aside what is written in the conversation that is shown.
+    pub fn put_draft_aside(&mut self) {
+        let Some(conversation) = self.conversation_mut() else { return };
+        let stash = conversation.shown();
+        conversation.take_draft();
+        self.put_aside(stash);
+    }
+
+    /// Puts a draft aside. Nothing that was put aside before is lost for it.
+    pub fn put_aside(&mut self, Stash { text, with }: Stash) {
         if text.is_empty() {
             return;
         }

@@ -8,9 +8,10 @@ use super::{
     launch::{Field, FieldName, Form, FormKind, Launch, Progress},
     layer::{Layer, Prompt, PromptKind},
     room::{Focus, Room, View},
+    strength::Strength,
 };
 use crate::{
-    model::{Alias, KnownHost, Role, SafeText, Timestamp, Wire},
+    model::{Alias, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Wire},
     theme::{Palette, Themes},
 };
 
@@ -26,6 +27,8 @@ pub struct Defaults {
     pub network: String,
     /// The network that the profile hosts has a password.
     pub has_kept_password: bool,
+    /// A password that is offered to whoever hosts for the first time.
+    pub offered: Option<Password>,
     /// Classic peers are to be let in.
     pub classic: bool,
     /// The person here has been told before what that means.
@@ -126,8 +129,8 @@ pub struct State {
     pub noticed: Option<Timestamp>,
     /// Since when something is written that is not kept.
     pub unsaved: Option<Timestamp>,
-    /// Drafts are kept.
-    pub has_kept_drafts: bool,
+    /// The draft that is being written in another editor, as it was, and in which network.
+    pub editing: Option<(NetworkId, String)>,
     /// Whether somebody looks at the terminal, where it says so.
     pub in_sight: Option<bool>,
 }
@@ -154,7 +157,7 @@ impl State {
             notices: Notices::default(),
             noticed: None,
             unsaved: None,
-            has_kept_drafts: false,
+            editing: None,
             in_sight: None,
         }
     }
@@ -251,7 +254,7 @@ impl State {
             |is_on: bool, words| Field { is_on: Some(is_on), ..field(FieldName::Classic, "", words) };
         let alias =
             field(FieldName::Alias, alias.unwrap_or(&self.defaults.alias).as_str(), "how others see you");
-        let fields = match kind {
+        let mut fields = match kind {
             FormKind::Host => vec![
                 alias,
                 field(FieldName::Network, &self.defaults.network, "optional: a name for it"),
@@ -274,10 +277,19 @@ impl State {
                 switch(wire == Wire::Classic, "the host is the Python program: all in clear"),
             ],
         };
+        let offered = self.defaults.offered.as_ref();
+        let offered = offered.filter(|_| kind == FormKind::Host && !self.defaults.has_kept_password);
+        if let Some(offered) = offered
+            && let Some(field) = fields.iter_mut().find(|field| field.name == FieldName::Password)
+        {
+            field.value.insert(offered.reveal());
+        }
+        let is_offered = offered.is_some();
         let at = fields
             .iter()
             .position(|field| {
-                field.value.is_empty() && field.name != FieldName::Network && field.is_on.is_none()
+                let is_open = field.value.is_empty() && field.name != FieldName::Network;
+                (is_open || is_offered && field.name == FieldName::Password) && field.is_on.is_none()
             })
             .unwrap_or(0);
         let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
@@ -287,7 +299,10 @@ impl State {
             asked_for: target.to_owned(),
             fields,
             at,
-            revealed: false,
+            revealed: is_offered,
+            is_offered,
+            // Words by lot.
+            strength: is_offered.then_some(Strength::Strong),
             progress,
             error: None,
             has_kept_password,

@@ -25,10 +25,11 @@ use super::{
     layer::{Dialog, Layer, Pending},
     room::{Focus, Heard, LinkView, Room, View},
     state::{Noticed, Screen, State, Toast, ToastKind},
+    strength::Strength,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, limits},
+    model::{CloseReason, Closed, Liveness, Role, SafeText, Timestamp, limits},
 };
 
 /// Takes in what happened and says what is to be done.
@@ -203,6 +204,7 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
                 .unwrap_or_default();
             let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
             room.in_sight = state.in_sight;
+            room.password = state.defaults.offered.take().filter(|_| role == Role::Host);
             let open = room.open_history();
             state.screen = Screen::Room(Box::new(room));
             state.layers.clear();
@@ -279,7 +281,7 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
     let contexts = state.contexts();
     match state.keymap.action(&contexts, key) {
         // Letters that act only on an empty line are letters elsewhere.
-        Some(Action::Palette) if types_slash(state) => {
+        Some(Action::Palette) if key.code == KeyCode::Char('/') && types_slash(state) => {
             type_text(state, "/");
             Vec::new()
         }
@@ -373,6 +375,7 @@ fn type_text(state: &mut State, text: &str) {
         state.layers.pop();
         return;
     }
+    begin_typing(state);
     if let Some(editor) = editor(state) {
         editor.type_text(text);
     } else if text == " " && state.layers.is_empty() {
@@ -381,13 +384,25 @@ fn type_text(state: &mut State, text: &str) {
     typed(state);
 }
 
+/// A password that was offered goes when another one is typed.
+fn begin_typing(state: &mut State) {
+    if state.layers.is_empty()
+        && let Some(form) = state.form_mut().filter(|form| form.progress == Progress::Editing)
+    {
+        form.begin_typing();
+    }
+}
+
 /// What was typed last may have been what was wrong.
 fn typed(state: &mut State) {
     if let Some(prompt) = state.prompt_mut() {
         prompt.error = None;
         prompt.at = 0;
-    } else if let Some(field) = state.form_mut().and_then(super::launch::Form::field_mut) {
-        field.error = None;
+    } else if let Some(form) = state.form_mut() {
+        if let Some(field) = form.field_mut() {
+            field.error = None;
+        }
+        form.rate();
     }
 }
 
@@ -400,6 +415,7 @@ fn pasted(state: &mut State, text: &str) {
         room.shown.view = View::Chat;
         room.shown.focus = Focus::Compose;
     }
+    begin_typing(state);
     let text = if one_line { SafeText::line(text.trim_end()) } else { SafeText::clean(text) };
     if let Some(editor) = editor(state) {
         editor.insert(text.as_str());
@@ -412,8 +428,13 @@ fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
         Action::Redraw => return vec![Effect::Redraw],
         Action::Suspend => return suspend(state),
         Action::Interrupt => return interrupt(state),
+        Action::Help if matches!(state.layers.last(), Some(Layer::Help { .. })) => _ = state.layers.pop(),
         Action::Help => state.layers.push(Layer::Help { scroll: 0 }),
         Action::Edit(edit) => {
+            if let Some(form) = state.form_mut() {
+                // Whoever changes what was offered wants something like it.
+                form.is_offered &= matches!(edit, Edit::Left | Edit::Right | Edit::LineStart | Edit::LineEnd);
+            }
             if let Some(editor) = editor(state) {
                 editor.edit(edit);
             }
@@ -503,8 +524,7 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
     if let Some(conversation) = room.conversation_mut()
         && !conversation.draft.is_empty()
     {
-        let draft = conversation.take_draft();
-        room.put_aside(draft);
+        room.put_draft_aside();
         toast(state, ToastKind::Info, "draft put aside; ↑ on an empty line brings it back");
         return Vec::new();
     }
@@ -519,7 +539,10 @@ fn ask_leave(state: &mut State, is_host: bool) {
     let lines = match (is_host, others) {
         (true, 0) => vec!["Nobody else is here. The network closes.".to_owned()],
         (true, others) => vec![
-            format!("You are the host: the network closes for {others} other(s)."),
+            format!(
+                "You are the host: the network closes for {}.",
+                if others == 1 { "the other one".to_owned() } else { format!("{others} others") }
+            ),
             "They are told, and come back by themselves when you host again.".to_owned(),
         ],
         (false, _) => vec!["The others see that you left. You can join again any time.".to_owned()],
@@ -542,6 +565,23 @@ fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Submit => return command::confirmed(state),
         _ => {}
     }
+    Vec::new()
+}
+
+/// Opens a network that is asked for in a form; before a password that is easy to guess is taken, asks.
+fn open_asked(state: &mut State, asked: Open) -> Vec<Effect> {
+    let strength = state.form_mut().and_then(|form| form.strength);
+    if strength != Some(Strength::Weak) {
+        return open(state, asked);
+    }
+    let lines = vec![
+        "Whoever guesses it is in. Somebody who tries what people choose first may need few guesses."
+            .to_owned(),
+        "Four words that have nothing to do with each other are hard to guess and easy to tell.".to_owned(),
+    ];
+    let title = "Take a password that is easy to guess?".to_owned();
+    let dialog = Dialog::new(title, lines, "Take it", Pending::WeakPassword(Box::new(asked)));
+    state.layers.push(Layer::Dialog(dialog));
     Vec::new()
 }
 
@@ -569,6 +609,11 @@ fn open_now(state: &mut State, open: Open) -> Vec<Effect> {
     };
     if let Some(form) = state.form_mut() {
         form.progress = Progress::Opening(doing.to_owned());
+    }
+    if matches!(&open, Open::Host { password: Some(own), .. } if state.defaults.offered.as_ref() != Some(own))
+    {
+        // Somebody has chosen another one: it was not to be told to anybody.
+        state.defaults.offered = None;
     }
     vec![Effect::Open(open)]
 }

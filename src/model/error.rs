@@ -169,7 +169,7 @@ pub enum CommandError {
     #[error("not possible: {0}")]
     NameRefused(String),
     /// It asks for something else again and again.
-    #[error("you have just changed it; try again in a moment")]
+    #[error("your name or status was changed just now; try again in two seconds")]
     TooSoon,
     /// The host that would have to agree is not there.
     #[error("the host has to agree, and is not there now; try again when it is back")]

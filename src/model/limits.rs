@@ -482,6 +482,8 @@ pub const NOTICE_PAUSE: Duration = Duration::from_secs(3);
 pub const NOTICE_CHARACTERS: usize = 120;
 /// Time from a key until what is written is kept.
 pub const DRAFT_PAUSE: Duration = Duration::from_secs(2);
+/// Bytes of a draft that is kept, and of one that comes back from another editor: it may be sent in parts.
+pub const DRAFT_BYTES: usize = 16 * TEXT_BYTES;
 /// Drafts that are kept of a network.
 pub const DRAFTS: usize = 64;
 /// How long whoever reads keys may take to leave them to another program.

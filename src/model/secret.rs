@@ -29,6 +29,12 @@ impl Password {
         self.0.as_bytes()
     }
 
+    /// The text, to be shown where somebody is to pass it on.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// True when nothing was typed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

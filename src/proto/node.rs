@@ -526,6 +526,7 @@ impl Node {
                     was_classic: None,
                 };
                 let mut member = Member::new(config, group, self.now, &mut self.rng);
+                member.keep_status();
                 member.succeed(statement);
                 self.role = Role::Member(Box::new(member));
             }

@@ -8,7 +8,7 @@ use std::{
 
 use color_eyre::eyre::WrapErr as _;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{self, sleep_until},
 };
@@ -21,6 +21,7 @@ use crate::{
     doctor::Doctor,
     model::{CloseReason, Closed, Recipient, Wire, limits},
     network::Network,
+    security::words,
     store::Profile,
     terminal, ui,
 };
@@ -52,7 +53,7 @@ struct Screen {
     keyboard: terminal::Keyboard,
     continued: mpsc::Receiver<()>,
     /// Another program has the terminal: the draft of this conversation is written there.
-    editing: Option<(Recipient, JoinHandle<Result<String, String>>)>,
+    editing: Option<Editing>,
     /// How the window is called now.
     titled: String,
     /// The terminal is no more.
@@ -70,6 +71,15 @@ struct Screen {
     done: bool,
     drawn: Instant,
     redraw: Redraw,
+}
+
+/// A draft that is written in another program.
+struct Editing {
+    /// For whom it is.
+    with: Recipient,
+    editor: JoinHandle<Result<String, String>>,
+    /// Has the program end.
+    stop: oneshot::Sender<()>,
 }
 
 /// When the next frame is wanted.
@@ -96,6 +106,7 @@ impl Screen {
                 .or(kept.as_ref().map(|kept| kept.network.name.clone()))
                 .unwrap_or_default(),
             has_kept_password: kept.is_some() || config.password.is_some(),
+            offered: words::password().ok(),
             // As the last time; it stands in the form, for all to see.
             classic: config.classic || kept.as_ref().is_some_and(|kept| kept.classic),
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
@@ -334,11 +345,13 @@ impl Screen {
             Effect::Edit(with, draft) => {
                 self.keyboard.pause();
                 self.terminal.lend();
-                self.editing = Some((with, tokio::spawn(super::editor::edit(draft))));
+                let (stop, stopped) = oneshot::channel();
+                let editor = tokio::spawn(super::editor::edit(draft, stopped));
+                self.editing = Some(Editing { with, editor, stop });
             }
             Effect::OpenLink(link) => {
-                if let Err(error) = open::that_detached(&link) {
-                    let text = format!("nothing here opens links ({error}); copy it, or click on it");
+                if !opened(&link) {
+                    let text = "nothing here opens links; copy it, or click on it".to_owned();
                     self.take(Event::Remark(text), Redraw::Now)?;
                 }
             }
@@ -435,9 +448,11 @@ impl Screen {
     /// Leaves what is still open, gives the terminal back, and says how it ended.
     async fn finish(self) -> u8 {
         let Self { terminal, network, state, opening, editing, .. } = self;
-        if let Some((_, editor)) = editing {
-            editor.abort();
-            let _ = editor.await;
+        if let Some(Editing { editor, stop, .. }) = editing {
+            let _ = stop.send(());
+            if let Ok(Ok(Err(message))) = time::timeout(limits::LEAVE_TIMEOUT * 2, editor).await {
+                super::tell(&message);
+            }
         }
         drop(terminal);
         if let Some(opening) = opening {
@@ -455,6 +470,20 @@ impl Screen {
     }
 }
 
+/// Has the system open a link, with the first of its programs that is there. It needs no password and no terminal.
+fn opened(link: &str) -> bool {
+    use std::process::Stdio;
+    open::commands(link).into_iter().any(|mut command| {
+        command.env_remove("PYILE_PASSWORD");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command.spawn();
+        // Its end is waited for, so that nothing is left of it.
+        child.map(|mut child| tokio::task::spawn_blocking(move || child.wait())).is_ok()
+    })
+}
+
 async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::NodeEvent> {
     match network {
         Some(opened) => opened.events.next_whole().await,
@@ -462,11 +491,9 @@ async fn next_event(network: &mut Option<OpenedNetwork>) -> Option<crate::api::N
     }
 }
 
-async fn edited(
-    editing: &mut Option<(Recipient, JoinHandle<Result<String, String>>)>,
-) -> (Recipient, Result<String, String>) {
+async fn edited(editing: &mut Option<Editing>) -> (Recipient, Result<String, String>) {
     match editing {
-        Some((with, editor)) => {
+        Some(Editing { with, editor, .. }) => {
             let (with, text) = (*with, editor.await);
             *editing = None;
             (with, text.unwrap_or_else(|error| Err(format!("the editor could not be run: {error}"))))

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod password;
 pub mod sign;
 pub mod tls;
+pub mod words;
 
 pub use identity::{Identity, IdentityError};
 pub use password::{HostRecord, JoinProof, PasswordCost};

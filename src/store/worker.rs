@@ -182,7 +182,7 @@ impl Worker {
             StoreCommand::KeepDrafts { network, drafts } => {
                 self.batch.push(Write::Drafts { network, drafts });
             }
-            StoreCommand::KeepMuted(muted) => self.batch.push(Write::Muted(muted)),
+            StoreCommand::KeepMuted { peer, is_muted } => self.batch.push(Write::Muted(peer, is_muted)),
             StoreCommand::Receipt(receipt) => self.batch.push(Write::Receipt(receipt)),
             StoreCommand::Forget { network, conversation } => {
                 self.commit();

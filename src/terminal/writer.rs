@@ -406,7 +406,8 @@ impl<W: Write> Backend for Writer<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         // Between a part that has gone up and what is put right in it nothing is to be seen.
-        if self.frame.len() > SYNCHRONIZED_FROM || std::mem::take(&mut self.is_scrolled) {
+        let is_scrolled = std::mem::take(&mut self.is_scrolled);
+        if self.frame.len() > SYNCHRONIZED_FROM || is_scrolled {
             self.frame.splice(0..0, *b"\x1b[?2026h");
             self.push("\x1b[?2026l");
         }

@@ -60,7 +60,12 @@ pub(super) fn title(state: &State, room: &Room, theme: Theme, area: Rect, buffer
 
 /// Who one is here, in ever fewer words.
 fn about_me(room: &Room) -> Vec<String> {
-    let (alias, addr) = (&room.alias, &room.join_addr);
+    let addr = &room.join_addr;
+    let says = room.peers.get(&room.me).and_then(|me| me.peer.status.as_ref());
+    let alias = match says {
+        Some(status) => format!("{} ({})", room.alias, status.as_str()),
+        None => room.alias.clone(),
+    };
     let (role, article) = match room.role {
         Role::Host => ("host", "the host"),
         Role::Member => ("member", "a member"),
@@ -137,12 +142,15 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         state.layers.last(),
         Some(Layer::Prompt(prompt)) if !matches!(prompt.kind, PromptKind::Palette | PromptKind::GoTo | PromptKind::Theme)
     );
-    let is_told = |word: &str| word != "help" && (completes || word != "complete");
+    let has_options = !matches!(state.layers.last(), Some(Layer::Dialog(dialog)) if dialog.items.len() <= 2);
+    let is_told =
+        |word: &str| word != "help" && (completes || word != "complete") && (has_options || word != "on/off");
     let hints = state.keymap.hints(&state.contexts(), on_messages);
     for (key, word) in hints.into_iter().filter(|(_, word)| is_told(word)) {
         let width = u16::try_from(wrap::width(&key) + wrap::width(word) + 1).unwrap_or(u16::MAX);
+        // A shorter one may have room.
         if x.saturating_add(width) >= area.right().saturating_sub(reserved + 1) {
-            break;
+            continue;
         }
         x = paint::put(buffer, area, x, area.y, &key, Theme::strong());
         x = paint::put(buffer, area, x + 1, area.y, word, theme.dim()) + 2;

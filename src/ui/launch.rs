@@ -12,6 +12,7 @@ use crate::{
     app::{
         State,
         launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
+        strength::Strength,
         wrap,
     },
     model::{KnownHost, Timestamp, Wire},
@@ -246,14 +247,21 @@ fn draw_value(
         (text.to_owned(), wrap::width(text.get(..field.value.cursor()).unwrap_or_default()))
     };
     let is_said = field.name == FieldName::Password && form.kind == FormKind::Join && form.is_classic();
-    let placeholder = if is_said { "the network's, which goes in clear" } else { field.placeholder };
+    let strength = form.strength.filter(|_| field.name == FieldName::Password);
+    let placeholder = match strength {
+        _ if is_said => "the network's, which goes in clear",
+        Some(Strength::Strong) if form.is_offered => "tell these, or type your own",
+        Some(strength) => strength.words(),
+        None => field.placeholder,
+    };
+    let note_style = if strength == Some(Strength::Weak) { theme.warning() } else { theme.dim() };
     // An input looks like one; what an empty one means stands beside it where there is room.
     let beside = area.width >= INPUT + 2 + u16::try_from(wrap::width(placeholder)).unwrap_or(u16::MAX);
     let input = Rect { width: if beside { INPUT } else { area.width }, ..area };
     let line_style = if active { theme.accent() } else { theme.dim() };
     let mut hinted = area.x;
     if beside {
-        paint::put(buffer, area, input.right() + 2, area.y, placeholder, theme.dim());
+        paint::put(buffer, area, input.right() + 2, area.y, placeholder, note_style);
     } else if shown.is_empty() && !active {
         let words = wrap::fit(placeholder, usize::from(area.width));
         hinted = paint::put(buffer, area, area.x, area.y, &words, theme.dim());

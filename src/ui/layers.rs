@@ -220,7 +220,8 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
         height,
     };
     paint::clear(buffer, rect);
-    let inner = paint::boxed(buffer, rect, title, theme.accent());
+    let more = if suggestions.len() > listed { ", ↑↓ for more" } else { "" };
+    let inner = paint::boxed(buffer, rect, &format!("{title}{more}"), theme.accent());
     if inner.is_empty() {
         return None;
     }

@@ -90,7 +90,10 @@ fn empty(room: &Room, theme: Theme, with: Recipient, inner: Rect, buffer: &mut B
         (Recipient::Everyone, 0) => vec![
             "Nobody else is here yet.".to_owned(),
             format!("Others join with: pyile join {}", room.join_addr),
-            "and the password. You can write already.".to_owned(),
+            match &room.password {
+                Some(password) => format!("and the password: {}", password.reveal()),
+                None => "and the password. You can write already.".to_owned(),
+            },
         ],
         (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
         (Recipient::Peer(peer), _) if peer.wire() == Wire::Classic => {
@@ -122,6 +125,9 @@ fn empty(room: &Room, theme: Theme, with: Recipient, inner: Rect, buffer: &mut B
         paint::put(buffer, inner, inner.x, y, line, theme.dim());
     }
 }
+
+/// Cells that are left to what became of a message behind what is folded.
+const MARK_CELLS: usize = 12;
 
 struct Pen<'a> {
     state: &'a State,
@@ -161,9 +167,12 @@ impl Pen<'_> {
                 }
                 let Some(Entry::Message(message)) = self.log.entry(*entry) else { return };
                 let name = &message.from.alias;
-                let words = match messages {
-                    1 => format!("1 more message of {name}"),
-                    more => format!("{more} more messages of {name}"),
+                let is_muted = self.room.muted.contains(&message.from.peer_id);
+                let words = match (messages, is_muted) {
+                    (1, true) => format!("1 message of {name}, muted"),
+                    (count, true) => format!("{count} messages of {name}, muted"),
+                    (1, false) => format!("1 more message of {name}"),
+                    (more, false) => format!("{more} more messages of {name}"),
                 };
                 self.folded(&words, y, buffer);
             }
@@ -201,7 +210,8 @@ impl Pen<'_> {
         let room = usize::from(self.inner.right().saturating_sub(self.text_x()));
         let key = self.state.keymap.key(&[Context::Browse], Action::Unfold).unwrap_or_default();
         let long = format!("… {what}: {key} shows all (Esc first)");
-        let words = if wrap::width(&long) <= room { long } else { format!("… {what}: {key}") };
+        // What became of it goes before how to see it.
+        let words = if wrap::width(&long) + MARK_CELLS <= room { long } else { format!("… {what}: {key}") };
         paint::put(buffer, self.inner, self.text_x(), y, &wrap::fit(&words, room), self.theme.dim())
     }
 

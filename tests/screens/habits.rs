@@ -88,7 +88,7 @@ fn what_is_written_is_kept_and_comes_back() {
     assert_eq!(later(&mut state, 9), vec![], "once");
     // What is sent is not kept any more, and must not come back after a crash.
     let effects = press(&mut state, KeyCode::Enter);
-    assert!(effects.contains(&keep(drafts[..1].to_vec())), "{effects:?}");
+    assert!(effects.contains(&keep(vec![(bob, String::new())])), "{effects:?}");
     // Another session begins with them, and with who is muted.
     let mut state = room((80, 24));
     type_text(&mut state, "newer");
@@ -96,15 +96,24 @@ fn what_is_written_is_kept_and_comes_back() {
     let opened = OpenedHistory { drafts, muted: muted.clone(), ..OpenedHistory::default() };
     history(&mut state, HistoryEvent::Opened(Box::new(opened)));
     assert_eq!(draft(&state), "newer", "what is written here already stays");
+    assert_eq!(state.room().unwrap().stash.as_ref().unwrap().text, "for all", "and the other is put aside");
     ctrl(&mut state, 'n');
     assert_eq!(draft(&state), "for bob");
+    // It is sent at once, and is not kept any more.
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Store(StoreCommand::KeepDrafts { drafts, .. })
+            if drafts.contains(&(bob, String::new())))),
+        "{effects:?}"
+    );
+    ctrl(&mut state, 'p');
     assert!(state.room().unwrap().muted.contains(&muted[0]));
     // The end of the session does not wait.
     type_text(&mut state, "!");
     let left = NodeEvent::Left { reason: CloseReason::Left, message: SafeText::line(""), undelivered: 0 };
     let effects = update(&mut state, NOW, Event::Node(left));
     assert!(
-        matches!(&effects[..], [Effect::Store(StoreCommand::KeepDrafts { drafts, .. }), ..] if drafts.len() == 2),
+        matches!(&effects[..], [Effect::Store(StoreCommand::KeepDrafts { drafts, .. }), ..] if !drafts.is_empty()),
         "{effects:?}"
     );
 }
@@ -120,10 +129,116 @@ fn a_draft_is_written_in_an_editor_and_comes_back() {
     assert_eq!(draft(&state), "first\n\nsecond␛[2J", "clean, without the last line's end");
     update(&mut state, NOW, Event::Edited(everyone, Err("the editor ended with an error".to_owned())));
     assert!(shows(&state, "the editor ended") && draft(&state).starts_with("first"));
+    // What came into the draft meanwhile is put aside.
+    ctrl(&mut state, 'x');
+    let refused = NodeCommand::Send { to: Target::Everyone, text: "refused".into(), reference: None };
+    state.room_mut().unwrap().conversation_mut().unwrap().take_draft();
+    update(&mut state, NOW, Event::Refused(refused));
+    update(&mut state, NOW, Event::Edited(everyone, Ok("written".to_owned())));
+    assert_eq!(draft(&state), "written");
+    assert_eq!(state.room().unwrap().stash.as_ref().unwrap().text, "refused");
     // The session may end meanwhile: what was written is not lost.
-    let mut state = launch((80, 24));
+    ctrl(&mut state, 'x');
+    let left = NodeEvent::Left { reason: CloseReason::HostLost, message: SafeText::line(""), undelivered: 0 };
+    update(&mut state, NOW, Event::Node(left));
     let effects = update(&mut state, NOW, Event::Edited(everyone, Ok("long".to_owned())));
-    assert_eq!(effects, vec![Effect::Copy("long".to_owned())]);
+    let kept = vec![(everyone, "long".to_owned())];
+    assert!(
+        matches!(&effects[..], [Effect::Store(StoreCommand::KeepDrafts { drafts, .. }), Effect::Copy(copied)]
+        if *drafts == kept && copied == "long"),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn what_was_recalled_is_no_draft_and_whom_a_draft_was_for_is_never_forgotten() {
+    let mut state = room((80, 24));
+    let bob = Recipient::Peer(cast()[1].peer_id);
+    node(&mut state, NOW, message(&cast()[0], Recipient::Everyone, 90, "sent already", true));
+    type_text(&mut state, "half a thought");
+    press(&mut state, KeyCode::Up);
+    assert_eq!(draft(&state), "sent already");
+    let effects = later(&mut state, 3);
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Store(StoreCommand::KeepDrafts { drafts, .. })
+        if *drafts == vec![(Recipient::Everyone, "half a thought".to_owned())])),
+        "{effects:?}"
+    );
+    press(&mut state, KeyCode::Down);
+    ctrl(&mut state, 'u');
+    // Begun for bob, it asks wherever and however often it is put aside.
+    ctrl(&mut state, 'n');
+    type_text(&mut state, "between us");
+    ctrl(&mut state, 'c');
+    ctrl(&mut state, 'p');
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Up);
+        assert_eq!(draft(&state), "between us");
+        assert_eq!(press(&mut state, KeyCode::Enter), vec![]);
+        assert!(shows(&state, "begun for bob only"));
+        press(&mut state, KeyCode::Esc);
+        later(&mut state, 9);
+        assert!(state.room().unwrap().kept.iter().all(|(with, _)| *with == bob), "kept as bob's");
+        ctrl(&mut state, 'c');
+    }
+}
+
+#[test]
+fn a_peers_new_name_moves_no_link_and_a_kick_is_no_ban() {
+    let mut state = room((120, 35));
+    let eve = cast()[1].clone();
+    let said = format!("{}see http://example.org/|ssh://host", pyile::model::limits::ACTION);
+    node(&mut state, NOW, message(&eve, Recipient::Everyone, 90, &said, false));
+    let mut peers = cast();
+    let alias = pyile::model::Alias::new("x1").unwrap();
+    peers[1] = Arc::new(Peer { alias, ..Peer::clone(&eve) });
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers });
+    let mut links = Vec::new();
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(120, 35)).unwrap();
+    terminal.draw(|frame| links = pyile::ui::draw(&state, frame)).unwrap();
+    assert!(links.iter().all(|link| link.url.starts_with("http://example.org/")), "{links:?}");
+    let peer = cast()[2].clone();
+    node(&mut state, NOW, NodeEvent::PeerDown { peer: peer.clone(), reason: CloseReason::Kicked });
+    for by in 0..=2 {
+        node(&mut state, NOW, NodeEvent::CutOff { peer_id: peer.peer_id, by, of: 2 });
+    }
+    assert!(!shows(&state, "banned carol"), "{:#?}", text_of(&state));
+}
+
+#[test]
+fn enter_takes_what_a_command_proposes_and_its_words_go_first_in_a_menu() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "/");
+    type_text(&mut state, "mute");
+    press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "› /mute bob"), "{:#?}", text_of(&state));
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Store(StoreCommand::KeepMuted { is_muted: true, .. }), ..]));
+    type_text(&mut state, "/");
+    type_text(&mut state, "nick bo");
+    assert!(
+        matches!(press(&mut state, KeyCode::Enter)[..], [Effect::Node(NodeCommand::Nick { .. })]),
+        "no proposal"
+    );
+    type_text(&mut state, "/");
+    type_text(&mut state, "search relay");
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "› relay"), "{:#?}", text_of(&state));
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('m'));
+    type_text(&mut state, "who");
+    assert!(matches!(
+        press(&mut state, KeyCode::Enter)[..],
+        [Effect::Store(StoreCommand::History(HistoryCommand::Info { .. }))]
+    ));
+    // Help twice is no help.
+    press(&mut state, KeyCode::Esc);
+    state.layers.clear();
+    press(&mut state, KeyCode::F(1));
+    press(&mut state, KeyCode::F(1));
+    assert!(state.layers.is_empty());
 }
 
 #[test]
@@ -289,7 +404,7 @@ fn names_and_what_people_say_of_themselves_are_shown_where_one_writes_to_them() 
     peers[0] = relabel(&peers[0], "annie", "away");
     peers[1] = relabel(&peers[1], "bob", "at lunch");
     node(&mut state, NOW, NodeEvent::Roster { version: 9, peers: peers.clone() });
-    assert!(shows(&state, "ann is called annie now") && shows(&state, "bob says: at lunch"));
+    assert!(shows(&state, "ann is called annie now") && shows(&state, "bob says \"at lunch\""));
     assert!(shows(&state, "◐ bob"));
     assert_eq!(away(&mut state, "away"), None, "once more, and one is here again");
     ctrl(&mut state, 'n');

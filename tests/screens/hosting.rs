@@ -44,7 +44,7 @@ fn bans_ask_first_and_cancel_has_the_focus() {
 fn leaving_asks_and_tells_a_host_what_it_means() {
     let mut state = room((80, 24));
     ctrl(&mut state, 'c');
-    assert!(shows(&state, "the network closes for 3 other(s)"));
+    assert!(shows(&state, "the network closes for 3 others"));
     press(&mut state, KeyCode::Esc);
     assert!(state.layers.is_empty());
     ctrl(&mut state, 'c');

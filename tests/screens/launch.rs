@@ -119,3 +119,67 @@ fn a_form_that_was_left_keeps_what_was_typed() {
     choose(&mut state, "lab");
     assert!(!shows(&state, "10.0.0.7") && shows(&state, "192.168.1.66"), "another one");
 }
+
+/// The host form of a first start, with four words offered.
+fn hosting() -> State {
+    let mut state = launch((80, 24));
+    state.defaults.offered = Some(pyile::model::Password::new("maple orbit canyon lunar".to_owned()));
+    press(&mut state, KeyCode::Char('h'));
+    state
+}
+
+#[test]
+fn whoever_hosts_is_offered_four_words_and_sees_them_until_somebody_has_come() {
+    let mut state = hosting();
+    assert!(shows(&state, "maple orbit canyon lunar") && shows(&state, "tell these, or type your own"));
+    let effects = press(&mut state, KeyCode::Enter);
+    let [Effect::Open(Open::Host { password: Some(password), .. })] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(password.reveal(), "maple orbit canyon lunar");
+    let listening = NodeEvent::Listening {
+        role: pyile::model::Role::Host,
+        join_addr: Some("192.168.1.1:4702".parse().unwrap()),
+        peer_addr: "192.168.1.1:50000".parse().unwrap(),
+        peer_id: cast()[0].peer_id,
+        alias: cast()[0].alias.clone(),
+        network: SafeText::line("lab"),
+        network_id: NetworkId([9; 16]),
+    };
+    node(&mut state, NOW, listening);
+    assert!(shows(&state, "and the password: maple orbit canyon lunar"), "{:#?}", text_of(&state));
+    node(&mut state, NOW, NodeEvent::PeerUp { peer: cast()[1].clone() });
+    assert!(state.room().unwrap().password.is_none(), "it has been told");
+}
+
+#[test]
+fn a_password_of_ones_own_takes_the_place_of_the_offered_one_is_hidden_and_rated() {
+    let mut state = hosting();
+    type_text(&mut state, "p");
+    assert!(shows(&state, "•") && !shows(&state, "maple"));
+    type_text(&mut state, "assword1");
+    assert!(shows(&state, "weak: easy to guess"));
+    assert_eq!(press(&mut state, KeyCode::Enter), vec![]);
+    assert!(shows(&state, "easy to guess?"), "a second yes: {:#?}", text_of(&state));
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "•••••••••"), "Cancel comes first, and what was typed stays");
+    press(&mut state, KeyCode::Enter);
+    assert!(matches!(&confirm(&mut state)[..], [Effect::Open(Open::Host { .. })]));
+    assert!(state.defaults.offered.is_none(), "nothing to be told aloud");
+    let mut state = hosting();
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste("correct horse battery staple".to_owned())));
+    assert!(shows(&state, "strong") && !shows(&state, "maple"));
+    assert!(matches!(&press(&mut state, KeyCode::Enter)[..], [Effect::Open(Open::Host { .. })]));
+}
+
+#[test]
+fn another_password_that_is_easy_to_guess_is_asked_about() {
+    let mut state = room((80, 24));
+    type_text(&mut state, "/");
+    type_text(&mut state, "password");
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "labs");
+    assert_eq!(press(&mut state, KeyCode::Enter), vec![]);
+    assert!(shows(&state, "easy to guess?"));
+    assert!(matches!(&confirm(&mut state)[..], [Effect::Node(NodeCommand::SetPassword(_))]));
+}

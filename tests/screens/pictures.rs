@@ -27,6 +27,13 @@ fn joining_form(size: (u16, u16)) -> State {
     state
 }
 
+fn hosting_form(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    state.defaults.offered = Some(pyile::model::Password::new("maple orbit canyon lunar".to_owned()));
+    press(&mut state, KeyCode::Char('h'));
+    state
+}
+
 fn ban_dialog(size: (u16, u16)) -> State {
     let mut state = room(size);
     press(&mut state, KeyCode::F(3));
@@ -217,6 +224,7 @@ fn the_pictures_show_the_screens() {
     for (name, state) in vec![
         ("launch", launch((80, 24))),
         ("join-failed", failed_join((80, 24))),
+        ("host-80x24", hosting_form((80, 24))),
         ("menu", menu((80, 24))),
         ("markup", markup((80, 24))),
         ("room", room((120, 35))),

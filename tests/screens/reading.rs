@@ -26,7 +26,7 @@ fn a_mark_waits_for_all_even_for_one_that_seemed_gone() {
     };
     tell(3, DeliveryStatus::Queued, 0);
     tell(1, DeliveryStatus::Delivered, 1);
-    assert!(tell(2, DeliveryStatus::Delivered, 2).contains("… 2/3, dave waits"));
+    assert!(tell(2, DeliveryStatus::Delivered, 2).contains("… 2/3, not yet dave"));
     assert!(tell(3, DeliveryStatus::Delivered, 3).contains("✓ 3/3"));
 }
 
@@ -184,7 +184,7 @@ fn who_has_a_message_is_shown_for_each() {
     ];
     history(&mut state, HistoryEvent::Info { place, deliveries });
     let rows = text(&draw(&state)).join("\n");
-    for words in ["bob              ✓ has it since", "carol            … waits since", "will not get it"]
+    for words in ["bob              ✓ has it since", "carol            … not yet, said", "will not get it"]
     {
         assert!(rows.contains(words), "{rows}");
     }
@@ -289,7 +289,7 @@ fn what_a_muted_member_says_is_folded_and_calls_nobody() {
         press(state, KeyCode::Enter)
     };
     run(&mut state, "mute dave");
-    assert!(shows(&state, "1 more message of dave") && !shows(&state, "the third run"));
+    assert!(shows(&state, "1 message of dave, muted") && !shows(&state, "the third run"));
     let dave = &cast()[3];
     let called = node(&mut state, NOW, message(dave, Recipient::Everyone, 90, "ann! ann!", false));
     assert_eq!(called, []);

@@ -75,6 +75,7 @@ pub fn launch(size: (u16, u16)) -> State {
         classic: false,
         knows_classic: false,
         has_kept_password: false,
+        offered: None,
         zone: jiff::tz::TimeZone::UTC,
         color: true,
     };

@@ -80,7 +80,7 @@ impl Keymap {
                 // A key does what the first context says.
                 let free: Vec<&Key> = binding.keys.iter().filter(|key| !taken.contains(key)).collect();
                 let keys = match binding.action {
-                    Action::Jump => "Alt-1..9".to_owned(),
+                    Action::Jump if binding.keys.len() == 9 => "Alt-1..9".to_owned(),
                     _ => free.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
                 };
                 if !free.is_empty() {

@@ -211,7 +211,8 @@ mod tests {
             ("go-to", &["g"], "a letter alone is typed"),
             ("go-to", &["Ctrl-Fn"], "a key such as"),
             ("go-to", &["Ctrl-S"], "terminals need"),
-            ("quit", &[], "at least one is needed"),
+            ("quit", &[], "it needs a key everywhere"),
+            ("submit", &["x"], "it needs a key everywhere"),
             ("fly", &["f"], "the actions are admin, backspace"),
         ] {
             let wrong = changed(&[(name, keys)]).unwrap_err();

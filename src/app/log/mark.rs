@@ -31,7 +31,7 @@ impl Mark {
         self.summary.delivered.saturating_add(others) >= self.summary.total
     }
 
-    /// The mark in words: `✓ 4/4`, `… 3/4, bob waits`, `✗ not bob`, `› 3/4, sent to bob`.
+    /// The mark in words: `✓ 4/4`, `… 3/4, not yet bob`, `✗ not bob`, `› 3/4, sent to bob`.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { summary, waiting, failed, sent, queued } = self;
@@ -52,8 +52,7 @@ impl Mark {
         } else if self.is_settled() {
             if summary.total == 1 { "✓".to_owned() } else { format!("✓ {summary}") }
         } else if *queued && !waiting.is_empty() {
-            let verb = if waiting.len() == 1 { "waits" } else { "wait" };
-            format!("… {summary}, {} {verb}", names(&mut waiting.iter()))
+            format!("… {summary}, not yet {}", names(&mut waiting.iter()))
         } else {
             format!("… {summary}")
         }

@@ -1,5 +1,6 @@
 //! One conversation: what was said, and what is being written.
 
+use super::Stash;
 use crate::{
     app::{composer::Composer, log::MessageLog},
     model::Recipient,
@@ -33,6 +34,14 @@ pub struct Recalled {
     shown: String,
     /// The draft of before.
     draft: String,
+}
+
+impl Recalled {
+    /// The draft of before.
+    #[must_use]
+    pub fn into_draft(self) -> String {
+        self.draft
+    }
 }
 
 impl Conversation {
@@ -86,9 +95,29 @@ impl Conversation {
     /// Takes the draft out, and with it what was recalled.
     pub fn take_draft(&mut self) -> String {
         let text = self.draft.take();
-        self.begun_for = None;
+        if self.recalled.is_none() {
+            self.begun_for = None;
+        }
         self.end_recall();
         text
+    }
+
+    /// What stands in the draft, and for whom.
+    #[must_use]
+    pub fn shown(&self) -> Stash {
+        // What was recalled was said here.
+        let begun_for = self.begun_for.filter(|_| self.recalled.is_none());
+        Stash { text: self.draft.text().to_owned(), with: begun_for.unwrap_or(self.with) }
+    }
+
+    /// What was written here and not sent, and for whom: what was recalled and not changed is sent already.
+    pub fn unsent(&self) -> impl Iterator<Item = Stash> {
+        let is_sent = self.recalled.as_ref().is_some_and(|recalled| recalled.shown == self.draft.text());
+        let before = self.recalled.as_ref().map(|recalled| Stash {
+            text: recalled.draft.clone(),
+            with: self.begun_for.unwrap_or(self.with),
+        });
+        before.into_iter().chain((!is_sent).then(|| self.shown()))
     }
 }
 

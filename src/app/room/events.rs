@@ -87,6 +87,8 @@ impl Room {
                 self.link_changed(now, state, &message, retry_in, alone_until);
             }
             NodeEvent::PeerUp { peer } => {
+                // It has been told.
+                self.password = None;
                 let text = format!("{} joined", peer.alias);
                 self.pass(now, Grade::Info, &text);
             }
@@ -276,8 +278,14 @@ impl Room {
                 if let Some(view) = self.peers.get_mut(&peer_id) {
                     view.cut_off = Some((by, of));
                 }
-                if by == of {
-                    self.tell_ban(now, peer_id, |_| {});
+                let gone = self.peers.get(&peer_id).and_then(|view| view.gone);
+                match gone {
+                    _ if by < of || of == 0 => {}
+                    Some(CloseReason::Kicked) => {
+                        let text = format!("{} is cut off by {by} of {of}", self.name(&peer_id));
+                        self.note(now, Grade::Info, &text);
+                    }
+                    _ => self.tell_ban(now, peer_id, |_| {}),
                 }
             }
             NodeEvent::PasswordChanged => {
@@ -297,7 +305,7 @@ impl Room {
         more(&mut told);
         let reason = told.reason.as_ref().map(because).unwrap_or_default();
         let cut_off = match self.peers.get(&peer).and_then(|view| view.cut_off) {
-            Some((by, of)) if by == of => format!("; cut off by {by} of {of}"),
+            Some((by, of)) if by == of && of > 0 => format!("; cut off by {by} of {of}"),
             _ => String::new(),
         };
         let text = format!("banned {}{reason}{cut_off}", self.whom(Some(peer), told.addr));
@@ -387,6 +395,7 @@ impl Room {
                 is_close: false,
             });
             if view.gone.take().is_some() {
+                view.cut_off = None;
                 view.state = Liveness::Alive;
                 view.since = now;
                 view.missed = 0;
@@ -397,9 +406,12 @@ impl Room {
                     conversation.log.rename(peer);
                 }
             }
-            if view.peer.status != peer.status {
+            if view.peer.status != peer.status && !self.muted.contains(&peer.peer_id) {
                 let said = match &peer.status {
-                    Some(status) => format!("{} says: {}", peer.alias, status.as_str()),
+                    // In quotes that it cannot end: it is that peer's word.
+                    Some(status) => {
+                        format!("{} says \"{}\"", peer.alias, status.as_str().replace('"', "'"))
+                    }
                     None => format!("{} is here again", peer.alias),
                 };
                 renamed.push(said);

@@ -6,6 +6,7 @@ use super::{Effect, State, ToastKind, admin, toast};
 use crate::{
     api::{NodeCommand, PeerName, StoreCommand, Target},
     app::{
+        keymap::Action,
         layer::{Dialog, Item, Layer, Pending, Prompt, PromptKind},
         palette::{self, Typed, Whom},
         room::{Focus, PeerView},
@@ -75,6 +76,13 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Mute(name) => {
             let peer = correspondent(state, &name)?;
             return Ok(mute(state, &peer));
+        }
+        Typed::Search(text) => {
+            let effects = super::act_without_key(state, Action::Search);
+            if let Some(prompt) = state.prompt_mut() {
+                prompt.editor.insert(&text);
+            }
+            return Ok(effects);
         }
         Typed::Nick(alias) => return Ok(vec![Effect::Node(NodeCommand::Nick { alias })]),
         Typed::Away(text) => return Ok(away(state, &text)),
@@ -149,15 +157,15 @@ fn away(state: &mut State, text: &str) -> Vec<Effect> {
 /// What a muted peer says is folded, and calls nobody; a second time ends that.
 fn mute(state: &mut State, peer: &Peer) -> Vec<Effect> {
     let Some(room) = state.room_mut() else { return Vec::new() };
+    let is_muted = !room.muted.contains(&peer.peer_id);
     let text = if room.muted.remove(&peer.peer_id) {
         format!("{} is not muted any more", peer.alias)
     } else {
         room.muted.insert(peer.peer_id);
-        format!("{} is muted: what it says is folded here; again: /mute {}", peer.alias, peer.alias)
+        format!("{} is muted: folded from now on, only here; /mute {} ends it", peer.alias, peer.alias)
     };
-    let muted = room.muted.iter().copied().collect();
     toast(state, ToastKind::Info, &text);
-    vec![Effect::Store(StoreCommand::KeepMuted(muted))]
+    vec![Effect::Store(StoreCommand::KeepMuted { peer: peer.peer_id, is_muted })]
 }
 
 /// Shows who is here, with keys to be compared.
@@ -214,6 +222,11 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
         Pending::Open(open) => {
             state.defaults.knows_classic = true;
             super::open_now(state, *open)
+        }
+        Pending::WeakPassword(open) => super::open(state, *open),
+        Pending::NewPassword(password) => {
+            toast(state, ToastKind::Info, "setting the password");
+            vec![Effect::Node(NodeCommand::SetPassword(password))]
         }
         Pending::Forget(conversation) => super::history::forget(state, conversation),
         Pending::Send(with) => {

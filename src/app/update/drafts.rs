@@ -7,7 +7,7 @@ use crate::{
     api::StoreCommand,
     app::{
         composer::Composer,
-        room::{Room, Stash},
+        room::{Conversation, Room, Stash},
     },
     model::{Recipient, SafeText, limits},
 };
@@ -27,41 +27,57 @@ pub(super) fn keep(state: &mut State, is_last: bool) -> Option<StoreCommand> {
     if !is_last && state.now.since(since) < limits::DRAFT_PAUSE {
         return None;
     }
-    let room = state.room()?;
-    let (network, drafts) = (room.network_id, written(room));
-    (state.unsaved, state.has_kept_drafts) = (None, !drafts.is_empty());
-    Some(StoreCommand::KeepDrafts { network, drafts })
+    let room = state.room_mut()?;
+    let written = written(room);
+    // What is the same stays, and what is gone goes.
+    let mut drafts: Vec<(Recipient, String)> =
+        written.iter().filter(|draft| !room.kept.contains(draft)).cloned().collect();
+    let is_written = |with: &Recipient| written.iter().any(|(other, _)| other == with);
+    let gone = room.kept.iter().filter(|(with, _)| !is_written(with));
+    drafts.extend(gone.map(|(with, _)| (*with, String::new())));
+    let network = room.network_id;
+    room.kept = written;
+    state.unsaved = None;
+    (!drafts.is_empty()).then_some(StoreCommand::KeepDrafts { network, drafts })
 }
 
 /// What was kept is sent: it must not come back after a crash.
 pub(super) fn is_sent(state: &State) -> bool {
-    let draft = state.room().and_then(Room::conversation).map(|conversation| &conversation.draft);
-    state.has_kept_drafts && draft.is_some_and(Composer::is_empty)
+    let room = state.room();
+    let empty = room.and_then(Room::conversation).filter(|conversation| conversation.draft.is_empty());
+    let is_kept = |conversation: &Conversation| {
+        room.is_some_and(|room| room.kept.iter().any(|(with, _)| *with == conversation.with))
+    };
+    empty.is_some_and(is_kept)
 }
 
-/// What is written and not sent. What was put aside belongs to whom it was for.
+/// What is written and not sent, each for whom it was begun. What was put aside stands above it.
 fn written(room: &Room) -> Vec<(Recipient, String)> {
-    let with_draft = room.conversations.iter().filter(|conversation| !conversation.draft.is_empty());
-    let mut drafts: Vec<(Recipient, String)> =
-        with_draft.map(|conversation| (conversation.with, conversation.draft.text().to_owned())).collect();
-    if let Some(Stash { text, with }) = &room.stash
-        && !drafts.iter().any(|(other, _)| other == with)
-    {
-        drafts.push((*with, text.clone()));
+    let mut drafts: Vec<(Recipient, String)> = Vec::new();
+    let aside = room.stash.iter().cloned();
+    for Stash { text, with } in aside.chain(room.conversations.iter().flat_map(Conversation::unsent)) {
+        match drafts.iter_mut().find(|(other, _)| *other == with) {
+            _ if text.is_empty() => {}
+            Some((_, before)) => *before = format!("{before}\n{text}"),
+            None => drafts.push((with, text)),
+        }
     }
-    drafts.retain(|(_, text)| text.len() <= limits::TEXT_BYTES);
+    drafts.retain(|(_, text)| text.len() <= limits::DRAFT_BYTES);
     drafts.truncate(limits::DRAFTS);
     drafts
 }
 
-/// Puts drafts back where they were written, unless something else is written there already.
+/// Puts drafts back where they were written. Where something else is written there already, they are put aside.
 pub(super) fn put_back(room: &mut Room, drafts: Vec<(Recipient, String)>) {
+    room.kept.clone_from(&drafts);
     for (with, text) in drafts {
+        let text = SafeText::clean(&text).to_string();
         let at = room.conversation_with(with);
-        if let Some(conversation) = room.conversations.get_mut(at)
-            && conversation.draft.is_empty()
-        {
-            conversation.draft = Composer::with(SafeText::clean(&text).as_str());
+        match room.conversations.get_mut(at) {
+            Some(conversation) if conversation.draft.is_empty() => {
+                conversation.draft = Composer::with(&text);
+            }
+            _ => room.put_aside(Stash { text, with }),
         }
     }
 }

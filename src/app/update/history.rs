@@ -8,6 +8,7 @@ use crate::{
         layer::{Dialog, Layer, Pending, PromptKind},
         layout,
         log::Entry,
+        palette::COMMANDS,
         room::{Focus, Pane, Room, View},
     },
     model::{Delivery, DeliveryStatus, Place, Recipient, Timestamp, limits},
@@ -28,7 +29,14 @@ pub(super) fn event(state: &mut State, event: HistoryEvent) {
             room.found(&text, hits);
             if let Some(prompt) = state.prompt_mut().filter(|prompt| prompt.kind == PromptKind::Search) {
                 prompt.at = 0;
-                prompt.error = is_nothing.then(|| "no message has words that begin like these".to_owned());
+                let first = text.split_whitespace().next().unwrap_or_default();
+                let is_command = COMMANDS.iter().any(|command| command.name == first);
+                let words = if is_command {
+                    "nothing like it was said; for commands close this and press :"
+                } else {
+                    "no message has words that begin like these"
+                };
+                prompt.error = is_nothing.then(|| words.to_owned());
             }
         }
         HistoryEvent::Forgotten(conversation) => {
@@ -177,7 +185,7 @@ fn show_info(state: &mut State, place: Place, deliveries: &[Delivery]) {
     let line = |delivery: &Delivery| {
         let what = match (delivery.status, delivery.reason) {
             (DeliveryStatus::Delivered, _) => "✓ has it since",
-            (DeliveryStatus::Queued, _) => "… waits since",
+            (DeliveryStatus::Queued, _) => "… not yet, said",
             (DeliveryStatus::Sent, _) => "› sent; it does not say whether it has it",
             (DeliveryStatus::Failed, Some(reason)) => {
                 return format!(

@@ -1,6 +1,6 @@
 //! What keys do on the launch screen and in its forms.
 
-use super::{Action, Effect, State, open};
+use super::{Action, Effect, State, open_asked};
 use crate::{
     api::{NodeCommand, StoreCommand},
     app::{
@@ -68,7 +68,7 @@ fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Submit if !form.is_at_end() => form.at += 1,
         Action::Submit => {
             if let Some(asked) = form.submit() {
-                return open(state, asked);
+                return open_asked(state, asked);
             }
         }
         Action::Close => {

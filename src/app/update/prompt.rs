@@ -5,13 +5,14 @@ use crate::{
     api::NodeCommand,
     app::{
         keymap::Action,
-        layer::{Layer, Prompt, PromptKind},
+        layer::{Dialog, Layer, Pending, Prompt, PromptKind},
         log::Entry,
         markup,
         palette::{self, Command},
         room::{Focus, LinkView},
+        strength::Strength,
     },
-    model::{Password, Recipient, limits},
+    model::{MessageId, Password, Recipient, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -52,10 +53,13 @@ pub fn suggestions(state: &State) -> Vec<String> {
             state.themes.names().into_iter().filter(matches).collect()
         }
         PromptKind::Recall => sent_before(state, prompt.editor.text()),
-        PromptKind::Menu(entry) => {
+        PromptKind::Menu(id) => {
             let typed = prompt.editor.text();
-            let items = menu(state, entry).into_iter().map(|(words, _)| words);
-            items.filter(|words| palette::fuzzy(words, typed)).collect()
+            let items = menu(state, &id).into_iter().map(|(words, _)| words);
+            let mut found: Vec<String> = items.filter(|words| palette::fuzzy(words, typed)).collect();
+            // Words that are typed go before letters that are found here and there.
+            found.sort_by_key(|words| !words.to_lowercase().contains(&typed.to_lowercase()));
+            found
         }
         PromptKind::Password | PromptKind::Handover(_) => Vec::new(),
     }
@@ -94,6 +98,8 @@ fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
             .collect()
         }
         (_, "on|off") => vec!["on".to_owned(), "off".to_owned()],
+        // Another name is nobody's yet.
+        ("nick", _) => Vec::new(),
         (_, takes) if takes.starts_with("NAME") => {
             let others = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
             others.map(|view| view.peer.alias.to_string()).collect()
@@ -107,16 +113,18 @@ fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
 }
 
 /// Enter on a command: runs it, unless something of it is still to be typed.
-fn submit_command(state: &mut State, text: String) -> Vec<Effect> {
+fn submit_command(state: &mut State, text: &str) -> Vec<Effect> {
     let suggestions = suggestions(state);
     let Some(prompt) = state.prompt_mut() else { return Vec::new() };
-    let typed_name = text.trim().trim_start_matches('/');
+    let begun = palette::begun(text);
     // A command that is only begun, or only chosen from the list.
     let line = match suggestions.get(prompt.at) {
-        Some(name) if !typed_name.contains(char::is_whitespace) => format!("/{name}"),
-        _ => text,
+        Some(name) if begun.is_none() => format!("/{name}"),
+        _ => text.to_owned(),
     };
-    let is_begun = match palette::begun(&line) {
+    let is_begun = match begun {
+        // What need not be there is taken only where it is chosen.
+        Some((command, Some(""))) if command.takes.starts_with('[') && prompt.at == 0 => false,
         // What is chosen below stands in the line before it is done.
         Some((_, first)) => {
             let typed = first.map(|first| first.trim_start_matches('@'));
@@ -157,9 +165,10 @@ enum Item {
 }
 
 /// What can be done with a message, in words.
-fn menu(state: &State, entry: u64) -> Vec<(String, Item)> {
-    let message = state.room().and_then(|room| room.conversation()).and_then(|c| c.log.entry(entry));
-    let Some(Entry::Message(message)) = message else { return Vec::new() };
+fn menu(state: &State, id: &MessageId) -> Vec<(String, Item)> {
+    let log = state.room().and_then(|room| room.conversation()).map(|conversation| &conversation.log);
+    let entry = log.and_then(|log| log.entry(log.number_of(id)?));
+    let Some(Entry::Message(message)) = entry else { return Vec::new() };
     let mut items = Vec::new();
     for link in markup::links(message.text.as_str(), &message.spans) {
         items.push((format!("open {link}"), Item::Open(link.to_owned())));
@@ -176,8 +185,8 @@ fn menu(state: &State, entry: u64) -> Vec<(String, Item)> {
 }
 
 /// Does what was chosen from a message's menu.
-fn choose(state: &mut State, entry: u64, chosen: Option<&str>) -> Vec<Effect> {
-    let item = menu(state, entry).into_iter().find(|(words, _)| Some(words.as_str()) == chosen);
+fn choose(state: &mut State, id: &MessageId, chosen: Option<&str>) -> Vec<Effect> {
+    let item = menu(state, id).into_iter().find(|(words, _)| Some(words.as_str()) == chosen);
     let Some((_, item)) = item else {
         if let Some(prompt) = state.prompt_mut() {
             prompt.error = Some("nothing here is called so".to_owned());
@@ -185,7 +194,9 @@ fn choose(state: &mut State, entry: u64, chosen: Option<&str>) -> Vec<Effect> {
         return Vec::new();
     };
     state.layers.pop();
-    if let Some(conversation) = state.room_mut().and_then(|room| room.conversation_mut()) {
+    if let Some(conversation) = state.room_mut().and_then(|room| room.conversation_mut())
+        && let Some(entry) = conversation.log.number_of(id)
+    {
         conversation.log.point(entry);
     }
     match item {
@@ -262,7 +273,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
     let Some(prompt) = state.prompt_mut() else { return Vec::new() };
     let text = prompt.editor.text().to_owned();
     match prompt.kind {
-        PromptKind::Palette => submit_command(state, text),
+        PromptKind::Palette => submit_command(state, &text),
         PromptKind::GoTo => {
             match places.get(prompt.at) {
                 Some((_, at)) => {
@@ -303,9 +314,9 @@ fn submit(state: &mut State) -> Vec<Effect> {
             }
             Vec::new()
         }
-        PromptKind::Menu(entry) => {
+        PromptKind::Menu(id) => {
             let chosen = suggestions.get(prompt.at).cloned();
-            choose(state, entry, chosen.as_deref())
+            choose(state, &id, chosen.as_deref())
         }
         PromptKind::Search => {
             let at = prompt.at;
@@ -330,6 +341,14 @@ fn submit(state: &mut State) -> Vec<Effect> {
                 return Vec::new();
             }
             state.layers.pop();
+            if Strength::of(password.reveal(), &[]) == Strength::Weak {
+                let lines =
+                    vec!["Whoever guesses it is in. Four words by chance are hard to guess.".to_owned()];
+                let title = "Take a password that is easy to guess?".to_owned();
+                let dialog = Dialog::new(title, lines, "Take it", Pending::NewPassword(password));
+                state.layers.push(Layer::Dialog(dialog));
+                return Vec::new();
+            }
             toast(state, ToastKind::Info, "setting the password");
             vec![Effect::Node(NodeCommand::SetPassword(password))]
         }

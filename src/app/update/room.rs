@@ -4,15 +4,15 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{Effect, State, ToastKind, admin, command, history, toast};
 use crate::{
-    api::NodeCommand,
+    api::{NodeCommand, StoreCommand},
     app::{
         AdminColumn, AdminRow, admin_rows,
         composer::Composer,
         keymap::Action,
         layer::{Dialog, Layer, Pending, Prompt, PromptKind},
         layout,
-        log::Entry,
-        room::{Focus, Grade, Pane, Room, View},
+        log::{Entry, Message},
+        room::{Focus, Grade, Pane, Recalled, Room, Stash, View},
         wrap,
     },
     model::{Recipient, SafeText, limits},
@@ -42,9 +42,10 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
         Action::Editor => {
             let Some(room) = state.room_mut() else { return Vec::new() };
             compose(room);
-            let conversation = room.conversation();
-            let draft = conversation.map(|c| Effect::Edit(c.with, c.draft.text().to_owned()));
-            return draft.into_iter().collect();
+            let Some(conversation) = room.conversation() else { return Vec::new() };
+            let (with, draft) = (conversation.with, conversation.draft.text().to_owned());
+            state.editing = Some((room.network_id, draft.clone()));
+            return vec![Effect::Edit(with, draft)];
         }
         Action::Recall => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Recall))),
         Action::Ban => admin::ban_selected(state),
@@ -83,7 +84,8 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
                     }
                     Action::Jump => {
                         if let KeyCode::Char(digit) = key.code {
-                            room.show(digit.to_digit(10).unwrap_or(1) as usize - 1);
+                            let at = digit.to_digit(10).and_then(|number| number.checked_sub(1));
+                            room.show(at.map_or(usize::MAX, |at| at as usize));
                         }
                     }
                     Action::NextUnread => next_unread(room),
@@ -187,7 +189,9 @@ fn submit(state: &mut State) -> Vec<Effect> {
         });
     }
     let lines = text.lines().count();
-    if let Some(other) = conversation.begun_for.filter(|other| *other != with) {
+    // What was sent before in this conversation may be sent here again.
+    let begun_for = conversation.begun_for.filter(|_| conversation.recalled.is_none());
+    if let Some(other) = begun_for.filter(|other| *other != with) {
         let whom = |with: Recipient| match with {
             Recipient::Everyone => "everyone".to_owned(),
             Recipient::Peer(peer) => format!("{} only", room.name(&peer)),
@@ -419,17 +423,27 @@ pub(super) fn edited(state: &mut State, with: Recipient, text: Result<String, St
             return Vec::new();
         }
     };
-    let Some(room) = state.room_mut() else {
+    let Some((network, was)) = state.editing.take() else { return Vec::new() };
+    let Some(room) = state.room_mut().filter(|room| room.network_id == network) else {
         // The session has ended meanwhile.
-        toast(state, ToastKind::Info, "what you wrote is on the clipboard");
-        return vec![Effect::Copy(text)];
+        toast(state, ToastKind::Info, "what you wrote is kept for that network, and on the clipboard");
+        let keep = StoreCommand::KeepDrafts { network, drafts: vec![(with, text.clone())] };
+        return vec![Effect::Store(keep), Effect::Copy(text)];
     };
     let at = room.conversation_with(with);
     if let Some(conversation) = room.conversations.get_mut(at) {
         let begun_for = conversation.begun_for;
-        conversation.recalled = None;
+        let mut aside = Vec::new();
+        if conversation.draft.text() != was {
+            // It came there meanwhile.
+            aside.push(conversation.draft.text().to_owned());
+        }
+        aside.extend(conversation.recalled.take().map(Recalled::into_draft));
         conversation.draft = Composer::with(SafeText::clean(text.trim_end()).as_str());
         conversation.begun_for = begun_for;
+        for text in aside {
+            room.put_aside(Stash { text, with });
+        }
     }
     Vec::new()
 }
@@ -439,14 +453,15 @@ fn menu(state: &mut State) {
     let Some(room) = state.room_mut().filter(|room| room.shown.view == View::Chat) else { return };
     let Some(conversation) = room.conversation_mut() else { return };
     let log = &mut conversation.log;
-    let Some(entry) = log.selected().filter(|entry| matches!(log.entry(*entry), Some(Entry::Message(_))))
-    else {
+    let selected = log.selected().and_then(|selected| Some((selected, log.entry(selected)?)));
+    let Some((entry, Entry::Message(Message { id, .. }))) = selected else {
         return toast(state, ToastKind::Info, "choose a message first");
     };
+    let id = *id;
     log.point(entry);
     room.shown.focus = Focus::Browse;
     room.shown.pane = Pane::Messages;
-    state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Menu(entry))));
+    state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Menu(id))));
 }
 
 fn copy(state: &mut State) -> Vec<Effect> {

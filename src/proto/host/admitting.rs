@@ -233,6 +233,9 @@ impl Host {
         for member in self.members.values_mut() {
             member.called.remove(&peer);
         }
+        // Only its link is another one.
+        let status = self.group.roster.entries_to_be().find(|entry| entry.peer_id == peer);
+        let status = status.and_then(|entry| entry.status.clone());
         self.group.roster.update(RosterEntry {
             peer_id: peer,
             alias,
@@ -240,7 +243,7 @@ impl Host {
             wire: Wire::Native,
             addrs: candidates(remote, &hello.addrs),
             since: self.admission.since(&peer).unwrap_or(self.turn.now.wall),
-            status: None,
+            status,
         });
         let link = MemberLink {
             conn,

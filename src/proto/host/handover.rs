@@ -163,12 +163,13 @@ impl Host {
 
     fn send_package(&mut self, to: PeerId, addrs: Vec<SocketAddr>) {
         let mut state = self.state();
+        let own = state.admitted.iter().find(|admitted| admitted.peer_id == self.group.me());
         let me = Admitted {
             peer_id: self.group.me(),
             alias: self.group.alias.clone(),
             since: Timestamp(0),
             seen: self.turn.now.wall,
-            earlier: Vec::new(),
+            earlier: own.map(|own| own.earlier.clone()).unwrap_or_default(),
         };
         state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
         state.admitted.push(me);

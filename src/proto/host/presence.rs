@@ -1,5 +1,7 @@
 //! What members are called, and what they say of themselves: the host agrees, or says why not.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::Host;
 use crate::{
     model::{Alias, CloseReason, CommandError, PeerId, RosterEntry, Status, limits},
@@ -39,6 +41,13 @@ impl Host {
         let entry =
             pending.ok_or_else(|| CommandError::NoSuchMember(self.group.alias_of(&peer).to_string()))?;
         let alias = self.alias_for(&peer, &entry, alias)?;
+        if alias == entry.alias && status == entry.status {
+            // Whoever asked is told all the same.
+            if peer == self.group.me() {
+                self.turn.event(self.group.roster_event());
+            }
+            return Ok(());
+        }
         if peer == self.group.me() {
             self.group.alias = alias.clone();
         }
@@ -56,10 +65,13 @@ impl Host {
         let others = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
         let alias =
             self.admission.check_alias(peer, wanted, host, others).map_err(|error| refused(&error))?;
-        if let Some(link) = self.members.get(peer) {
-            self.admission
-                .admit(*peer, alias.clone(), link.ip, self.turn.now)
-                .map_err(|error| refused(&error))?;
+        // The name of before stays bound to its key: nobody else is taken for it.
+        let ip = self.members.get(peer).map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |link| link.ip);
+        for name in [&entry.alias, &alias] {
+            let bound = self.admission.admit(*peer, name.clone(), ip, self.turn.now);
+            if bound.map_err(|error| refused(&error))? {
+                self.save(Vec::new());
+            }
         }
         Ok(alias)
     }

@@ -3,7 +3,7 @@
 use super::Member;
 use crate::{
     api::NodeEvent,
-    model::{CommandError, ErrorKind, SafeText, Status, Wire},
+    model::{Alias, AliasError, CommandError, ErrorKind, SafeText, Status, Wire},
     proto::roster::Changes,
     wire::{Frame, Presence, Refusal},
 };
@@ -19,10 +19,22 @@ impl Member {
         if self.host.key.is_some_and(|host| host.wire() == Wire::Classic) {
             return Err(CommandError::ClassicHost);
         }
+        let refused = |error: AliasError| CommandError::NameRefused(error.to_string());
+        let alias = alias.map(|alias| Alias::new(&alias)).transpose().map_err(refused)?;
+        let alias = alias.unwrap_or_else(|| self.group.alias.clone());
+        if alias == self.group.alias && status == self.group.own_status() {
+            self.turn.event(self.group.roster_event());
+            return Ok(());
+        }
         self.status.clone_from(&status);
-        let alias = alias.unwrap_or_else(|| self.group.alias.to_string());
+        let alias = alias.to_string();
         self.turn.send(link.conn, &Frame::Presence(Presence { alias, status }));
         Ok(())
+    }
+
+    /// What was said of this member before it was one.
+    pub(in crate::proto) fn keep_status(&mut self) {
+        self.status = self.group.own_status();
     }
 
     /// Says again what the host does not know any more, since it has admitted this member anew.

@@ -119,5 +119,33 @@ fn whoever_changes_again_and_again_changes_once_in_a_while() {
     let rosters = sim.events[bob][before..].iter().filter(|event| matches!(event, NodeEvent::Roster { .. }));
     assert_eq!(rosters.count(), 1);
     assert_eq!(sim.status(bob, "ann").as_deref(), Some("number 0"));
-    assert!(sim.errors(ann).iter().all(|error| error.contains("try again in a moment")));
+    assert!(sim.errors(ann).iter().all(|error| error.contains("try again in two seconds")));
+}
+
+#[test]
+fn the_hosts_name_of_before_is_nobody_elses_and_whoever_asks_is_told() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    sim.nick(0, "boss");
+    sim.wait(PAUSE);
+    sim.nick(ann, "host");
+    sim.wait(PAUSE);
+    assert!(
+        sim.errors(ann).last().is_some_and(|error| error.contains("belongs to another")),
+        "{:?}",
+        sim.errors(ann)
+    );
+    let before = sim.events[ann].len();
+    sim.nick(ann, "ann");
+    sim.nick(ann, &"x".repeat(100_000));
+    sim.wait(PAUSE);
+    assert!(matches!(sim.events[ann][before], NodeEvent::Roster { .. }), "also where nothing changes");
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("not possible")));
+    assert_eq!(sim.end(ann), None);
+    // Its own word outlives a handover.
+    sim.away(0, Some("at lunch"));
+    sim.wait(PAUSE);
+    sim.command(0, NodeCommand::Handover { peer: "ann".parse().unwrap() });
+    sim.wait(2.0);
+    assert_eq!(sim.status(ann, "boss").as_deref(), Some("at lunch"));
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{Compared, Hit},
-    model::{Batch, HistoryState, NetworkId, PeerId, Recalled, Timestamp, limits},
+    model::{Batch, HistoryState, NetworkId, PeerId, Recalled, Recipient, Timestamp, limits},
 };
 
 pub(super) const FILE: &str = "history.db";
@@ -190,12 +190,29 @@ impl Database {
 
     /// Makes changes, after those that wait already.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Committed {
-        self.unsaved.extend(writes);
+        for write in writes {
+            if let Write::Drafts { network, drafts } = &write {
+                self.replace_drafts(network, drafts);
+            }
+            self.unsaved.push_back(write);
+        }
         if self.state == HistoryState::Unsaved && self.tried.elapsed() < limits::DISK_RETRY {
             self.bound();
             return Committed::NotYet;
         }
         self.write_waiting()
+    }
+
+    /// Of drafts that wait for the disk only the last one of each conversation is needed.
+    fn replace_drafts(&mut self, network: &NetworkId, newer: &[(Recipient, String)]) {
+        for write in &mut self.unsaved {
+            if let Write::Drafts { network: other, drafts } = write
+                && other == network
+            {
+                drafts.retain(|(with, _)| !newer.iter().any(|(other, _)| other == with));
+            }
+        }
+        self.unsaved.retain(|write| !matches!(write, Write::Drafts { drafts, .. } if drafts.is_empty()));
     }
 
     /// Deletes a conversation, from the file as well.

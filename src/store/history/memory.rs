@@ -81,7 +81,7 @@ impl Memory {
             Write::Receipt(receipt) => self.receipt(&receipt),
             Write::Forget { network, conversation } => self.forget(network, conversation),
             // Drafts end with the program, as it does.
-            Write::Drafts { .. } | Write::Muted(_) | Write::Name(_) | Write::Probe => {}
+            Write::Drafts { .. } | Write::Muted(..) | Write::Name(_) | Write::Probe => {}
         }
     }
 

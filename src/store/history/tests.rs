@@ -608,9 +608,11 @@ fn drafts_and_the_muted_outlive_a_restart_on_disk_alone() {
         history.commit(vec![
             Write::Drafts { network: LAB, drafts: first.clone() },
             Write::Drafts { network: other, drafts: drafts(&[(EVERYONE, "elsewhere")]) },
-            Write::Muted(vec![BOB]),
+            Write::Muted(BOB, true),
+            Write::Muted(ME, true),
+            Write::Muted(ME, false),
         ]);
-        history.commit(vec![Write::Drafts { network: LAB, drafts: first[1..].to_vec() }]);
+        history.commit(vec![Write::Drafts { network: LAB, drafts: drafts(&[(EVERYONE, "")]) }]);
         history.close();
         drop(history);
         let mut history = dir.as_ref().map_or_else(in_memory, |dir| open_in(dir.path()));

@@ -22,10 +22,10 @@ pub(in crate::store) enum Write {
     Audience(Box<Audience>),
     /// Who has own messages.
     Receipt(Box<Receipt>),
-    /// What is written and not sent, all of a network.
+    /// What is written and not sent in some conversations of a network.
     Drafts { network: NetworkId, drafts: Vec<(Recipient, String)> },
-    /// Whose words are folded.
-    Muted(Vec<PeerId>),
+    /// The words of a peer are folded, or are not any more.
+    Muted(PeerId, bool),
     /// A conversation is to go.
     Forget { network: NetworkId, conversation: Recipient },
     /// A network and its name.
@@ -72,7 +72,7 @@ pub(super) fn write(db: &mut Connection, ids: &mut Ids, me: &PeerId, writes: &[W
             Write::Audience(audience) => keep_audience(&change, ids, me, audience)?,
             Write::Receipt(receipt) => keep_receipt(&change, ids, me, receipt)?,
             Write::Drafts { network, drafts } => keep_drafts(&change, ids, network, drafts)?,
-            Write::Muted(muted) => keep_muted(&change, ids, muted)?,
+            Write::Muted(peer, is_muted) => keep_muted(&change, ids, peer, *is_muted)?,
             Write::Forget { network, conversation } => forget(&change, ids, network, conversation)?,
             Write::Name(network) => name(&change, ids, network)?,
             Write::Probe => probe(&change)?,
@@ -198,23 +198,25 @@ fn keep_drafts(
     network: &NetworkId,
     drafts: &[(Recipient, String)],
 ) -> Result<()> {
-    let row = network_row(db, ids, network)?;
-    let of_network = "SELECT id FROM conversation WHERE network = ?";
-    db.execute(&format!("DELETE FROM draft WHERE conversation IN ({of_network})"), [row])?;
     for (with, text) in drafts {
         let conversation = conversation_with(db, ids, network, with)?;
-        db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", params![conversation, text])?;
+        if text.is_empty() {
+            db.execute("DELETE FROM draft WHERE conversation = ?", [conversation])?;
+        } else {
+            db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", params![conversation, text])?;
+        }
     }
     Ok(())
 }
 
-fn keep_muted(db: &Transaction<'_>, ids: &mut Ids, muted: &[PeerId]) -> Result<()> {
-    db.execute("DELETE FROM muted", [])?;
-    for peer in muted {
-        let person = person(db, ids, peer, None)?;
-        db.execute("INSERT OR REPLACE INTO muted VALUES (?)", [person])?;
-    }
-    Ok(())
+fn keep_muted(db: &Transaction<'_>, ids: &mut Ids, peer: &PeerId, is_muted: bool) -> Result<()> {
+    let person = person(db, ids, peer, None)?;
+    let sql = if is_muted {
+        "INSERT OR REPLACE INTO muted VALUES (?)"
+    } else {
+        "DELETE FROM muted WHERE person = ?"
+    };
+    db.execute(sql, [person]).map(|_| ())
 }
 
 /// The row of a conversation.

@@ -76,6 +76,8 @@ impl<W: Write> Writer<W> {
             // The parts of one link in several rows belong together.
             let mut hasher = DefaultHasher::new();
             link.url.hash(&mut hasher);
+            // What is written on the way there is no part of it.
+            self.go(link.x, link.y);
             self.push(&format!("\x1b]8;id={:x};{}\x1b\\", hasher.finish(), link.url));
             self.write_again(link);
             self.push("\x1b]8;;\x1b\\");

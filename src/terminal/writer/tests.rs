@@ -6,7 +6,7 @@ use super::*;
 use crate::ui::paint;
 
 const COLUMNS: u16 = 40;
-const ROWS: u16 = 4;
+const ROWS: u16 = 12;
 
 /// Scripts with their conjuncts, and emoji of every kind.
 const CORPUS: &[&str] = &[
@@ -316,5 +316,46 @@ fn a_link_is_where_it_is_drawn_and_nowhere_else() {
         }
         terminal.backend_mut().link(links).unwrap();
         assert!(terminal.backend_mut().to.is_empty(), "nothing is written where nothing changed");
+    }
+}
+
+#[test]
+fn rows_that_move_up_are_moved_by_the_terminal_and_everything_stands_where_it_should() {
+    for counts in
+        [Counts::Characters, Counts::NarrowMarks, Counts::Clusters, Counts::Tables, Counts::OldTables]
+    {
+        let mut emulator = Emulator::new(counts);
+        let mut terminal = Terminal::new(Writer::new(Vec::new(), || Ok((COLUMNS, ROWS)))).unwrap();
+        let (mut scrolled, mut lines) = (0, Vec::<String>::new());
+        for (number, text) in CORPUS.iter().cycle().take(3 * CORPUS.len()).enumerate() {
+            // Of a log that is full the first goes and another comes; what stands above and below it stays.
+            lines.push(format!("link {number} {text} and more"));
+            let first = lines.len().saturating_sub(usize::from(ROWS) - 2);
+            let shown: Vec<String> = [format!("title {}", number / 9)]
+                .into_iter()
+                .chain(lines[first..].iter().cloned())
+                .chain([String::from("what is written")])
+                .collect();
+            let is_link = number % 3 == 0;
+            let link = Link { x: 1, y: 3, width: 4, url: format!("https://a/{number}") };
+            let links = if is_link { vec![link] } else { Vec::new() };
+            let buffer = draw(&mut terminal, &shown);
+            let y = u16::try_from(shown.len() - 2).unwrap();
+            let links: Vec<Link> = links.into_iter().map(|link| Link { y, ..link }).collect();
+            terminal.backend_mut().link(links.clone()).unwrap();
+            let bytes = std::mem::take(&mut terminal.backend_mut().to);
+            scrolled += usize::from(bytes.windows(3).any(|part| part == b"\x1b[r"));
+            emulator.read(&bytes);
+            let found = differences(&emulator, &buffer);
+            assert!(found.is_empty(), "{shown:?}: {found:#?}");
+            for y in 0..ROWS {
+                for x in 0..COLUMNS {
+                    let expected = links.iter().find(|link| link.covers(x, y)).map_or("", |link| &link.url);
+                    let there = &emulator.links[usize::from(y)][usize::from(x)];
+                    assert_eq!(there, expected, "{counts:?} at {x},{y}");
+                }
+            }
+        }
+        assert!(scrolled > CORPUS.len(), "{counts:?}: {scrolled} times");
     }
 }
