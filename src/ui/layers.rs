@@ -59,7 +59,9 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
             (name, format!("{}{key}", command.help))
         }));
     }
-    let width = usize::from(76.min(area.width).saturating_sub(4));
+    // A column or two beside it would show letters of what lies below.
+    let whole = if area.width < 84 { area.width } else { 76 };
+    let width = usize::from(whole.saturating_sub(4));
     let keys = all.iter().map(|(keys, _)| wrap::width(keys)).max().unwrap_or(8).min(width * 2 / 5);
     // Both columns break into as many rows as they need.
     let mut rows: Vec<(String, String)> = Vec::new();
@@ -86,7 +88,7 @@ fn help(state: &State, scroll: usize, theme: Theme, area: Rect, buffer: &mut Buf
     let shown = usize::from(height.saturating_sub(2));
     let scroll = scroll.min(rows.len().saturating_sub(shown));
     let title = if scroll + shown < rows.len() { "Help, more below ↓" } else { "Help" };
-    let inner = boxed(area, 76, height, title, theme, buffer);
+    let inner = boxed(area, whole, height, title, theme, buffer);
     for (at, (key, words)) in rows.iter().skip(scroll).take(usize::from(inner.height)).enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         let style = if key.starts_with(' ') { Theme::strong() } else { theme.accent() };
@@ -206,12 +208,7 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);
     let extra = listed + usize::from(line.error.is_some());
     let height = u16::try_from(extra + 3).unwrap_or(u16::MAX).min(area.height);
-    let wide = if matches!(line.kind, PromptKind::Search | PromptKind::Palette | PromptKind::Recall) {
-        100
-    } else {
-        66
-    };
-    let width = wide.min(area.width);
+    let width = 100.min(area.width);
     // Above the hint line, so that what is searched for stays visible.
     let rect = Rect {
         x: area.x + (area.width - width) / 2,

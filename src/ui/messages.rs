@@ -163,7 +163,7 @@ impl Pen<'_> {
             }
             Row::Flood { entry, messages } => {
                 if self.selected == Some(*entry) {
-                    self.bar(y, self.theme.accent(), buffer);
+                    self.bar(y, "▌", self.theme.accent(), buffer);
                 }
                 let Some(Entry::Message(message)) = self.log.entry(*entry) else { return };
                 let name = &message.from.alias;
@@ -179,9 +179,9 @@ impl Pen<'_> {
             Row::Text { entry, range, is_first, has_mark } => {
                 let Some(content) = self.log.entry(*entry) else { return };
                 if self.selected == Some(*entry) {
-                    self.bar(y, self.theme.accent(), buffer);
+                    self.bar(y, "▌", self.theme.accent(), buffer);
                 } else if matches!(content, Entry::Message(message) if message.mentions_me) {
-                    self.bar(y, self.theme.warning(), buffer);
+                    self.bar(y, "┃", self.theme.warning(), buffer);
                 }
                 let text = content.text().get(range.clone()).unwrap_or_default();
                 match content {
@@ -227,9 +227,9 @@ impl Pen<'_> {
     }
 
     /// A bar at the left edge: which message a key acts on, or that it names this peer.
-    fn bar(&self, y: u16, style: Style, buffer: &mut Buffer) {
+    fn bar(&self, y: u16, sign: &str, style: Style, buffer: &mut Buffer) {
         if let Some(cell) = buffer.cell_mut((self.inner.x.saturating_sub(1), y)) {
-            cell.set_symbol("▌").set_style(style);
+            cell.set_symbol(sign).set_style(style);
         }
     }
 

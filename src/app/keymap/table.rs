@@ -127,7 +127,7 @@ pub static TABLE: &[Binding] = &[
     bind(&[C::Browse], &[letter('?')], A::Help, "this help", "help"),
     bind(&[C::Browse], &[plain(Tab)], A::Next, "next pane", "pane"),
     bind(&[C::Browse], &[plain(BackTab)], A::Previous, "previous pane", ""),
-    bind(&[C::Browse], &[plain(Esc)], A::Close, "to the newest; there, back to writing", ""),
+    bind(&[C::Browse], &[plain(Esc)], A::Close, "to the newest; there, back to writing", "back"),
     // Anywhere in a room.
     bind(&[C::Room], &[plain(F(2))], A::ViewChat, "chat", ""),
     bind(&[C::Room], &[plain(F(3))], A::ViewAdmin, "admin: members, attempts, bans", ""),

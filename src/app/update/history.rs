@@ -163,7 +163,10 @@ pub(super) fn info(state: &mut State) -> Vec<Effect> {
     let Some(room) = state.room().filter(|room| room.shown.view == View::Chat) else { return Vec::new() };
     let Some(conversation) = room.conversation() else { return Vec::new() };
     let selected = conversation.log.selected().and_then(|selected| conversation.log.entry(selected));
-    let Some(Entry::Message(message)) = selected else { return Vec::new() };
+    let Some(Entry::Message(message)) = selected else {
+        toast(state, ToastKind::Info, super::room::NO_MESSAGE);
+        return Vec::new();
+    };
     if message.mark.is_some() {
         let (network, conversation, place) = (room.network_id, conversation.with, message.place);
         let command = HistoryCommand::Info { network, conversation, place };

@@ -75,6 +75,7 @@ pub fn why_not(state: &State, command: &Command) -> Option<&'static str> {
         "reply" | "copy" | "info" | "unfold" | "menu" if is_silent => Some("nothing was said yet"),
         "cleartext" if room.cleartext.on.is_none() => Some("no classic peers are let in"),
         "rejoin" if room.link == LinkView::Joined => Some("you are in"),
+        "unban" if room.door.bans.is_empty() => Some("nobody is banned"),
         "next" if room.conversations.iter().all(|conversation| conversation.unread == 0) => {
             Some("nothing is unread")
         }
@@ -337,7 +338,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
         PromptKind::Password => {
             let password = Password::new(text);
             if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
-                prompt.error = Some(format!("1 to {} bytes are possible", limits::PASSWORD_BYTES));
+                prompt.error = Some(format!("choose one of at most {} bytes", limits::PASSWORD_BYTES));
                 return Vec::new();
             }
             state.layers.pop();

@@ -15,8 +15,11 @@ use crate::{
         room::{Focus, Grade, Pane, Recalled, Room, Stash, View},
         wrap,
     },
-    model::{Recipient, SafeText, limits},
+    model::{Recipient, Role, SafeText, limits},
 };
+
+/// What acts on a message has none.
+pub(super) const NO_MESSAGE: &str = "this is no message: choose one with the arrows";
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
     if matches!(action, Action::Close | Action::Compose | Action::Submit) {
@@ -228,7 +231,9 @@ fn next(state: &mut State, forward: bool) {
         }
         return;
     }
-    let panes = [None, Some(Pane::Peers), Some(Pane::Messages), Some(Pane::Heartbeat), Some(Pane::Banned)];
+    let mut panes = vec![None, Some(Pane::Peers), Some(Pane::Messages), Some(Pane::Heartbeat)];
+    // Only the host knows whom it refuses.
+    panes.extend((room.role == Role::Host).then_some(Some(Pane::Banned)));
     let now = if room.shown.focus == Focus::Compose { None } else { Some(room.shown.pane) };
     let at = panes.iter().position(|pane| *pane == now).unwrap_or(0);
     let step = if forward { 1 } else { panes.len() - 1 };
@@ -404,12 +409,16 @@ fn reply(state: &mut State) {
     let Some(room) = state.room_mut().filter(|room| room.shown.view == View::Chat) else { return };
     let Some(conversation) = room.conversation_mut() else { return };
     let selected = conversation.log.selected().and_then(|selected| conversation.log.entry(selected));
-    let Some(Entry::Message(message)) = selected else { return };
+    let Some(Entry::Message(message)) = selected else {
+        return toast(state, ToastKind::Info, NO_MESSAGE);
+    };
     let line = message.text.as_str().lines().next().unwrap_or_default();
     let who = if message.is_action { String::new() } else { format!("{}: ", message.from.alias) };
     let quote = wrap::fit(&format!("> {who}{line}"), limits::QUOTED_CELLS);
+    // What was recalled is sent already; the draft of before goes below the quote.
+    let below = conversation.unsent().map(|Stash { text, .. }| text).collect::<Vec<_>>().join("\n");
     conversation.recalled = None;
-    conversation.draft = Composer::with(&format!("{quote}\n{}", conversation.draft.text()));
+    conversation.draft = Composer::with(&format!("{quote}\n{below}"));
     conversation.log.to_bottom();
     compose(room);
 }
@@ -455,7 +464,7 @@ fn menu(state: &mut State) {
     let log = &mut conversation.log;
     let selected = log.selected().and_then(|selected| Some((selected, log.entry(selected)?)));
     let Some((entry, Entry::Message(Message { id, .. }))) = selected else {
-        return toast(state, ToastKind::Info, "choose a message first");
+        return toast(state, ToastKind::Info, NO_MESSAGE);
     };
     let id = *id;
     log.point(entry);

@@ -256,7 +256,7 @@ fn where_nothing_but_ascii_is_shown_everything_stands_in_its_place_in_ascii() {
     let mut emulator = Emulator::new(Counts::Characters);
     emulator.read(&bytes);
     assert_eq!(emulator.grid[0].concat().trim_end(), " +- e -+ * ? ?  ?  12 us +|end");
-    assert_eq!(emulator.grid[1].concat().trim_end(), " | ?    | . x|end");
+    assert_eq!(emulator.grid[1].concat().trim_end(), " | ?    | ~ x|end");
 }
 
 #[test]
