@@ -6,6 +6,7 @@ mod drafts;
 mod history;
 mod launch;
 mod mouse;
+mod notices;
 mod prompt;
 mod room;
 
@@ -23,14 +24,17 @@ use super::{
     keymap::Action,
     launch::{FieldName, Launch, Progress},
     layer::{Dialog, Layer, Pending},
-    room::{Focus, Heard, LinkView, Room, View},
-    state::{Noticed, Screen, State, Toast, ToastKind},
+    room::{Focus, LinkView, Room, View},
+    state::{Screen, State, Toast, ToastKind},
     strength::Strength,
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
     model::{CloseReason, Closed, Liveness, Role, SafeText, Timestamp, limits},
 };
+
+/// What acts on a message has none.
+const NO_MESSAGE: &str = "this is no message: choose one with the arrows";
 
 /// Takes in what happened and says what is to be done.
 pub fn update(state: &mut State, now: Timestamp, event: Event) -> Vec<Effect> {
@@ -72,7 +76,7 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Terminal(event @ (TerminalEvent::FocusGained | TerminalEvent::FocusLost)) => {
-            looked_at(state, event == TerminalEvent::FocusGained);
+            notices::looked_at(state, event == TerminalEvent::FocusGained);
             Vec::new()
         }
         Event::Node(event) => node_event(state, event),
@@ -162,32 +166,9 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     }
     let ask = (changes_ways && is_looked_at).then_some(Effect::Node(NodeCommand::Ways));
     let mut effects =
-        followed.heard.filter(|_| !is_seen).map(|heard| notice(state, &heard)).unwrap_or_default();
+        followed.heard.filter(|_| !is_seen).map(|heard| notices::notice(state, &heard)).unwrap_or_default();
     effects.extend(ask.into_iter().chain(skipped));
     effects
-}
-
-/// What the terminal is told of something that was said, unless it was told of something just before.
-fn notice(state: &mut State, heard: &Heard) -> Vec<Effect> {
-    let notices = state.notices;
-    let needed = if heard.is_call { Noticed::Calls } else { Noticed::Everything };
-    if notices.of < needed || state.noticed.is_some_and(|at| state.now.since(at) < limits::NOTICE_PAUSE) {
-        return Vec::new();
-    }
-    state.noticed = Some(state.now);
-    let network = state.room().map(|room| room.network.to_string()).unwrap_or_default();
-    let words = if notices.has_text {
-        let text: String = heard.text.as_str().replace('\n', " ");
-        format!("{}: {}", heard.from, text.chars().take(limits::NOTICE_CHARACTERS).collect::<String>())
-    } else if heard.is_call {
-        format!("{} calls you", heard.from)
-    } else {
-        format!("{} said something", heard.from)
-    };
-    // It never begins with a digit: with one and a semicolon OSC 9 means something else.
-    let notify = Effect::Notify(format!("pyile, {network}: {words}"));
-    let bell = notices.bell.then_some(Effect::Bell);
-    bell.into_iter().chain([notify]).collect()
 }
 
 /// While a network is being opened from the launch screen.
@@ -303,18 +284,6 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
             }
             Vec::new()
         }
-    }
-}
-
-/// Somebody looks at the terminal from now on, or nobody does.
-fn looked_at(state: &mut State, is_seen: bool) {
-    state.in_sight = Some(is_seen);
-    let Some(room) = state.room_mut() else { return };
-    room.in_sight = Some(is_seen);
-    if is_seen && room.shown.view == View::Chat {
-        room.show(room.current);
-    } else if !is_seen {
-        room.look_away();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod reachability;
 pub mod reason;
 pub mod secret;
+pub mod status;
 pub mod text;
 pub mod time;
 
@@ -30,11 +31,10 @@ pub use history::{
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
-pub use peer::{
-    Alias, AliasError, Departed, Looks, Peer, PeerId, Role, RosterEntry, Signature, Status, Wire,
-};
+pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, Role, RosterEntry, Signature, Wire};
 pub use reachability::{Reached, Unreachable};
 pub use reason::{CloseReason, Closed, FailReason};
 pub use secret::Password;
+pub use status::Status;
 pub use text::SafeText;
 pub use time::{Moment, Timestamp};

@@ -1,6 +1,6 @@
 //! Everything about the history: pages as one scrolls, searches as one types, what became of a message.
 
-use super::{Effect, State, ToastKind, toast};
+use super::{Effect, NO_MESSAGE, State, ToastKind, toast};
 use crate::{
     api::{HistoryCommand, HistoryEvent, Hit, Part, StoreCommand},
     app::{
@@ -164,7 +164,7 @@ pub(super) fn info(state: &mut State) -> Vec<Effect> {
     let Some(conversation) = room.conversation() else { return Vec::new() };
     let selected = conversation.log.selected().and_then(|selected| conversation.log.entry(selected));
     let Some(Entry::Message(message)) = selected else {
-        toast(state, ToastKind::Info, super::room::NO_MESSAGE);
+        toast(state, ToastKind::Info, NO_MESSAGE);
         return Vec::new();
     };
     if message.mark.is_some() {

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::{Effect, State, ToastKind, admin, command, history, toast};
+use super::{Effect, NO_MESSAGE, State, ToastKind, admin, command, history, toast};
 use crate::{
     api::{NodeCommand, StoreCommand},
     app::{
@@ -17,9 +17,6 @@ use crate::{
     },
     model::{Recipient, Role, SafeText, limits},
 };
-
-/// What acts on a message has none.
-pub(super) const NO_MESSAGE: &str = "this is no message: choose one with the arrows";
 
 pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
     if matches!(action, Action::Close | Action::Compose | Action::Submit) {

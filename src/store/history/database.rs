@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{Compared, Hit},
-    model::{Batch, HistoryState, NetworkId, PeerId, Recalled, Recipient, Timestamp, limits},
+    model::{Batch, HistoryState, NetworkId, PeerId, Recalled, Timestamp, limits},
 };
 
 pub(super) const FILE: &str = "history.db";
@@ -192,7 +192,7 @@ impl Database {
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Committed {
         for write in writes {
             if let Write::Drafts { network, drafts } = &write {
-                self.replace_drafts(network, drafts);
+                write::drop_older_drafts(&mut self.unsaved, network, drafts);
             }
             self.unsaved.push_back(write);
         }
@@ -201,18 +201,6 @@ impl Database {
             return Committed::NotYet;
         }
         self.write_waiting()
-    }
-
-    /// Of drafts that wait for the disk only the last one of each conversation is needed.
-    fn replace_drafts(&mut self, network: &NetworkId, newer: &[(Recipient, String)]) {
-        for write in &mut self.unsaved {
-            if let Write::Drafts { network: other, drafts } = write
-                && other == network
-            {
-                drafts.retain(|(with, _)| !newer.iter().any(|(other, _)| other == with));
-            }
-        }
-        self.unsaved.retain(|write| !matches!(write, Write::Drafts { drafts, .. } if drafts.is_empty()));
     }
 
     /// Deletes a conversation, from the file as well.

@@ -1,6 +1,9 @@
 //! Writing into the history: everything that has gathered, or nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 
@@ -43,6 +46,22 @@ impl Write {
             _ => 0,
         }
     }
+}
+
+/// Of drafts that wait for the disk only the last one of each conversation is needed.
+pub(super) fn drop_older_drafts(
+    waiting: &mut VecDeque<Write>,
+    network: &NetworkId,
+    newer: &[(Recipient, String)],
+) {
+    for write in waiting.iter_mut() {
+        if let Write::Drafts { network: other, drafts } = write
+            && other == network
+        {
+            drafts.retain(|(with, _)| !newer.iter().any(|(other, _)| other == with));
+        }
+    }
+    waiting.retain(|write| !matches!(write, Write::Drafts { drafts, .. } if drafts.is_empty()));
 }
 
 /// Rows that are known to be there; only as good as the transactions that made them.
