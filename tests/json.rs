@@ -521,4 +521,10 @@ fn a_member_takes_another_name_and_says_that_it_is_away() {
     });
     assert_eq!(ann.leave(), 0);
     assert_eq!(host.leave(), 0);
+    // Hosted again without a name it is called so still, and its name of before is nobody else's.
+    let mut again = Starting::host("").unnamed().profile_of(&host).start();
+    assert_eq!(again.event("listening")["alias"], "boss");
+    let mut thief = Starting::join(&again, "host").start();
+    assert_eq!(thief.exit_code(), 9, "the host's name of before");
+    assert_eq!(again.leave(), 0);
 }

@@ -19,7 +19,14 @@ use unicode_security::{
 };
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{bounded::at_most, limits, status::Status, text, time::Timestamp};
+use super::{
+    bounded::at_most,
+    limits,
+    role::{Role, Wire},
+    status::Status,
+    text,
+    time::Timestamp,
+};
 
 /// A peer's Ed25519 public key. Its text form is 52 base32 letters in lower case.
 ///
@@ -398,27 +405,6 @@ impl<'de> Deserialize<'de> for Alias {
         let text = String::deserialize(deserializer)?;
         if is_file { Ok(Self::kept(&text)) } else { Self::new(&text).map_err(D::Error::custom) }
     }
-}
-
-/// What a peer does in the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The authenticating peer.
-    Host,
-    /// A peer that was authenticated.
-    Member,
-}
-
-/// How a peer speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wire {
-    /// TLS and postcard frames.
-    #[default]
-    Native,
-    /// The clear text of the Python program.
-    Classic,
 }
 
 /// A peer as events show it.

@@ -127,6 +127,7 @@ fn a_draft_is_written_in_an_editor_and_comes_back() {
     let edited = Event::Edited(everyone, Ok("first\n\nsecond\u{1b}[2J\n\n".to_owned()));
     update(&mut state, NOW, edited);
     assert_eq!(draft(&state), "first\n\nsecond␛[2J", "clean, without the last line's end");
+    ctrl(&mut state, 'x');
     update(&mut state, NOW, Event::Edited(everyone, Err("the editor ended with an error".to_owned())));
     assert!(shows(&state, "the editor ended") && draft(&state).starts_with("first"));
     // What came into the draft meanwhile is put aside.

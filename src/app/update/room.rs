@@ -422,6 +422,7 @@ fn reply(state: &mut State) {
 
 /// A draft comes back from another editor.
 pub(super) fn edited(state: &mut State, with: Recipient, text: Result<String, String>) -> Vec<Effect> {
+    let Some((network, was)) = state.editing.take() else { return Vec::new() };
     let text = match text {
         Ok(text) => text,
         Err(message) => {
@@ -429,7 +430,6 @@ pub(super) fn edited(state: &mut State, with: Recipient, text: Result<String, St
             return Vec::new();
         }
     };
-    let Some((network, was)) = state.editing.take() else { return Vec::new() };
     let Some(room) = state.room_mut().filter(|room| room.network_id == network) else {
         // The session has ended meanwhile.
         toast(state, ToastKind::Info, "what you wrote is kept for that network, and on the clipboard");
