@@ -264,7 +264,7 @@ impl Keymap {
             let action = names::action(name).ok_or_else(|| Unbindable {
                 name: name.clone(),
                 found: "no action".to_owned(),
-                allowed: format!("the actions are {}", names::all().join(", ")),
+                allowed: names::like(name),
             })?;
             let keys = keys.iter().map(|key| names::key(name, key)).collect::<Result<Vec<Key>, _>>()?;
             keymap.rebind(name, action, &keys, &mut new)?;

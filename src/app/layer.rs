@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Open, composer::Composer};
+use super::{Open, composer::Composer, strength::Strength};
 use crate::model::{Ban, MessageId, Password, PeerId, Recipient};
 
 /// Something on top.
@@ -60,6 +60,10 @@ pub struct Prompt {
     pub at: usize,
     /// What is wrong with it.
     pub error: Option<String>,
+    /// A password is shown as it is typed.
+    pub revealed: bool,
+    /// How hard a password is to guess; nothing where none is typed.
+    pub strength: Option<Strength>,
 }
 
 impl Prompt {
@@ -71,7 +75,14 @@ impl Prompt {
             PromptKind::Palette => Composer::with("/"),
             _ => Composer::default(),
         };
-        Self { kind, editor, at: 0, error: None }
+        Self { kind, editor, at: 0, error: None, revealed: false, strength: None }
+    }
+
+    /// Finds out how hard a password is to guess.
+    pub fn rate(&mut self) {
+        let typed = self.editor.text();
+        self.strength =
+            (self.kind == PromptKind::Password && !typed.is_empty()).then(|| Strength::of(typed, &[]));
     }
 }
 

@@ -449,14 +449,8 @@ impl MessageLog {
             return;
         }
         self.show_entry(wanted);
-        self.fill(geometry);
-        if self.bottom() != Some(wanted) {
-            // All of it is to be seen: the view stays, and what comes next does not move it.
-            if self.anchor == Anchor::Bottom {
-                self.anchor = Anchor::At { entry: last, hidden: 0 };
-            }
-            self.pointer = Some(wanted);
-        }
+        // All of it is to be seen: the view stays, and what comes next does not move it.
+        self.settle(geometry);
     }
 
     /// `rows` rows up, or down when negative.
@@ -494,6 +488,18 @@ impl MessageLog {
         } else {
             self.anchor = Anchor::At { entry, hidden: hidden.max(0).cast_unsigned() };
             self.fill(geometry);
+        }
+    }
+
+    /// Shows what was looked for, which stays selected, with as much around it as there is room for.
+    pub fn settle(&mut self, geometry: &Geometry) {
+        let (Some(sought), Some(last)) = (self.selected(), self.last()) else { return };
+        self.fill(geometry);
+        if self.bottom() != Some(sought) {
+            if self.anchor == Anchor::Bottom {
+                self.anchor = Anchor::At { entry: last, hidden: 0 };
+            }
+            self.pointer = Some(sought);
         }
     }
 

@@ -367,6 +367,7 @@ fn typed(state: &mut State) {
     if let Some(prompt) = state.prompt_mut() {
         prompt.error = None;
         prompt.at = 0;
+        prompt.rate();
     } else if let Some(form) = state.form_mut() {
         if let Some(field) = form.field_mut() {
             field.error = None;

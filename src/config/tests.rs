@@ -225,6 +225,7 @@ fn keys_and_notices_stand_in_the_file_and_what_cannot_be_is_named() {
         ("[keys]\nsearch = 'Ctrl-O'", "config.toml: keys.search is Ctrl-O; Ctrl-O does go-to there"),
         ("[keys]\nsearch = 'Hyper-X'", "config.toml: keys.search is \"Hyper-X\"; a key such as"),
         ("[keys]\nfly = 'x'", "config.toml: keys.fly is no action; the actions are admin,"),
+        ("[keys]\nserach = 'x'", "config.toml: keys.serach is no action; there is search"),
         ("[keys]\nsearch = 3", "config.toml: keys.search is 3; a key such as"),
         ("keys = 'vi'", "config.toml: keys is \"vi\"; a table such as [keys]"),
         ("notify = 'some'", "config.toml: notify is \"some\"; mentions, all or off is allowed"),

@@ -80,7 +80,8 @@ fn cannot_listen(addr: SocketAddr, error: &io::Error) -> Closed {
     let message = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "cannot listen on {addr}: port {port} is in use by another program, perhaps another pyile host; end \
-             that one (`ss -ltnp 'sport = :{port}'` shows it), or choose another port with --listen {ip}:PORT"
+             that one (`ss -ltnp 'sport = :{port}'` shows it), or listen on another port, such as {}",
+            with_port(addr, port.checked_add(1).unwrap_or(limits::JOIN_PORT)),
         ),
         io::ErrorKind::AddrNotAvailable => {
             format!(

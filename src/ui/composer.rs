@@ -41,6 +41,14 @@ pub(super) fn draw(room: &Room, theme: Theme, areas: &Areas, buffer: &mut Buffer
     }
     let width = usize::from(inner.width).max(2);
     let (rows, (row, column)) = conversation.draft.view(width, usize::from(inner.height));
+    // What does not fit is there, though it is not seen.
+    let above = rows.first().is_some_and(|first| first.start > 0);
+    let below = rows.last().is_some_and(|last| last.end < text.len());
+    for (hidden, y, sign) in [(above, inner.y, "↑"), (below, inner.bottom() - 1, "↓")] {
+        if hidden && inner.right() < area.right() {
+            paint::put(buffer, area, inner.right(), y, sign, theme.dim());
+        }
+    }
     for (at, range) in rows.into_iter().enumerate() {
         let y = inner.y + u16::try_from(at).unwrap_or(0);
         paint::put(buffer, inner, inner.x, y, text.get(range).unwrap_or_default(), Theme::plain());

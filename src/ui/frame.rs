@@ -142,9 +142,18 @@ pub(super) fn hint(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         state.layers.last(),
         Some(Layer::Prompt(prompt)) if !matches!(prompt.kind, PromptKind::Palette | PromptKind::GoTo | PromptKind::Theme)
     );
+    let hides = match state.layers.last() {
+        Some(Layer::Prompt(prompt)) => prompt.kind == PromptKind::Password,
+        _ => true,
+    };
     let has_options = !matches!(state.layers.last(), Some(Layer::Dialog(dialog)) if dialog.items.len() <= 2);
-    let is_told =
-        |word: &str| word != "help" && (completes || word != "complete") && (has_options || word != "on/off");
+    let is_told = |word: &str| match word {
+        "help" => false,
+        "complete" => completes,
+        "on/off" => has_options,
+        "show password" => hides,
+        _ => true,
+    };
     let hints = state.keymap.hints(&state.contexts(), on_messages);
     for (key, word) in hints.into_iter().filter(|(_, word)| is_told(word)) {
         let width = u16::try_from(wrap::width(&key) + wrap::width(word) + 1).unwrap_or(u16::MAX);

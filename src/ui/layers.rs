@@ -11,6 +11,7 @@ use crate::app::{
     keymap::{Action, Context},
     layer::{Dialog, Item, Layer, Prompt, PromptKind},
     palette::{self, Command},
+    strength::Strength,
     suggestions, why_not, wrap,
 };
 
@@ -233,6 +234,9 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
                 let why_not = why_not.map(|why_not| format!("{why_not}: ")).unwrap_or_default();
                 format!("{:<28} {why_not}{}", format!("/{} {}", command.name, command.takes), command.help)
             }
+            None if line.kind == PromptKind::Theme && *name == state.themes.shown.name => {
+                format!("{name:<28} the one you have")
+            }
             None => name.replace('\n', " "),
         };
         let style = if why_not.is_none() { Theme::plain() } else { theme.dim() };
@@ -252,15 +256,22 @@ fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut B
     let x = paint::put(buffer, inner, inner.x, y, "› ", theme.accent());
     let text = line.editor.text();
     let before = text.get(..line.editor.cursor()).unwrap_or_default();
-    let (shown, before) = if line.kind == PromptKind::Password {
+    let (shown, before) = if line.kind == PromptKind::Password && !line.revealed {
         ("•".repeat(text.chars().count()), before.chars().count())
     } else {
         (text.to_owned(), wrap::width(before))
     };
-    let room = usize::from(inner.right().saturating_sub(x + 1)).max(1);
+    let mut room = usize::from(inner.right().saturating_sub(x + 1)).max(1);
+    if let Some(strength) = line.strength {
+        let style = if strength == Strength::Weak { theme.warning() } else { theme.dim() };
+        let words = strength.words();
+        paint::put_right(buffer, inner, x, y, words, style);
+        room = room.saturating_sub(wrap::width(words) + 2).max(1);
+    }
+    let field = Rect { width: (x - inner.x) + u16::try_from(room).unwrap_or(u16::MAX), ..inner };
     let skip = before.saturating_sub(room);
     let visible: String =
         unicode_segmentation::UnicodeSegmentation::graphemes(shown.as_str(), true).skip(skip).collect();
-    paint::put(buffer, inner, x, y, &visible, Theme::plain());
+    paint::put(buffer, field, x, y, &visible, Theme::plain());
     Some(Position { x: x + u16::try_from(before - skip).unwrap_or(0), y })
 }

@@ -173,6 +173,20 @@ fn a_password_of_ones_own_takes_the_place_of_the_offered_one_is_hidden_and_rated
 }
 
 #[test]
+fn another_password_is_rated_and_can_be_looked_at() {
+    let mut state = room((80, 24));
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "password");
+    press(&mut state, KeyCode::Enter);
+    type_text(&mut state, "dragon");
+    assert!(shows(&state, "••••••") && shows(&state, "weak: easy to guess") && !shows(&state, "dragon"));
+    ctrl(&mut state, 'r');
+    assert!(shows(&state, "dragon"), "{:#?}", text(&draw(&state)));
+    type_text(&mut state, " of the fourth lake");
+    assert!(shows(&state, "strong"));
+}
+
+#[test]
 fn another_password_that_is_easy_to_guess_is_asked_about() {
     let mut state = room((80, 24));
     type_text(&mut state, "/");

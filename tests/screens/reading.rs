@@ -111,6 +111,18 @@ fn search_goes_over_everything_that_was_ever_said() {
 }
 
 #[test]
+fn what_was_looked_for_stands_among_what_came_after_it() {
+    let mut state = room((80, 24));
+    let peers = cast();
+    let messages = (1..=40).map(|number| stored(&peers[1], number, &format!("word {number}"))).collect();
+    let event = HistoryEvent::Page { part: Part::Around(60_000_000), page: page_of(messages, true, false) };
+    history(&mut state, event);
+    assert!(shows(&state, "word 1") && shows(&state, "word 15"), "{:#?}", text(&draw(&state)));
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(press(&mut state, KeyCode::Char('y')), [Effect::Copy("word 1".into())], "it is chosen");
+}
+
+#[test]
 fn a_room_opens_with_what_was_said_before_and_asks_for_more_as_one_scrolls() {
     let mut state = launch((80, 24));
     let peers = cast();

@@ -53,6 +53,27 @@ fn a_paste_never_sends() {
 }
 
 #[test]
+fn rows_of_a_draft_that_do_not_fit_are_there_and_it_is_seen() {
+    let mut state = room((80, 24));
+    let lines: Vec<String> = (1..=40).map(|number| format!("row {number}")).collect();
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste(lines.join("\n"))));
+    let seen = |state: &State| {
+        let rows = text(&draw(state));
+        let with = |sign: char| rows.iter().any(|row| row.contains("row ") && row.trim_end().ends_with(sign));
+        (with('↑'), with('↓'))
+    };
+    assert_eq!(seen(&state), (true, false), "{:#?}", text(&draw(&state)));
+    for _ in 0..20 {
+        press(&mut state, KeyCode::Up);
+    }
+    assert_eq!(seen(&state), (true, true), "{:#?}", text(&draw(&state)));
+    for _ in 0..19 {
+        press(&mut state, KeyCode::Up);
+    }
+    assert_eq!(seen(&state), (false, true), "{:#?}", text(&draw(&state)));
+}
+
+#[test]
 fn commands_say_what_they_take() {
     let mut state = room((80, 24));
     press(&mut state, KeyCode::Char('/'));

@@ -89,6 +89,19 @@ pub(super) fn all() -> Vec<&'static str> {
     names
 }
 
+/// What to say of a name that no action has: the ones that look like it, or all.
+pub(super) fn like(wanted: &str) -> String {
+    let mut near: Vec<(f64, &str)> =
+        all().into_iter().map(|name| (strsim::jaro_winkler(wanted, name), name)).collect();
+    near.retain(|(likeness, _)| *likeness > 0.85);
+    near.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let names: Vec<&str> = near.into_iter().take(3).map(|(_, name)| name).collect();
+    match names.as_slice() {
+        [] => format!("the actions are {}", all().join(", ")),
+        names => format!("there is {}", names.join(", or ")),
+    }
+}
+
 /// The action with this name.
 pub(super) fn action(wanted: &str) -> Option<Action> {
     TABLE.iter().map(|row| row.action).find(|action| name(*action) == wanted)

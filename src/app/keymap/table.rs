@@ -55,7 +55,7 @@ pub static TABLE: &[Binding] = &[
         &[plain(Tab)],
         A::Next,
         "complete a name or an emoji such as :smile; on an empty line, next pane",
-        "complete",
+        "",
     ),
     bind(&[C::Compose], &[plain(BackTab)], A::Previous, "on an empty line, previous pane", ""),
     bind(
@@ -160,7 +160,7 @@ pub static TABLE: &[Binding] = &[
     bind(&[C::Form], &[plain(Enter)], A::Submit, "next field; on the last one, go", "go on"),
     bind(&[C::Form], &[plain(Tab), plain(KeyCode::Down)], A::Next, "next field", "next field"),
     bind(&[C::Form], &[plain(BackTab), plain(KeyCode::Up)], A::Previous, "previous field", ""),
-    bind(&[C::Form], &[ctrl('r')], A::Reveal, "show or hide the password", "show password"),
+    bind(&[C::Form, C::Prompt], &[ctrl('r')], A::Reveal, "show or hide the password", "show password"),
     bind(&[C::Form], &[plain(Esc)], A::Close, "back", "back"),
     // Questions, prompts, help.
     bind(&[C::Dialog], &[plain(Enter)], A::Submit, "do what is chosen", "choose"),

@@ -23,7 +23,13 @@ pub(super) fn event(state: &mut State, event: HistoryEvent) {
             room.opened(opened.pages);
             super::drafts::put_back(room, opened.drafts);
         }
-        HistoryEvent::Page { part, page } => room.page(part, page),
+        HistoryEvent::Page { part, page } => {
+            let with = page.conversation;
+            room.page(part, page);
+            if matches!(part, Part::Around(_)) {
+                settle(state, with);
+            }
+        }
         HistoryEvent::Found { text, hits } => {
             let is_nothing = hits.is_empty();
             room.found(&text, hits);
@@ -47,6 +53,17 @@ pub(super) fn event(state: &mut State, event: HistoryEvent) {
         }
         HistoryEvent::Info { place, deliveries } => show_info(state, place, &deliveries),
         _ => {}
+    }
+}
+
+/// What was looked for is here: no rows stay empty beside it.
+fn settle(state: &mut State, with: Recipient) {
+    let geometry = state.room().map(|room| layout::geometry(state, room));
+    let conversations = state.room_mut().into_iter().flat_map(|room| &mut room.conversations);
+    if let (Some(geometry), Some(sought)) =
+        (geometry, conversations.into_iter().find(|other| other.with == with))
+    {
+        sought.log.settle(&geometry);
     }
 }
 
@@ -189,7 +206,7 @@ fn show_info(state: &mut State, place: Place, deliveries: &[Delivery]) {
         let what = match (delivery.status, delivery.reason) {
             (DeliveryStatus::Delivered, _) => "✓ has it since",
             (DeliveryStatus::Queued, _) => "… not yet, said",
-            (DeliveryStatus::Sent, _) => "› sent; it does not say whether it has it",
+            (DeliveryStatus::Sent, _) => "› sent; a classic peer does not say whether it arrived",
             (DeliveryStatus::Failed, Some(reason)) => {
                 return format!(
                     "{:<16} ✗ will not get it: {} ({})",

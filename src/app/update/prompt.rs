@@ -22,6 +22,11 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
         }
         Action::Submit => return submit(state),
         Action::Next => complete(state),
+        Action::Reveal => {
+            if let Some(prompt) = state.prompt_mut() {
+                prompt.revealed = !prompt.revealed;
+            }
+        }
         Action::Up | Action::Down => {
             let down = action == Action::Down;
             let count = suggestions(state).len().max(1);
@@ -332,7 +337,7 @@ fn submit(state: &mut State) -> Vec<Effect> {
                 return Vec::new();
             }
             state.layers.pop();
-            toast(state, ToastKind::Info, "asking it to take over");
+            toast(state, ToastKind::Info, &format!("asking {name} to take over"));
             vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
         }
         PromptKind::Password => {
