@@ -23,9 +23,9 @@ pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, OpenedH
 pub use store::{StoreCommand, StoreEvent};
 
 use crate::model::{
-    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, Liveness,
-    MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role, SafeText,
-    Summary, Timestamp, Unreachable,
+    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, Invite, KeptPass,
+    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
+    SafeText, Summary, Timestamp, Unreachable,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -120,6 +120,43 @@ fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAdd
     ip.map(Some).map_err(|_| serde::de::Error::custom(format!("\"addr\" is an IP address, not {text:?}")))
 }
 
+fn yes() -> bool {
+    true
+}
+
+/// An invite as it is given to others. `Debug` shows nothing of its pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteLink(pub Invite);
+
+impl From<Invite> for InviteLink {
+    fn from(invite: Invite) -> Self {
+        Self(invite)
+    }
+}
+
+impl Serialize for InviteLink {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.link())
+    }
+}
+
+/// What a host knows of an invite that lets somebody in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InviteInfo {
+    /// What it is called by: six letters.
+    pub id: String,
+    /// How many may still come in by it.
+    pub uses: u32,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl From<&KeptPass> for InviteInfo {
+    fn from(pass: &KeptPass) -> Self {
+        Self { id: pass.id(), uses: pass.uses, until: pass.until }
+    }
+}
+
 /// What a front end may ask of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
@@ -181,6 +218,27 @@ pub enum NodeCommand {
     Handover {
         /// By key or alias.
         peer: PeerName,
+    },
+    /// Host: makes an invite; answered by an `invite` event that has it.
+    Invite {
+        /// How many may come in by it, 1 to [`crate::model::limits::PASS_USES`]; nothing = one.
+        #[serde(default)]
+        uses: Option<u32>,
+        /// Hours for which it is good, 1 to [`crate::model::limits::PASS_HOURS_MAX`]; nothing = a day.
+        #[serde(default)]
+        hours: Option<u32>,
+        /// It has a pass; without one it says whose key the host has, and the password is asked for.
+        #[serde(default = "yes")]
+        pass: bool,
+        /// Where joiners connect to, best first: not the front end's to say.
+        #[serde(skip)]
+        addrs: Vec<SocketAddr>,
+    },
+    /// Host: takes an invite back; answered by an `invites` event without it.
+    Revoke {
+        /// By its id; nothing = all.
+        #[serde(default)]
+        invite: Option<String>,
     },
     /// Whether messages may go to classic peers, in clear; answered by a `cleartext` event where there can be any.
     Cleartext {
@@ -372,6 +430,19 @@ pub enum NodeEvent {
         attempts: Vec<Attempt>,
         /// Addresses that are held back for handshakes that they have wasted.
         penalties: Vec<Penalty>,
+    },
+    /// Host: an invite was made, and is kept. Whoever has the link may get in.
+    Invite {
+        /// What is given to others.
+        link: InviteLink,
+        /// What the host knows of its pass; nothing where it has none.
+        #[serde(flatten)]
+        info: Option<InviteInfo>,
+    },
+    /// Host: the invites that let somebody in, each time that they change.
+    Invites {
+        /// All of them, oldest first.
+        invites: Vec<InviteInfo>,
     },
     /// A ban is in force and kept (host), or is the reason for being refused (the banned peer).
     Banned {

@@ -34,6 +34,7 @@ Examples:
   pyile demo                              see it alive, with three bots on this machine
   pyile host --alias ann                  open a network on port 4702
   pyile join 192.168.1.66 --alias bob     join it
+  pyile join 'pyile://192.168.1.66/…#…'   join by an invite, without the password
   pyile host --classic                    let Python peers (pyile_protocol 0.1.1) in as well
   pyile history --since 2h --search build  what was said
   pyile doctor 192.168.1.66               why it cannot be joined
@@ -68,9 +69,10 @@ pub enum Command {
     },
     /// Join a network.
     Join {
-        /// The host's name or address; the port is 4702 unless you say otherwise.
-        #[arg(value_name = "HOST[:PORT]")]
-        host: String,
+        /// The host's name or address; the port is 4702 unless you say otherwise. Or an invite, pyile://…, by which no
+        /// password is needed: others here can see it while you join, and may take it from you; PYILE_INVITE holds it unseen.
+        #[arg(value_name = "HOST[:PORT]|INVITE")]
+        host: Option<String>,
         /// The host is a classic one, the Python program pyile_protocol 0.1.1: the password and every message go in
         /// clear. Never assumed.
         #[arg(long)]

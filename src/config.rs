@@ -308,7 +308,7 @@ pub fn resolve(
 ) -> Result<Config, ConfigError> {
     let options = &cli.options;
     let sources = Sources { environment, file: file.map(parse_file).transpose()? };
-    let mode = mode(cli)?;
+    let mode = mode(cli, environment)?;
     let (listen_flag, classic_flag) = match &cli.command {
         Some(Command::Host { address, listen, classic }) => {
             (listen.as_deref().or(address.as_deref()), classic.then_some("on"))

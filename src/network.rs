@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, CommandError, MessageId, Network as Identified, NetworkId, Password,
-        Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
+        Alias, CloseReason, Closed, CommandError, Invite, MessageId, Network as Identified, NetworkId,
+        Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, PeerListen, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -85,6 +85,9 @@ pub struct JoinOptions {
     /// The host's key, where it is known from elsewhere: another one is refused. Nothing = the key that the profile
     /// remembers for this target; at a first join any key is taken and remembered.
     pub pin: Option<PeerId>,
+    /// An invite: where the host is, its key, and mostly a pass that lets this peer in without the password. The target is
+    /// not used then.
+    pub invite: Option<Invite>,
     /// Where this peer's listener is to be; nothing = the address of the route, any free port.
     pub peer_listen: PeerListen,
     /// This peer's label.
@@ -109,6 +112,7 @@ impl JoinOptions {
         Self {
             target: with_port(target),
             pin: None,
+            invite: None,
             peer_listen: None,
             alias,
             password: Some(password),
@@ -117,6 +121,16 @@ impl JoinOptions {
             cleartext: None,
             cost: PasswordCost::WIRE_1,
         }
+    }
+}
+
+impl JoinOptions {
+    /// The defaults, by an invite. One without a pass needs the password too.
+    #[must_use]
+    pub fn invited(invite: Invite, alias: Alias, password: Option<Password>) -> Self {
+        let target = invite.addrs.first().map(ToString::to_string).unwrap_or_default();
+        let options = Self::new(&target, alias, Password::new(String::new()));
+        Self { invite: Some(invite), password, ..options }
     }
 }
 
@@ -189,8 +203,9 @@ impl Network {
         let recalled = recall(&profile, &network).await;
         let (version, departed) =
             kept.as_ref().map(|kept| (kept.version, kept.departed.clone())).unwrap_or_default();
-        let (admitted, bans, kept_attempts, expected) =
-            kept.map(|kept| (kept.admitted, kept.bans, kept.attempts, kept.roster)).unwrap_or_default();
+        let (admitted, bans, passes, kept_attempts, expected) = kept
+            .map(|kept| (kept.admitted, kept.bans, kept.passes, kept.attempts, kept.roster))
+            .unwrap_or_default();
         let role = RoleConfig::Host(Box::new(HostConfig {
             network,
             policy: options.policy,
@@ -200,6 +215,7 @@ impl Network {
             members: options.members,
             key_age: options.key_age,
             bans,
+            passes,
             kept_attempts,
             earlier: EarlierRun { expected, departed, version, recalled },
             admitted,
@@ -227,9 +243,18 @@ impl Network {
         profile: Profile,
         platform: Arc<dyn Platform>,
     ) -> Result<(Self, Events), Closed> {
-        let known = profile.recents().into_iter().find(|known| known.target == options.target);
+        let recents = profile.recents();
+        let (pin, pass, addrs) = match options.invite {
+            // Who gave the invite knows the host's key, and where it is now.
+            Some(Invite { addrs, key, pass }) => (Some(key), pass, addrs),
+            None => (options.pin, None, Vec::new()),
+        };
+        let known = recents.into_iter().find(|known| match pin {
+            Some(key) => known.peer_id == key,
+            None => known.target == options.target,
+        });
         let remembered = known.as_ref().map(|known| known.peer_id);
-        let pin = options.pin.or(remembered).filter(|host| host.wire() == Wire::Native);
+        let pin = pin.or(remembered).filter(|host| host.wire() == Wire::Native);
         if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
             let message = format!(
                 "{} was joined before over encrypted links, with the key {}; joining it as a classic host would say \
@@ -244,6 +269,8 @@ impl Network {
             known: pin.and(known.as_ref()).and_then(|known| Some((known.network_id?, known.version))),
             was_classic: pin.and(known).map(|known| known.classic),
             pin,
+            pass,
+            addrs,
             wire: options.wire,
             target: options.target,
             password: options.password,

@@ -14,18 +14,18 @@ use pyile::{
         Target,
     },
     model::{
-        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, Moment, Network,
-        NetworkId, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText, Signature,
-        StreamId, Timestamp, Unreachable, Wire, limits,
+        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, KeptPass, Moment,
+        Network, NetworkId, Pass, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText,
+        Signature, StreamId, Timestamp, Unreachable, Wire, limits,
     },
     proto::{
         ConnId, Connected, EarlierRun, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
         RelayedId, RoleConfig,
     },
-    security::{HostRecord, Identity, PasswordCost, sign, tls::Secured},
+    security::{HostRecord, Identity, PasswordCost, pass, sign, tls::Secured},
     wire::{
-        Ack, Addressed, Authenticated, BannedStatus, Beat, Frame, Hello, PeerHello, Refusal, RelayBytes,
-        RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, classic::Object,
+        Ack, Addressed, Authenticated, BannedStatus, Beat, Frame, Hello, Invited, PeerHello, Refusal,
+        RelayBytes, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -105,6 +105,15 @@ pub fn host(data: &[u8]) {
         members: 4,
         bans: Vec::new(),
         key_age: limits::KEY_AGE,
+        passes: (0..3)
+            .map(|number| KeptPass {
+                hash: pass::hash(&Pass::new([5 * number; 16])),
+                uses: number.into(),
+                until: Timestamp(i64::MAX),
+                since: Timestamp(0),
+                is_revoked: false,
+            })
+            .collect(),
         kept_attempts: Vec::new(),
         earlier: EarlierRun {
             expected: vec![entry(1, Role::Member)],
@@ -135,6 +144,8 @@ pub fn member(data: &[u8]) {
         target: "10.0.0.1:4702".to_owned(),
         password: (kind % 2 == 0).then(|| Password::new("open sesame".to_owned())),
         pin: (kind & 2 == 0).then(|| id(1)),
+        pass: None,
+        addrs: Vec::new(),
         rejoin_for: Duration::from_secs(if kind & 4 == 0 { 3600 } else { 0 }),
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
@@ -378,7 +389,11 @@ impl<'a> Driver<'a> {
                 let who = self.somebody();
                 let addrs = vec![SocketAddr::from((ip(who), 50_000))];
                 let ke1 = self.reader.bytes(96).to_vec();
-                Frame::Hello(Hello { alias: format!("p{who}"), addrs, ke1 })
+                let hello = Hello { alias: format!("p{who}"), addrs, ke1 };
+                match number % 5 {
+                    0 => Frame::Invited(Invited { hello, pass: Pass::new([number; 16]) }),
+                    _ => Frame::Hello(hello),
+                }
             }
             (4, LinkKind::JoinIn) => Frame::RosterRequest,
             (5, LinkKind::JoinIn) => Frame::RosterApplied(number.into()),

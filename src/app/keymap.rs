@@ -36,6 +36,8 @@ pub enum Context {
     Dialog,
     /// A line to type: palette, go to, search.
     Prompt,
+    /// An invite that was made just now.
+    Invite,
     /// The help overlay.
     Help,
     /// Everywhere.

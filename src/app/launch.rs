@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Open, composer::Composer, strength::Strength};
 use crate::{
     api::Finding,
-    model::{Alias, CloseReason, Closed, KnownHost, Password, Wire, limits},
+    model::{Alias, CloseReason, Closed, JoinTarget, KnownHost, Password, Wire, limits},
 };
 
 /// What a form opens.
@@ -128,10 +128,23 @@ impl Form {
         }
     }
 
-    /// True on the last field; the switches after it may stay as they are.
+    /// True on the last field; what is after it may stay as it is: switches, and a password that is not needed.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.fields.iter().skip(self.at + 1).all(|field| field.is_on.is_some())
+        let has_pass = self.has_pass();
+        let may_stay = |field: &Field| field.is_on.is_some() || has_pass && field.name == FieldName::Password;
+        self.fields.iter().skip(self.at + 1).all(may_stay)
+    }
+
+    /// What is typed as the host is an invite by which no password is needed.
+    #[must_use]
+    pub fn has_pass(&self) -> bool {
+        self.target().is_some_and(|target| target.has_pass())
+    }
+
+    /// The host that is typed, or the invite; nothing where it is none.
+    fn target(&self) -> Option<JoinTarget> {
+        self.text(FieldName::Target).parse().ok()
     }
 
     /// Somebody types into the field with the cursor: a password that was offered goes, and what is typed is not shown.
@@ -215,19 +228,33 @@ impl Form {
                 })
             }
             FormKind::Join => {
-                let target = self.text(FieldName::Target).to_owned();
-                if target.is_empty() {
-                    let message = "the host's name or address, as the host tells it".to_owned();
-                    wrong.push((FieldName::Target, message));
-                } else if target.contains(char::is_whitespace) {
-                    wrong.push((FieldName::Target, "a name or address has no spaces".to_owned()));
+                let target = self.text(FieldName::Target).parse::<JoinTarget>();
+                match &target {
+                    Err(error) => wrong.push((FieldName::Target, error.to_string())),
+                    Ok(JoinTarget::Host(host)) if host.is_empty() => {
+                        let message = "the host's name or address, as the host tells it".to_owned();
+                        wrong.push((FieldName::Target, message));
+                    }
+                    Ok(JoinTarget::Host(host)) if host.contains(char::is_whitespace) => {
+                        wrong.push((FieldName::Target, "a name or address has no spaces".to_owned()));
+                    }
+                    Ok(JoinTarget::Invite(_)) if self.is_classic() => {
+                        let message = "a classic host makes no invites; join it by its address".to_owned();
+                        wrong.push((FieldName::Target, message));
+                    }
+                    Ok(_) => {}
                 }
                 if password.is_none() && self.is_classic() {
                     let message = "a classic host knows nobody, and always asks for it".to_owned();
                     wrong.push((FieldName::Password, message));
                 }
                 let wire = if self.is_classic() { Wire::Classic } else { Wire::Native };
-                alias.ok().map(|alias| Open::Join { target, alias, password, wire })
+                alias.ok().zip(target.ok()).map(|(alias, target)| Open::Join {
+                    target,
+                    alias,
+                    password,
+                    wire,
+                })
             }
         };
         // The cursor ends up in the first field that is wrong.
@@ -250,12 +277,12 @@ impl Form {
                 | CloseReason::Busy
         );
         let is_native = self.kind == FormKind::Join && !self.is_classic();
-        (is_unclear && is_native).then(|| self.text(FieldName::Target).to_owned())
+        (is_unclear && is_native).then(|| self.target().map(|target| target.host())).flatten()
     }
 
     /// Something was found at the host of a join that failed.
     pub fn found(&mut self, target: &str, finding: Finding) {
-        if self.text(FieldName::Target) == target && self.progress == Progress::Editing {
+        if self.target().is_some_and(|typed| typed.host() == target) && self.progress == Progress::Editing {
             self.findings.push(finding);
             self.findings.truncate(limits::FINDINGS);
         }
@@ -269,7 +296,10 @@ impl Form {
             (CloseReason::AliasTaken | CloseReason::AliasNotAllowed, _) => Some(FieldName::Alias),
             (CloseReason::CannotListen, FormKind::Host) => Some(FieldName::Listen),
             (
-                CloseReason::Unreachable | CloseReason::NotPyile | CloseReason::IncompatibleVersion,
+                CloseReason::Unreachable
+                | CloseReason::NotPyile
+                | CloseReason::IncompatibleVersion
+                | CloseReason::InviteRefused,
                 FormKind::Join,
             ) => Some(FieldName::Target),
             _ => None,

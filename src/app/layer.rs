@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Open, composer::Composer, strength::Strength};
+use super::{Open, composer::Composer, invite::InviteCard, strength::Strength};
 use crate::model::{Ban, MessageId, Password, PeerId, Recipient};
 
 /// Something on top.
@@ -17,6 +17,8 @@ pub enum Layer {
     Prompt(Prompt),
     /// A question.
     Dialog(Dialog),
+    /// An invite that was made just now.
+    Invite(Box<InviteCard>),
     /// Something to read.
     Note {
         /// What about.
@@ -109,6 +111,8 @@ pub enum Pending {
     Unban(Box<Ban>),
     /// Let an address begin anew.
     Forgive(std::net::IpAddr),
+    /// An invite is taken back.
+    Revoke(String),
     /// Another host.
     Handover(PeerId),
     /// The end of what is kept of a conversation.

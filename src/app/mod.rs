@@ -4,6 +4,7 @@
 
 pub mod audience;
 pub mod composer;
+pub mod invite;
 pub mod keymap;
 pub mod launch;
 pub mod layer;
@@ -26,7 +27,7 @@ pub use self::{
 };
 use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{Alias, Closed, Password, Recipient, Wire},
+    model::{Alias, Closed, JoinTarget, Password, Recipient, Wire},
 };
 
 /// Something that happened.
@@ -101,8 +102,8 @@ pub enum Open {
     },
     /// An existing one.
     Join {
-        /// The host, with or without a port.
-        target: String,
+        /// The host, or an invite.
+        target: JoinTarget,
         /// This peer's label.
         alias: Alias,
         /// Its password.

@@ -59,6 +59,8 @@ pub const COMMANDS: &[Command] = &[
     host("kick", "NAME [REASON]", "remove a member, who may join again"),
     host("unban", "NAME|ADDRESS", "lift a ban"),
     host("handover", "NAME", "make a member the host"),
+    host("invite", "[USES] [HOURS] [--no-pass]", "a link that lets somebody in without the password"),
+    host("revoke", "ID|all", "take an invite back"),
     host("password", "", "another password; members stay in"),
     command("cleartext", "on|off", "whether classic peers get what you say"),
     command("rejoin", "", "ask a lost host for admission now"),
@@ -97,6 +99,17 @@ pub enum Typed {
     Unban(Whom),
     /// Another host.
     Handover(String),
+    /// An invite: how many may use it, for how many hours; without a pass when it only says the key.
+    Invite {
+        /// How many.
+        uses: Option<u32>,
+        /// How long.
+        hours: Option<u32>,
+        /// It has a pass.
+        pass: bool,
+    },
+    /// The end of an invite, by its id or of all.
+    Revoke(String),
     /// Another password.
     Password,
     /// Something to look for.
@@ -142,6 +155,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
     match name {
         "theme" => return Ok(Typed::Theme(rest.trim().to_owned())),
         "away" => return Ok(Typed::Away(rest.trim().to_owned())),
+        "invite" => return invite(rest),
         _ => {}
     }
     let (first, more) = split(rest);
@@ -165,6 +179,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
         "handover" => Typed::Handover(first?.to_owned()),
+        "revoke" => Typed::Revoke(first?.to_owned()),
         "password" => Typed::Password,
         "cleartext" => match first? {
             "on" => Typed::Cleartext(true),
@@ -174,6 +189,27 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "rejoin" => Typed::Rejoin,
         _ => Typed::Peers,
     })
+}
+
+/// What of an invite was typed: numbers with or without a unit, or that it has no pass.
+fn invite(rest: &str) -> Result<Typed, String> {
+    let (mut uses, mut hours, mut pass) = (None, None, true);
+    for word in rest.split_whitespace() {
+        let unit = |unit: char| word.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+        match (word, word.parse::<u32>().ok()) {
+            ("--no-pass", _) => pass = false,
+            (_, Some(number)) if uses.is_none() => uses = Some(number),
+            (_, Some(number)) if hours.is_none() => hours = Some(number),
+            _ if unit('h').is_some() => hours = unit('h'),
+            _ if unit('d').is_some() => hours = unit('d').and_then(|days| days.checked_mul(24)),
+            _ => {
+                return Err(format!(
+                    "{word:?}: /invite takes how many may use it and for how long, such as 5 48h"
+                ));
+            }
+        }
+    }
+    Ok(Typed::Invite { uses, hours, pass })
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -239,6 +275,18 @@ mod tests {
         ] {
             assert_eq!(parse(line), Ok(typed), "{line}");
         }
+        let invite = |uses, hours, pass| Typed::Invite { uses, hours, pass };
+        for (line, typed) in [
+            ("/invite", invite(None, None, true)),
+            ("/invite 5", invite(Some(5), None, true)),
+            ("/invite 5 48", invite(Some(5), Some(48), true)),
+            ("/invite 5 2d", invite(Some(5), Some(48), true)),
+            ("/invite 12h", invite(None, Some(12), true)),
+            ("/invite --no-pass", invite(None, None, false)),
+        ] {
+            assert_eq!(parse(line), Ok(typed), "{line}");
+        }
+        assert!(parse("/invite bob").unwrap_err().contains("how many"));
         for (line, message) in [
             ("/fly", "there is no command /fly"),
             ("/msg bob", "/msg takes NAME TEXT"),

@@ -17,7 +17,7 @@ use super::{
     log::{Entry, Mark, Message},
 };
 use crate::{
-    api::{Hit, NodeCommand, Target},
+    api::{Hit, InviteInfo, NodeCommand, Target},
     model::{
         Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId, Penalty,
         Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
@@ -171,6 +171,8 @@ pub struct Door {
     pub bans: Vec<Ban>,
     /// The line that tells of the ban of a member.
     pub told: Option<ToldBan>,
+    /// The invites that let somebody in.
+    pub invites: Vec<InviteInfo>,
     /// Wrong passwords by address.
     pub attempts: Vec<Attempt>,
     /// Addresses that it holds back.

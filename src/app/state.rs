@@ -121,6 +121,8 @@ pub struct State {
     pub ended: Option<crate::model::Closed>,
     /// How it looks.
     pub themes: Themes,
+    /// The terminal shows nothing but ASCII.
+    pub only_ascii: bool,
     /// What keys do.
     pub keymap: Keymap,
     /// What the terminal is told of.
@@ -153,6 +155,7 @@ impl State {
             quitting: false,
             ended: None,
             themes,
+            only_ascii: false,
             keymap: Keymap::default(),
             notices: Notices::default(),
             noticed: None,
@@ -173,10 +176,11 @@ impl State {
             _ => None,
         };
         let palette = tried.unwrap_or_else(|| self.themes.shown.clone());
+        let only_ascii = palette.only_ascii || self.only_ascii;
         if self.defaults.color {
-            palette
+            Palette { only_ascii, ..palette }
         } else {
-            Palette { only_ascii: palette.only_ascii, ..Palette::mono(&palette.name) }
+            Palette { only_ascii, ..Palette::mono(&palette.name) }
         }
     }
 
@@ -271,7 +275,7 @@ impl State {
                 switch(self.defaults.classic, "let Python peers in too, unencrypted"),
             ],
             FormKind::Join => vec![
-                field(FieldName::Target, target, "name or address of the host"),
+                field(FieldName::Target, target, "the host's address, or an invite"),
                 alias,
                 field(FieldName::Password, "", "empty if the host knows you"),
                 switch(wire == Wire::Classic, "the host is the Python program: all in clear"),
@@ -317,8 +321,7 @@ impl State {
             Some(Layer::Help { .. } | Layer::Note { .. }) => {
                 return vec![Context::Help, Context::Everywhere];
             }
-            Some(layer) => Some(layer),
-            None => None,
+            layer => layer,
         };
         self.contexts_under(top)
     }
@@ -333,6 +336,7 @@ impl State {
     fn contexts_under(&self, top: Option<&Layer>) -> Vec<Context> {
         match (top, &self.screen) {
             (Some(Layer::Dialog(_)), _) => vec![Context::Dialog, Context::Everywhere],
+            (Some(Layer::Invite(_)), _) => vec![Context::Invite, Context::Everywhere],
             (Some(_), _) => vec![Context::Prompt, Context::Everywhere],
             (None, Screen::Launch(launch)) if launch.form.is_some() => {
                 vec![Context::Form, Context::Everywhere]

@@ -4,6 +4,7 @@ mod admin;
 mod command;
 mod drafts;
 mod history;
+mod invite;
 mod launch;
 mod mouse;
 mod notices;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Liveness, Role, SafeText, Timestamp, limits},
+    model::{CloseReason, Closed, JoinTarget, Liveness, Role, SafeText, Timestamp, limits},
 };
 
 /// What acts on a message has none.
@@ -141,6 +142,10 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     if let NodeEvent::Left { reason, message, .. } = &event {
         return left(state, &Closed::new(*reason, message.to_string()));
     }
+    if let NodeEvent::Invite { link, info } = event {
+        invite::show(state, link.0, info);
+        return Vec::new();
+    }
     let now = state.now;
     if matches!(event, NodeEvent::Authenticated { .. } | NodeEvent::Handover { .. }) {
         // Whatever was wrong or asked for, it is over.
@@ -177,7 +182,9 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, network_id } => {
             let target = state.form_mut().map(|form| {
                 let target = form.fields.iter().find(|field| field.name == FieldName::Target);
-                target.map(|field| field.value.text().trim().to_owned()).unwrap_or_default()
+                // Of an invite only where it led.
+                let target = target.and_then(|field| field.value.text().parse::<JoinTarget>().ok());
+                target.map(|target| target.host()).unwrap_or_default()
             });
             let shown = join_addr
                 .map(|addr| super::room::reachable(addr, peer_addr).to_string())
@@ -294,6 +301,7 @@ fn wheel(state: &mut State, is_up: bool) {
         match state.layers.last() {
             Some(Layer::Help { .. } | Layer::Note { .. }) => help_action(state, action),
             Some(Layer::Prompt(_)) => _ = prompt::action(state, action),
+            Some(Layer::Invite(_)) => {}
             Some(Layer::Dialog(_)) => {
                 _ = dialog_action(state, if is_up { Action::Left } else { Action::Right });
             }
@@ -385,6 +393,9 @@ fn pasted(state: &mut State, text: &str) {
         room.shown.view = View::Chat;
         room.shown.focus = Focus::Compose;
     }
+    if state.layers.is_empty() && state.launch_mut().is_some_and(|launch| launch.form.is_none()) {
+        return invite::pasted(state, text);
+    }
     begin_typing(state);
     let text = if one_line { SafeText::line(text.trim_end()) } else { SafeText::clean(text) };
     if let Some(editor) = editor(state) {
@@ -420,6 +431,7 @@ fn act(state: &mut State, action: Action, key: &KeyEvent) -> Vec<Effect> {
                 }
                 Some(Layer::Dialog(_)) => dialog_action(state, action),
                 Some(Layer::Prompt(_)) => prompt::action(state, action),
+                Some(Layer::Invite(_)) => invite::action(state, action),
                 None => match state.screen {
                     Screen::Launch(_) => launch::action(state, action),
                     Screen::Room(_) => room::action(state, action, key),

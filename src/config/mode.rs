@@ -3,8 +3,11 @@
 use super::ConfigError;
 use crate::{
     cli::{Cli, Command},
-    model::{Timestamp, Wire},
+    model::{InviteError, JoinTarget, Timestamp, Wire},
 };
+
+/// The variable that holds an invite.
+const INVITE: &str = "PYILE_INVITE";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,8 @@ pub enum Mode {
     Launch,
     /// Open a network.
     Host,
-    /// Join the network of the host at this target, as typed, that speaks so.
-    Join(String, Wire),
+    /// Join the network of the host at this target that speaks so.
+    Join(JoinTarget, Wire),
     /// Open a network with bots.
     Demo,
     /// Say why the host at this target cannot be joined.
@@ -31,16 +34,18 @@ pub enum Mode {
 }
 
 /// What to do, as the command says.
-pub(super) fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
+pub(super) fn mode(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> Result<Mode, ConfigError> {
     Ok(match &cli.command {
         None => Mode::Launch,
         Some(Command::Host { .. }) => Mode::Host,
         Some(Command::Join { host, classic }) => {
             let wire = if *classic { Wire::Classic } else { Wire::Native };
-            Mode::Join(host.clone(), wire)
+            Mode::Join(target(host.as_deref(), environment, wire)?, wire)
         }
         Some(Command::Demo) => Mode::Demo,
-        Some(Command::Doctor { host }) => Mode::Doctor(host.clone()),
+        Some(Command::Doctor { host }) => {
+            Mode::Doctor(host.parse::<JoinTarget>().map_or_else(|_| host.clone(), |target| target.host()))
+        }
         Some(Command::History { peer, since, search }) => {
             let since = since.as_deref().map(|text| {
                 moment(text).ok_or_else(|| ConfigError::Value {
@@ -57,6 +62,40 @@ pub(super) fn mode(cli: &Cli) -> Result<Mode, ConfigError> {
             Mode::History { peer, since: since.transpose()?, search }
         }
     })
+}
+
+/// Where to join: as typed, or by the invite in the environment.
+fn target(
+    typed: Option<&str>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    wire: Wire,
+) -> Result<JoinTarget, ConfigError> {
+    let invite = environment(INVITE).filter(|value| !value.is_empty());
+    let (place, key, value) = match (typed, invite) {
+        (Some(typed), _) => ("command line", "HOST[:PORT]|INVITE", typed.to_owned()),
+        (None, Some(invite)) => ("environment", INVITE, invite),
+        (None, None) => ("command line", "HOST[:PORT]|INVITE", String::new()),
+    };
+    // What was found may be a pass in part, and is not said again.
+    let wrong = |found: &str, allowed: String| ConfigError::Value {
+        place: place.to_owned(),
+        key: key.to_owned(),
+        found: found.to_owned(),
+        allowed,
+    };
+    if value.trim().is_empty() {
+        return Err(wrong("missing", "say which host to join, or give an invite".to_owned()));
+    }
+    let target: JoinTarget =
+        value.parse().map_err(|error: InviteError| wrong("no invite", error.to_string()))?;
+    match &target {
+        JoinTarget::Host(_) if key == INVITE => Err(wrong("no invite", InviteError::Form.to_string())),
+        JoinTarget::Invite(_) if wire == Wire::Classic => Err(wrong(
+            "an invite, with --classic",
+            "a classic host has no key and makes no invites; join it by its address".to_owned(),
+        )),
+        _ => Ok(target),
+    }
 }
 
 /// A point in time as people write it: a time, a date in this machine's zone, or how long ago.

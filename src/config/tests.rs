@@ -1,7 +1,10 @@
 use clap::Parser as _;
 
 use super::*;
-use crate::app::keymap::{Action, Context};
+use crate::{
+    app::keymap::{Action, Context},
+    model::JoinTarget,
+};
 
 fn load(words: &[&str], environment: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
     let cli = Cli::try_parse_from([&["pyile"], words].concat()).unwrap();
@@ -43,7 +46,10 @@ fn options_may_stand_before_and_after_the_command() {
     for words in [["--json", "join", "example.org"], ["join", "example.org", "--json"]] {
         let config = load(&words, &[], "").unwrap();
         assert!(config.json);
-        assert_eq!(config.mode, Mode::Join("example.org".into(), crate::model::Wire::Native));
+        assert_eq!(
+            config.mode,
+            Mode::Join(JoinTarget::Host("example.org".into()), crate::model::Wire::Native)
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{FailReason, limits, peer::AliasError, reason::CloseReason};
+use super::{FailReason, invite::PassError, limits, peer::AliasError, reason::CloseReason};
 
 /// The seed's `AuthenticationException`: a joiner that is not admitted. Nothing changed but the count of attempts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum AuthenticationError {
     /// The alias breaks the rules.
     #[error("{0}")]
     AliasNotAllowed(#[from] AliasError),
+    /// The pass of its invite lets nobody in.
+    #[error("{0}")]
+    Pass(#[from] PassError),
     /// Its address has brought too many new keys.
     #[error("too many newcomers came from this address within an hour; try again later, or ask the host")]
     TooManyNewcomers,
@@ -130,7 +133,7 @@ impl SendError {
 #[non_exhaustive]
 pub enum CommandError {
     /// A member asked for what only the host may do.
-    #[error("only the host can ban, unban and kick")]
+    #[error("only the host can ban, unban, kick and invite")]
     NotTheHost,
     /// A handover is near its end: the host's word passes to somebody else.
     #[error("somebody else is becoming the host at this moment; ask again")]
@@ -165,6 +168,15 @@ pub enum CommandError {
     /// The member is not here now.
     #[error("{0} has no link to you now")]
     NotLinked(String),
+    /// An invite that is not possible: what of it, and its bound.
+    #[error("an invite has 1 to {1} {0}")]
+    InviteBounds(&'static str, u32),
+    /// All invites that are kept are still good.
+    #[error("there are {max} invites that let somebody in; take some back first", max = limits::PASSES)]
+    TooManyInvites,
+    /// There is no invite to take back.
+    #[error("no invite that lets somebody in is called so; the admin pane lists all")]
+    NoSuchInvite,
     /// Somebody may not be called so.
     #[error("not possible: {0}")]
     NameRefused(String),

@@ -21,6 +21,24 @@ pub const TEXT_BYTES: usize = 16 * 1024;
 pub const ALIAS_CHARACTERS: usize = 32;
 /// Letters of a key that stand for it beside a label: enough to tell friends apart, not proof.
 pub const SHORT_KEY: usize = 8;
+/// Bytes of the pass in an invite: nobody finds one by trying.
+pub const PASS_BYTES: usize = 16;
+/// Letters by which a pass is called.
+pub const PASS_ID: usize = 6;
+/// Addresses in an invite: those that lead to the host from most places.
+pub const INVITE_ADDRS: usize = 4;
+/// Bytes of an invite: four long addresses, a key and a pass.
+pub const INVITE_BYTES: usize = 320;
+/// Modules of a side of a QR code: with what is light around it, it fits a screen of 80 by 24.
+pub const QR_SIDE: usize = 33;
+/// Passes that a host keeps, those that let nobody in any more included: of these the oldest makes room.
+pub const PASSES: usize = 64;
+/// Times that one pass may be used.
+pub const PASS_USES: u32 = 1000;
+/// How long a pass is good, unless somebody says otherwise.
+pub const PASS_HOURS: u32 = 24;
+/// How long a pass may be good: a month.
+pub const PASS_HOURS_MAX: u32 = 31 * 24;
 /// Characters of a network's name.
 pub const NETWORK_NAME_CHARACTERS: usize = 64;
 /// Bytes of a reason that a person gives for a ban or a kick.

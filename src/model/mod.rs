@@ -8,6 +8,7 @@ pub mod batch;
 pub mod bounded;
 pub mod error;
 pub mod history;
+pub mod invite;
 pub mod limits;
 pub mod liveness;
 pub mod message;
@@ -29,6 +30,7 @@ pub use history::{
     Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,
     Stream,
 };
+pub use invite::{Invite, InviteError, JoinTarget, KeptPass, Pass, PassError};
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};

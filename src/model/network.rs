@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ban::Ban,
+    invite::KeptPass,
     limits,
     peer::{Alias, Departed, PeerId, RosterEntry},
     time::Timestamp,
@@ -112,6 +113,9 @@ pub struct HostState {
     pub admitted: Vec<Admitted>,
     /// Whom the host refuses.
     pub bans: Vec<Ban>,
+    /// What is known of the passes of invites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<KeptPass>,
     /// Wrong passwords that are not forgotten yet.
     #[serde(default)]
     pub attempts: Vec<KeptAttempts>,

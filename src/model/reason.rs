@@ -86,6 +86,8 @@ reasons! {
     CannotListen = 23 "cannot_listen" "cannot listen",
     /// The host was lost and did not come back in time.
     HostLost = 24 "host_lost" "the host was lost",
+    /// The pass of an invite lets nobody in any more, or never did.
+    InviteRefused = 34 "invite_refused" "the invite is not taken",
     /// The program was called in a way that makes no sense.
     Usage = 27 "usage" "wrong usage",
     /// The machine is there, and no program takes connections at that port.

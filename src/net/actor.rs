@@ -330,18 +330,26 @@ impl Actor {
                 }
                 self.node.handle(now, Input::Command(NodeCommand::Leave));
             }
-            Request::Command(command) => self.node.handle(now, Input::Command(command)),
+            Request::Command(command) => self.node.handle(now, Input::Command(self.located(command))),
             // Whoever does not wait for the answer has dropped the other end.
             Request::Send(to, text, taken) => {
                 let _ = taken.send(self.node.send(now, &to, &text, None));
             }
             Request::Ask(command, done) => {
-                let _ = done.send(self.node.command(now, command));
+                let _ = done.send(self.node.command(now, self.located(command)));
             }
             Request::Members(asked) => {
                 let _ = asked.send(self.node.members());
             }
         }
+    }
+
+    /// An invite says where this machine is now.
+    fn located(&self, mut command: NodeCommand) -> NodeCommand {
+        if let NodeCommand::Invite { addrs, .. } = &mut command {
+            *addrs = self.node.join_addr().map(listener::announced).unwrap_or_default();
+        }
+        command
     }
 
     /// Takes in the inputs that have come meanwhile.

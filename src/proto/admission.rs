@@ -21,6 +21,7 @@ use crate::{
 
 mod bans;
 mod keys;
+pub mod passes;
 
 /// What a joiner that wants to prove the password may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

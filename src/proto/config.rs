@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     model::{
-        Admitted, Alias, Ban, Departed, KeptAttempts, Network, NetworkId, Password, PeerId, Policy, Recalled,
-        RosterEntry, Wire,
+        Admitted, Alias, Ban, Departed, KeptAttempts, KeptPass, Network, NetworkId, Pass, Password, PeerId,
+        Policy, Recalled, RosterEntry, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -58,6 +58,8 @@ pub struct HostConfig {
     pub members: usize,
     /// Whom to refuse.
     pub bans: Vec<Ban>,
+    /// What is known of the passes of invites.
+    pub passes: Vec<KeptPass>,
     /// Wrong passwords that were counted before.
     pub kept_attempts: Vec<KeptAttempts>,
     /// What is kept of the network since it was open last.
@@ -100,8 +102,12 @@ pub struct MemberConfig {
     pub target: String,
     /// The network's password; not needed by a key that was admitted before.
     pub password: Option<Password>,
-    /// The host's key, when it was met before.
+    /// The host's key, when it was met before, or stands in the invite.
     pub pin: Option<PeerId>,
+    /// The pass of an invite, which is said only to the host with that key.
+    pub pass: Option<Pass>,
+    /// Where the host is by its invite, best first; else the target tells.
+    pub addrs: Vec<SocketAddr>,
     /// How long to try to come back to a lost host; zero = not at all.
     pub rejoin_for: Duration,
     /// How the host speaks.

@@ -14,11 +14,17 @@ use rand_core::RngCore as _;
 
 use self::{addresses::candidates, classic::ClassicMembers, password::PasswordRecord, saving::Saves};
 use super::{
-    ConnId, EarlierRun, HostConfig, admission::Admission, detector::Detector, group::Group, limiter::Limiter,
-    role::Ask, roster::Roster, turn::Turn,
+    ConnId, EarlierRun, HostConfig,
+    admission::{Admission, passes::Passes},
+    detector::Detector,
+    group::Group,
+    limiter::Limiter,
+    role::Ask,
+    roster::Roster,
+    turn::Turn,
 };
 use crate::{
-    api::{NodeCommand, NodeEvent},
+    api::{InviteInfo, NodeCommand, NodeEvent},
     model::{
         CloseReason, CommandError, Held, Liveness, Moment, Network, PeerId, Penalty, Role, RosterEntry,
         SafeText, Timestamp, Wire, limits,
@@ -33,6 +39,7 @@ mod classic;
 mod command;
 mod distribution;
 mod handover;
+mod inviting;
 mod password;
 mod presence;
 mod reachability;
@@ -141,6 +148,10 @@ pub(super) struct Host {
     key_age: Duration,
     password: PasswordRecord,
     admission: Admission,
+    /// The passes of invites.
+    passes: Passes,
+    /// Invites as the front end was told last.
+    told_invites: Vec<InviteInfo>,
     listening: Listening,
     joiners: BTreeMap<ConnId, Joiner>,
     members: BTreeMap<PeerId, MemberLink>,
@@ -204,6 +215,8 @@ impl Host {
             key_age: config.key_age,
             password: PasswordRecord::new(config.record, config.password),
             admission,
+            passes: Passes::new(config.passes),
+            told_invites: Vec::new(),
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -250,6 +263,7 @@ impl Host {
         self.turn.events(self.group.set_clear(is_allowed, false));
         self.turn.ask(Ask::Distribute);
         self.tell_admission();
+        self.tell_invites();
         self.forget_unseen();
         self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.register_next();
@@ -295,6 +309,7 @@ impl Host {
         self.turn.ask(Ask::Distribute);
         self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.tell_admission();
+        self.tell_invites();
         self.save(Vec::new());
         self.turn.set(Timer::Expected, limits::DEAD_AFTER);
     }
@@ -474,6 +489,7 @@ impl Host {
 
     /// Lets go of what has had its time: wrong passwords, bans for them, and keys that were not here for long.
     fn tidy_admission(&mut self) {
+        self.tell_invites();
         let is_tidied = self.admission.tidy(self.turn.now);
         if self.forget_unseen() || is_tidied {
             self.save(Vec::new());
@@ -520,6 +536,11 @@ impl Host {
         self.penalties.known = penalties;
         self.tell_admission();
         true
+    }
+
+    /// Where joiners connect to.
+    pub(super) fn join_addr(&self) -> SocketAddr {
+        self.listening.join_addr
     }
 
     /// Does what the person here asks for.

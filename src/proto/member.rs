@@ -30,8 +30,8 @@ use self::classic::ClassicHost;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Password, PeerId, Reached,
-        SafeText, Status, StatusError, Timestamp, Wire, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Pass, Password, PeerId,
+        Reached, SafeText, Status, StatusError, Timestamp, Wire, limits,
     },
     security::JoinProof,
     wire::{
@@ -107,9 +107,11 @@ struct HostPlace {
     /// As typed, or as an earlier host has signed it.
     target: String,
     is_handed_over: bool,
+    /// An invite has told where it is: what answers there is remembered.
+    is_invited: bool,
     /// The network that it hosted when it was joined last, and the version of its roster then.
     before: Option<(NetworkId, u64)>,
-    /// Where it is, when that was signed; else the target tells.
+    /// Where it is, when that was signed or stands in an invite; else the target tells.
     addrs: Vec<SocketAddr>,
     key: Option<PeerId>,
     /// What is kept of the network.
@@ -179,6 +181,8 @@ pub(super) struct Member {
     classic: Option<ClassicHost>,
     consent: Consent,
     password: Option<Password>,
+    /// The pass of an invite, for the host with the pinned key.
+    pass: Option<Pass>,
     joining: Option<Joining>,
     dialling: bool,
     link: Option<HostLink>,
@@ -195,7 +199,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(config: MemberConfig, group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
-        let MemberConfig { target, pin: key, .. } = config;
+        let MemberConfig { target, pin: key, addrs, .. } = config;
         Self {
             turn: Turn::new(now, rng),
             group,
@@ -203,13 +207,15 @@ impl Member {
                 target,
                 is_handed_over: false,
                 before: config.known,
-                addrs: Vec::new(),
+                is_invited: !addrs.is_empty(),
+                addrs,
                 key,
                 known: None,
             },
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
             consent: Consent { was_classic: config.was_classic, was_asked: false },
             password: config.password,
+            pass: config.pass,
             joining: None,
             dialling: false,
             link: None,

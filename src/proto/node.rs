@@ -8,6 +8,7 @@ use std::{
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
+use std::net::SocketAddr;
 
 use super::{
     ConnId, EarlierRun, Input, LinkKind, MemberConfig, NodeConfig, Output, RoleConfig, classic,
@@ -333,6 +334,15 @@ impl Node {
         self.role.group().members()
     }
 
+    /// Where joiners connect to, if this node is the host.
+    #[must_use]
+    pub fn join_addr(&self) -> Option<SocketAddr> {
+        match &self.role {
+            Role::Host(host) => Some(host.join_addr()),
+            Role::Member(_) => None,
+        }
+    }
+
     /// A front end that gave a command is told by an event what became of it.
     fn commanded(&mut self, command: NodeCommand) {
         if let Err(error) = self.carry_out(command) {
@@ -520,6 +530,8 @@ impl Node {
                     target: String::new(),
                     password: None,
                     pin: None,
+                    pass: None,
+                    addrs: Vec::new(),
                     rejoin_for: limits::REJOIN_FOR,
                     wire: Wire::Native,
                     known: None,

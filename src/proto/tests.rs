@@ -12,6 +12,7 @@ mod classic;
 mod explore;
 mod handover;
 mod history;
+mod invites;
 mod late;
 mod presence;
 mod reachability;
@@ -69,6 +70,7 @@ fn host_config() -> HostConfig {
         bans: Vec::new(),
         admitted: Vec::new(),
         key_age: limits::KEY_AGE,
+        passes: Vec::new(),
         kept_attempts: Vec::new(),
         earlier: EarlierRun::none(),
         join_addr: "10.0.0.1:4702".parse().unwrap(),
@@ -148,6 +150,8 @@ fn member_config(password: &str) -> MemberConfig {
         target: "10.0.0.1:4702".into(),
         password: Some(Password::new(password.into())),
         pin: None,
+        pass: None,
+        addrs: Vec::new(),
         rejoin_for: limits::REJOIN_FOR,
         wire: Wire::Native,
         was_classic: None,
@@ -739,7 +743,7 @@ fn only_the_host_bans() {
     let (ann, _) = (sim.join("ann"), sim.join("bob"));
     let ban = serde_json::json!({"cmd": "ban", "peer": "bob"});
     sim.command(ann, serde_json::from_value(ban).unwrap());
-    assert_eq!(sim.errors(ann), ["only the host can ban, unban and kick"]);
+    assert_eq!(sim.errors(ann), ["only the host can ban, unban, kick and invite"]);
     assert_eq!(sim.roster(0).len(), 3);
     sim.ban("host");
     assert!(sim.errors(0)[0].contains("cannot ban itself"));

@@ -9,7 +9,7 @@ use crate::{
     api::{Check, Finding, Verdict},
     config::Config,
     doctor::Doctor,
-    model::{CloseReason, Timestamp, Wire},
+    model::{CloseReason, JoinTarget, Timestamp, Wire},
     net::SystemPlatform,
     network::{JoinOptions, with_port},
     security::Identity,
@@ -53,8 +53,8 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
             let is_known = greeting.status == BannedStatus::Known;
             match profile {
                 Some(profile) if is_known || config.password.is_some() => {
-                    let options = join_options(config, &target, Wire::Native);
-                    let alias = super::join_alias(config, &target, &profile);
+                    let options = join_options(config, JoinTarget::Host(target.clone()), Wire::Native);
+                    let alias = super::join_alias(config, &JoinTarget::Host(target.clone()), &profile);
                     doctor.join(JoinOptions { alias, ..options }, profile).await
                 }
                 profile => {

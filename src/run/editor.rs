@@ -87,7 +87,7 @@ fn command(editor: &str, file: &Path) -> Command {
     };
     #[cfg(not(unix))]
     let mut command = Command::new(editor);
-    command.arg(file).env_remove("PYILE_PASSWORD").stdin(Stdio::inherit());
+    command.arg(file).env_remove("PYILE_PASSWORD").env_remove("PYILE_INVITE").stdin(Stdio::inherit());
     command
 }
 

@@ -7,7 +7,10 @@ use crate::{
     cli::Cli,
     config::{self, Config, Mode},
     headless,
-    model::{Alias, CloseReason, Closed, HostState, Policy, SafeText, Timestamp, Wire, limits},
+    model::{
+        Alias, CloseReason, Closed, HostState, JoinTarget, KnownHost, Policy, SafeText, Timestamp, Wire,
+        limits,
+    },
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
     security::PasswordCost,
@@ -168,8 +171,8 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
         }
         Mode::Join(target, wire) => {
-            let options = join_options(config, target, *wire);
-            let alias = join_alias(config, &options.target, &profile);
+            let options = join_options(config, target.clone(), *wire);
+            let alias = join_alias(config, target, &profile);
             Network::join(JoinOptions { alias, ..options }, profile)?
         }
         Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
@@ -212,8 +215,8 @@ fn host_alias(config: &Config, kept: Option<&HostState>) -> Alias {
 }
 
 /// What a member is called: as somebody has chosen, or as the last time in this network.
-fn join_alias(config: &Config, target: &str, profile: &Profile) -> Alias {
-    let known = profile.recents().into_iter().find(|known| known.target == target);
+fn join_alias(config: &Config, target: &JoinTarget, profile: &Profile) -> Alias {
+    let known = known(target, profile);
     known.filter(|_| !config.alias_is_chosen).map_or_else(|| config.alias.clone(), |known| known.alias)
 }
 
@@ -246,10 +249,26 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
     }
 }
 
-fn join_options(config: &Config, target: &str, wire: Wire) -> JoinOptions {
+/// The host of this target, where it was joined before.
+fn known(target: &JoinTarget, profile: &Profile) -> Option<KnownHost> {
+    let mut recents = profile.recents().into_iter();
+    match target {
+        JoinTarget::Host(host) => {
+            let target = with_port(host);
+            recents.find(|known| known.target == target)
+        }
+        JoinTarget::Invite(invite) => recents.find(|known| known.peer_id == invite.key),
+    }
+}
+
+fn join_options(config: &Config, target: JoinTarget, wire: Wire) -> JoinOptions {
     JoinOptions {
-        target: with_port(target),
+        target: with_port(&target.host()),
         pin: None,
+        invite: match target {
+            JoinTarget::Host(_) => None,
+            JoinTarget::Invite(invite) => Some(*invite),
+        },
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),
@@ -283,6 +302,7 @@ pub fn exit_code(reason: CloseReason) -> u8 {
         | CloseReason::NetworkFull
         | CloseReason::AliasTaken
         | CloseReason::AliasNotAllowed
+        | CloseReason::InviteRefused
         | CloseReason::Busy => 9,
         _ => 1,
     }

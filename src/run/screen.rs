@@ -19,7 +19,7 @@ use crate::{
     app::{self, Defaults, Effect, Event, Open, State},
     config::{self, Config, Mode},
     doctor::Doctor,
-    model::{CloseReason, Closed, Recipient, Wire, limits},
+    model::{CloseReason, Closed, JoinTarget, Recipient, Wire, limits},
     network::Network,
     security::words,
     store::Profile,
@@ -121,6 +121,7 @@ impl Screen {
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
         (state.themes, state.keymap) = (config.themes.clone(), config.keymap.clone());
         state.notices = config.notices;
+        state.only_ascii = config.only_ascii.is_some();
         let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
         let remarks: Vec<&str> = remarks.into_iter().flatten().collect();
         if !remarks.is_empty() {
@@ -226,9 +227,12 @@ impl Screen {
                 self.show(form, Wire::Native)
             }
             Mode::Join(target, wire) => {
-                let alias =
-                    super::join_alias(&self.config, &crate::network::with_port(&target), &self.profile);
-                let form = self.state.form(app::launch::FormKind::Join, &target, Some(&alias), wire);
+                let alias = super::join_alias(&self.config, &target, &self.profile);
+                let typed = match &target {
+                    JoinTarget::Host(host) => host.clone(),
+                    JoinTarget::Invite(invite) => invite.link().to_string(),
+                };
+                let form = self.state.form(app::launch::FormKind::Join, &typed, Some(&alias), wire);
                 self.config.alias = alias;
                 self.show(form, wire)
             }
@@ -236,18 +240,14 @@ impl Screen {
         let open = match open {
             Open::Host { password: None, .. } if !self.state.defaults.has_kept_password => return Ok(()),
             Open::Join { password: None, ref target, wire, .. }
-                if wire == Wire::Classic || !self.knows(target) =>
+                if wire == Wire::Classic
+                    || !target.has_pass() && super::known(target, &self.profile).is_none() =>
             {
                 return Ok(());
             }
             open => open,
         };
         self.take(Event::Asked(open), Redraw::Now)
-    }
-
-    fn knows(&self, target: &str) -> bool {
-        let target = crate::network::with_port(target);
-        self.profile.recents().iter().any(|known| known.target == target)
     }
 
     fn show(&mut self, form: app::launch::Form, wire: Wire) -> Open {
@@ -262,7 +262,11 @@ impl Screen {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
                 Open::Host { listen, alias, network, password, classic: self.config.classic }
             }
-            app::launch::FormKind::Join => Open::Join { target, alias, password, wire },
+            app::launch::FormKind::Join => {
+                // It was read once already.
+                let target = target.parse().unwrap_or(JoinTarget::Host(target));
+                Open::Join { target, alias, password, wire }
+            }
         }
     }
 
@@ -275,7 +279,7 @@ impl Screen {
         self.redraw = Redraw::No;
         self.drawn = Instant::now();
         let state = &self.state;
-        self.terminal.set_ascii(state.palette().only_ascii || self.config.only_ascii.is_some())?;
+        self.terminal.set_ascii(state.palette().only_ascii)?;
         self.terminal.draw(|frame| {
             let links = ui::draw(state, frame).into_iter();
             links.map(|ui::Link { x, y, width, url }| terminal::Link { x, y, width, url }).collect()
@@ -416,7 +420,7 @@ impl Screen {
                 Open::Join { target, alias, password, wire } => {
                     let password = password.or(given);
                     let config = Config { alias, password, ..config };
-                    Network::join(join_options(&config, &target, wire), profile)?
+                    Network::join(join_options(&config, target, wire), profile)?
                 }
             };
             Ok(OpenedNetwork { network, events, _bots: None })
@@ -474,7 +478,7 @@ impl Screen {
 fn opened(link: &str) -> bool {
     use std::process::Stdio;
     open::commands(link).into_iter().any(|mut command| {
-        command.env_remove("PYILE_PASSWORD");
+        command.env_remove("PYILE_PASSWORD").env_remove("PYILE_INVITE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

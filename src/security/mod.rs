@@ -12,6 +12,7 @@
 //!   label of their own and with the network's identity, so that no signature can be used for anything else.
 
 pub mod identity;
+pub mod pass;
 pub mod password;
 pub mod sign;
 pub mod tls;

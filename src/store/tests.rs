@@ -29,6 +29,7 @@ fn state(name: &str) -> HostState {
             prefix: None,
             automatic: false,
         }],
+        passes: Vec::new(),
         attempts: Vec::new(),
         roster: Vec::new(),
         departed: Vec::new(),

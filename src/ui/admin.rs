@@ -1,10 +1,13 @@
 //! The Admin view: members over the whole width, attempts and banned below them.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Constraint, Layout, Rect},
+};
 
 use super::{Theme, banned, heartbeat, paint};
 use crate::{
-    app::{AdminColumn, AdminRow, State, admin_rows, layout::Areas, room::Room, wrap},
+    app::{AdminColumn, AdminRow, State, admin_rows, invite::time_left, layout::Areas, room::Room, wrap},
     model::{Peer, Role, Wire, limits},
 };
 
@@ -39,7 +42,18 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
         (Rect { height: top, ..main }, left, Rect { y: left.bottom(), height: bans, ..main })
     };
     let list = List { state, room, theme, rows: &rows };
+    // They take no room where there are none.
+    let invites = count(AdminColumn::Invites);
+    let high = if invites > 0 { height(invites).min(members.height / 2) } else { 0 };
+    let [members, line, open] = Layout::vertical([
+        Constraint::Min(0),
+        Constraint::Length(u16::from(high > 0)),
+        Constraint::Length(high),
+    ])
+    .areas(members);
+    paint::rule(buffer, line, theme.dim());
     list.draw(AdminColumn::Members, members, buffer);
+    list.draw(AdminColumn::Invites, open, buffer);
     list.draw(AdminColumn::Attempts, left, buffer);
     list.draw(AdminColumn::Banned, right, buffer);
 }
@@ -57,6 +71,7 @@ impl List<'_> {
         let selected = self.rows.get(at).map_or(AdminColumn::Members, AdminRow::column);
         let title = match column {
             AdminColumn::Members => "Members",
+            AdminColumn::Invites => "Invites",
             AdminColumn::Attempts => "Attempts",
             AdminColumn::Banned => "Banned",
         };
@@ -76,6 +91,10 @@ impl List<'_> {
             let y = inner.y + u16::try_from(line).unwrap_or(0);
             let text = match row {
                 AdminRow::Member(peer) => self.member(peer, usize::from(inner.width)),
+                AdminRow::Invite(info) => {
+                    let left = time_left(info.until, self.state.now);
+                    format!("{:<16} for {} more, {left}", info.id, info.uses)
+                }
                 AdminRow::Attempt(attempt) => {
                     format!("{:<16} {} wrong, {} left", attempt.addr.to_string(), attempt.wrong, attempt.left)
                 }
@@ -95,6 +114,7 @@ impl List<'_> {
     fn nothing(&self, column: AdminColumn) -> &'static str {
         match (column, self.room.role) {
             (AdminColumn::Attempts | AdminColumn::Banned, Role::Member) => "only the host knows",
+            (AdminColumn::Invites, _) => "none",
             (AdminColumn::Members, _) => "nobody else is here",
             (AdminColumn::Attempts, _) if self.room.door.bans.iter().any(|ban| ban.automatic) => {
                 "none but those banned"

@@ -25,6 +25,7 @@ pub(super) fn draw(
 ) -> Option<Position> {
     match layer {
         Layer::Help { scroll } => help(state, *scroll, theme, area, buffer),
+        Layer::Invite(card) => super::invite::draw(state, card, theme, area, buffer),
         Layer::Dialog(question) => dialog(question, theme, area, buffer),
         Layer::Note { title, lines, scroll } => note(title, lines, *scroll, theme, area, buffer),
         Layer::Prompt(line) => return prompt(state, line, theme, area, buffer),

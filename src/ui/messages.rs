@@ -94,6 +94,7 @@ fn empty(room: &Room, theme: Theme, with: Recipient, inner: Rect, buffer: &mut B
                 Some(password) => format!("and the password: {}", password.reveal()),
                 None => "and the password. You can write already.".to_owned(),
             },
+            "Or /invite makes a link that needs no password.".to_owned(),
         ],
         (Recipient::Everyone, _) => vec!["Nothing was said yet. Write, and press Enter.".to_owned()],
         (Recipient::Peer(peer), _) if peer.wire() == Wire::Classic => {

@@ -8,6 +8,7 @@ mod banned;
 mod composer;
 mod frame;
 mod heartbeat;
+mod invite;
 mod launch;
 mod layers;
 mod log;

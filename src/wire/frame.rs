@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, PeerId, Policy, RecvError, RosterEntry,
-    Signature, Status, Timestamp, Unreachable, at_most, limits,
+    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, Pass, PeerId, Policy, RecvError,
+    RosterEntry, Signature, Status, Timestamp, Unreachable, at_most, limits,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -41,6 +41,16 @@ pub struct Hello {
     /// The first message of OPAQUE; empty for a known key.
     #[serde(with = "serde_bytes")]
     pub ke1: Vec<u8>,
+}
+
+/// Payload of [`Frame::Invited`]: who asks for admission by an invite. It is said only to the host whose key the invite
+/// has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// Who, without a proof of the password.
+    pub hello: Hello,
+    /// The pass of the invite.
+    pub pass: Pass,
 }
 
 /// Payload of [`Frame::Presence`]: what a member wants to be called, and what it says of itself.
@@ -379,6 +389,8 @@ frames! {
     /// Joiner to host, at most [`crate::model::limits::ECHOES`] before anything else: send these bytes back. Host to
     /// joiner: here they are.
     7 Echo(ByteBuf),
+    /// Joiner to host, in place of [`Frame::Hello`]: who asks, with the pass of an invite.
+    8 Invited(Invited),
     /// Host to member, and on a peer link whoever waits for an answer: are you there (seed, "Heartbeat")?
     10 Beat(Beat),
     /// Yes, with the number of the beat.

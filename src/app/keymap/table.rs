@@ -173,6 +173,8 @@ pub static TABLE: &[Binding] = &[
     bind(&[C::Prompt], &[plain(KeyCode::Up)], A::Up, "up", ""),
     bind(&[C::Prompt], &[plain(KeyCode::Down)], A::Down, "down", ""),
     bind(&[C::Prompt], &[plain(Esc)], A::Close, "close", "close"),
+    bind(&[C::Invite], &[letter('c'), letter('y')], A::Copy, "copy the invite", "copy"),
+    bind(&[C::Invite], &[plain(Esc), letter('q'), plain(Enter)], A::Close, "close", "close"),
     bind(&[C::Help], &[plain(Esc), letter('q'), plain(Enter), letter('?')], A::Close, "close", "close"),
     bind(&[C::Help], &[plain(KeyCode::Up), letter('k')], A::Up, "up", "move"),
     bind(&[C::Help], &[plain(KeyCode::Down), letter('j')], A::Down, "down", ""),

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Conversation, Followed, Grade, Heard, LinkView, Mark, Message, PeerView, Room, ToldBan, View, as_typed,
-    history, hue_of, names, reachable, shown_text,
+    Conversation, Door, Followed, Grade, Heard, LinkView, Mark, Message, PeerView, Room, ToldBan, View,
+    as_typed, history, hue_of, names, reachable, shown_text,
 };
 use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
@@ -67,7 +67,7 @@ impl Room {
         self.role = if is_me { Role::Host } else { Role::Member };
         if !is_me {
             self.join_addr = join_addr.to_string();
-            (self.door.bans, self.door.attempts, self.door.penalties) = (Vec::new(), Vec::new(), Vec::new());
+            self.door = Door::default();
         }
         let who = if is_me { "you are".to_owned() } else { format!("{} is", host.alias) };
         self.announce(now, Grade::Warning, &format!("{who} the host from now on"));
@@ -154,7 +154,8 @@ impl Room {
                 let text = format!("this screen was not served in time: {messages} messages are read again");
                 self.note(now, Grade::Warning, &text);
             }
-            NodeEvent::Left { .. } => {}
+            NodeEvent::Invites { invites } => self.door.invites = invites,
+            NodeEvent::Invite { .. } | NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
                 let with = conversation_of(&before.stream(), &self.me);
                 if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {

@@ -19,7 +19,7 @@ fn selected(state: &State) -> Option<AdminRow> {
 
 fn only_host(state: &mut State) -> bool {
     if !state.is_host() {
-        toast(state, ToastKind::Error, "only the host can ban, kick and unban");
+        toast(state, ToastKind::Error, "only the host can do that");
     }
     state.is_host()
 }
@@ -141,10 +141,15 @@ pub(super) fn unban_selected(state: &mut State) {
     }
     match selected(state) {
         Some(AdminRow::Banned(ban)) => ask_unban(state, *ban),
+        Some(AdminRow::Invite(info)) => super::invite::ask_revoke(state, &info),
         Some(AdminRow::Attempt(Attempt { addr, .. }) | AdminRow::Penalty(Penalty { addr, .. })) => {
             ask_forgive(state, addr);
         }
-        _ => toast(state, ToastKind::Info, "choose a ban, an attempt or a penalty to lift with ↑ and ↓"),
+        _ => toast(
+            state,
+            ToastKind::Info,
+            "choose a ban, an attempt, a penalty or an invite to lift with ↑ and ↓",
+        ),
     }
 }
 

@@ -60,6 +60,14 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let peer = member(state, &name)?;
             admin::ask_handover(state, &peer);
         }
+        Typed::Invite { uses, hours, pass } => {
+            host_only()?;
+            return Ok(vec![Effect::Node(NodeCommand::Invite { uses, hours, pass, addrs: Vec::new() })]);
+        }
+        Typed::Revoke(id) => {
+            host_only()?;
+            return super::invite::revoke(state, &id);
+        }
         Typed::Password => {
             host_only()?;
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
@@ -215,6 +223,7 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             let peer = ban.peer_id.map(PeerName::Id);
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
         }
+        Pending::Revoke(id) => vec![Effect::Node(NodeCommand::Revoke { invite: Some(id) })],
         Pending::Handover(peer) => {
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Handover(peer))));
             Vec::new()

@@ -45,7 +45,7 @@ fn demo(launch: &mut Launch) -> Vec<Effect> {
     if std::mem::replace(&mut launch.opening, true) { Vec::new() } else { vec![Effect::Open(Open::Demo)] }
 }
 
-fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) {
+pub(super) fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) {
     let form = state.form(kind, target, alias, wire);
     if let Some(launch) = state.launch_mut() {
         // What was typed before Esc stays, where it was for the same.

@@ -80,6 +80,7 @@ pub fn why_not(state: &State, command: &Command) -> Option<&'static str> {
         "reply" | "copy" | "info" | "unfold" | "menu" if is_silent => Some("nothing was said yet"),
         "cleartext" if room.cleartext.on.is_none() => Some("no classic peers are let in"),
         "rejoin" if room.link == LinkView::Joined => Some("you are in"),
+        "revoke" if room.door.invites.is_empty() => Some("no invite is open"),
         "unban" if room.door.bans.is_empty() => Some("nobody is banned"),
         "next" if room.conversations.iter().all(|conversation| conversation.unread == 0) => {
             Some("nothing is unread")
@@ -102,6 +103,9 @@ fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
                 (None, None) => ban.peer_id.map(|peer| peer.to_string()),
             })
             .collect()
+        }
+        ("revoke", _) => {
+            room.door.invites.iter().map(|info| info.id.clone()).chain(["all".to_owned()]).collect()
         }
         (_, "on|off") => vec!["on".to_owned(), "off".to_owned()],
         // Another name is nobody's yet.

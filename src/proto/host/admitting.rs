@@ -61,6 +61,7 @@ impl Host {
                 joiner.step = Step::Turn(hello);
                 self.charge(conn, ip);
             }
+            (Frame::Invited(invited), Step::Status { known: false, .. }) => self.invited(conn, &invited),
             (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(conn, &ke3),
             _ => {
                 self.turn.goodbye(conn, CloseReason::ProtocolError, "");
@@ -171,7 +172,7 @@ impl Host {
         matches!(step, Some(Step::Challenged(..) | Step::Classic(classic::Step::Checking(_))))
     }
 
-    fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
+    pub(super) fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
         let joiner = self.joiners.remove(&conn);
         if joiner.is_some_and(|joiner| matches!(joiner.step, Step::Classic(_))) {
             self.turn.send_object(conn, &Object::Authenticated(false));

@@ -23,6 +23,8 @@ pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) 
             host.set_password(password);
             Ok(())
         }
+        NodeCommand::Invite { uses, hours, pass, addrs } => host.invite(uses, hours, pass, addrs),
+        NodeCommand::Revoke { invite } => host.revoke(invite.as_deref()),
         _ => Ok(()),
     }
 }

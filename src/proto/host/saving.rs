@@ -56,6 +56,7 @@ impl Host {
             listen: Some(self.listening.join_addr),
             admitted: self.admission.admitted().cloned().collect(),
             bans: self.admission.bans().to_vec(),
+            passes: self.passes.all().to_vec(),
             attempts: self.admission.kept_attempts(),
             roster: self
                 .group

@@ -198,6 +198,7 @@ impl Member {
             attempts,
             members,
             bans: state.bans,
+            passes: state.passes,
             admitted: state.admitted,
             key_age,
             kept_attempts: state.attempts,

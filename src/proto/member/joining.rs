@@ -15,7 +15,7 @@ use crate::{
         roster::{Assembly, Roster, RosterError},
     },
     security::{JoinProof, password::join_context},
-    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Refusal},
+    wire::{Authenticated, BannedStatus, ByteBuf, Frame, Hello, Invited, Refusal},
 };
 
 impl Member {
@@ -34,6 +34,15 @@ impl Member {
                 return self.retry(Closed::new(CloseReason::KeyChanged, message));
             }
             let was = known.short();
+            if self.host.is_invited {
+                let message = format!(
+                    "{} shows the key {}, and the invite is of the host with the key {was}: it is another host, or \
+                     somebody pretends to be yours; nothing was sent. Ask for a new invite",
+                    connected.remote,
+                    host.short(),
+                );
+                return self.finish(Closed::new(CloseReason::KeyChanged, message));
+            }
             self.finish(Closed::new(
                 CloseReason::KeyChanged,
                 format!(
@@ -198,6 +207,7 @@ impl Member {
                 self.turn.send(joining.conn, &frame);
                 self.tell_link(LinkState::Authenticating, "known to the host", None);
             }
+            BannedStatus::Password { .. } if is_first && self.pass.is_some() => self.show_pass(),
             BannedStatus::Password { left } if is_first => {
                 joining.left = left;
                 let Some(password) = self.password.clone() else {
@@ -218,6 +228,19 @@ impl Member {
             _ => self
                 .finish(Closed::new(CloseReason::NotPyile, format!("{} repeats itself", self.host.target))),
         }
+    }
+
+    /// Shows the pass of the invite. The key of the host is the one that stands beside it, or this link would not be.
+    fn show_pass(&mut self) {
+        let (Some(joining), Some(pass)) = (&mut self.joining, self.pass.clone()) else { return };
+        if self.host.key != Some(joining.host) {
+            return self.finish(CloseReason::KeyChanged.into());
+        }
+        let (alias, addrs) = (self.group.alias.to_string(), joining.connected.listening.clone());
+        let hello = Hello { alias, addrs, ke1: Vec::new() };
+        joining.step = Step::Decision;
+        self.turn.send(joining.conn, &Frame::Invited(Invited { hello, pass }));
+        self.tell_link(LinkState::Authenticating, "showing the invite", None);
     }
 
     fn password_wanted(&mut self) {
@@ -317,6 +340,11 @@ impl Member {
         // The password has done its work, except where it is all that a host knows a member by.
         if self.wire() == Wire::Native {
             self.password = None;
+        }
+        self.pass = None;
+        if std::mem::take(&mut self.host.is_invited) {
+            // Of its addresses the one that answers is the best, and is where it is looked for next time.
+            self.host.target = joining.connected.remote.to_string();
         }
         self.rejoining.began = None;
         // The host is still the host, or it is another: nothing comes of taking over.

@@ -544,6 +544,8 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             target: "10.0.0.1:4702".into(),
             password: Some(Password::new(PASSWORD.into())),
             pin: was_classic.map(|_| sim.ids[0]),
+            pass: None,
+            addrs: Vec::new(),
             rejoin_for: limits::REJOIN_FOR,
             wire: Wire::Native,
             known: None,

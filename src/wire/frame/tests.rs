@@ -77,6 +77,13 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::Hello(Hello { alias: "bob".into(), addrs: entry().addrs, ke1: vec![1, 2] }),
             "02 03626f62 01 00 0a000002 d08603 02 0102".into(), // alias, addresses, Ke1
         ),
+        (
+            Frame::Invited(Invited {
+                hello: Hello { alias: "bob".into(), addrs: Vec::new(), ke1: Vec::new() },
+                pass: Pass::new([6; 16]),
+            }),
+            format!("08 03626f62 00 00 {}", h("06", 16)), // alias, no addresses, no Ke1, pass
+        ),
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
         // network id and name, rate, burst, bytes, grace, read back, version, entries, members of the past, signature

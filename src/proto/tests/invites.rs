@@ -1,0 +1,228 @@
+//! Invites: who comes in by one, who does not, and to whom a pass is said.
+
+use super::*;
+use crate::model::Invite;
+
+impl Sim {
+    /// An invite of the host, made now.
+    fn invite(&mut self, host: usize, uses: u32) -> Invite {
+        let addrs = vec![SocketAddr::new(Self::ip(host), limits::JOIN_PORT)];
+        self.command(host, NodeCommand::Invite { uses: Some(uses), hours: None, pass: true, addrs });
+        self.wait(0.1);
+        self.newest_invite(host).expect("an invite")
+    }
+
+    /// The invite that the host was told last.
+    fn newest_invite(&self, host: usize) -> Option<Invite> {
+        self.events[host].iter().rev().find_map(|event| match event {
+            NodeEvent::Invite { link, .. } => Some(link.0.clone()),
+            _ => None,
+        })
+    }
+
+    /// How often each invite may still be used, as the host was told last.
+    fn open_invites(&self, host: usize) -> Vec<u32> {
+        let told = self.events[host].iter().rev().find_map(|event| match event {
+            NodeEvent::Invites { invites } => Some(invites.iter().map(|info| info.uses).collect()),
+            _ => None,
+        });
+        told.unwrap_or_default()
+    }
+
+    fn come(&mut self, alias: &str, invite: &Invite, identity: Identity) -> usize {
+        let config = MemberConfig {
+            password: None,
+            pin: Some(invite.key),
+            pass: invite.pass.clone(),
+            addrs: invite.addrs.clone(),
+            ..member_config("")
+        };
+        self.add(alias, identity, RoleConfig::Member(Box::new(config)))
+    }
+
+    fn comes(&mut self, alias: &str, invite: &Invite) -> usize {
+        let index = self.come(alias, invite, Identity::generate().unwrap().0);
+        self.wait(0.2);
+        index
+    }
+
+    fn is_refused(&self, index: usize, words: &str) {
+        let errors = self.errors(index);
+        assert_eq!(self.end(index), Some(CloseReason::InviteRefused), "{errors:?}");
+        assert!(errors.last().is_some_and(|error| error.contains(words)), "{errors:?}");
+    }
+}
+
+#[test]
+fn an_invite_lets_one_in_without_the_password_and_is_used_up() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 1);
+    assert_eq!((invite.key, invite.addrs.len()), (sim.ids[0], 1));
+    assert_eq!(sim.open_invites(0), [1]);
+    let key = Identity::generate().unwrap();
+    let ann = sim.come("ann", &invite, key.0);
+    sim.wait(0.2);
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+    assert_eq!(sim.open_invites(0), [0; 0], "nobody else comes in by it");
+    let thief = sim.comes("mallory", &invite);
+    sim.is_refused(thief, "used up");
+    assert_eq!(sim.roster(0), ["host", "ann"]);
+    let guest = sim.join("bob");
+    assert_eq!(sim.end(guest), None, "a refused invite is no wrong password");
+    sim.say(ann, "everyone", "hello");
+    sim.wait(0.2);
+    assert_eq!(sim.heard(guest), ["ann: hello"]);
+}
+
+#[test]
+fn an_invite_for_several_counts_those_who_are_in_and_nobody_who_comes_back() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 2);
+    let ann = sim.comes("ann", &invite);
+    sim.frozen.insert(ann);
+    sim.wait(30.0);
+    sim.frozen.clear();
+    sim.wait(10.0);
+    assert_eq!(sim.roster(0), ["host", "ann"], "she is known, and is back");
+    assert_eq!(sim.open_invites(0), [1]);
+    let bob = sim.comes("bob", &invite);
+    assert_eq!(sim.end(bob), None);
+    let last = sim.comes("carol", &invite);
+    sim.is_refused(last, "used up");
+}
+
+#[test]
+fn of_two_who_show_the_last_use_at_once_one_comes_in() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 1);
+    sim.hold_saves = true;
+    let (ann, bob) = (sim.comes("ann", &invite), sim.comes("bob", &invite));
+    sim.is_refused(bob, "used up");
+    let kept = sim.saved.last().unwrap();
+    assert_eq!((kept.passes[0].uses, kept.admitted.len()), (0, 1), "both are written at once");
+    assert_eq!(sim.roster(ann), [""; 0], "nobody is told before it is on disk");
+}
+
+#[test]
+fn an_invite_ends_in_time_and_can_be_taken_back() {
+    let mut sim = Sim::host();
+    let (first, second) = (sim.invite(0, 5), sim.invite(0, 5));
+    let (id, third) = (sim.saved.last().unwrap().passes[0].id(), sim.invite(0, 5));
+    sim.command(0, NodeCommand::Revoke { invite: Some(id.clone()) });
+    sim.command(0, NodeCommand::Revoke { invite: Some(id) });
+    sim.wait(0.1);
+    assert!(sim.errors(0).last().is_some_and(|error| error.contains("no invite that lets somebody in")));
+    assert_eq!(sim.open_invites(0), [5, 5]);
+    let ann = sim.comes("ann", &first);
+    sim.is_refused(ann, "taken this invite back");
+    sim.now = sim.now.plus(Duration::from_secs(u64::from(limits::PASS_HOURS) * 3600));
+    sim.wait(0.1);
+    for invite in [&second, &third] {
+        let late = sim.comes("late", invite);
+        sim.is_refused(late, "has expired");
+    }
+    let forged = Invite { pass: Some(crate::model::Pass::new([1; 16])), ..first };
+    let mallory = sim.comes("mallory", &forged);
+    sim.is_refused(mallory, "does not know this invite");
+    assert_eq!(sim.roster(0), ["host"]);
+}
+
+#[test]
+fn a_pass_is_said_only_to_the_host_whose_key_the_invite_has() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 1);
+    // The host would take the pass, if it only heard it.
+    let fooled = Invite { key: PeerId([9; 32]), ..invite.clone() };
+    let ann = sim.comes("ann", &fooled);
+    assert_eq!(sim.end(ann), Some(CloseReason::KeyChanged));
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("nothing was sent")));
+    assert_eq!((sim.roster(0), sim.open_invites(0)), (vec!["host".to_owned()], vec![1]));
+    assert_eq!(sim.comes("bob", &invite), 2);
+    assert_eq!(sim.roster(2), ["host", "bob"]);
+}
+
+#[test]
+fn whom_the_host_does_not_want_does_not_use_up_an_invite() {
+    let mut sim = Sim::host_with(|config| config.members = 3);
+    let invite = sim.invite(0, 1);
+    let key = || Identity::generate().unwrap();
+    let (bob_key, bob_bytes) = key();
+    sim.join_as("bob", PASSWORD, bob_key);
+    sim.wait(0.2);
+    sim.ban("bob");
+    sim.wait(0.2);
+    let back = sim.come("bob", &invite, Identity::from_pkcs8(bob_bytes.as_ref()).unwrap());
+    sim.wait(0.2);
+    assert_eq!(sim.end(back), Some(CloseReason::Banned));
+    let taken = sim.comes("host", &invite);
+    assert_eq!(sim.end(taken), Some(CloseReason::AliasTaken));
+    let (_ann, _carol) = (sim.join("ann"), sim.join("carol"));
+    let late = sim.comes("dave", &invite);
+    assert_eq!(sim.end(late), Some(CloseReason::NetworkFull));
+    assert_eq!(sim.open_invites(0), [1]);
+}
+
+#[test]
+fn an_invite_without_a_pass_says_whose_key_it_is_and_the_password_is_asked_for() {
+    let mut sim = Sim::host();
+    sim.command(0, NodeCommand::Invite { uses: None, hours: None, pass: false, addrs: Vec::new() });
+    sim.wait(0.1);
+    let invite = sim.newest_invite(0).unwrap();
+    assert_eq!((invite.pass.clone(), sim.open_invites(0)), (None, vec![]));
+    let ann = sim.comes("ann", &invite);
+    assert_eq!(sim.end(ann), Some(CloseReason::WrongPassword), "it has none");
+    let config = MemberConfig { pin: Some(invite.key), addrs: invite.addrs, ..member_config(PASSWORD) };
+    let bob = sim.add("bob", Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
+    sim.wait(0.2);
+    assert_eq!(sim.roster(bob), ["host", "bob"]);
+}
+
+#[test]
+fn only_the_host_invites_and_within_bounds() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let invite = |uses, hours| NodeCommand::Invite { uses, hours, pass: true, addrs: Vec::new() };
+    sim.command(ann, invite(None, None));
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("only the host can")));
+    for (command, words) in [
+        (invite(Some(0), None), "1 to 1000 uses"),
+        (invite(Some(1001), None), "1 to 1000 uses"),
+        (invite(None, Some(0)), "1 to 744 hours"),
+        (invite(None, Some(745)), "1 to 744 hours"),
+    ] {
+        sim.command(0, command);
+        assert!(sim.errors(0).last().is_some_and(|error| error.contains(words)), "{:?}", sim.errors(0));
+    }
+    for _ in 0..limits::PASSES {
+        sim.command(0, invite(None, None));
+    }
+    assert_eq!(sim.open_invites(0).len(), limits::PASSES);
+    sim.command(0, invite(None, None));
+    assert!(sim.errors(0).last().is_some_and(|error| error.contains("take some back first")));
+    sim.command(0, NodeCommand::Revoke { invite: None });
+    assert_eq!(sim.open_invites(0), [0; 0]);
+    sim.command(0, invite(None, None));
+    assert_eq!(sim.open_invites(0), [1]);
+}
+
+#[test]
+fn invites_are_good_after_a_restart_and_at_the_next_host() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 3);
+    sim.comes("ann", &invite);
+    let kept = sim.saved.last().unwrap().passes.clone();
+    let mut again = Sim::host_with(|config| config.passes = kept);
+    assert_eq!(again.open_invites(0), [2]);
+    let there = Invite { key: again.ids[0], ..invite.clone() };
+    let bob = again.comes("bob", &there);
+    assert_eq!(again.roster(bob), ["host", "bob"]);
+
+    sim.command(0, NodeCommand::Handover { peer: "ann".parse().unwrap() });
+    sim.wait(1.0);
+    assert_eq!(sim.open_invites(1), [2], "ann has them now");
+    // Whoever asks at the old place is told by the old host's signature where the network is.
+    let carol = sim.comes("carol", &invite);
+    sim.wait(5.0);
+    assert_eq!(sim.roster(carol), ["ann", "carol", "host"], "{:?}", sim.errors(carol));
+    assert_eq!(sim.open_invites(1), [1]);
+}
