@@ -11,7 +11,7 @@ use super::{
     strength::Strength,
 };
 use crate::{
-    model::{Alias, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Wire},
+    model::{Alias, JoinTarget, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Wire},
     theme::{Palette, Themes},
 };
 
@@ -289,13 +289,16 @@ impl State {
             field.value.insert(offered.reveal());
         }
         let is_offered = offered.is_some();
-        let at = fields
-            .iter()
-            .position(|field| {
-                let is_open = field.value.is_empty() && field.name != FieldName::Network;
-                (is_open || is_offered && field.name == FieldName::Password) && field.is_on.is_none()
-            })
-            .unwrap_or(0);
+        let has_pass = target.parse::<JoinTarget>().is_ok_and(|target| target.has_pass());
+        let first = |field: &Field| match field.name {
+            FieldName::Network | FieldName::Classic => false,
+            // Whoever has an invite only says who it is.
+            FieldName::Alias if has_pass => true,
+            FieldName::Password if has_pass => false,
+            FieldName::Password if is_offered => true,
+            _ => field.value.is_empty(),
+        };
+        let at = fields.iter().position(first).unwrap_or(0);
         let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
         let progress = Progress::Editing;
         Form {

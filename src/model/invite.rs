@@ -58,20 +58,20 @@ pub struct Invite {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// It has not the parts of one.
-    #[error("an invite is pyile://ADDRESS/KEY#PASS in one line; was all of it copied?")]
+    #[error("an invite is one line, pyile://ADDRESS/KEY#PASS; copy all of it")]
     Form,
     /// An address that is none.
-    #[error("{0:?} in the invite is no IP address; was all of it copied?")]
+    #[error("{0:?} in the invite is no IP address; copy all of it")]
     Address(String),
     /// Too many addresses.
     #[error("the invite has {0} addresses, and at most {max} are possible", max = limits::INVITE_ADDRS)]
     Addresses(usize),
     /// A key that is none.
-    #[error("the key in the invite is no key: 52 letters and digits are one; was all of it copied?")]
+    #[error("the key in the invite is not whole; copy all of it")]
     Key,
     /// A pass that is none.
     #[error(
-        "the pass at the end of the invite is no pass: 26 letters and digits are one; was all of it copied?"
+        "the pass at the end of the invite is not whole; copy all of it"
     )]
     Pass,
 }

@@ -13,6 +13,9 @@ use crate::app::{
     wrap,
 };
 
+/// Columns of the words at most, where a code stands beside them.
+const WORDS: u16 = 60;
+
 /// Columns between the words and the code.
 const GAP: u16 = 2;
 
@@ -43,7 +46,8 @@ pub(super) fn draw(state: &State, card: &InviteCard, theme: Theme, area: Rect, b
     if let Some(code) = code {
         let (width, _) = size(code);
         text_width = below.width.saturating_sub(width + GAP);
-        let at = Rect { x: below.right().saturating_sub(width), width, ..below };
+        text_width = text_width.min(WORDS);
+        let at = Rect { x: below.x + text_width + GAP, width, ..below };
         draw_code(code, at, palette.accent.is_some() || palette.good.is_some(), buffer);
     }
     let mut y = below.y + u16::from(below.height > 8);

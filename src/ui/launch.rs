@@ -252,7 +252,7 @@ fn draw_value(
         _ if is_said => "the network's, which goes in clear",
         Some(Strength::Strong) if form.is_offered => "tell these, or type your own",
         Some(strength) => strength.words(),
-        None if field.name == FieldName::Password && form.has_pass() => "not needed: the invite lets you in",
+        None if field.name == FieldName::Password && form.has_pass() => "not needed by an invite",
         None => field.placeholder,
     };
     let note_style = if strength == Some(Strength::Weak) { theme.warning() } else { theme.dim() };

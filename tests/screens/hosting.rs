@@ -80,6 +80,39 @@ fn an_address_that_is_held_back_is_shown_in_admin_and_forgiven_there() {
 }
 
 #[test]
+fn an_invite_is_made_copied_listed_and_taken_back() {
+    let mut state = room((80, 24));
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "invite 3 2d");
+    let effects = press(&mut state, KeyCode::Enter);
+    let asked = NodeCommand::Invite { uses: Some(3), hours: Some(48), pass: true, addrs: Vec::new() };
+    assert_eq!(effects, [Effect::Node(asked)]);
+    invited(&mut state);
+    let link = invite().link();
+    let rows = text(&draw(&state));
+    let shown = rows[1..3].concat().replace(' ', "");
+    assert_eq!(shown, *link, "in full rows, to be selected: {rows:#?}");
+    assert!(shows(&state, "one person, within 24 h") && shows(&state, "/revoke mk4x2p"));
+    assert!(rows.iter().filter(|row| row.contains('▀')).count() > 15, "a code: {rows:#?}");
+    assert_eq!(press(&mut state, KeyCode::Char('c')), [Effect::Copy(link.to_string())]);
+    assert!(shows(&state, "Copied"));
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::F(3));
+    assert!(shows(&state, "Invites 1") && shows(&state, "for 1 more, 24 h"), "{:#?}", text(&draw(&state)));
+    for _ in 0..3 {
+        press(&mut state, KeyCode::Down);
+    }
+    press(&mut state, KeyCode::Char('u'));
+    assert!(shows(&state, "Take the invite mk4x2p back?"), "{:#?}", text(&draw(&state)));
+    assert_eq!(press(&mut state, KeyCode::Enter), [], "Cancel is first");
+    press(&mut state, KeyCode::Char('u'));
+    let revoke = |id: &str| Effect::Node(NodeCommand::Revoke { invite: Some(id.to_owned()) });
+    assert_eq!(confirm(&mut state), [revoke("mk4x2p")]);
+    node(&mut state, NOW, NodeEvent::Invites { invites: Vec::new() });
+    assert!(!shows(&state, "Invites"));
+}
+
+#[test]
 fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
     let mut state = room((120, 35));
     press(&mut state, KeyCode::F(3));

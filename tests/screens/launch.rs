@@ -24,7 +24,7 @@ fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
     ctrl(&mut state, 'r');
     assert!(shows(&state, "secret"));
     let effects = press(&mut state, KeyCode::Enter);
-    assert!(matches!(&effects[..], [Effect::Open(Open::Join { target, .. })] if target == "10.0.0.1"));
+    assert!(matches!(&effects[..], [Effect::Open(Open::Join { target, .. })] if target.host() == "10.0.0.1"));
     for (reason, words) in [
         (CloseReason::WrongPassword, "2 attempts are left"),
         (CloseReason::Unreachable, "nothing listens"),
@@ -34,6 +34,54 @@ fn a_failed_join_keeps_every_field_and_names_the_cause_beside_it() {
         node(&mut state, NOW, NodeEvent::Left { reason, message: SafeText::line(words), undelivered: 0 });
         assert!(shows(&state, words) && shows(&state, "10.0.0.1") && shows(&state, "secret"));
     }
+}
+
+#[test]
+fn a_pasted_invite_opens_the_form_and_needs_no_password() {
+    let mut state = launch((80, 24));
+    let paste = |state: &mut State, text: &str| {
+        update(state, NOW, Event::Terminal(TerminalEvent::Paste(text.into())))
+    };
+    paste(&mut state, "hello");
+    assert!(shows(&state, "paste all of it: pyile://"));
+    paste(&mut state, "pyile://192.168.1.1/abc");
+    assert!(shows(&state, "copy all of it"), "{:#?}", text(&draw(&state)));
+    let link = invite().link();
+    let (one, two) = link.split_at(80);
+    paste(&mut state, &format!("{one}\n{two}\n"));
+    assert!(shows(&state, "Your name") && shows(&state, "not needed by an invite"));
+    // The cursor stands in the name, which is all that is left to say.
+    let effects = press(&mut state, KeyCode::Enter);
+    let [Effect::Open(Open::Join { target, password: None, .. })] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(*target, JoinTarget::Invite(Box::new(invite())));
+    // What the host says of it stands beside it, and only where it led is shown in the room.
+    let words = "this invite is used up; ask for another, or join with the password";
+    let left = NodeEvent::Left {
+        reason: CloseReason::InviteRefused,
+        message: SafeText::line(words),
+        undelivered: 0,
+    };
+    node(&mut state, NOW, left);
+    assert!(shows(&state, "this invite is used up"), "{:#?}", text(&draw(&state)));
+}
+
+#[test]
+fn the_room_of_an_invited_member_shows_no_pass() {
+    let mut state = launch((120, 35));
+    update(&mut state, NOW, Event::Terminal(TerminalEvent::Paste(invite().link().to_string())));
+    let peers = cast();
+    let listening = NodeEvent::Listening {
+        role: pyile::model::Role::Member,
+        join_addr: None,
+        peer_addr: peers[1].addr,
+        peer_id: peers[1].peer_id,
+        alias: peers[1].alias.clone(),
+        network: SafeText::line("lab"),
+        network_id: NetworkId([1; 16]),
+    };
+    node(&mut state, NOW, listening);
+    let pass = invite().link().split_once('#').unwrap().1.to_owned();
+    assert!(shows(&state, "192.168.1.1:4702") && !shows(&state, &pass[..8]), "{:#?}", text(&draw(&state)));
 }
 
 #[test]

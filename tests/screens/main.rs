@@ -30,13 +30,14 @@ use pyile::{
         update,
     },
     model::{
-        CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, KnownHost, Liveness,
-        MessageId, NetworkId, Page, Peer, Penalty, Recipient, SafeText, StoredMessage, Summary, Timestamp,
+        CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, JoinTarget, KnownHost,
+        Liveness, MessageId, NetworkId, Page, Peer, Penalty, Recipient, SafeText, StoredMessage, Summary,
+        Timestamp,
     },
 };
 use scene::{
-    NOW, cast, choose, ctrl, draw, empty_room, history, key, launch, message, node, press, room, text,
-    type_text,
+    NOW, cast, choose, ctrl, draw, empty_room, history, invite, invited, key, launch, message, node, press,
+    room, text, type_text,
 };
 
 fn shows(state: &State, words: &str) -> bool {
@@ -58,6 +59,7 @@ fn state_in(context: Context) -> State {
         Context::Dialog => _ = ctrl(&mut state, 'c'),
         Context::Prompt => _ = ctrl(&mut state, 'o'),
         Context::Help => _ = press(&mut state, KeyCode::F(1)),
+        Context::Invite => invited(&mut state),
         Context::Launch | Context::Compose | Context::Room | Context::Everywhere => {}
     }
     assert!(state.contexts().contains(&context), "{context:?} in {:?}", state.contexts());

@@ -4,8 +4,8 @@
 use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
 use crate::scene::{
-    NOW, cast, choose, classic_peer, ctrl, draw, history, launch, message, node, press, room, svg_on, text,
-    type_text, with,
+    NOW, cast, choose, classic_peer, ctrl, draw, history, invited, launch, message, node, press, room,
+    svg_on, text, type_text, with,
 };
 use crossterm::event::KeyCode;
 use pyile::{
@@ -31,6 +31,19 @@ fn hosting_form(size: (u16, u16)) -> State {
     let mut state = launch(size);
     state.defaults.offered = Some(pyile::model::Password::new("maple orbit canyon lunar".to_owned()));
     press(&mut state, KeyCode::Char('h'));
+    state
+}
+
+fn invite(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    invited(&mut state);
+    state
+}
+
+fn invites(size: (u16, u16)) -> State {
+    let mut state = invite(size);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::F(3));
     state
 }
 
@@ -235,6 +248,10 @@ fn the_pictures_show_the_screens() {
         ("room-60x20", room((60, 20))),
         ("admin", admin((120, 35))),
         ("admin-80x24", admin((80, 24))),
+        ("invite", invite((120, 35))),
+        ("invite-80x24", invite((80, 24))),
+        ("invite-40x12", invite((40, 12))),
+        ("invites-80x24", invites((80, 24))),
         ("ban", ban_dialog((120, 35))),
         ("join-80x24", joining_form((80, 24))),
         ("heartbeat", heartbeat((120, 35))),

@@ -21,11 +21,11 @@ use std::{
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use pyile::{
-    api::{HistoryEvent, NodeEvent, StoreEvent},
+    api::{HistoryEvent, InviteInfo, NodeEvent, StoreEvent},
     app::{Defaults, Effect, Event, State, update},
     model::{
-        Alias, Attempt, Ban, CloseReason, DeliveryStatus, KnownHost, Liveness, MessageId, NetworkId, Peer,
-        PeerId, Recipient, Role, SafeText, Summary, Timestamp, Wire,
+        Alias, Attempt, Ban, CloseReason, DeliveryStatus, Invite, KnownHost, Liveness, MessageId, NetworkId,
+        Pass, Peer, PeerId, Recipient, Role, SafeText, Summary, Timestamp, Wire,
     },
     ui,
 };
@@ -91,6 +91,24 @@ pub fn launch(size: (u16, u16)) -> State {
         version: 0,
     }];
     State::new(defaults, recents, size, NOW)
+}
+
+/// What the host knows of its invite.
+pub fn invite_info() -> InviteInfo {
+    InviteInfo { id: "mk4x2p".to_owned(), uses: 1, until: Timestamp(NOW.0 + 24 * 3_600_000_000) }
+}
+
+/// An invite of the host, for one person and a day.
+pub fn invite() -> Invite {
+    let addrs = vec!["192.168.1.1:4702".parse().unwrap()];
+    Invite { addrs, key: cast()[0].peer_id, pass: Some(Pass::new([0x5a; 16])) }
+}
+
+/// The invite is made.
+pub fn invited(state: &mut State) {
+    let info = invite_info();
+    node(state, NOW, NodeEvent::Invites { invites: vec![info.clone()] });
+    node(state, NOW, NodeEvent::Invite { link: invite().into(), info: Some(info) });
 }
 
 pub fn node(state: &mut State, at: Timestamp, mut event: NodeEvent) -> Vec<Effect> {
@@ -417,6 +435,13 @@ pub fn svg_on(buffer: &Buffer, paper: &Paper) -> String {
             let cell = &buffer[(x, y)];
             let style = (cell.fg, cell.modifier);
             let start = x;
+            if cell.symbol() == "▀" && cell.bg != Color::Reset {
+                while x < area.width && buffer[(x, y)] == *cell {
+                    x += 1;
+                }
+                halves(&mut out, (cell.fg, cell.bg), (start, x, y));
+                continue;
+            }
             let mut run = String::new();
             while x < area.width && (buffer[(x, y)].fg, buffer[(x, y)].modifier) == style {
                 let symbol = buffer[(x, y)].symbol();
@@ -436,6 +461,22 @@ pub fn svg_on(buffer: &Buffer, paper: &Paper) -> String {
     }
     out.push_str("</g>\n</svg>\n");
     out
+}
+
+/// Cells whose upper half has one colour and whose lower half another.
+fn halves(out: &mut String, (upper, lower): (Color, Color), (from, to, y): (u16, u16, u16)) {
+    let paper = Paper::of(out);
+    let (x, top) = (10.0 + f64::from(from) * CELL.0, 10.0 + f64::from(y) * CELL.1);
+    let (width, half) = (f64::from(to - from) * CELL.0, CELL.1 / 2.0);
+    for (color, top) in [(upper, top), (lower, top + half)] {
+        let fill = paper.color(color);
+        writeln!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{half:.1}\" fill=\"{fill}\" \
+             shape-rendering=\"crispEdges\"/>"
+        )
+        .unwrap();
+    }
 }
 
 fn span(out: &mut String, run: &str, (color, modifier): (Color, Modifier), (from, to, y): (u16, u16, u16)) {
