@@ -15,17 +15,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub mod batch;
 pub mod finding;
 pub mod history;
+pub mod invite;
 pub mod store;
 
 pub use batch::{Progress, Said};
 pub use finding::{Check, Finding, Verdict};
 pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, OpenedHistory, Part, Receipt};
+pub use invite::{InviteInfo, InviteLink};
 pub use store::{StoreCommand, StoreEvent};
 
 use crate::model::{
-    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, Invite, KeptPass,
-    Liveness, MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
-    SafeText, Summary, Timestamp, Unreachable,
+    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, Liveness,
+    MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role, SafeText,
+    Summary, Timestamp, Unreachable,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -124,39 +126,6 @@ fn yes() -> bool {
     true
 }
 
-/// An invite as it is given to others. `Debug` shows nothing of its pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InviteLink(pub Invite);
-
-impl From<Invite> for InviteLink {
-    fn from(invite: Invite) -> Self {
-        Self(invite)
-    }
-}
-
-impl Serialize for InviteLink {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.link())
-    }
-}
-
-/// What a host knows of an invite that lets somebody in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InviteInfo {
-    /// What it is called by: six letters.
-    pub id: String,
-    /// How many may still come in by it.
-    pub uses: u32,
-    /// Until when.
-    pub until: Timestamp,
-}
-
-impl From<&KeptPass> for InviteInfo {
-    fn from(pass: &KeptPass) -> Self {
-        Self { id: pass.id(), uses: pass.uses, until: pass.until }
-    }
-}
-
 /// What a front end may ask of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
@@ -219,7 +188,7 @@ pub enum NodeCommand {
         /// By key or alias.
         peer: PeerName,
     },
-    /// Host: makes an invite; answered by an `invite` event that has it.
+    /// Host, and members where the host lets them: makes an invite; answered by an `invite` event that has it.
     Invite {
         /// How many may come in by it, 1 to [`crate::model::limits::PASS_USES`]; nothing = one.
         #[serde(default)]
@@ -431,7 +400,7 @@ pub enum NodeEvent {
         /// Addresses that are held back for handshakes that they have wasted.
         penalties: Vec<Penalty>,
     },
-    /// Host: an invite was made, and is kept. Whoever has the link may get in.
+    /// An invite was made, and is kept. Whoever has the link may get in.
     Invite {
         /// What is given to others.
         link: InviteLink,

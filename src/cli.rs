@@ -66,6 +66,9 @@ pub enum Command {
         /// in clear [env: PYILE_CLASSIC=on].
         #[arg(long)]
         classic: bool,
+        /// Members may invite others too, as you do with /invite [env: PYILE_MEMBERS_INVITE=on].
+        #[arg(long)]
+        members_invite: bool,
     },
     /// Join a network.
     Join {

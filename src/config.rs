@@ -66,6 +66,8 @@ pub struct Config {
     pub read_back: u32,
     /// Host: classic peers are let in.
     pub classic: bool,
+    /// Host: members may invite others.
+    pub members_invite: bool,
     /// Whether messages may go to classic peers, when somebody has said so.
     pub cleartext: Option<bool>,
     /// The history is kept on disk.
@@ -136,7 +138,7 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "alias",
     "attempts",
     "bell",
@@ -153,6 +155,7 @@ const KEYS: [&str; 28] = [
     "log_level",
     "key_days",
     "members",
+    "members_invite",
     "mouse",
     "network",
     "notify",
@@ -309,11 +312,12 @@ pub fn resolve(
     let options = &cli.options;
     let sources = Sources { environment, file: file.map(parse_file).transpose()? };
     let mode = mode(cli, environment)?;
-    let (listen_flag, classic_flag) = match &cli.command {
-        Some(Command::Host { address, listen, classic }) => {
-            (listen.as_deref().or(address.as_deref()), classic.then_some("on"))
+    let (listen_flag, classic_flag, invite_flag) = match &cli.command {
+        Some(Command::Host { address, listen, classic, members_invite }) => {
+            let listen = listen.as_deref().or(address.as_deref());
+            (listen, classic.then_some("on"), members_invite.then_some("on"))
         }
-        _ => (None, None),
+        _ => (None, None, None),
     };
     let (alias, alias_is_chosen) = alias(&sources, options, environment)?;
     let listen_allowed =
@@ -381,6 +385,7 @@ pub fn resolve(
         grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
         read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),
         classic: sources.get("classic", classic_flag, ON_OR_OFF, on_or_off)?.unwrap_or(false),
+        members_invite: sources.get("members_invite", invite_flag, ON_OR_OFF, on_or_off)?.unwrap_or(false),
         cleartext,
         history: sources
             .get("history", options.no_history.then_some("off"), ON_OR_OFF, on_or_off)?

@@ -24,8 +24,9 @@ use pyile::{
     },
     security::{HostRecord, Identity, PasswordCost, pass, sign, tls::Secured},
     wire::{
-        Ack, Addressed, Authenticated, BannedStatus, Beat, Frame, Hello, Invited, PeerHello, Refusal,
-        RelayBytes, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried, classic::Object,
+        Ack, Addressed, Authenticated, BannedStatus, Beat, Frame, Hello, InviteRequest, Invited, PeerHello,
+        Refusal, RelayBytes, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried,
+        classic::Object,
     },
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -98,7 +99,7 @@ pub fn host(data: &[u8]) {
     let classic = reader.byte() % 2 == 1;
     let role = RoleConfig::Host(Box::new(HostConfig {
         network: Network { id: NETWORK, name: "fuzz".to_owned() },
-        policy: Policy { classic, ..Policy::default() },
+        policy: Policy { classic, members_invite: true, ..Policy::default() },
         record: HostRecord::from_bytes(&world().record).unwrap(),
         password: None,
         attempts: 3,
@@ -111,6 +112,7 @@ pub fn host(data: &[u8]) {
                 uses: number.into(),
                 until: Timestamp(i64::MAX),
                 since: Timestamp(0),
+                by: None,
                 is_revoked: false,
             })
             .collect(),
@@ -394,6 +396,9 @@ impl<'a> Driver<'a> {
                     0 => Frame::Invited(Invited { hello, pass: Pass::new([number; 16]) }),
                     _ => Frame::Hello(hello),
                 }
+            }
+            (4, LinkKind::JoinIn) if number % 2 == 0 => {
+                Frame::InviteRequest(InviteRequest { uses: number.into(), hours: 1 })
             }
             (4, LinkKind::JoinIn) => Frame::RosterRequest,
             (5, LinkKind::JoinIn) => Frame::RosterApplied(number.into()),

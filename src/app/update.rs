@@ -143,8 +143,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         return left(state, &Closed::new(*reason, message.to_string()));
     }
     if let NodeEvent::Invite { link, info } = event {
-        invite::show(state, link.0, info);
-        return Vec::new();
+        return invite::show(state, link.0, info);
     }
     let now = state.now;
     if matches!(event, NodeEvent::Authenticated { .. } | NodeEvent::Handover { .. }) {

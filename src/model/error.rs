@@ -174,6 +174,12 @@ pub enum CommandError {
     /// All invites that are kept are still good.
     #[error("there are {max} invites that let somebody in; take some back first", max = limits::PASSES)]
     TooManyInvites,
+    /// The host alone invites here.
+    #[error("the host lets no member invite; ask the host for an invite")]
+    MembersDoNotInvite,
+    /// A member has as many invites as it may.
+    #[error("{max} invites of yours still let somebody in; no more are possible at once", max = limits::PASSES_OF_MEMBER)]
+    EnoughInvites,
     /// There is no invite to take back.
     #[error("no invite that lets somebody in is called so; the admin pane lists all")]
     NoSuchInvite,

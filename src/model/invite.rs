@@ -70,9 +70,7 @@ pub enum InviteError {
     #[error("the key in the invite is not whole; copy all of it")]
     Key,
     /// A pass that is none.
-    #[error(
-        "the pass at the end of the invite is not whole; copy all of it"
-    )]
+    #[error("the pass at the end of the invite is not whole; copy all of it")]
     Pass,
 }
 
@@ -81,6 +79,23 @@ impl Invite {
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
         text.trim().get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    }
+
+    /// Of the addresses of a host, best first, those that an invite has.
+    #[must_use]
+    pub fn choose(mut addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        // A machine's address for itself leads nowhere from others.
+        if addrs.iter().any(|addr| !addr.ip().is_loopback()) {
+            addrs.retain(|addr| !addr.ip().is_loopback());
+        }
+        let mut chosen: Vec<SocketAddr> = Vec::new();
+        for addr in addrs {
+            if !addr.ip().is_unspecified() && !chosen.contains(&addr) {
+                chosen.push(addr);
+            }
+        }
+        chosen.truncate(limits::INVITE_ADDRS);
+        chosen
     }
 
     /// The line that is given to others. Whoever has it may get in.
@@ -209,6 +224,9 @@ pub struct KeptPass {
     pub until: Timestamp,
     /// When it was made.
     pub since: Timestamp,
+    /// The member that asked for it; nothing for the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PeerId>,
     /// The host has taken it back.
     #[serde(default)]
     pub is_revoked: bool,

@@ -33,6 +33,8 @@ pub const INVITE_BYTES: usize = 320;
 pub const QR_SIDE: usize = 33;
 /// Passes that a host keeps, those that let nobody in any more included: of these the oldest makes room.
 pub const PASSES: usize = 64;
+/// Passes of one member that let somebody in at the same time.
+pub const PASSES_OF_MEMBER: usize = 4;
 /// Times that one pass may be used.
 pub const PASS_USES: u32 = 1000;
 /// How long a pass is good, unless somebody says otherwise.

@@ -56,6 +56,9 @@ pub struct Policy {
     pub read_back: u32,
     /// Classic peers are let in: to them everything goes in clear.
     pub classic: bool,
+    /// Members may invite others, as the host does.
+    #[serde(default)]
+    pub members_invite: bool,
 }
 
 impl Default for Policy {
@@ -67,6 +70,7 @@ impl Default for Policy {
             grace: limits::GRACE,
             read_back: 0,
             classic: false,
+            members_invite: false,
         }
     }
 }

@@ -347,6 +347,7 @@ impl Host {
                 }
             }
             Frame::RosterApplied(version) => self.applied(peer, *version),
+            Frame::InviteRequest(wanted) => self.invite_for(peer, *wanted),
             Frame::Presence(wanted) => self.presence(peer, wanted.clone()),
             Frame::HandoverReady(addrs) => self.handover_ready(peer, addrs),
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
@@ -391,6 +392,7 @@ impl Host {
         self.handover_without(peer);
         self.group.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+            self.revoke_invites_of(&peer);
             self.turn.ask(Ask::Distribute);
         } else {
             self.distribute_soon();

@@ -5,6 +5,7 @@
 
 mod classic;
 mod handover;
+mod inviting;
 mod joining;
 mod presence;
 
@@ -183,6 +184,8 @@ pub(super) struct Member {
     password: Option<Password>,
     /// The pass of an invite, for the host with the pinned key.
     pass: Option<Pass>,
+    /// Invites that the host was asked for and has not made yet: it makes nobody look at others.
+    invites_asked: u32,
     joining: Option<Joining>,
     dialling: bool,
     link: Option<HostLink>,
@@ -216,6 +219,7 @@ impl Member {
             consent: Consent { was_classic: config.was_classic, was_asked: false },
             password: config.password,
             pass: config.pass,
+            invites_asked: 0,
             joining: None,
             dialling: false,
             link: None,
@@ -299,6 +303,8 @@ impl Member {
             }
             Frame::ReachabilityPart(part) => self.reachability_part(&part),
             Frame::RosterDelta(delta) => self.delta(&delta),
+            Frame::InviteMade(made) => self.invite_made(made),
+            Frame::InviteNotMade(refusal) => self.command_refused(&refusal),
             Frame::PresenceRefused(refusal) => self.presence_refused(&refusal),
             Frame::Held(held) if held.len() <= limits::HELD => {
                 self.turn.ask(Ask::WantOf(host, held.0));

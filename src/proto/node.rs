@@ -390,6 +390,9 @@ impl Node {
                     member.decided();
                 }
             }
+            (NodeCommand::Invite { uses, hours, pass, .. }, Role::Member(member)) => {
+                return member.invite(uses, hours, pass);
+            }
             (command, Role::Host(host)) => return host.command(&mut self.limiter, command),
             (_, Role::Member(_)) => return Err(CommandError::NotTheHost),
         }

@@ -243,6 +243,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
             grace: config.grace,
             read_back: config.read_back,
             classic: config.classic,
+            members_invite: config.members_invite,
         },
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,

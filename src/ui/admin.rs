@@ -93,7 +93,8 @@ impl List<'_> {
                 AdminRow::Member(peer) => self.member(peer, usize::from(inner.width)),
                 AdminRow::Invite(info) => {
                     let left = time_left(info.until, self.state.now);
-                    format!("{:<16} for {} more, {left}", info.id, info.uses)
+                    let by = info.by.map(|by| format!(", by {}", self.room.name(&by))).unwrap_or_default();
+                    format!("{:<16} for {} more, {left}{by}", info.id, info.uses)
                 }
                 AdminRow::Attempt(attempt) => {
                     format!("{:<16} {} wrong, {} left", attempt.addr.to_string(), attempt.wrong, attempt.left)

@@ -74,10 +74,8 @@ fn lines(
     if let Some(info) = &card.info {
         let who = if info.uses == 1 { "one person".to_owned() } else { format!("{} people", info.uses) };
         let left = time_left(info.until, state.now);
-        say(
-            format!("Lets {who} in without the password, for {left}. Give it to nobody else."),
-            Theme::plain(),
-        );
+        let words = format!("Whoever has this line gets in without the password: {who}, within {left}.");
+        say(words, Theme::plain());
     } else {
         say(
             "Says whose key the host has. Whoever joins by it is asked for the password.".to_owned(),
@@ -87,8 +85,10 @@ fn lines(
     say(String::new(), Theme::plain());
     say("They paste it into pyile's first screen, or give it to: pyile join".to_owned(), Theme::plain());
     say(String::new(), Theme::plain());
-    if let Some(info) = &card.info {
-        say(format!("To take it back: /revoke {}", info.id), theme.dim());
+    match &card.info {
+        Some(info) if state.is_host() => say(format!("To take it back: /revoke {}", info.id), theme.dim()),
+        Some(info) => say(format!("The host sees it as {}, and can take it back.", info.id), theme.dim()),
+        None => {}
     }
     say(format!("Host key: {}", card.invite.key.short()), theme.dim());
     if !has_code && can_be_drawn && card.code.is_some() {

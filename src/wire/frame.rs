@@ -53,6 +53,29 @@ pub struct Invited {
     pub pass: Pass,
 }
 
+/// Payload of [`Frame::InviteRequest`]: a member wants an invite to give away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRequest {
+    /// How many may come in by it.
+    pub uses: u32,
+    /// For how many hours.
+    pub hours: u32,
+}
+
+/// Payload of [`Frame::InviteMade`]: it is kept, and lets somebody in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteMade {
+    /// Its pass.
+    pub pass: Pass,
+    /// How many may come in by it.
+    pub uses: u32,
+    /// Until when, by the host's clock.
+    pub until: Timestamp,
+    /// Where the host is, as it knows itself, best first.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
+    pub addrs: Vec<SocketAddr>,
+}
+
 /// Payload of [`Frame::Presence`]: what a member wants to be called, and what it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
@@ -427,6 +450,12 @@ frames! {
     27 Conflict(Conflict),
     /// Last on any link: why the sender closes it, and the reason in words.
     30 Goodbye(Refusal),
+    /// Member to host: please make an invite.
+    31 InviteRequest(InviteRequest),
+    /// Host to member: here it is.
+    32 InviteMade(InviteMade),
+    /// Host to member: no, and why.
+    33 InviteNotMade(Refusal),
     /// Host to member: please take over; the host's own join port is this one.
     40 HandoverOffer(u16),
     /// Member to host: it listens for joiners there.

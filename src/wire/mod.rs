@@ -12,9 +12,9 @@ pub mod frame;
 pub use codec::{DecodeError, FrameCodec, FrameLimit};
 pub use frame::{
     Ack, Addressed, Authenticated, BannedStatus, Beat, ByteBuf, Conflict, Frame, HandedOn, HandoverPart,
-    HandoverProbe, HandoverProbed, HandoverStatement, Hello, Invited, PeerHello, Presence, ReachabilityPart,
-    Refusal, RelayBytes, RelayClosed, RelayTaken, RelayedLink, Removal, RosterDelta, RosterPage, Tried,
-    Wanted,
+    HandoverProbe, HandoverProbed, HandoverStatement, Hello, InviteMade, InviteRequest, Invited, PeerHello,
+    Presence, ReachabilityPart, Refusal, RelayBytes, RelayClosed, RelayTaken, RelayedLink, Removal,
+    RosterDelta, RosterPage, Tried, Wanted,
 };
 
 /// ALPN of the join link, version 1.

@@ -52,7 +52,9 @@ fn a_pasted_invite_opens_the_form_and_needs_no_password() {
     assert!(shows(&state, "Your name") && shows(&state, "not needed by an invite"));
     // The cursor stands in the name, which is all that is left to say.
     let effects = press(&mut state, KeyCode::Enter);
-    let [Effect::Open(Open::Join { target, password: None, .. })] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Open(Open::Join { target, password: None, .. })] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(*target, JoinTarget::Invite(Box::new(invite())));
     // What the host says of it stands beside it, and only where it led is shown in the room.
     let words = "this invite is used up; ask for another, or join with the password";

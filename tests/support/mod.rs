@@ -103,6 +103,11 @@ impl Starting {
         self
     }
 
+    /// With a variable in its environment.
+    pub fn environment(self, name: &str, value: &str) -> Self {
+        self.through(&["env", &format!("{name}={value}")])
+    }
+
     fn through(mut self, words: &[&str]) -> Self {
         self.through.extend(words.iter().map(|word| (*word).to_owned()));
         self
@@ -145,6 +150,7 @@ impl Starting {
             .arg("--data-dir")
             .arg(self.dir.path())
             .env_remove("PYILE_PASSWORD")
+            .env_remove("PYILE_INVITE")
             .env("XDG_CONFIG_HOME", self.dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -95,7 +95,7 @@ pub fn launch(size: (u16, u16)) -> State {
 
 /// What the host knows of its invite.
 pub fn invite_info() -> InviteInfo {
-    InviteInfo { id: "mk4x2p".to_owned(), uses: 1, until: Timestamp(NOW.0 + 24 * 3_600_000_000) }
+    InviteInfo { id: "mk4x2p".to_owned(), uses: 1, until: Timestamp(NOW.0 + 24 * 3_600_000_000), by: None }
 }
 
 /// An invite of the host, for one person and a day.

@@ -61,7 +61,6 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             admin::ask_handover(state, &peer);
         }
         Typed::Invite { uses, hours, pass } => {
-            host_only()?;
             return Ok(vec![Effect::Node(NodeCommand::Invite { uses, hours, pass, addrs: Vec::new() })]);
         }
         Typed::Revoke(id) => {

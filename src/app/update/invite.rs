@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// An invite was made: it is shown, to be given to somebody.
-pub(super) fn show(state: &mut State, invite: Invite, info: Option<InviteInfo>) {
+pub(super) fn show(state: &mut State, invite: Invite, info: Option<InviteInfo>) -> Vec<Effect> {
     state.layers.push(Layer::Invite(Box::new(InviteCard::new(invite, info))));
+    Vec::new()
 }
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {

@@ -2,7 +2,7 @@
 //!
 //! A pass is used once its bearer is a member, in the same turn: two who show the last use of one at once do not both come in.
 
-use crate::model::{KeptPass, PassError, Timestamp, limits};
+use crate::model::{KeptPass, PassError, PeerId, Timestamp, limits};
 
 /// The passes that a host has made, oldest first.
 #[derive(Debug, Default)]
@@ -50,6 +50,18 @@ impl Passes {
         }
     }
 
+    /// Takes back what a member had asked for, who is not wanted any more. False when there is none.
+    pub fn revoke_of(&mut self, by: &PeerId, now: Timestamp) -> bool {
+        let mut is_any = false;
+        for pass in
+            self.0.iter_mut().filter(|pass| pass.by.as_ref() == Some(by) && pass.why_not(now).is_none())
+        {
+            pass.is_revoked = true;
+            is_any = true;
+        }
+        is_any
+    }
+
     /// Takes the pass that is called so back, or all that let somebody in. False when there is none.
     pub fn revoke(&mut self, id: Option<&str>, now: Timestamp) -> bool {
         let is_meant =
@@ -73,7 +85,7 @@ mod tests {
 
     fn pass(number: u8, uses: u32) -> KeptPass {
         let until = NOW.plus(Duration::from_secs(60));
-        KeptPass { hash: [number; 32], uses, until, since: NOW, is_revoked: false }
+        KeptPass { hash: [number; 32], uses, until, since: NOW, by: None, is_revoked: false }
     }
 
     #[test]

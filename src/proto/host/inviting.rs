@@ -7,10 +7,12 @@ use rand_core::RngCore as _;
 use super::Host;
 use crate::{
     api::{InviteInfo, NodeEvent},
-    model::{AuthenticationError, CloseReason, CommandError, Invite, KeptPass, Pass, PassError, limits},
+    model::{
+        AuthenticationError, CloseReason, CommandError, Invite, KeptPass, Pass, PassError, PeerId, limits,
+    },
     proto::ConnId,
     security::pass,
-    wire::Invited,
+    wire::{Frame, InviteMade, InviteRequest, Invited, Refusal},
 };
 
 impl Host {
@@ -23,37 +25,75 @@ impl Host {
         addrs: Vec<SocketAddr>,
     ) -> Result<(), CommandError> {
         let (uses, hours) = (uses.unwrap_or(1), hours.unwrap_or(limits::PASS_HOURS));
+        let addrs = if addrs.is_empty() { vec![self.listening.join_addr] } else { addrs };
+        let mut invite = Invite { addrs: Invite::choose(addrs), key: self.group.me(), pass: None };
+        if !has_pass {
+            self.turn.event(NodeEvent::Invite { link: invite.into(), info: None });
+            return Ok(());
+        }
+        let (pass, info) = self.make_pass(uses, hours, None)?;
+        invite.pass = Some(pass);
+        self.save(vec![NodeEvent::Invite { link: invite.into(), info: Some(info) }]);
+        self.tell_invites();
+        Ok(())
+    }
+
+    fn make_pass(
+        &mut self,
+        uses: u32,
+        hours: u32,
+        by: Option<PeerId>,
+    ) -> Result<(Pass, InviteInfo), CommandError> {
         if !(1..=limits::PASS_USES).contains(&uses) {
             return Err(CommandError::InviteBounds("uses", limits::PASS_USES));
         }
         if !(1..=limits::PASS_HOURS_MAX).contains(&hours) {
             return Err(CommandError::InviteBounds("hours", limits::PASS_HOURS_MAX));
         }
-        let mut addrs = if addrs.is_empty() { vec![self.listening.join_addr] } else { addrs };
-        // This machine's own address leads nowhere from others.
-        if addrs.iter().any(|addr| !addr.ip().is_loopback()) {
-            addrs.retain(|addr| !addr.ip().is_loopback());
-        }
-        addrs.truncate(limits::INVITE_ADDRS);
-        let mut invite = Invite { addrs, key: self.group.me(), pass: None };
-        if !has_pass {
-            self.turn.event(NodeEvent::Invite { link: invite.into(), info: None });
-            return Ok(());
-        }
         let mut bits = [0; limits::PASS_BYTES];
         self.turn.rng.fill_bytes(&mut bits);
         let pass = Pass::new(bits);
-        let now = self.turn.now.wall;
-        let until = now.plus(Duration::from_secs(u64::from(hours) * 3600));
-        let kept = KeptPass { hash: pass::hash(&pass), uses, until, since: now, is_revoked: false };
-        invite.pass = Some(pass);
+        let since = self.turn.now.wall;
+        let until = since.plus(Duration::from_secs(u64::from(hours) * 3600));
+        let kept = KeptPass { hash: pass::hash(&pass), uses, until, since, by, is_revoked: false };
         let info = InviteInfo::from(&kept);
-        if !self.passes.add(kept, now) {
-            return Err(CommandError::TooManyInvites);
+        if self.passes.add(kept, since) { Ok((pass, info)) } else { Err(CommandError::TooManyInvites) }
+    }
+
+    /// A member wants an invite to give away.
+    pub(super) fn invite_for(&mut self, peer: PeerId, wanted: InviteRequest) {
+        let Some(link) = self.members.get(&peer) else { return };
+        let conn = link.conn;
+        let own = self.passes.open(self.turn.now.wall).filter(|pass| pass.by == Some(peer)).count();
+        let made = match () {
+            () if !self.group.policy.members_invite => Err(CommandError::MembersDoNotInvite),
+            () if self.is_retiring() => Err(CommandError::HandingOver),
+            () if own >= limits::PASSES_OF_MEMBER => Err(CommandError::EnoughInvites),
+            () => self.make_pass(wanted.uses, wanted.hours, Some(peer)),
+        };
+        match made {
+            Ok((pass, info)) => {
+                self.save(Vec::new());
+                self.tell_invites();
+                let port = self.listening.join_addr.port();
+                let at = self.listening.peer_addrs.iter().map(|addr| SocketAddr::new(addr.ip(), port));
+                let InviteInfo { uses, until, .. } = info;
+                let made = InviteMade { pass, uses, until, addrs: at.collect() };
+                self.saves.invites.push((self.saves.token, conn, made));
+            }
+            Err(error) => {
+                let refusal = Refusal { reason: CloseReason::InviteRefused, detail: error.to_string() };
+                self.turn.send(conn, &Frame::InviteNotMade(refusal));
+            }
         }
-        self.save(vec![NodeEvent::Invite { link: invite.into(), info: Some(info) }]);
-        self.tell_invites();
-        Ok(())
+    }
+
+    /// Whom the host does not want any more, nobody comes in by its invites.
+    pub(super) fn revoke_invites_of(&mut self, peer: &PeerId) {
+        if self.passes.revoke_of(peer, self.turn.now.wall) {
+            self.save(Vec::new());
+            self.tell_invites();
+        }
     }
 
     /// Takes an invite back, or all of them.

@@ -6,6 +6,8 @@ use super::{Host, Timer};
 use crate::{
     api::{NodeEvent, StoreCommand},
     model::{ErrorKind, HostState, Wire, limits},
+    proto::ConnId,
+    wire::{Frame, InviteMade},
 };
 
 /// What is to be kept, and what waits for that.
@@ -15,6 +17,8 @@ pub(super) struct Saves {
     pub(super) token: u64,
     /// Events to give out once a state is on disk.
     pub(super) waiting: BTreeMap<u64, Vec<NodeEvent>>,
+    /// Invites to give to members once a state is on disk.
+    pub(super) invites: Vec<(u64, ConnId, InviteMade)>,
     /// The state changed and is to be saved at the end of the turn.
     is_due: bool,
     /// The disk did not take the last state.
@@ -84,6 +88,9 @@ impl Host {
             for event in events {
                 self.turn.event(event);
             }
+        }
+        for (_, conn, made) in self.saves.invites.extract_if(.., |(since, ..)| *since <= token) {
+            self.turn.send(conn, &Frame::InviteMade(made));
         }
         self.welcome();
     }

@@ -2,8 +2,7 @@
 
 use super::Member;
 use crate::{
-    api::NodeEvent,
-    model::{Alias, AliasError, CommandError, ErrorKind, SafeText, Status, Wire},
+    model::{Alias, AliasError, CommandError, Status, Wire},
     proto::roster::Changes,
     wire::{Frame, Presence, Refusal},
 };
@@ -47,8 +46,7 @@ impl Member {
     /// The host does not agree: everything is as it was.
     pub(super) fn presence_refused(&mut self, refusal: &Refusal) {
         self.status = self.group.own_status();
-        let message = SafeText::line(&refusal.detail);
-        self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+        self.command_refused(refusal);
     }
 
     /// The roster says how this member is called now.

@@ -182,7 +182,7 @@ fn only_the_host_invites_and_within_bounds() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");
     let invite = |uses, hours| NodeCommand::Invite { uses, hours, pass: true, addrs: Vec::new() };
-    sim.command(ann, invite(None, None));
+    sim.command(ann, NodeCommand::Revoke { invite: None });
     assert!(sim.errors(ann).last().is_some_and(|error| error.contains("only the host can")));
     for (command, words) in [
         (invite(Some(0), None), "1 to 1000 uses"),
@@ -203,6 +203,69 @@ fn only_the_host_invites_and_within_bounds() {
     assert_eq!(sim.open_invites(0), [0; 0]);
     sim.command(0, invite(None, None));
     assert_eq!(sim.open_invites(0), [1]);
+}
+
+#[test]
+fn members_invite_where_the_host_lets_them_and_answer_for_it() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let asked = |uses| NodeCommand::Invite { uses, hours: None, pass: true, addrs: Vec::new() };
+    sim.command(ann, asked(None));
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("lets no member invite")));
+    // One who asks all the same.
+    let conn = sim.nodes[ann].role.group().join_links[&sim.ids[0]];
+    let wanted = Frame::InviteRequest(crate::wire::InviteRequest { uses: 1, hours: 1 });
+    let far = sim.links[&(ann, conn)];
+    sim.queue.push_back(Delivery::Frame(far, wanted));
+    sim.wait(0.2);
+    assert!(sim.newest_invite(ann).is_none() && sim.open_invites(0).is_empty());
+
+    let mut sim = Sim::host_with(|config| config.policy.members_invite = true);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.hold_saves = true;
+    sim.command(ann, asked(Some(2)));
+    sim.wait(0.2);
+    assert!(sim.newest_invite(ann).is_none(), "not before it is kept");
+    sim.hold_saves = false;
+    let token = sim.held_saves.pop().unwrap();
+    sim.nodes[0].handle(sim.now, Input::Store(StoreEvent::Saved(token)));
+    sim.wait(0.2);
+    let invite = sim.newest_invite(ann).unwrap();
+    assert_eq!((invite.key, sim.open_invites(0)), (sim.ids[0], vec![2]));
+    assert!(sim.newest_invite(bob).is_none() && sim.newest_invite(0).is_none(), "it is hers");
+    let carol = sim.comes("carol", &invite);
+    assert_eq!(sim.end(carol), None);
+    sim.command(ann, asked(Some(5000)));
+    sim.wait(0.2);
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("1 to 1000 uses")));
+    for _ in 0..limits::PASSES_OF_MEMBER {
+        sim.command(ann, asked(None));
+    }
+    sim.wait(0.2);
+    assert_eq!(sim.open_invites(0).len(), limits::PASSES_OF_MEMBER);
+    assert!(sim.errors(ann).last().is_some_and(|error| error.contains("invites of yours still")));
+    // With her go her invites.
+    sim.ban("ann");
+    sim.wait(0.2);
+    assert_eq!(sim.open_invites(0), [0; 0]);
+    let dave = sim.comes("dave", &invite);
+    sim.is_refused(dave, "taken this invite back");
+}
+
+#[test]
+fn a_host_that_sends_invites_unasked_makes_nobody_look_at_them() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    let conn = sim.nodes[ann].role.group().join_links[&sim.ids[0]];
+    let made = crate::wire::InviteMade {
+        pass: crate::model::Pass::new([1; 16]),
+        uses: 1,
+        until: Timestamp(i64::MAX),
+        addrs: Vec::new(),
+    };
+    sim.queue.push_back(Delivery::Frame((ann, conn), Frame::InviteMade(made)));
+    sim.wait(0.2);
+    assert!(sim.newest_invite(ann).is_none());
 }
 
 #[test]

@@ -42,7 +42,15 @@ fn held() -> Held {
 fn authenticated() -> Authenticated {
     Authenticated {
         network: Network { id: NetworkId([9; 16]), name: "lab".into() },
-        policy: Policy { rate: 100, burst: 1000, rate_bytes: 0, grace: 600, read_back: 0, classic: true },
+        policy: Policy {
+            rate: 100,
+            burst: 1000,
+            rate_bytes: 0,
+            grace: 600,
+            read_back: 0,
+            classic: true,
+            members_invite: true,
+        },
         version: 3,
         entries: 2,
         departed: 1,
@@ -64,7 +72,7 @@ fn golden() -> Vec<(Frame, String)> {
     // key, time 2 in zigzag, count of epochs, epoch 300 and its last number
     // then the place of its newest message, its alias, and that the host removed it
     let departed_hex = format!("{ann} 04 01 ac02 09 02 01 03626f62 01");
-    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 03 02 01 {}", h("09", 16), h("05", 64));
+    let roster_hex = format!("{} 036c6162 64 e807 00 d804 00 01 01 03 02 01 {}", h("09", 16), h("05", 64));
     vec![
         (
             Frame::BannedStatus(BannedStatus::Banned { reason: "no".into() }),
@@ -86,7 +94,7 @@ fn golden() -> Vec<(Frame, String)> {
         ),
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
-        // network id and name, rate, burst, bytes, grace, read back, version, entries, members of the past, signature
+        // network id and name, rate, burst, bytes, grace, read back, classic, members invite, version, entries, members of the past, signature
         (Frame::Authenticated(Box::new(authenticated())), format!("05 {roster_hex}")),
         (
             Frame::Refused(Refusal { reason: CloseReason::AliasTaken, detail: "x".into() }),
@@ -167,6 +175,20 @@ fn golden() -> Vec<(Frame, String)> {
             format!("1b 01 ac02 01 {ann} ac02 00 07 02 01 026869 01 {}", h("05", 64)),
         ),
         (Frame::Goodbye(Refusal { reason: CloseReason::Left, detail: String::new() }), "1e 01 00".into()),
+        (Frame::InviteRequest(InviteRequest { uses: 5, hours: 300 }), "1f 05 ac02".into()),
+        (
+            Frame::InviteMade(InviteMade {
+                pass: Pass::new([6; 16]),
+                uses: 5,
+                until: Timestamp(1),
+                addrs: entry().addrs,
+            }),
+            format!("20 {} 05 02 01 00 0a000002 d08603", h("06", 16)), // pass, uses, until, addresses
+        ),
+        (
+            Frame::InviteNotMade(Refusal { reason: CloseReason::InviteRefused, detail: "x".into() }),
+            "21 22 01 78".into(), // reason 34, words
+        ),
         (Frame::HandoverOffer(4702), "28 de24".into()),
         (Frame::HandoverReady(entry().addrs.into()), "29 01 00 0a000002 d08603".into()),
         (
