@@ -59,7 +59,7 @@ pub const COMMANDS: &[Command] = &[
     host("kick", "NAME [REASON]", "remove a member, who may join again"),
     host("unban", "NAME|ADDRESS", "lift a ban"),
     host("handover", "NAME", "make a member the host"),
-    command("invite", "[USES] [HOURS] [--no-pass]", "a link that lets somebody in without the password"),
+    command("invite", "[USES] [HOURS]", "a link that lets somebody in; --no-pass: only the key"),
     host("revoke", "ID|all", "take an invite back"),
     host("password", "", "another password; members stay in"),
     command("cleartext", "on|off", "whether classic peers get what you say"),

@@ -124,7 +124,7 @@ fn words(state: &State, launch: &Launch, choice: &Choice) -> (String, String, St
             ("Host", format!("open {} again", crate::model::SafeText::line(&state.defaults.network)))
         }
         Choice::Host => ("Host", "open a network and let others in by password".to_owned()),
-        Choice::Join => ("Join", "enter a network that somebody else hosts".to_owned()),
+        Choice::Join => ("Join", "enter somebody else's network; or paste an invite here".to_owned()),
         Choice::Demo if launch.opening => ("Demo", "the bots are on their way …".to_owned()),
         Choice::Demo if launch.recents.is_empty() && !state.defaults.has_kept_password => {
             ("Demo", "new here? see it alive: three bots on this machine".to_owned())
@@ -240,11 +240,13 @@ fn draw_value(
     }
     let text = field.value.text();
     let hidden = field.name == FieldName::Password && !form.revealed;
+    // Where nobody writes, it is seen from its beginning.
+    let cursor = if active { field.value.cursor() } else { 0 };
     let (shown, before) = if hidden {
         let count = |text: &str| text.chars().count();
-        ("•".repeat(count(text)), count(text.get(..field.value.cursor()).unwrap_or_default()))
+        ("•".repeat(count(text)), count(text.get(..cursor).unwrap_or_default()))
     } else {
-        (text.to_owned(), wrap::width(text.get(..field.value.cursor()).unwrap_or_default()))
+        (text.to_owned(), wrap::width(text.get(..cursor).unwrap_or_default()))
     };
     let is_said = field.name == FieldName::Password && form.kind == FormKind::Join && form.is_classic();
     let strength = form.strength.filter(|_| field.name == FieldName::Password);
