@@ -37,6 +37,7 @@ Examples:
   pyile join 'pyile://192.168.1.66/…#…'   join by an invite, without the password
   pyile host --classic                    let Python peers (pyile_protocol 0.1.1) in as well
   pyile history --since 2h --search build  what was said
+  pyile networks                          what can be joined around here
   pyile doctor 192.168.1.66               why it cannot be joined
   PYILE_PASSWORD=… pyile join 192.168.1.66 --alias robot --json
                                           the same session for a program
@@ -69,6 +70,9 @@ pub enum Command {
         /// Members may invite others too, as you do with /invite [env: PYILE_MEMBERS_INVITE=on].
         #[arg(long)]
         members_invite: bool,
+        /// Do not tell others around of the network: they do not see it on their first screen [env: PYILE_ANNOUNCE=off].
+        #[arg(long)]
+        no_announce: bool,
     },
     /// Join a network.
     Join {
@@ -81,6 +85,8 @@ pub enum Command {
         #[arg(long)]
         classic: bool,
     },
+    /// Print the networks around: what their hosts tell of them in three seconds.
+    Networks,
     /// Print what was said.
     History {
         /// Only what this peer wrote, or what was for it alone: its name, its key, or how the key begins.

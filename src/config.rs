@@ -66,6 +66,8 @@ pub struct Config {
     pub read_back: u32,
     /// Host: classic peers are let in.
     pub classic: bool,
+    /// Host: those around are told of the network.
+    pub announce: bool,
     /// Host: members may invite others.
     pub members_invite: bool,
     /// Whether messages may go to classic peers, when somebody has said so.
@@ -138,8 +140,9 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "alias",
+    "announce",
     "attempts",
     "bell",
     "classic",
@@ -302,6 +305,29 @@ impl Sources<'_> {
     }
 }
 
+/// What was typed for a host, as the file would have it.
+#[derive(Default)]
+struct HostFlags<'a> {
+    listen: Option<&'a str>,
+    classic: Option<&'a str>,
+    members_invite: Option<&'a str>,
+    announce: Option<&'a str>,
+}
+
+impl<'a> HostFlags<'a> {
+    fn of(command: Option<&'a Command>) -> Self {
+        let Some(Command::Host { address, listen, classic, members_invite, no_announce }) = command else {
+            return Self::default();
+        };
+        Self {
+            listen: listen.as_deref().or(address.as_deref()),
+            classic: classic.then_some("on"),
+            members_invite: members_invite.then_some("on"),
+            announce: no_announce.then_some("off"),
+        }
+    }
+}
+
 /// Puts together what was typed, the environment and the configuration file.
 pub fn resolve(
     cli: &Cli,
@@ -312,18 +338,12 @@ pub fn resolve(
     let options = &cli.options;
     let sources = Sources { environment, file: file.map(parse_file).transpose()? };
     let mode = mode(cli, environment)?;
-    let (listen_flag, classic_flag, invite_flag) = match &cli.command {
-        Some(Command::Host { address, listen, classic, members_invite }) => {
-            let listen = listen.as_deref().or(address.as_deref());
-            (listen, classic.then_some("on"), members_invite.then_some("on"))
-        }
-        _ => (None, None, None),
-    };
+    let host = HostFlags::of(cli.command.as_ref());
     let (alias, alias_is_chosen) = alias(&sources, options, environment)?;
     let listen_allowed =
         "an address and port such as 0.0.0.0:4702, 192.168.1.66:4702 or [::]:4702 is allowed";
     let listen =
-        sources.get("listen", listen_flag, listen_allowed, |text| listen_addr(text, limits::JOIN_PORT))?;
+        sources.get("listen", host.listen, listen_allowed, |text| listen_addr(text, limits::JOIN_PORT))?;
     let peer_listen = sources
         .get("peer_listen", options.peer_listen.as_deref(), listen_allowed, |text| listen_addr(text, 0))?;
     let name_allowed = format!("1 to {} characters are allowed", limits::NETWORK_NAME_CHARACTERS);
@@ -384,8 +404,11 @@ pub fn resolve(
             .map_or(limits::REJOIN_FOR, Duration::from_secs),
         grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
         read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),
-        classic: sources.get("classic", classic_flag, ON_OR_OFF, on_or_off)?.unwrap_or(false),
-        members_invite: sources.get("members_invite", invite_flag, ON_OR_OFF, on_or_off)?.unwrap_or(false),
+        classic: sources.get("classic", host.classic, ON_OR_OFF, on_or_off)?.unwrap_or(false),
+        announce: sources.get("announce", host.announce, ON_OR_OFF, on_or_off)?.unwrap_or(true),
+        members_invite: sources
+            .get("members_invite", host.members_invite, ON_OR_OFF, on_or_off)?
+            .unwrap_or(false),
         cleartext,
         history: sources
             .get("history", options.no_history.then_some("off"), ON_OR_OFF, on_or_off)?

@@ -51,6 +51,8 @@ pub struct HostOptions {
     pub key_age: Duration,
     /// What the host sets for all.
     pub policy: Policy,
+    /// Those around are told of the network by mDNS, on networks of one's own alone.
+    pub announce: bool,
     /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
     pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
@@ -71,6 +73,7 @@ impl HostOptions {
             members: limits::MEMBERS,
             key_age: limits::KEY_AGE,
             policy: Policy::default(),
+            announce: false,
             cleartext: None,
             cost: PasswordCost::WIRE_1,
         }
@@ -88,6 +91,8 @@ pub struct JoinOptions {
     /// An invite: where the host is, its key, and mostly a pass that lets this peer in without the password. The target is
     /// not used then.
     pub invite: Option<Invite>,
+    /// Those around are told of the network, should this peer become its host.
+    pub announce: bool,
     /// Where this peer's listener is to be; nothing = the address of the route, any free port.
     pub peer_listen: PeerListen,
     /// This peer's label.
@@ -113,6 +118,7 @@ impl JoinOptions {
             target: with_port(target),
             pin: None,
             invite: None,
+            announce: false,
             peer_listen: None,
             alias,
             password: Some(password),
@@ -216,6 +222,7 @@ impl Network {
             key_age: options.key_age,
             bans,
             passes,
+            announce: options.announce,
             kept_attempts,
             earlier: EarlierRun { expected, departed, version, recalled },
             admitted,
@@ -271,6 +278,7 @@ impl Network {
             pin,
             pass,
             addrs,
+            announce: options.announce,
             wire: options.wire,
             target: options.target,
             password: options.password,

@@ -113,6 +113,55 @@ fn is_delivered(reference: &str) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "delivery" && event["ref"] == reference && event["status"] == "delivered"
 }
 
+/// What is heard around a machine.
+fn networks(lan: &Lan, machine: &str, args: &[&str]) -> Vec<Value> {
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new("ip")
+        .args(["netns", "exec", &lan.namespace(machine), env!("CARGO_BIN_EXE_pyile"), "networks", "--json"])
+        .args(args)
+        .arg("--data-dir")
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_host_is_heard_by_those_around_and_joined_by_what_is_heard() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    for machine in ["host", "ann", "bob"] {
+        // As a machine with multicast has it.
+        lan.on(machine, &["ip", "route", "add", "224.0.0.0/4", "dev", "eth0"]);
+    }
+    let everywhere =
+        |machine: &str| Starting::host(machine).listen("0.0.0.0:4702").in_namespace(&lan.namespace(machine));
+    let mut host = everywhere("host").start();
+    let id = host.event("listening")["peer_id"].clone();
+    // Whoever does not want to be heard is not.
+    let hidden = &["host", "--listen", "0.0.0.0:4702", "--network", "hidden", "--no-announce"];
+    let mut silent = Starting::new("bob", hidden).in_namespace(&lan.namespace("bob")).start();
+    silent.event("listening");
+    let heard = networks(&lan, "ann", &[]);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    let network = &heard[0];
+    assert_eq!(
+        (&network["network"], &network["peer_id"], &network["known"]),
+        (&json!("lab"), &id, &json!("new"))
+    );
+    assert_eq!(network["addrs"], json!(["10.77.0.1:4702"]));
+    assert!(network["rtt_us"].as_u64().is_some_and(|micros| micros > 0), "{network}");
+    let link = format!("pyile://10.77.0.1/{}", id.as_str().unwrap());
+    let mut ann = Starting::new("ann", &["join", &link]).in_namespace(&lan.namespace("ann")).start();
+    ann.event("authenticated");
+    assert_eq!(host.leave(), 0);
+    assert_eq!(networks(&lan, "ann", &[]), Vec::<Value>::new(), "it has said goodbye");
+}
+
 #[test]
 fn half_open_tcp() {
     let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };

@@ -102,6 +102,7 @@ pub fn host(data: &[u8]) {
         policy: Policy { classic, members_invite: true, ..Policy::default() },
         record: HostRecord::from_bytes(&world().record).unwrap(),
         password: None,
+        announce: true,
         attempts: 3,
         members: 4,
         bans: Vec::new(),
@@ -148,6 +149,7 @@ pub fn member(data: &[u8]) {
         pin: (kind & 2 == 0).then(|| id(1)),
         pass: None,
         addrs: Vec::new(),
+        announce: false,
         rejoin_for: Duration::from_secs(if kind & 4 == 0 { 3600 } else { 0 }),
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
@@ -639,6 +641,8 @@ impl<'a> Driver<'a> {
             Output::Proceed(_)
             | Output::Authenticated(_)
             | Output::CloseJoin
+            | Output::Announce { .. }
+            | Output::Withdraw
             | Output::Distribution(_)
             | Output::CreditRelayed(..) => {}
         }

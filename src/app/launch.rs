@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use super::{Open, composer::Composer, strength::Strength};
 use crate::{
     api::Finding,
-    model::{Alias, CloseReason, Closed, JoinTarget, KnownHost, Password, Wire, limits},
+    model::{
+        Alias, Answer, CloseReason, Closed, JoinTarget, KnownHost, NearbyNetwork, Password, PeerId, Sighting,
+        Wire, limits,
+    },
 };
 
 /// What a form opens.
@@ -32,6 +35,8 @@ pub enum FieldName {
     Password,
     /// Classic peers, or a classic host: a switch.
     Classic,
+    /// Those around are told of the network: a switch.
+    Announce,
 }
 
 impl FieldName {
@@ -45,6 +50,7 @@ impl FieldName {
             Self::Target => "Address",
             Self::Password => "Password",
             Self::Classic => "Classic",
+            Self::Announce => "Around",
         }
     }
 }
@@ -173,10 +179,14 @@ impl Form {
         true
     }
 
-    /// Its switch is on.
+    /// Classic peers are let in, or the host is a classic one.
     #[must_use]
     pub fn is_classic(&self) -> bool {
-        self.fields.iter().any(|field| field.is_on == Some(true))
+        self.is_on(FieldName::Classic)
+    }
+
+    fn is_on(&self, name: FieldName) -> bool {
+        self.fields.iter().any(|field| field.name == name && field.is_on == Some(true))
     }
 
     /// What is to be opened, or nothing with the errors set beside the fields.
@@ -225,6 +235,7 @@ impl Form {
                     network: Some(name).filter(|name| !name.is_empty()),
                     password,
                     classic: self.is_classic(),
+                    announce: self.is_on(FieldName::Announce),
                 })
             }
             FormKind::Join => {
@@ -322,6 +333,8 @@ pub enum Choice {
     Demo,
     /// Join this one again.
     Recent(Box<KnownHost>),
+    /// Join this one, which is around.
+    Nearby(PeerId),
 }
 
 /// The launch screen.
@@ -335,6 +348,8 @@ pub struct Launch {
     pub left: Option<Form>,
     /// Networks joined before, latest first.
     pub recents: Vec<KnownHost>,
+    /// Networks around, the newest first.
+    pub nearby: Vec<NearbyNetwork>,
     /// Why the last session ended, or why a choice failed.
     pub message: Option<String>,
     /// A demo is being opened.
@@ -342,11 +357,48 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Every line of the menu: the network that was joined last is the first.
+    /// Every line of the menu: the network that was joined last is the first, then what is around and not known.
     #[must_use]
     pub fn choices(&self) -> Vec<Choice> {
         let known = self.recents.iter().map(|known| Choice::Recent(Box::new(known.clone())));
-        known.chain([Choice::Host, Choice::Join, Choice::Demo]).collect()
+        let around = self.strangers().map(|network| Choice::Nearby(network.peer_id));
+        known.chain(around).chain([Choice::Host, Choice::Join, Choice::Demo]).collect()
+    }
+
+    /// Networks around whose hosts are not known: those that are have a line already.
+    pub fn strangers(&self) -> impl Iterator<Item = &NearbyNetwork> {
+        let is_known =
+            |network: &&NearbyNetwork| self.recents.iter().any(|known| known.peer_id == network.peer_id);
+        self.nearby.iter().filter(move |network| !is_known(network))
+    }
+
+    /// The network around whose host has this key.
+    #[must_use]
+    pub fn around(&self, key: &PeerId) -> Option<&NearbyNetwork> {
+        self.nearby.iter().find(|network| network.peer_id == *key)
+    }
+
+    /// A network is around, or is not any more. What is selected stays so.
+    pub fn sighted(&mut self, sighting: Sighting) {
+        let chosen = self.choice();
+        match sighting {
+            Sighting::Here(network) => {
+                match self.nearby.iter_mut().find(|other| other.peer_id == network.peer_id) {
+                    Some(known) => {
+                        // What is known of it still holds.
+                        let is_asked = network.answer == Answer::Awaited && network.addrs == known.addrs;
+                        let answer = if is_asked { known.answer } else { network.answer };
+                        *known = NearbyNetwork { answer, ..network };
+                    }
+                    None => self.nearby.insert(0, network),
+                }
+            }
+            Sighting::Gone(key) => self.nearby.retain(|network| network.peer_id != key),
+        }
+        self.nearby.truncate(limits::NEARBY);
+        let choices = self.choices();
+        let is_same = |choice: &Choice| *choice == chosen;
+        self.at = choices.iter().position(is_same).unwrap_or_else(|| self.at.min(choices.len() - 1));
     }
 
     /// The selected line.

@@ -11,6 +11,7 @@ pub mod layer;
 pub mod layout;
 pub mod log;
 pub mod markup;
+pub mod nearby;
 pub mod palette;
 pub mod room;
 pub mod strength;
@@ -27,7 +28,7 @@ pub use self::{
 };
 use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{Alias, Closed, JoinTarget, Password, Recipient, Wire},
+    model::{Alias, Closed, JoinTarget, Password, Recipient, Sighting, Wire},
 };
 
 /// Something that happened.
@@ -49,6 +50,8 @@ pub enum Event {
     Found(String, Finding),
     /// The draft of this conversation, as it was written in another editor; or why it was not.
     Edited(Recipient, Result<String, String>),
+    /// A network around, or that one is not heard any more.
+    Nearby(Sighting),
     /// Something on this machine is not as it should be, and the program makes do.
     Remark(String),
     /// Time passed.
@@ -99,6 +102,8 @@ pub enum Open {
         password: Option<Password>,
         /// Classic peers are let in.
         classic: bool,
+        /// Those around are told of it.
+        announce: bool,
     },
     /// An existing one.
     Join {

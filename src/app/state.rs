@@ -31,6 +31,8 @@ pub struct Defaults {
     pub offered: Option<Password>,
     /// Classic peers are to be let in.
     pub classic: bool,
+    /// Those around are told of a new network.
+    pub announce: bool,
     /// The person here has been told before what that means.
     pub knows_classic: bool,
     /// The zone that times are shown in.
@@ -273,6 +275,10 @@ impl State {
                     },
                 ),
                 switch(self.defaults.classic, "let Python peers in too, unencrypted"),
+                Field {
+                    name: FieldName::Announce,
+                    ..switch(self.defaults.announce, "show it to others on this network")
+                },
             ],
             FormKind::Join => vec![
                 field(FieldName::Target, target, "the host's address, or an invite"),
@@ -291,7 +297,7 @@ impl State {
         let is_offered = offered.is_some();
         let has_pass = target.parse::<JoinTarget>().is_ok_and(|target| target.has_pass());
         let first = |field: &Field| match field.name {
-            FieldName::Network | FieldName::Classic => false,
+            FieldName::Network | FieldName::Classic | FieldName::Announce => false,
             // Whoever has an invite only says who it is.
             FieldName::Alias if has_pass => true,
             FieldName::Password if has_pass => false,

@@ -108,13 +108,9 @@ fn handle(state: &mut State, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::OpenFailed(closed) => failed(state, &closed),
+        Event::Nearby(sighting) => launch::sighted(state, sighting),
         Event::Edited(with, text) => room::edited(state, with, text),
-        Event::Found(target, finding) => {
-            if let Some(form) = state.form_mut() {
-                form.found(&target, finding);
-            }
-            Vec::new()
-        }
+        Event::Found(target, finding) => launch::found(state, &target, finding),
         Event::Terminal(_) | Event::Store(_) | Event::Tick => Vec::new(),
     }
 }

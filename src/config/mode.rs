@@ -20,6 +20,8 @@ pub enum Mode {
     Join(JoinTarget, Wire),
     /// Open a network with bots.
     Demo,
+    /// Print the networks around.
+    Networks,
     /// Say why the host at this target cannot be joined.
     Doctor(String),
     /// Print what was said.
@@ -43,6 +45,7 @@ pub(super) fn mode(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> R
             Mode::Join(target(host.as_deref(), environment, wire)?, wire)
         }
         Some(Command::Demo) => Mode::Demo,
+        Some(Command::Networks) => Mode::Networks,
         Some(Command::Doctor { host }) => {
             Mode::Doctor(host.parse::<JoinTarget>().map_or_else(|_| host.clone(), |target| target.host()))
         }

@@ -31,6 +31,14 @@ pub const INVITE_ADDRS: usize = 4;
 pub const INVITE_BYTES: usize = 320;
 /// Modules of a side of a QR code: with what is light around it, it fits a screen of 80 by 24.
 pub const QR_SIDE: usize = 33;
+/// Networks around that are listed; more are not looked at.
+pub const NEARBY: usize = 32;
+/// Bytes of a network's name as it is announced: a text of mDNS has at most 255, what it is called included.
+pub const NEARBY_NAME_BYTES: usize = 240;
+/// How long a network around may take to answer before it is listed without a round trip.
+pub const NEARBY_ANSWER: Duration = Duration::from_secs(1);
+/// How long `pyile networks` listens.
+pub const NEARBY_LISTEN: Duration = Duration::from_secs(3);
 /// Passes that a host keeps, those that let nobody in any more included: of these the oldest makes room.
 pub const PASSES: usize = 64;
 /// Passes of one member that let somebody in at the same time.

@@ -12,6 +12,7 @@ pub mod invite;
 pub mod limits;
 pub mod liveness;
 pub mod message;
+pub mod nearby;
 pub mod network;
 pub mod peer;
 pub mod reachability;
@@ -33,6 +34,7 @@ pub use history::{
 pub use invite::{Invite, InviteError, JoinTarget, KeptPass, Pass, PassError};
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
+pub use nearby::{Answer, NearbyNetwork, Sighting};
 pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
 pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, RosterEntry, Signature};
 pub use reachability::{Reached, Unreachable};

@@ -66,6 +66,7 @@ pub fn spawn(
             wanted: peer.map(|(_, addr)| addr).or(opened.peer_listen),
             peer,
             join: None,
+            announced: None,
         },
         relays: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
@@ -155,6 +156,8 @@ struct Listening {
     peer: Option<(std::net::IpAddr, SocketAddr)>,
     /// The join port of a member that is to be the host.
     join: Option<AbortHandle>,
+    /// Those around are told of the network.
+    announced: Option<super::discovery::Announced>,
 }
 
 /// What goes to the store, and comes from it.
@@ -344,14 +347,6 @@ impl Actor {
         }
     }
 
-    /// An invite says where this machine is now.
-    fn located(&self, mut command: NodeCommand) -> NodeCommand {
-        if let NodeCommand::Invite { addrs, .. } = &mut command {
-            *addrs = self.node.join_addr().map(listener::announced).unwrap_or_default();
-        }
-        command
-    }
-
     /// Takes in the inputs that have come meanwhile.
     fn take_waiting(&mut self, most: usize) {
         for _ in 0..most {
@@ -455,6 +450,8 @@ impl Actor {
                 Output::SendClassic(peer, to, from, object) => {
                     self.dialling.classic.spawn(peer, classic::send(self.platform.clone(), to, from, object));
                 }
+                Output::Announce { network, join_addr } => self.announce(network, join_addr),
+                Output::Withdraw => self.listening.announced = None,
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
                     if let Some(listener) = self.listening.join.take() {

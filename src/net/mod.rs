@@ -8,6 +8,7 @@ mod actor;
 mod classic;
 mod clock;
 mod dialer;
+pub mod discovery;
 mod events;
 mod handle;
 mod link;

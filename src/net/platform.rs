@@ -14,7 +14,11 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use super::{clock, zone};
+use super::{
+    clock,
+    discovery::{self, Announced, Announcement},
+    zone,
+};
 use crate::model::{Moment, limits};
 
 /// A future without a name.
@@ -66,6 +70,11 @@ pub trait Platform: Send + Sync {
 
     /// 32 bytes that nobody can guess.
     fn random(&self) -> [u8; 32];
+
+    /// Tells those around of a network, for as long as the answer lives. Nothing where this machine does not.
+    fn announce(&self, _: &Announcement) -> Option<Announced> {
+        None
+    }
 
     /// Does what takes long, beside the async threads.
     fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
@@ -133,6 +142,10 @@ impl Platform for SystemPlatform {
 
     fn random(&self) -> [u8; 32] {
         super::seed()
+    }
+
+    fn announce(&self, announcement: &Announcement) -> Option<Announced> {
+        discovery::announce(announcement)
     }
 
     fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -50,6 +50,8 @@ pub struct HostConfig {
     /// The password that was given this time, where the record is one that was kept: it takes the record's place as soon as
     /// it is worked out, and until then whoever wants to prove a password waits.
     pub password: Option<Password>,
+    /// Those around are told of the network.
+    pub announce: bool,
     /// Wrong passwords from one address before it is banned, at least 1.
     pub attempts: u32,
     /// How long a key that is not here comes back without a password; zero for ever.
@@ -106,6 +108,8 @@ pub struct MemberConfig {
     pub pin: Option<PeerId>,
     /// The pass of an invite, which is said only to the host with that key.
     pub pass: Option<Pass>,
+    /// Those around are told of the network, should this member become its host.
+    pub announce: bool,
     /// Where the host is by its invite, best first; else the target tells.
     pub addrs: Vec<SocketAddr>,
     /// How long to try to come back to a lost host; zero = not at all.

@@ -150,6 +150,8 @@ pub(super) struct Host {
     admission: Admission,
     /// The passes of invites.
     passes: Passes,
+    /// Those around are told of the network.
+    announce: bool,
     /// Invites as the front end was told last.
     told_invites: Vec<InviteInfo>,
     listening: Listening,
@@ -216,6 +218,7 @@ impl Host {
             password: PasswordRecord::new(config.record, config.password),
             admission,
             passes: Passes::new(config.passes),
+            announce: config.announce,
             told_invites: Vec::new(),
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
@@ -264,6 +267,7 @@ impl Host {
         self.turn.ask(Ask::Distribute);
         self.tell_admission();
         self.tell_invites();
+        self.announce();
         self.forget_unseen();
         self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.register_next();
@@ -310,6 +314,7 @@ impl Host {
         self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.tell_admission();
         self.tell_invites();
+        self.announce();
         self.save(Vec::new());
         self.turn.set(Timer::Expected, limits::DEAD_AFTER);
     }
@@ -538,6 +543,11 @@ impl Host {
         self.penalties.known = penalties;
         self.tell_admission();
         true
+    }
+
+    /// Those around are told of the network.
+    pub(super) fn announces(&self) -> bool {
+        self.announce
     }
 
     /// Where joiners connect to.

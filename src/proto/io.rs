@@ -120,6 +120,15 @@ pub enum Output {
     OpenJoin(u16),
     /// Listen for joiners no longer.
     CloseJoin,
+    /// Announce the network to those around; the last announcement counts.
+    Announce {
+        /// Its name.
+        network: String,
+        /// Where joiners connect to.
+        join_addr: SocketAddr,
+    },
+    /// Announce the network no longer.
+    Withdraw,
     /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
     Probe(PeerId, Vec<SocketAddr>),
     /// Open a peer link: try these addresses in order.

@@ -186,6 +186,8 @@ pub(super) struct Member {
     pass: Option<Pass>,
     /// Invites that the host was asked for and has not made yet: it makes nobody look at others.
     invites_asked: u32,
+    /// Those around are told of the network, should this member become its host.
+    announce: bool,
     joining: Option<Joining>,
     dialling: bool,
     link: Option<HostLink>,
@@ -220,6 +222,7 @@ impl Member {
             password: config.password,
             pass: config.pass,
             invites_asked: 0,
+            announce: config.announce,
             joining: None,
             dialling: false,
             link: None,
@@ -258,7 +261,7 @@ impl Member {
         }
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         if self.dialling || self.joining.is_some() {
             return;
         }
@@ -267,12 +270,6 @@ impl Member {
         self.turn.set(Timer::Slow, limits::HOST_SLOW);
         self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.host.target), None);
         self.turn.ask(Output::Join(self.host.target.clone(), self.host.addrs.clone()));
-    }
-
-    pub(super) fn rejoin_now(&mut self) {
-        if self.turn.timers.is_set(Timer::Rejoin) {
-            self.join();
-        }
     }
 
     fn host_frame(&mut self, frame: Frame) {

@@ -527,6 +527,7 @@ impl Node {
         match &mut self.role {
             Role::Host(host) => {
                 let Some(statement) = host.take_successor() else { return };
+                let host_announces = host.announces();
                 let group = host.step_down();
                 self.route();
                 let config = MemberConfig {
@@ -535,6 +536,7 @@ impl Node {
                     pin: None,
                     pass: None,
                     addrs: Vec::new(),
+                    announce: host_announces,
                     rejoin_for: limits::REJOIN_FOR,
                     wire: Wire::Native,
                     known: None,

@@ -71,6 +71,7 @@ fn host_config() -> HostConfig {
         admitted: Vec::new(),
         key_age: limits::KEY_AGE,
         passes: Vec::new(),
+        announce: true,
         kept_attempts: Vec::new(),
         earlier: EarlierRun::none(),
         join_addr: "10.0.0.1:4702".parse().unwrap(),
@@ -143,6 +144,8 @@ struct Sim {
     distribution: Option<SocketAddrV4>,
     /// What the next node's store has already.
     restored: Option<SimStore>,
+    /// Who has announced which network to those around, or does so no longer.
+    announced: Vec<(usize, Option<String>)>,
 }
 
 fn member_config(password: &str) -> MemberConfig {
@@ -152,6 +155,7 @@ fn member_config(password: &str) -> MemberConfig {
         pin: None,
         pass: None,
         addrs: Vec::new(),
+        announce: true,
         rejoin_for: limits::REJOIN_FOR,
         wire: Wire::Native,
         was_classic: None,
@@ -201,6 +205,7 @@ impl Sim {
             cleartext: None,
             distribution: None,
             restored: None,
+            announced: Vec::new(),
         };
         let mut config = host_config();
         change(&mut config);
@@ -420,6 +425,8 @@ impl Sim {
                 }
                 Output::Event(event) => self.events[index].extend(event.expand()),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
+                Output::Announce { network, .. } => self.announced.push((index, Some(network))),
+                Output::Withdraw => self.announced.push((index, None)),
                 Output::Authenticated(_) | Output::CloseJoin | Output::CreditRelayed(..) => {}
             }
         }

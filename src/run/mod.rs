@@ -22,6 +22,7 @@ pub mod demo;
 mod doctor;
 mod editor;
 mod history;
+mod networks;
 mod screen;
 mod signals;
 
@@ -60,6 +61,7 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         .wrap_err("cannot start the threads")?;
     let outcome = runtime.block_on(async {
         match &config.mode {
+            Mode::Networks => Ok(networks::run(&config).await),
             Mode::Doctor(target) => Ok(doctor::run(&config, target).await),
             _ if config.json => Ok(session(config).await),
             _ => screen::run(config).await,
@@ -175,7 +177,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             let alias = join_alias(config, target, &profile);
             Network::join(JoinOptions { alias, ..options }, profile)?
         }
-        Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => {
+        Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) | Mode::Networks => {
             let kept = profile.host();
             Network::host(host_options(config, kept.as_ref()), profile).await?
         }
@@ -245,6 +247,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
             classic: config.classic,
             members_invite: config.members_invite,
         },
+        announce: config.announce,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
     }
@@ -270,6 +273,7 @@ fn join_options(config: &Config, target: JoinTarget, wire: Wire) -> JoinOptions 
             JoinTarget::Host(_) => None,
             JoinTarget::Invite(invite) => Some(*invite),
         },
+        announce: config.announce,
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),

@@ -19,7 +19,7 @@ use crate::{
     app::{self, Defaults, Effect, Event, Open, State},
     config::{self, Config, Mode},
     doctor::Doctor,
-    model::{CloseReason, Closed, JoinTarget, Recipient, Wire, limits},
+    model::{CloseReason, Closed, JoinTarget, Recipient, Sighting, Wire, limits},
     network::Network,
     security::words,
     store::Profile,
@@ -64,6 +64,10 @@ struct Screen {
     stored: mpsc::Receiver<StoreEvent>,
     /// Looks at a host that could not be joined.
     examining: Option<JoinHandle<()>>,
+    /// Networks around, as they are heard on the launch screen.
+    nearby: mpsc::Receiver<Sighting>,
+    nearby_tx: mpsc::Sender<Sighting>,
+    listening: Option<JoinHandle<()>>,
     found_tx: mpsc::Sender<(String, Finding)>,
     found: mpsc::Receiver<(String, Finding)>,
     opening: Option<JoinHandle<Result<OpenedNetwork, Closed>>>,
@@ -109,6 +113,7 @@ impl Screen {
             offered: words::password().ok(),
             // As the last time; it stands in the form, for all to see.
             classic: config.classic || kept.as_ref().is_some_and(|kept| kept.classic),
+            announce: config.announce,
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
             color: config.color,
@@ -118,6 +123,7 @@ impl Screen {
         let size = terminal.size()?;
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
+        let (nearby_tx, nearby) = mpsc::channel(limits::NEARBY);
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
         (state.themes, state.keymap) = (config.themes.clone(), config.keymap.clone());
         state.notices = config.notices;
@@ -144,6 +150,9 @@ impl Screen {
             stored,
             opening: None,
             examining: None,
+            nearby,
+            nearby_tx,
+            listening: None,
             found_tx,
             found,
             network: None,
@@ -204,6 +213,9 @@ impl Screen {
                     Some(event) => self.node(event)?,
                     None => self.network = None,
                 },
+                Some(sighting) = self.nearby.recv() => {
+                    self.take(Event::Nearby(sighting), Redraw::Now)?;
+                }
                 Some((target, finding)) = self.found.recv() => {
                     self.take(Event::Found(target, finding), Redraw::Now)?;
                 }
@@ -219,7 +231,7 @@ impl Screen {
     fn begin(&mut self) -> color_eyre::Result<()> {
         let mode = self.config.mode.clone();
         let open = match mode {
-            Mode::Launch | Mode::History { .. } | Mode::Doctor(_) => return Ok(()),
+            Mode::Launch | Mode::History { .. } | Mode::Doctor(_) | Mode::Networks => return Ok(()),
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {
@@ -260,7 +272,8 @@ impl Screen {
         match kind {
             app::launch::FormKind::Host => {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
-                Open::Host { listen, alias, network, password, classic: self.config.classic }
+                let (classic, announce) = (self.config.classic, self.config.announce);
+                Open::Host { listen, alias, network, password, classic, announce }
             }
             app::launch::FormKind::Join => {
                 // It was read once already.
@@ -290,7 +303,23 @@ impl Screen {
             self.titled = title;
         }
         self.shown = Some(std::mem::discriminant(&self.state.screen));
+        self.listen_around();
         Ok(())
+    }
+
+    /// Hears the networks around while the launch screen is shown.
+    fn listen_around(&mut self) {
+        let is_launch = self.state.room().is_none();
+        match &self.listening {
+            None if is_launch => {
+                self.listening = Some(tokio::spawn(super::networks::listen(self.nearby_tx.clone())));
+            }
+            Some(listening) if !is_launch => {
+                listening.abort();
+                self.listening = None;
+            }
+            _ => {}
+        }
     }
 
     /// Something comes from the keyboard. What was typed before a screen was drawn was meant for the one before: a password
@@ -412,9 +441,10 @@ impl Screen {
                     let (network, events, bots) = super::demo::open(config.alias).await?;
                     return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
                 }
-                Open::Host { listen, alias, network, password, classic } => {
+                Open::Host { listen, alias, network, password, classic, announce } => {
                     let password = password.or(given);
-                    let config = Config { alias, listen: Some(listen), password, network, classic, ..config };
+                    let listen = Some(listen);
+                    let config = Config { alias, listen, password, network, classic, announce, ..config };
                     Network::host(host_options(&config, None), profile).await?
                 }
                 Open::Join { target, alias, password, wire } => {

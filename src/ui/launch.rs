@@ -12,10 +12,11 @@ use crate::{
     app::{
         State,
         launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
+        nearby::{Acquaintance, acquaintance, distance},
         strength::Strength,
         wrap,
     },
-    model::{KnownHost, Timestamp, Wire},
+    model::{Answer, KnownHost, Timestamp, Wire},
 };
 
 const WIDTH: u16 = 76;
@@ -44,7 +45,8 @@ pub(super) fn draw(
 }
 
 fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let recents = u16::try_from(launch.recents.len()).unwrap_or(u16::MAX).min(8);
+    let listed = launch.recents.len() + launch.strangers().count();
+    let recents = u16::try_from(listed).unwrap_or(u16::MAX).min(8);
     let roomy = area.height >= 16;
     let message = launch
         .message
@@ -79,7 +81,7 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
     }
     y += 1 + u16::from(roomy);
     let choices = launch.choices();
-    let known = launch.recents.len();
+    let known = listed;
     let fixed = choices.len() - known;
     // Of many known networks those around the selected one.
     let gap = usize::from(roomy && known > 0);
@@ -130,7 +132,24 @@ fn words(state: &State, launch: &Launch, choice: &Choice) -> (String, String, St
             ("Demo", "new here? see it alive: three bots on this machine".to_owned())
         }
         Choice::Demo => ("Demo", "see it alive: three bots on this machine".to_owned()),
-        Choice::Recent(known) => return recent(known, state.now),
+        Choice::Recent(known) => {
+            let (name, help, ago) = recent(known, state.now);
+            let note = launch.around(&known.peer_id).map_or(ago, |network| match network.answer {
+                Answer::After(_) => format!("around, {}", distance(network.answer)),
+                Answer::Awaited | Answer::Nothing => "around".to_owned(),
+            });
+            return (name, help, note);
+        }
+        Choice::Nearby(key) => {
+            let Some(network) = launch.around(key) else {
+                return (String::new(), String::new(), String::new());
+            };
+            let help = match acquaintance(network, &launch.recents) {
+                Acquaintance::OtherKey => format!("{}, NOT the {} that you know", key.short(), network.name),
+                _ => format!("{}, around", key.short()),
+            };
+            return (network.name.to_string(), help, distance(network.answer));
+        }
     };
     (name.to_owned(), help, String::new())
 }

@@ -17,6 +17,8 @@ pub use frame::{
     RosterDelta, RosterPage, Tried, Wanted,
 };
 
+/// The version of this wire: it stands in both ALPNs, and is announced.
+pub const WIRE_VERSION: u32 = 1;
 /// ALPN of the join link, version 1.
 pub const JOIN_ALPN: &[u8] = b"pyile-join/1";
 /// ALPN of the peer link, version 1.

@@ -86,6 +86,78 @@ fn the_room_of_an_invited_member_shows_no_pass() {
     assert!(shows(&state, "192.168.1.1:4702") && !shows(&state, &pass[..8]), "{:#?}", text(&draw(&state)));
 }
 
+fn around(number: u8, name: &str, rtt: Option<u64>) -> NearbyNetwork {
+    NearbyNetwork {
+        peer_id: PeerId([number; 32]),
+        name: NearbyNetwork::clean_name(name),
+        addrs: vec![format!("192.168.1.{number}:4702").parse().unwrap()],
+        version: 1,
+        answer: rtt.map_or(Answer::Awaited, |micros| Answer::After(Duration::from_micros(micros))),
+    }
+}
+
+fn sight(state: &mut State, network: NearbyNetwork) {
+    update(state, NOW, Event::Nearby(Sighting::Here(network)));
+}
+
+#[test]
+fn networks_around_are_listed_by_key_and_what_is_chosen_stays_so() {
+    let mut state = launch((80, 24));
+    let chosen = |state: &State| {
+        let rows = text(&draw(state));
+        rows.into_iter().find(|row| row.contains('▌')).unwrap_or_default()
+    };
+    assert!(chosen(&state).contains("lab"));
+    press(&mut state, KeyCode::Down);
+    assert!(chosen(&state).contains("Host"));
+    sight(&mut state, around(20, "band practice", None));
+    sight(&mut state, around(21, "band practice", Some(400)));
+    // One that is called as a known one and is not it, and the known one itself.
+    sight(&mut state, around(22, "LAB", None));
+    sight(&mut state, around(9, "lab", Some(900)));
+    assert!(chosen(&state).contains("Host"), "{:#?}", text(&draw(&state)));
+    let rows = text(&draw(&state));
+    let of = |words: &str| rows.iter().filter(|row| row.contains(words)).count();
+    assert_eq!((of("band practice"), of("0.4 ms"), of("NOT the LAB that you know")), (2, 1, 1), "{rows:#?}");
+    assert_eq!(of("around, 0.9 ms"), 1, "the known one is marked in its line: {rows:#?}");
+    for key in [20, 21, 22] {
+        assert_eq!(of(&PeerId([key; 32]).short()), 1);
+    }
+    // Chosen, it is joined at its key and nobody else's.
+    press(&mut state, KeyCode::Up);
+    assert!(chosen(&state).contains("band practice"));
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "pyile://192.168.1.20"), "{:#?}", text(&draw(&state)));
+    type_text(&mut state, "open sesame");
+    let effects = press(&mut state, KeyCode::Enter);
+    let [Effect::Open(Open::Join { target: JoinTarget::Invite(invite), password: Some(_), .. })] =
+        &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((invite.key, &invite.pass), (PeerId([20; 32]), &None));
+}
+
+#[test]
+fn a_network_that_is_gone_is_gone_and_a_flood_of_them_is_bounded() {
+    let mut state = launch((80, 24));
+    sight(&mut state, around(20, "band practice", None));
+    update(&mut state, NOW, Event::Nearby(Sighting::Gone(PeerId([20; 32]))));
+    assert!(!shows(&state, "band practice"));
+    for number in 10..=255 {
+        sight(&mut state, around(number, "\u{1b}[2J\u{202e}spam", None));
+    }
+    let rows = text(&draw(&state));
+    assert!(rows.iter().all(|row| !row.contains(['\u{1b}', '\u{202e}'])));
+    for line in ["lab", "Host", "Join", "Demo"] {
+        assert!(rows.iter().any(|row| row.contains(line)), "{line} is in sight: {rows:#?}");
+    }
+    let Screen::Launch(launch) = &state.screen else { panic!() };
+    assert!(launch.nearby.len() <= 32);
+    let offered = state.form(pyile::app::launch::FormKind::Host, "", None, pyile::model::Wire::Native);
+    assert!(offered.fields.iter().any(|field| field.is_on == Some(true)), "the box is ticked");
+}
+
 #[test]
 fn a_session_that_ends_comes_back_to_the_launch_screen_with_the_reason() {
     let mut state = room((80, 24));

@@ -11,12 +11,30 @@ use crossterm::event::KeyCode;
 use pyile::{
     api::{Check, Finding, HistoryEvent, Hit, LinkState, NodeEvent, Verdict},
     app::{Effect, Event, State, update},
-    model::{CloseReason, Closed, Peer, Reached, Recipient, SafeText, Timestamp, Unreachable},
+    model::{
+        Answer, CloseReason, Closed, NearbyNetwork, Peer, PeerId, Reached, Recipient, SafeText, Sighting,
+        Timestamp, Unreachable,
+    },
 };
 
 fn admin(size: (u16, u16)) -> State {
     let mut state = room(size);
     press(&mut state, KeyCode::F(3));
+    state
+}
+
+fn around(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    for (number, name, micros) in [(22, "lab", 2_100), (21, "band practice", 400), (9, "lab", 900)] {
+        let network = NearbyNetwork {
+            peer_id: PeerId([number; 32]),
+            name: SafeText::line(name),
+            addrs: vec!["192.168.1.20:4702".parse().unwrap()],
+            version: 1,
+            answer: Answer::After(Duration::from_micros(micros)),
+        };
+        update(&mut state, NOW, Event::Nearby(Sighting::Here(network)));
+    }
     state
 }
 
@@ -236,6 +254,7 @@ fn the_pictures_show_the_screens() {
     let mut pictures = Vec::new();
     for (name, state) in vec![
         ("launch", launch((80, 24))),
+        ("around", around((80, 24))),
         ("join-failed", failed_join((80, 24))),
         ("host-80x24", hosting_form((80, 24))),
         ("menu", menu((80, 24))),

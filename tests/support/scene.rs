@@ -73,6 +73,7 @@ pub fn launch(size: (u16, u16)) -> State {
         listen: "0.0.0.0:4702".parse().unwrap(),
         network: String::new(),
         classic: false,
+        announce: true,
         knows_classic: false,
         has_kept_password: false,
         offered: None,

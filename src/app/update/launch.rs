@@ -2,12 +2,12 @@
 
 use super::{Action, Effect, State, open_asked};
 use crate::{
-    api::{NodeCommand, StoreCommand},
+    api::{Finding, NodeCommand, StoreCommand},
     app::{
         Open,
         launch::{Choice, Form, FormKind, Launch, Progress},
     },
-    model::{Alias, Wire},
+    model::{Alias, Sighting, Wire},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -32,11 +32,35 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
             Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
             Choice::Recent(known) => {
                 let wire = known.peer_id.wire();
-                open_form(state, FormKind::Join, &known.target, Some(&known.alias), wire);
+                // It may be somewhere else than the last time.
+                let around = launch.around(&known.peer_id).map(|network| network.invite().link().to_string());
+                let target = around.unwrap_or_else(|| known.target.clone());
+                open_form(state, FormKind::Join, &target, Some(&known.alias), wire);
+            }
+            Choice::Nearby(key) => {
+                if let Some(link) = launch.around(&key).map(|network| network.invite().link()) {
+                    open_form(state, FormKind::Join, &link, None, Wire::Native);
+                }
             }
             Choice::Demo => return demo(launch),
         },
         _ => {}
+    }
+    Vec::new()
+}
+
+/// A network is around, or is not any more.
+pub(super) fn sighted(state: &mut State, sighting: Sighting) -> Vec<Effect> {
+    if let Some(launch) = state.launch_mut() {
+        launch.sighted(sighting);
+    }
+    Vec::new()
+}
+
+/// Something was found at a host that could not be joined.
+pub(super) fn found(state: &mut State, target: &str, finding: Finding) -> Vec<Effect> {
+    if let Some(form) = state.form_mut() {
+        form.found(target, finding);
     }
     Vec::new()
 }

@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 
 use super::{Actor, Dialled, Session};
 use crate::{
+    api::NodeCommand,
     model::{CloseReason, Closed, PeerId, Wire},
-    net::{classic, listener, platform::Connection, relay::RelayedEnd, session},
+    net::{classic, discovery, listener, platform::Connection, relay::RelayedEnd, session},
     proto::{Input, LinkKind, RelayedId},
     security::tls,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
@@ -129,6 +130,21 @@ impl Actor {
         self.listening.tasks.spawn(listener::accept(listener, LinkKind::PeerIn, self.accepted.tx.clone()));
         self.listening.peer = Some((ip, addr));
         Ok(addr)
+    }
+
+    /// An invite says where this machine is now.
+    pub(super) fn located(&self, mut command: NodeCommand) -> NodeCommand {
+        if let NodeCommand::Invite { addrs, .. } = &mut command {
+            *addrs = self.node.join_addr().map(listener::announced).unwrap_or_default();
+        }
+        command
+    }
+
+    /// Tells those around of the network.
+    pub(super) fn announce(&mut self, network: String, join_addr: SocketAddr) {
+        let announcement = discovery::Announcement { network, key: self.identity.peer_id(), join_addr };
+        self.listening.announced = None;
+        self.listening.announced = self.platform.announce(&announcement);
     }
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.

@@ -295,6 +295,7 @@ impl Host {
 
     /// Lets go of everything that a host has, since the members follow the new one. Gives what this node knows of them.
     pub(in crate::proto) fn step_down(&mut self) -> Group {
+        self.turn.ask(Output::Withdraw);
         for conn in self.joiners.keys().copied().collect::<Vec<_>>() {
             self.turn.goodbye(conn, CloseReason::Busy, "");
         }

@@ -10,7 +10,7 @@ use crate::{
     model::{
         AuthenticationError, CloseReason, CommandError, Invite, KeptPass, Pass, PassError, PeerId, limits,
     },
-    proto::ConnId,
+    proto::{ConnId, Output},
     security::pass,
     wire::{Frame, InviteMade, InviteRequest, Invited, Refusal},
 };
@@ -104,6 +104,14 @@ impl Host {
         self.save(Vec::new());
         self.tell_invites();
         Ok(())
+    }
+
+    /// Tells those around of the network, where the host wants that.
+    pub(super) fn announce(&mut self) {
+        if self.announce {
+            let (network, join_addr) = (self.network.name.clone(), self.listening.join_addr);
+            self.turn.ask(Output::Announce { network, join_addr });
+        }
     }
 
     pub(super) fn tell_invites(&mut self) {

@@ -199,6 +199,7 @@ impl Member {
             members,
             bans: state.bans,
             passes: state.passes,
+            announce: self.announce,
             admitted: state.admitted,
             key_age,
             kept_attempts: state.attempts,

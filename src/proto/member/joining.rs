@@ -63,6 +63,13 @@ impl Member {
         self.turn.set(Timer::Slow, limits::HOST_SLOW);
     }
 
+    /// Somebody does not want to wait for the next try.
+    pub(in crate::proto) fn rejoin_now(&mut self) {
+        if self.turn.timers.is_set(Timer::Rejoin) {
+            self.join();
+        }
+    }
+
     /// The host could not be reached, or hung up before it was known.
     pub(in crate::proto) fn join_failed(&mut self, closed: Closed) {
         self.dialling = false;

@@ -546,6 +546,7 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             pin: was_classic.map(|_| sim.ids[0]),
             pass: None,
             addrs: Vec::new(),
+            announce: true,
             rejoin_for: limits::REJOIN_FOR,
             wire: Wire::Native,
             known: None,

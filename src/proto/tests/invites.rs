@@ -289,3 +289,16 @@ fn invites_are_good_after_a_restart_and_at_the_next_host() {
     assert_eq!(sim.roster(carol), ["ann", "carol", "host"], "{:?}", sim.errors(carol));
     assert_eq!(sim.open_invites(1), [1]);
 }
+
+#[test]
+fn only_the_host_of_now_tells_those_around_and_only_where_it_wants_to() {
+    let mut sim = Sim::host();
+    let ann = sim.join("ann");
+    assert_eq!(sim.announced, [(0, Some("lab".to_owned()))]);
+    sim.command(0, NodeCommand::Handover { peer: "ann".parse().unwrap() });
+    sim.wait(1.0);
+    let after: Vec<(usize, bool)> =
+        sim.announced[1..].iter().map(|(who, name)| (*who, name.is_some())).collect();
+    assert!(after.contains(&(0, false)) && after.contains(&(ann, true)) && after.len() == 2, "{after:?}");
+    assert!(Sim::host_with(|config| config.announce = false).announced.is_empty());
+}
