@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, CommandError, Invite, MessageId, Network as Identified, NetworkId,
-        Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
+        Alias, CloseReason, Closed, CommandError, Invite, KnownHost, MessageId, Network as Identified,
+        NetworkId, Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, PeerListen, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -256,6 +256,17 @@ impl Network {
             Some(Invite { addrs, key, pass }) => (Some(key), pass, addrs),
             None => (options.pin, None, Vec::new()),
         };
+        if let Some(other) =
+            recents.iter().find(|known| !known.handed_over && is_elsewhere(known, pin, &addrs))
+        {
+            let message = format!(
+                "the invite is of another host than the one that you know at {} (key {}); if that one is no more, forget \
+                 it (Delete on the recent network in the launch screen), and join by the invite then",
+                other.target,
+                other.peer_id.short()
+            );
+            return Err(Closed::new(CloseReason::KeyChanged, message));
+        }
         let known = recents.into_iter().find(|known| match pin {
             Some(key) => known.peer_id == key,
             None => known.target == options.target,
@@ -421,6 +432,12 @@ fn node_config(
 ) -> NodeConfig {
     let (identity, seed) = (profile.identity(), platform.random());
     NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
+}
+
+/// An invite names the address of a host that is known, with another key: it must not take that one's place in silence.
+fn is_elsewhere(known: &KnownHost, key: Option<PeerId>, addrs: &[SocketAddr]) -> bool {
+    let is_there = addrs.iter().any(|addr| addr.to_string() == known.target);
+    is_there && known.peer_id.wire() == Wire::Native && key.is_some_and(|key| key != known.peer_id)
 }
 
 /// A network that was handed over has one host, and this is not it.

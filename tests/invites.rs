@@ -143,7 +143,10 @@ fn a_member_invites_where_the_host_lets_it() {
         host.wait_for("whose it is", |event| event["event"] == "invites" && event["invites"] != json!([]));
     assert_eq!((&told["invites"][0]["id"], &told["invites"][0]["by"]), (&made["id"], &made["by"]));
     by(&link(&made), "bob").start().event("authenticated");
+    let another = link(&invite(&mut ann, json!({"cmd": "invite"})));
     host.say(json!({"cmd": "kick", "peer": "ann"}));
+    host.wait_for("with her they go", |event| event["event"] == "invites" && event["invites"] == json!([]));
+    assert!(refusal(&another).contains("taken this invite back"));
     let mut other = Starting::host("host").start();
     let mut carol = Starting::join(&other, "carol").start();
     carol.event("authenticated");
@@ -153,10 +156,32 @@ fn a_member_invites_where_the_host_lets_it() {
 }
 
 #[test]
+fn an_invite_takes_no_place_of_a_host_that_is_known_at_its_address() {
+    let mut host = Starting::host("host").start();
+    let addr = host.join_addr();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    assert_eq!(ann.leave(), 0);
+    host.kill();
+    let mut stranger = Starting::host("stranger").listen(&addr).start();
+    let lure = link(&invite(&mut stranger, json!({"cmd": "invite"})));
+    let mut caught = by(&lure, "ann").profile_of(&ann).start();
+    let left = caught.event("left");
+    assert!(left["message"].as_str().unwrap().contains("another host than the one that you know"), "{left}");
+    assert_eq!(caught.exit_code(), 3);
+    stranger.kill();
+    let _back = Starting::host("host").listen(&addr).profile_of(&host).start();
+    let mut again = Starting::new("ann", &["join", &addr]).profile_of(&ann).no_password().start();
+    again.event("authenticated");
+}
+
+#[test]
 fn what_is_no_invite_is_told_without_its_pass() {
     for (words, message) in [
         (&["join", "pyile://127.0.0.1/abc#secretsecret"][..], "the key in the invite is not whole"),
         (&["join", "pyile://somewhere"], "an invite is one line"),
+        (&["pyile://127.0.0.1/KEY#secretsecret"], "to join by an invite: pyile join INVITE"),
+        (&["doctor", "pyile://127.0.0.1/abc#secretsecret"], "the key in the invite is not whole"),
         (&["join"], "say which host to join, or give an invite"),
         (&["join", "--classic", "pyile://127.0.0.1/KEY"], "a classic host has no key"),
     ] {

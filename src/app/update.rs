@@ -177,7 +177,7 @@ fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, network_id } => {
             let target = state.form_mut().map(|form| {
                 let target = form.fields.iter().find(|field| field.name == FieldName::Target);
-                // Of an invite only where it led.
+                // Of an invite only the first place that it names.
                 let target = target.and_then(|field| field.value.text().parse::<JoinTarget>().ok());
                 target.map(|target| target.host()).unwrap_or_default()
             });

@@ -23,7 +23,7 @@ pub enum Mode {
     /// Print the networks around.
     Networks,
     /// Say why the host at this target cannot be joined.
-    Doctor(String),
+    Doctor(JoinTarget),
     /// Print what was said.
     History {
         /// By or for this peer alone.
@@ -46,9 +46,7 @@ pub(super) fn mode(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> R
         }
         Some(Command::Demo) => Mode::Demo,
         Some(Command::Networks) => Mode::Networks,
-        Some(Command::Doctor { host }) => {
-            Mode::Doctor(host.parse::<JoinTarget>().map_or_else(|_| host.clone(), |target| target.host()))
-        }
+        Some(Command::Doctor { host }) => Mode::Doctor(target(Some(host), environment, Wire::Native)?),
         Some(Command::History { peer, since, search }) => {
             let since = since.as_deref().map(|text| {
                 moment(text).ok_or_else(|| ConfigError::Value {

@@ -133,7 +133,7 @@ impl SendError {
 #[non_exhaustive]
 pub enum CommandError {
     /// A member asked for what only the host may do.
-    #[error("only the host can ban, unban, kick and invite")]
+    #[error("only the host can do that")]
     NotTheHost,
     /// A handover is near its end: the host's word passes to somebody else.
     #[error("somebody else is becoming the host at this moment; ask again")]

@@ -11,7 +11,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{limits, peer::PeerId, role::Wire, time::Timestamp};
 
 /// What every invite begins with.
-const SCHEME: &str = "pyile:";
+const SCHEME: &str = "pyile://";
 
 /// 128 random bits that let somebody in. `Debug` shows nothing of them, there is no `Display`, and they are wiped on drop.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 impl FromStr for Invite {
     type Err = InviteError;
 
-    /// Reads an invite of at most [`limits::INVITE_BYTES`] bytes. Blanks and line breaks in it are those of a terminal that
+    /// Reads an invite of at most twice [`limits::INVITE_BYTES`] bytes. Blanks and line breaks in it are those of a terminal that
     /// broke the line, and are left out.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() > 2 * limits::INVITE_BYTES || !Self::is_meant(text) {
@@ -148,8 +148,7 @@ impl FromStr for Invite {
         }
         let mut line = Zeroizing::new(String::with_capacity(text.len()));
         line.extend(text.chars().filter(|c| !c.is_whitespace()));
-        let rest =
-            line.get(SCHEME.len()..).and_then(|rest| rest.strip_prefix("//")).ok_or(InviteError::Form)?;
+        let rest = line.get(SCHEME.len()..).ok_or(InviteError::Form)?;
         let (addrs, rest) = rest.split_once('/').ok_or(InviteError::Form)?;
         let (key, pass) = match rest.split_once('#') {
             Some((key, pass)) => (key, Some(pass)),
@@ -306,7 +305,7 @@ mod tests {
         let read = |text: &str| text.replace("KEY", &key).parse::<Invite>().unwrap_err();
         for (text, error) in [
             ("192.168.1.66:4702", InviteError::Form),
-            ("pyile:", InviteError::Form),
+            ("pyile://", InviteError::Form),
             ("pyile://192.168.1.66", InviteError::Form),
             ("https://192.168.1.66/KEY", InviteError::Form),
             ("pyile:///KEY", InviteError::Address(String::new())),
@@ -321,6 +320,10 @@ mod tests {
             assert_eq!(read(text), error, "{text}");
         }
         assert_eq!(read(&format!("pyile://{}", "9".repeat(10_000))), InviteError::Form);
+        // A host may be called so.
+        for host in ["pyile", "pyile:4702", "PYILE.local:1"] {
+            assert_eq!(host.parse(), Ok(JoinTarget::Host(host.to_owned())));
+        }
         let classic = PeerId::of_address("10.0.0.1:5000".parse().unwrap());
         assert_eq!(format!("pyile://10.0.0.1/{classic}").parse::<Invite>(), Err(InviteError::Key));
     }

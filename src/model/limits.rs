@@ -43,6 +43,8 @@ pub const NEARBY_LISTEN: Duration = Duration::from_secs(3);
 pub const PASSES: usize = 64;
 /// Passes of one member that let somebody in at the same time.
 pub const PASSES_OF_MEMBER: usize = 4;
+/// Passes of all members together that let somebody in at the same time: the host has room for its own.
+pub const PASSES_OF_MEMBERS: usize = PASSES / 2;
 /// Times that one pass may be used.
 pub const PASS_USES: u32 = 1000;
 /// How long a pass is good, unless somebody says otherwise.

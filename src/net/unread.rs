@@ -37,6 +37,7 @@ enum State {
     Ways,
     Route(PeerId),
     Admission,
+    Invites,
     CutOff(PeerId),
     Link,
     History,
@@ -50,6 +51,7 @@ fn state(event: &NodeEvent) -> Option<State> {
         NodeEvent::Ways { .. } => State::Ways,
         NodeEvent::Route { peer, .. } => State::Route(peer.peer_id),
         NodeEvent::Admission { .. } => State::Admission,
+        NodeEvent::Invites { .. } => State::Invites,
         NodeEvent::CutOff { peer_id, .. } => State::CutOff(*peer_id),
         NodeEvent::Link { .. } => State::Link,
         NodeEvent::History { .. } => State::History,
@@ -68,6 +70,7 @@ fn size(event: &NodeEvent) -> usize {
                 limits::MESSAGE_BESIDE * (progress.summaries.len() + progress.references.len())
             }
             NodeEvent::Roster { peers, .. } => peers.len() * size_of::<usize>(),
+            NodeEvent::Invites { invites } => invites.len() * limits::INVITE_BYTES,
             NodeEvent::Error { message, .. } => message.as_str().len(),
             _ => 0,
         }

@@ -301,7 +301,7 @@ impl Member {
             Frame::ReachabilityPart(part) => self.reachability_part(&part),
             Frame::RosterDelta(delta) => self.delta(&delta),
             Frame::InviteMade(made) => self.invite_made(made),
-            Frame::InviteNotMade(refusal) => self.command_refused(&refusal),
+            Frame::InviteNotMade(refusal) => self.invite_not_made(&refusal),
             Frame::PresenceRefused(refusal) => self.presence_refused(&refusal),
             Frame::Held(held) if held.len() <= limits::HELD => {
                 self.turn.ask(Ask::WantOf(host, held.0));

@@ -27,8 +27,8 @@ struct Line<'a> {
 }
 
 /// Examines the host at `target`. Gives the exit code that a join would have.
-pub(super) async fn run(config: &Config, target: &str) -> u8 {
-    let target = with_port(target);
+pub(super) async fn run(config: &Config, host: &JoinTarget) -> u8 {
+    let target = with_port(&host.host());
     let json = config.json;
     let mut written = Ok(());
     let mut found = |finding: Finding| {
@@ -44,8 +44,11 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
     let Some(identity) = profile.as_ref().map(Profile::identity).or_else(stranger) else {
         return super::usage(json, "no key can be made");
     };
-    let known = profile.iter().flat_map(Profile::recents).find(|known| known.target == target);
-    let pin = known.map(|known| known.peer_id).filter(|host| host.wire() == Wire::Native);
+    let known = profile.as_ref().and_then(|profile| super::known(host, profile)).map(|known| known.peer_id);
+    let pin = match host {
+        JoinTarget::Invite(invite) => Some(invite.key),
+        JoinTarget::Host(_) => known.filter(|host| host.wire() == Wire::Native),
+    };
     let platform = SystemPlatform;
     let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut found };
     let reason = match doctor.diagnose().await {
@@ -53,8 +56,8 @@ pub(super) async fn run(config: &Config, target: &str) -> u8 {
             let is_known = greeting.status == BannedStatus::Known;
             match profile {
                 Some(profile) if is_known || config.password.is_some() => {
-                    let options = join_options(config, JoinTarget::Host(target.clone()), Wire::Native);
-                    let alias = super::join_alias(config, &JoinTarget::Host(target.clone()), &profile);
+                    let options = join_options(config, host.clone(), Wire::Native);
+                    let alias = super::join_alias(config, host, &profile);
                     doctor.join(JoinOptions { alias, ..options }, profile).await
                 }
                 profile => {

@@ -8,8 +8,8 @@ use crate::{
     config::{self, Config, Mode},
     headless,
     model::{
-        Alias, CloseReason, Closed, HostState, JoinTarget, KnownHost, Policy, SafeText, Timestamp, Wire,
-        limits,
+        Alias, CloseReason, Closed, HostState, Invite, JoinTarget, KnownHost, Policy, SafeText, Timestamp,
+        Wire, limits,
     },
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
@@ -104,7 +104,12 @@ fn cannot_write(error: &std::io::Error) -> u8 {
 /// What was typed makes no sense, or asks for help. Gives the exit code.
 #[must_use]
 pub fn not_understood(error: &clap::Error) -> u8 {
-    if error.use_stderr() && std::env::args().any(|word| word == "--json") {
+    let is_json = std::env::args().any(|word| word == "--json");
+    if error.use_stderr() && std::env::args().skip(1).any(|word| Invite::is_meant(&word)) {
+        // What was typed is not said again: a pass stands in it.
+        return usage(is_json, "to join by an invite: pyile join INVITE, and nothing more but options");
+    }
+    if error.use_stderr() && is_json {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         return usage(true, first.trim_start_matches("error: "));

@@ -229,7 +229,8 @@ impl Screen {
 
     /// What was asked for on the command line.
     fn begin(&mut self) -> color_eyre::Result<()> {
-        let mode = self.config.mode.clone();
+        // It may hold an invite, which is of use once.
+        let mode = std::mem::replace(&mut self.config.mode, Mode::Launch);
         let open = match mode {
             Mode::Launch | Mode::History { .. } | Mode::Doctor(_) | Mode::Networks => return Ok(()),
             Mode::Demo => Open::Demo,

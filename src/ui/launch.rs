@@ -126,7 +126,7 @@ fn words(state: &State, launch: &Launch, choice: &Choice) -> (String, String, St
             ("Host", format!("open {} again", crate::model::SafeText::line(&state.defaults.network)))
         }
         Choice::Host => ("Host", "open a network and let others in by password".to_owned()),
-        Choice::Join => ("Join", "enter somebody else's network; or paste an invite here".to_owned()),
+        Choice::Join => ("Join", "somebody else's network; or paste an invite here".to_owned()),
         Choice::Demo if launch.opening => ("Demo", "the bots are on their way …".to_owned()),
         Choice::Demo if launch.recents.is_empty() && !state.defaults.has_kept_password => {
             ("Demo", "new here? see it alive: three bots on this machine".to_owned())

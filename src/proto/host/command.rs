@@ -64,6 +64,8 @@ fn ban(
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);
+        // Also those of one that is not here.
+        host.revoke_invites_of(key);
     }
     let banned = NodeEvent::Banned { peer_id: key, addr, reason: SafeText::line(reason) };
     host.save(vec![banned]);

@@ -173,6 +173,10 @@ impl Host {
         };
         state.admitted.retain(|admitted| admitted.peer_id != me.peer_id);
         state.admitted.push(me);
+        // There they are this peer's, which answers for them like any member.
+        for pass in state.passes.iter_mut().filter(|pass| pass.by.is_none()) {
+            pass.by = Some(self.group.me());
+        }
         let (attempts, members) = self.admission.limits();
         let package =
             HostPackage { state, policy: self.group.policy, attempts, members, key_age: self.key_age };

@@ -64,21 +64,31 @@ impl Host {
     pub(super) fn invite_for(&mut self, peer: PeerId, wanted: InviteRequest) {
         let Some(link) = self.members.get(&peer) else { return };
         let conn = link.conn;
-        let own = self.passes.open(self.turn.now.wall).filter(|pass| pass.by == Some(peer)).count();
+        let open = |of: &dyn Fn(PeerId) -> bool| {
+            let passes = self.passes.open(self.turn.now.wall);
+            passes.filter(|pass| pass.by.is_some_and(of)).count()
+        };
+        let (own, all) = (open(&|by| by == peer), open(&|_| true));
         let made = match () {
             () if !self.group.policy.members_invite => Err(CommandError::MembersDoNotInvite),
             () if self.is_retiring() => Err(CommandError::HandingOver),
             () if own >= limits::PASSES_OF_MEMBER => Err(CommandError::EnoughInvites),
+            () if all >= limits::PASSES_OF_MEMBERS => Err(CommandError::TooManyInvites),
             () => self.make_pass(wanted.uses, wanted.hours, Some(peer)),
         };
         match made {
             Ok((pass, info)) => {
                 self.save(Vec::new());
                 self.tell_invites();
-                let port = self.listening.join_addr.port();
-                let at = self.listening.peer_addrs.iter().map(|addr| SocketAddr::new(addr.ip(), port));
+                let join = self.listening.join_addr;
+                let addrs = if join.ip().is_unspecified() {
+                    let own = self.listening.peer_addrs.iter();
+                    own.map(|addr| SocketAddr::new(addr.ip(), join.port())).collect()
+                } else {
+                    vec![join]
+                };
                 let InviteInfo { uses, until, .. } = info;
-                let made = InviteMade { pass, uses, until, addrs: at.collect() };
+                let made = InviteMade { pass, uses, until, addrs };
                 self.saves.invites.push((self.saves.token, conn, made));
             }
             Err(error) => {
@@ -133,8 +143,10 @@ impl Host {
         if let Err(error) = self.passes.check(&hash, self.turn.now.wall) {
             return self.refuse_invited(conn, error);
         }
+        // Whoever came in over another link meanwhile needs no more than its key.
+        let is_new = !self.admission.is_admitted(&joiner.peer);
         self.admit(conn, &invited.hello);
-        if self.by_conn.contains_key(&conn) {
+        if is_new && self.by_conn.contains_key(&conn) {
             // The admission is saved at the end of this turn, and this with it.
             self.passes.was_used(&hash);
             self.tell_invites();

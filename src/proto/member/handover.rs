@@ -234,6 +234,7 @@ impl Member {
         self.host.key = Some(statement.to);
         self.host.target = join_addr.to_string();
         self.host.is_handed_over = true;
+        self.host.is_invited = false;
         self.host.addrs = statement.addrs;
         let is_told_by_host = self.joining.is_none();
         if let Some(joining) = self.joining.take() {

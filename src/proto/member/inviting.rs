@@ -53,6 +53,14 @@ impl Member {
         self.turn.event(NodeEvent::Invite { link: invite.into(), info: Some(InviteInfo::from(&kept)) });
     }
 
+    /// The host makes no invite.
+    pub(super) fn invite_not_made(&mut self, refusal: &Refusal) {
+        if self.invites_asked > 0 {
+            self.invites_asked -= 1;
+            self.command_refused(refusal);
+        }
+    }
+
     /// The host does not do what this member asked for.
     pub(super) fn command_refused(&mut self, refusal: &Refusal) {
         self.turn.event(NodeEvent::error(ErrorKind::Command, &SafeText::line(&refusal.detail)));

@@ -35,6 +35,12 @@ impl Member {
             }
             let was = known.short();
             if self.host.is_invited {
+                let before = self.host.addrs.len();
+                self.host.addrs.retain(|addr| *addr != connected.remote);
+                if (1..before).contains(&self.host.addrs.len()) {
+                    // Another machine may have one of its addresses here; nothing was sent.
+                    return self.join();
+                }
                 let message = format!(
                     "{} shows the key {}, and the invite is of the host with the key {was}: it is another host, or \
                      somebody pretends to be yours; nothing was sent. Ask for a new invite",
@@ -76,6 +82,19 @@ impl Member {
         self.turn.timers.cancel(Timer::Slow);
         if self.wire() == Wire::Classic && self.link.is_none() {
             self.give_up_asking();
+        }
+        let is_silent = matches!(
+            closed.reason,
+            CloseReason::NothingListens | CloseReason::NoAnswer | CloseReason::NoRoute
+        );
+        if self.host.is_invited && is_silent {
+            let addrs: Vec<String> = self.host.addrs.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "no host answers at {} ({}); is it running, and is this machine on its network?",
+                addrs.join(" or "),
+                closed.reason.words()
+            );
+            return self.retry(Closed::new(CloseReason::Unreachable, message));
         }
         self.retry(closed);
     }
@@ -290,6 +309,10 @@ impl Member {
             self.turn.close(joining.conn, refusal.reason);
         }
         match refusal.reason {
+            // The password is at hand, and no attempt was spent.
+            CloseReason::InviteRefused if self.password.is_some() && self.pass.take().is_some() => {
+                self.join()
+            }
             CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
                 self.retry(closed);
             }
@@ -349,6 +372,7 @@ impl Member {
             self.password = None;
         }
         self.pass = None;
+        self.invites_asked = 0;
         if std::mem::take(&mut self.host.is_invited) {
             // Of its addresses the one that answers is the best, and is where it is looked for next time.
             self.host.target = joining.connected.remote.to_string();

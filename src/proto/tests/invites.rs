@@ -244,7 +244,12 @@ fn members_invite_where_the_host_lets_them_and_answer_for_it() {
     sim.wait(0.2);
     assert_eq!(sim.open_invites(0).len(), limits::PASSES_OF_MEMBER);
     assert!(sim.errors(ann).last().is_some_and(|error| error.contains("invites of yours still")));
-    // With her go her invites.
+    // With her go her invites; with whoever is put out only its own.
+    sim.command(bob, asked(None));
+    sim.wait(0.2);
+    sim.command(0, NodeCommand::Kick { peer: Some("bob".parse().unwrap()), addr: None, reason: None });
+    sim.wait(0.2);
+    assert_eq!(sim.open_invites(0).len(), limits::PASSES_OF_MEMBER);
     sim.ban("ann");
     sim.wait(0.2);
     assert_eq!(sim.open_invites(0), [0; 0]);
@@ -253,10 +258,96 @@ fn members_invite_where_the_host_lets_them_and_answer_for_it() {
 }
 
 #[test]
+fn whoever_leaves_before_it_is_banned_does_not_come_back_by_an_invite_of_its_own() {
+    let mut sim = Sim::host_with(|config| config.policy.members_invite = true);
+    let mallory = sim.join("mallory");
+    sim.command(
+        mallory,
+        NodeCommand::Invite { uses: Some(1000), hours: None, pass: true, addrs: Vec::new() },
+    );
+    sim.wait(0.2);
+    let invite = sim.newest_invite(mallory).unwrap();
+    sim.command(mallory, NodeCommand::Leave);
+    sim.wait(0.5);
+    sim.ban("mallory");
+    sim.wait(0.2);
+    let back = sim.comes("trent", &invite);
+    sim.is_refused(back, "taken this invite back");
+}
+
+#[test]
+fn the_invites_of_members_leave_the_host_room_for_its_own() {
+    let mut sim = Sim::host_with(|config| config.policy.members_invite = true);
+    for number in 0..limits::PASSES_OF_MEMBERS / limits::PASSES_OF_MEMBER + 1 {
+        let member =
+            sim.join(&["ann", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan"][number]);
+        for _ in 0..limits::PASSES_OF_MEMBER {
+            sim.command(
+                member,
+                NodeCommand::Invite { uses: None, hours: None, pass: true, addrs: Vec::new() },
+            );
+        }
+        sim.wait(0.2);
+    }
+    assert_eq!(sim.open_invites(0).len(), limits::PASSES_OF_MEMBERS);
+    sim.invite(0, 1);
+    assert_eq!(sim.open_invites(0).len(), limits::PASSES_OF_MEMBERS + 1);
+}
+
+#[test]
+fn a_refused_invite_and_the_right_password_let_in_and_a_wrong_one_costs_one_attempt() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 1);
+    sim.command(0, NodeCommand::Revoke { invite: None });
+    let with = |sim: &mut Sim, alias: &str, password: &str| {
+        let config = MemberConfig {
+            pin: Some(invite.key),
+            pass: invite.pass.clone(),
+            addrs: invite.addrs.clone(),
+            ..member_config(password)
+        };
+        let index = sim.add(alias, Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
+        sim.wait(0.5);
+        index
+    };
+    let ann = with(&mut sim, "ann", PASSWORD);
+    assert_eq!(sim.roster(ann), ["host", "ann"]);
+    let mallory = with(&mut sim, "mallory", "wrong");
+    assert_eq!(sim.end(mallory), Some(CloseReason::WrongPassword));
+    let attempts = |event: &&NodeEvent| matches!(event, NodeEvent::Attempt { .. });
+    assert_eq!(sim.events[0].iter().filter(attempts).count(), 1);
+}
+
+#[test]
+fn another_host_at_one_address_of_an_invite_does_not_hide_the_right_one_at_the_next() {
+    let mut sim = Sim::host();
+    let invite = sim.invite(0, 1);
+    // In the simulation the first address is dialled: a host with another key is there.
+    let other = sim.add("other", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(host_config())));
+    let false_addr = SocketAddr::new(Sim::ip(other), 50_000);
+    let mut addrs = vec![false_addr];
+    addrs.extend(&invite.addrs);
+    let ann = sim.comes("ann", &Invite { addrs: addrs.clone(), ..invite.clone() });
+    assert_eq!(sim.roster(ann), ["host", "ann"], "{:?}", sim.errors(ann));
+    let bob = sim.comes("bob", &Invite { addrs: vec![false_addr], ..invite });
+    assert_eq!(sim.end(bob), Some(CloseReason::KeyChanged));
+}
+
+#[test]
 fn a_host_that_sends_invites_unasked_makes_nobody_look_at_them() {
     let mut sim = Sim::host();
     let ann = sim.join("ann");
     let conn = sim.nodes[ann].role.group().join_links[&sim.ids[0]];
+    // Also after one that was asked for and refused, or was refused unasked.
+    let no =
+        || Frame::InviteNotMade(crate::wire::Refusal { reason: CloseReason::Busy, detail: "no".to_owned() });
+    sim.queue.push_back(Delivery::Frame((ann, conn), no()));
+    sim.wait(0.1);
+    assert_eq!(sim.errors(ann), [""; 0]);
+    sim.nodes[ann].role.group_mut().policy.members_invite = true;
+    sim.command(ann, NodeCommand::Invite { uses: None, hours: None, pass: true, addrs: Vec::new() });
+    sim.wait(0.1);
+    assert_eq!(sim.errors(ann).len(), 1, "{:?}", sim.errors(ann));
     let made = crate::wire::InviteMade {
         pass: crate::model::Pass::new([1; 16]),
         uses: 1,
@@ -288,6 +379,10 @@ fn invites_are_good_after_a_restart_and_at_the_next_host() {
     sim.wait(5.0);
     assert_eq!(sim.roster(carol), ["ann", "carol", "host"], "{:?}", sim.errors(carol));
     assert_eq!(sim.open_invites(1), [1]);
+    // They are the old host's, which answers for them.
+    sim.command(1, NodeCommand::Ban { peer: Some(sim.ids[0].into()), addr: None, reason: None });
+    sim.wait(0.5);
+    assert_eq!(sim.open_invites(1), [0; 0]);
 }
 
 #[test]
