@@ -25,9 +25,9 @@ pub use invite::{InviteInfo, InviteLink};
 pub use store::{StoreCommand, StoreEvent};
 
 use crate::model::{
-    Alias, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState, Liveness,
-    MessageId, NetworkId, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role, SafeText,
-    Summary, Timestamp, Unreachable,
+    Alias, Applicant, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState,
+    Liveness, MessageId, NetworkId, Notes, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
+    SafeText, Summary, Timestamp, Unreachable,
 };
 
 /// Somebody as a person or program names them: an alias or a `peer_id`.
@@ -202,6 +202,19 @@ pub enum NodeCommand {
         /// Where joiners connect to, best first: not the front end's to say.
         #[serde(skip)]
         addrs: Vec<SocketAddr>,
+    },
+    /// Host: lets in who waits at the door; answered by a `applicants` event without it, or by an `error`.
+    Approve {
+        /// By key, or by the name that it wants, if nobody else there wants it.
+        peer: PeerName,
+    },
+    /// Host: turns away who waits at the door; answered as `approve`.
+    Refuse {
+        /// By key, or by the name that it wants, if nobody else there wants it.
+        peer: PeerName,
+        /// Told to it.
+        #[serde(default)]
+        reason: Option<String>,
     },
     /// Host: takes an invite back; answered by an `invites` event without it.
     Revoke {
@@ -413,6 +426,13 @@ pub enum NodeEvent {
         /// All of them, oldest first.
         invites: Vec<InviteInfo>,
     },
+    /// Host: who waits at the door for its yes, each time that it changes.
+    Applicants {
+        /// All of them, who came first.
+        applicants: Vec<Applicant>,
+    },
+    /// Member: what the host tells everybody who comes in.
+    Notes(Notes),
     /// A ban is in force and kept (host), or is the reason for being refused (the banned peer).
     Banned {
         /// By key.

@@ -70,6 +70,16 @@ pub enum Command {
         /// Members may invite others too, as you do with /invite [env: PYILE_MEMBERS_INVITE=on].
         #[arg(long)]
         members_invite: bool,
+        /// Be asked before anybody comes in for the first time; who is not let in within five minutes is turned away [env:
+        /// PYILE_APPROVE=on].
+        #[arg(long, conflicts_with = "classic")]
+        approve: bool,
+        /// What the network is for: shown to whoever comes in [env: PYILE_TOPIC].
+        #[arg(long, value_name = "TEXT")]
+        topic: Option<String>,
+        /// What is asked of members: shown to whoever comes in [env: PYILE_RULES].
+        #[arg(long, value_name = "TEXT")]
+        rules: Option<String>,
         /// Do not tell others around of the network: they do not see it on their first screen [env: PYILE_ANNOUNCE=off].
         #[arg(long)]
         no_announce: bool,

@@ -17,7 +17,7 @@ use etcetera::BaseStrategy as _;
 use crate::{
     app::{Noticed, Notices, keymap::Keymap},
     cli::{Cli, Command, Options},
-    model::{Alias, Password, SafeText, Wire, limits},
+    model::{Alias, Notes, Password, SafeText, Wire, limits},
     net,
     theme::{Palette, Themes},
 };
@@ -66,6 +66,10 @@ pub struct Config {
     pub read_back: u32,
     /// Host: classic peers are let in.
     pub classic: bool,
+    /// Host: whoever comes for the first time waits for a yes.
+    pub approve: bool,
+    /// Host: what whoever comes in is told.
+    pub notes: Notes,
     /// Host: those around are told of the network.
     pub announce: bool,
     /// Host: members may invite others.
@@ -140,9 +144,10 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 33] = [
     "alias",
     "announce",
+    "approve",
     "attempts",
     "bell",
     "classic",
@@ -169,8 +174,10 @@ const KEYS: [&str; 30] = [
     "rate",
     "read_back",
     "rejoin_for",
+    "rules",
     "theme",
     "themes",
+    "topic",
 ];
 
 /// Reads the environment and the configuration file and puts everything together.
@@ -312,11 +319,24 @@ struct HostFlags<'a> {
     classic: Option<&'a str>,
     members_invite: Option<&'a str>,
     announce: Option<&'a str>,
+    approve: Option<&'a str>,
+    topic: Option<&'a str>,
+    rules: Option<&'a str>,
 }
 
 impl<'a> HostFlags<'a> {
     fn of(command: Option<&'a Command>) -> Self {
-        let Some(Command::Host { address, listen, classic, members_invite, no_announce }) = command else {
+        let Some(Command::Host {
+            address,
+            listen,
+            classic,
+            members_invite,
+            approve,
+            topic,
+            rules,
+            no_announce,
+        }) = command
+        else {
             return Self::default();
         };
         Self {
@@ -324,6 +344,9 @@ impl<'a> HostFlags<'a> {
             classic: classic.then_some("on"),
             members_invite: members_invite.then_some("on"),
             announce: no_announce.then_some("off"),
+            approve: approve.then_some("on"),
+            topic: topic.as_deref(),
+            rules: rules.as_deref(),
         }
     }
 }
@@ -405,6 +428,8 @@ pub fn resolve(
         grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
         read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),
         classic: sources.get("classic", host.classic, ON_OR_OFF, on_or_off)?.unwrap_or(false),
+        approve: approve(&sources, &host)?,
+        notes: notes(&sources, &host)?,
         announce: sources.get("announce", host.announce, ON_OR_OFF, on_or_off)?.unwrap_or(true),
         members_invite: sources
             .get("members_invite", host.members_invite, ON_OR_OFF, on_or_off)?
@@ -431,6 +456,33 @@ pub fn resolve(
         only_ascii: only_ascii(environment),
         unknown_zone: unknown_zone(environment),
     })
+}
+
+/// Whoever comes for the first time waits. The Python program does not.
+fn approve(sources: &Sources<'_>, host: &HostFlags<'_>) -> Result<bool, ConfigError> {
+    let classic = sources.get("classic", host.classic, ON_OR_OFF, on_or_off)?.unwrap_or(false);
+    let approve = sources.get("approve", host.approve, ON_OR_OFF, on_or_off)?.unwrap_or(false);
+    if approve && classic {
+        return Err(ConfigError::Value {
+            place: "configuration".to_owned(),
+            key: "approve".to_owned(),
+            found: "on, and so is classic".to_owned(),
+            allowed: "a Python peer cannot wait at the door; choose one of the two".to_owned(),
+        });
+    }
+    Ok(approve)
+}
+
+fn notes(sources: &Sources<'_>, host: &HostFlags<'_>) -> Result<Notes, ConfigError> {
+    let topic_allowed = format!("at most {} characters are allowed", limits::TOPIC_CHARACTERS);
+    let rules_allowed = format!("at most {} bytes are allowed", limits::RULES_BYTES);
+    let topic = sources.get("topic", host.topic, &topic_allowed, |text| {
+        (text.trim().chars().count() <= limits::TOPIC_CHARACTERS).then(|| text.to_owned())
+    })?;
+    let rules = sources.get("rules", host.rules, &rules_allowed, |text| {
+        (text.trim().len() <= limits::RULES_BYTES).then(|| text.to_owned())
+    })?;
+    Ok(Notes::new(&topic.unwrap_or_default(), &rules.unwrap_or_default()))
 }
 
 fn chosen_theme(sources: &Sources<'_>) -> Result<Themes, ConfigError> {

@@ -19,7 +19,7 @@ use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
         Alias, CloseReason, Closed, CommandError, Invite, KnownHost, MessageId, Network as Identified,
-        NetworkId, Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
+        NetworkId, Notes, Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, PeerListen, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -51,6 +51,10 @@ pub struct HostOptions {
     pub key_age: Duration,
     /// What the host sets for all.
     pub policy: Policy,
+    /// Whoever comes for the first time waits until [`NodeCommand::Approve`] lets it in.
+    pub approve: bool,
+    /// What whoever comes in is told.
+    pub notes: Notes,
     /// Those around are told of the network by mDNS, on networks of one's own alone.
     pub announce: bool,
     /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
@@ -73,6 +77,8 @@ impl HostOptions {
             members: limits::MEMBERS,
             key_age: limits::KEY_AGE,
             policy: Policy::default(),
+            approve: false,
+            notes: Notes::default(),
             announce: false,
             cleartext: None,
             cost: PasswordCost::WIRE_1,
@@ -223,6 +229,8 @@ impl Network {
             bans,
             passes,
             announce: options.announce,
+            approve: options.approve,
+            notes: options.notes,
             kept_attempts,
             earlier: EarlierRun { expected, departed, version, recalled },
             admitted,

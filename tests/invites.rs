@@ -195,3 +195,30 @@ fn what_is_no_invite_is_told_without_its_pass() {
         assert_eq!(peer.exit_code(), 2);
     }
 }
+
+#[test]
+fn a_host_that_wants_to_be_asked_is_asked_and_tells_what_it_has_to_tell() {
+    let words = &["--approve", "--topic", "the lab", "--rules", "be kind"];
+    let mut host = Starting::host("host").args(words).start();
+    let mut ann = Starting::join(&host, "ann").start();
+    let applicants = host
+        .wait_for("a applicant", |event| event["event"] == "applicants" && event["applicants"] != json!([]));
+    assert_eq!(
+        (&applicants["applicants"][0]["alias"], &applicants["applicants"][0]["invited"]),
+        (&json!("ann"), &json!(false))
+    );
+    host.say(json!({"cmd": "approve", "peer": applicants["applicants"][0]["peer_id"]}));
+    ann.event("authenticated");
+    let notes = ann.event("notes");
+    assert_eq!((&notes["topic"], &notes["rules"]), (&json!("the lab"), &json!("be kind")));
+    let mut bob = Starting::join(&host, "bob").start();
+    host.wait_for("another", |event| {
+        event["event"] == "applicants" && event["applicants"][0]["alias"] == "bob"
+    });
+    host.say(json!({"cmd": "refuse", "peer": "bob", "reason": "not tonight"}));
+    let left = bob.event("left");
+    assert_eq!((&left["reason"], bob.exit_code()), (&json!("not_approved"), 9));
+    assert!(left["message"].as_str().unwrap().contains("not tonight"), "{left}");
+    let mut wrong = Starting::host("host").args(&["--approve", "--classic"]).start();
+    assert_eq!(wrong.exit_code(), 2, "the Python program cannot wait");
+}

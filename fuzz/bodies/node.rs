@@ -15,8 +15,8 @@ use pyile::{
     },
     model::{
         Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, KeptPass, Moment,
-        Network, NetworkId, Pass, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry, SafeText,
-        Signature, StreamId, Timestamp, Unreachable, Wire, limits,
+        Network, NetworkId, Notes, Pass, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry,
+        SafeText, Signature, StreamId, Timestamp, Unreachable, Wire, limits,
     },
     proto::{
         ConnId, Connected, EarlierRun, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
@@ -103,6 +103,8 @@ pub fn host(data: &[u8]) {
         record: HostRecord::from_bytes(&world().record).unwrap(),
         password: None,
         announce: true,
+        approve: reader.byte() % 4 == 1,
+        notes: Notes::default(),
         attempts: 3,
         members: 4,
         bans: Vec::new(),

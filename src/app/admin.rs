@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::room::Room;
 use crate::api::InviteInfo;
-use crate::model::{Attempt, Ban, Peer, Penalty};
+use crate::model::{Applicant, Attempt, Ban, Peer, Penalty};
 
 /// A line of the Admin view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminRow {
     /// A member that is not this peer.
     Member(Arc<Peer>),
+    /// Somebody who waits at the door.
+    Applicant(Applicant),
     /// An invite that lets somebody in.
     Invite(InviteInfo),
     /// An address with wrong passwords.
@@ -26,6 +28,8 @@ pub enum AdminRow {
 pub enum AdminColumn {
     /// Who is here.
     Members,
+    /// Who waits at the door.
+    Door,
     /// Who may come in by a link.
     Invites,
     /// Who guessed wrong.
@@ -40,6 +44,7 @@ impl AdminRow {
     pub fn column(&self) -> AdminColumn {
         match self {
             Self::Member(_) => AdminColumn::Members,
+            Self::Applicant(_) => AdminColumn::Door,
             Self::Invite(_) => AdminColumn::Invites,
             Self::Attempt(_) | Self::Penalty(_) => AdminColumn::Attempts,
             Self::Banned(_) => AdminColumn::Banned,
@@ -47,11 +52,12 @@ impl AdminRow {
     }
 }
 
-/// Every line that can be selected: members that are not this peer, then invites, attempts, then bans, newest first.
+/// Every line that can be selected: members that are not this peer, then who waits at the door, invites, attempts, then bans, newest first.
 #[must_use]
 pub fn admin_rows(room: &Room) -> Vec<AdminRow> {
     let members = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
     let mut rows: Vec<AdminRow> = members.map(|view| AdminRow::Member(view.peer.clone())).collect();
+    rows.extend(room.door.applicants.iter().cloned().map(AdminRow::Applicant));
     rows.extend(room.door.invites.iter().cloned().map(AdminRow::Invite));
     rows.extend(room.door.attempts.iter().copied().map(AdminRow::Attempt));
     rows.extend(room.door.penalties.iter().copied().map(AdminRow::Penalty));

@@ -119,6 +119,8 @@ pub enum Action {
     Editor,
     /// Back to writing.
     Compose,
+    /// Let in who waits at the door.
+    Approve,
     /// Ban the selected member.
     Ban,
     /// Kick the selected member.

@@ -111,6 +111,13 @@ pub enum Pending {
     Unban(Box<Ban>),
     /// Let an address begin anew.
     Forgive(std::net::IpAddr),
+    /// Somebody who waits at the door does not come in.
+    Refuse {
+        /// Who.
+        peer: PeerId,
+        /// In the host's words.
+        reason: String,
+    },
     /// An invite is taken back.
     Revoke(String),
     /// Another host.

@@ -60,6 +60,8 @@ pub const COMMANDS: &[Command] = &[
     host("unban", "NAME|ADDRESS", "lift a ban"),
     host("handover", "NAME", "make a member the host"),
     command("invite", "[USES] [HOURS]", "a link that lets somebody in; --no-pass: only the key"),
+    host("approve", "NAME", "let in who waits at the door"),
+    host("refuse", "NAME [REASON]", "turn away who waits at the door"),
     host("revoke", "ID|all", "take an invite back"),
     host("password", "", "another password; members stay in"),
     command("cleartext", "on|off", "whether classic peers get what you say"),
@@ -110,6 +112,10 @@ pub enum Typed {
     },
     /// The end of an invite, by its id or of all.
     Revoke(String),
+    /// Somebody at the door comes in.
+    Approve(String),
+    /// Somebody at the door does not.
+    Refuse(String, String),
     /// Another password.
     Password,
     /// Something to look for.
@@ -179,6 +185,8 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
         "handover" => Typed::Handover(first?.to_owned()),
+        "approve" => Typed::Approve(first?.to_owned()),
+        "refuse" => Typed::Refuse(first?.to_owned(), more.to_owned()),
         "revoke" => Typed::Revoke(first?.to_owned()),
         "password" => Typed::Password,
         "cleartext" => match first? {
@@ -296,7 +304,7 @@ mod tests {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }
         let names = |line| suggestions(line).iter().map(|command| command.name).collect::<Vec<_>>();
-        assert_eq!(names("/pe"), ["peers", "suspend", "msg", "chat", "mute", "ban", "cleartext"]);
+        assert_eq!(names("/pe"), ["peers", "approve", "suspend", "msg", "chat", "mute", "ban", "cleartext"]);
         assert_eq!(names("/hov"), ["handover"]);
         assert_eq!(names("/remove"), ["kick"], "by what it does");
         let begun = |line| begun(line).map(|(command, first)| (command.name, first));

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     api::{Hit, InviteInfo, NodeCommand, Target},
     model::{
-        Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId, Penalty,
-        Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
+        Applicant, Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId,
+        Penalty, Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
     },
 };
 
@@ -171,6 +171,8 @@ pub struct Door {
     pub bans: Vec<Ban>,
     /// The line that tells of the ban of a member.
     pub told: Option<ToldBan>,
+    /// Who waits at the door.
+    pub applicants: Vec<Applicant>,
     /// The invites that let somebody in.
     pub invites: Vec<InviteInfo>,
     /// Wrong passwords by address.

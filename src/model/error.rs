@@ -42,6 +42,12 @@ pub enum AuthenticationError {
     /// The pass of its invite lets nobody in.
     #[error("{0}")]
     Pass(#[from] PassError),
+    /// The host said no.
+    #[error("the host did not let you in{}", reason_words(.0))]
+    NotApproved(String),
+    /// The host said nothing.
+    #[error("nobody at the host said yes or no in time; ask there, and try again")]
+    NobodyOpened,
     /// Its address has brought too many new keys.
     #[error("too many newcomers came from this address within an hour; try again later, or ask the host")]
     TooManyNewcomers,
@@ -180,6 +186,12 @@ pub enum CommandError {
     /// A member has as many invites as it may.
     #[error("{max} invites of yours still let somebody in; no more are possible at once", max = limits::PASSES_OF_MEMBER)]
     EnoughInvites,
+    /// Nobody of that name waits.
+    #[error("nobody called \"{0}\" waits at the door")]
+    NobodyWaits(String),
+    /// More than one wants to be called so.
+    #[error("several who wait want to be called \"{0}\": name one by its key")]
+    SeveralWait(String),
     /// There is no invite to take back.
     #[error("no invite that lets somebody in is called so; the admin pane lists all")]
     NoSuchInvite,

@@ -31,6 +31,16 @@ pub const INVITE_ADDRS: usize = 4;
 pub const INVITE_BYTES: usize = 320;
 /// Modules of a side of a QR code: with what is light around it, it fits a screen of 80 by 24.
 pub const QR_SIDE: usize = 33;
+/// How long somebody waits at the door for the host's yes; then it is a no.
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(300);
+/// Joiners that wait at the door at once.
+pub const APPLICANTS: usize = 32;
+/// Characters of a network's topic.
+pub const TOPIC_CHARACTERS: usize = 200;
+/// Lines of a network's rules that are shown.
+pub const RULES_LINES: usize = 20;
+/// Bytes of a network's rules: a screen of them.
+pub const RULES_BYTES: usize = 2048;
 /// Networks around that are listed; more are not looked at.
 pub const NEARBY: usize = 32;
 /// Bytes of a network's name as it is announced: a text of mDNS has at most 255, what it is called included.

@@ -3,6 +3,7 @@
 //! Plain values without I/O, clock or randomness. This layer uses no other; it must never learn how a value
 //! travels, is stored or is drawn.
 
+pub mod applicant;
 pub mod ban;
 pub mod batch;
 pub mod bounded;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod text;
 pub mod time;
 
+pub use applicant::{Applicant, Notes};
 pub use ban::{Attempt, Ban, Penalty};
 pub use batch::{Batch, StoredBatch};
 pub use bounded::{AtMost, at_most};

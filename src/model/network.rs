@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    applicant::Notes,
     ban::Ban,
     invite::KeptPass,
     limits,
@@ -150,6 +151,12 @@ pub struct HostPackage {
     pub members: usize,
     /// How long a key that is not here comes back without a password; zero for ever.
     pub key_age: Duration,
+    /// Whoever comes for the first time waits for the host's yes.
+    #[serde(default)]
+    pub approve: bool,
+    /// What whoever comes in is told.
+    #[serde(default)]
+    pub notes: Notes,
 }
 
 /// Wrong passwords of one address, as they are kept.

@@ -88,6 +88,8 @@ reasons! {
     HostLost = 24 "host_lost" "the host was lost",
     /// The pass of an invite lets nobody in any more, or never did.
     InviteRefused = 34 "invite_refused" "the invite is not taken",
+    /// The host said no at the door, or nothing in time.
+    NotApproved = 35 "not_approved" "the host did not let you in",
     /// The program was called in a way that makes no sense.
     Usage = 27 "usage" "wrong usage",
     /// The machine is there, and no program takes connections at that port.

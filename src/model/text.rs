@@ -34,7 +34,7 @@ pub const MARK: char = '\u{FFFD}';
 const TAB: &str = "    ";
 
 /// Text that is safe to show on any terminal: made only by the sanitiser, cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SafeText(Arc<str>);
 
 impl SafeText {

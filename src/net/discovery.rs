@@ -9,9 +9,7 @@ use std::{
 };
 
 use mdns_sd::{IfKind, IfPredicate, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
-use tokio::time::Instant;
 
-use super::{platform::Platform, probe};
 use crate::{
     model::{Answer, NearbyNetwork, PeerId, Sighting, Wire, limits},
     wire::WIRE_VERSION,
@@ -166,18 +164,6 @@ fn understand(
         version,
         answer: Answer::Awaited,
     })
-}
-
-/// Connects to the first of these addresses that answers. Nothing is said there.
-pub async fn answer(platform: &dyn Platform, addrs: &[SocketAddr]) -> Answer {
-    for addr in addrs {
-        let begun = Instant::now();
-        let connected = tokio::time::timeout(limits::NEARBY_ANSWER, probe::connect(platform, *addr)).await;
-        if let Ok(Ok(())) = connected {
-            return Answer::After(begun.elapsed());
-        }
-    }
-    Answer::Nothing
 }
 
 #[cfg(test)]

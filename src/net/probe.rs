@@ -21,7 +21,7 @@ use super::{
     session::handshake_failed,
 };
 use crate::{
-    model::{CloseReason, Closed, PeerId, limits},
+    model::{Answer, CloseReason, Closed, PeerId, limits},
     security::{Identity, tls},
     wire::{BannedStatus, ByteBuf, Frame, FrameCodec, FrameLimit, JOIN_ALPN},
 };
@@ -52,6 +52,17 @@ pub fn route(addr: SocketAddr) -> io::Result<IpAddr> {
 /// Whether something takes connections there.
 pub async fn connect(platform: &dyn Platform, addr: SocketAddr) -> io::Result<()> {
     open(platform, addr).await.map(drop)
+}
+
+/// Connects to the first of these addresses of a network around that answers. Nothing is said there.
+pub async fn answer(platform: &dyn Platform, addrs: &[SocketAddr]) -> Answer {
+    for addr in addrs {
+        let begun = platform.now().instant;
+        if let Ok(Ok(())) = time::timeout(limits::NEARBY_ANSWER, connect(platform, *addr)).await {
+            return Answer::After(platform.now().instant.saturating_duration_since(begun));
+        }
+    }
+    Answer::Nothing
 }
 
 async fn open(platform: &dyn Platform, addr: SocketAddr) -> io::Result<Connection> {

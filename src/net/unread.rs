@@ -38,6 +38,7 @@ enum State {
     Route(PeerId),
     Admission,
     Invites,
+    Applicants,
     CutOff(PeerId),
     Link,
     History,
@@ -52,6 +53,7 @@ fn state(event: &NodeEvent) -> Option<State> {
         NodeEvent::Route { peer, .. } => State::Route(peer.peer_id),
         NodeEvent::Admission { .. } => State::Admission,
         NodeEvent::Invites { .. } => State::Invites,
+        NodeEvent::Applicants { .. } => State::Applicants,
         NodeEvent::CutOff { peer_id, .. } => State::CutOff(*peer_id),
         NodeEvent::Link { .. } => State::Link,
         NodeEvent::History { .. } => State::History,
@@ -71,6 +73,8 @@ fn size(event: &NodeEvent) -> usize {
             }
             NodeEvent::Roster { peers, .. } => peers.len() * size_of::<usize>(),
             NodeEvent::Invites { invites } => invites.len() * limits::INVITE_BYTES,
+            NodeEvent::Applicants { applicants } => applicants.len() * limits::EVENT_BYTES,
+            NodeEvent::Notes(notes) => notes.rules.as_str().len(),
             NodeEvent::Error { message, .. } => message.as_str().len(),
             _ => 0,
         }

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     model::{
-        Admitted, Alias, Ban, Departed, KeptAttempts, KeptPass, Network, NetworkId, Pass, Password, PeerId,
-        Policy, Recalled, RosterEntry, Wire,
+        Admitted, Alias, Ban, Departed, KeptAttempts, KeptPass, Network, NetworkId, Notes, Pass, Password,
+        PeerId, Policy, Recalled, RosterEntry, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -52,6 +52,10 @@ pub struct HostConfig {
     pub password: Option<Password>,
     /// Those around are told of the network.
     pub announce: bool,
+    /// Whoever comes for the first time waits for the host's yes.
+    pub approve: bool,
+    /// What whoever comes in is told.
+    pub notes: Notes,
     /// Wrong passwords from one address before it is banned, at least 1.
     pub attempts: u32,
     /// How long a key that is not here comes back without a password; zero for ever.

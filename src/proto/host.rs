@@ -12,7 +12,9 @@ use std::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 
-use self::{addresses::candidates, classic::ClassicMembers, password::PasswordRecord, saving::Saves};
+use self::{
+    addresses::candidates, classic::ClassicMembers, door::Door, password::PasswordRecord, saving::Saves,
+};
 use super::{
     ConnId, EarlierRun, HostConfig,
     admission::{Admission, passes::Passes},
@@ -26,8 +28,8 @@ use super::{
 use crate::{
     api::{InviteInfo, NodeCommand, NodeEvent},
     model::{
-        CloseReason, CommandError, Held, Liveness, Moment, Network, PeerId, Penalty, Role, RosterEntry,
-        SafeText, Timestamp, Wire, limits,
+        Applicant, CloseReason, CommandError, Held, Liveness, Moment, Network, Notes, PeerId, Penalty, Role,
+        RosterEntry, SafeText, Timestamp, Wire, limits,
     },
     security::password::Challenged,
     wire::{Beat, Frame, HandoverProbed, HandoverStatement, Hello},
@@ -38,6 +40,7 @@ mod admitting;
 mod classic;
 mod command;
 mod distribution;
+mod door;
 mod handover;
 mod inviting;
 mod password;
@@ -91,6 +94,8 @@ enum Step {
     },
     Turn(Hello),
     Challenged(Hello, Box<Challenged>),
+    /// It waits at the door: with what it has said, and the hash of the pass that it has shown.
+    Applying(Box<(Hello, Option<[u8; 32]>, Applicant)>),
     Classic(classic::Step),
 }
 
@@ -152,6 +157,9 @@ pub(super) struct Host {
     passes: Passes,
     /// Those around are told of the network.
     announce: bool,
+    door: Door,
+    /// What whoever comes in is told.
+    notes: Notes,
     /// Invites as the front end was told last.
     told_invites: Vec<InviteInfo>,
     listening: Listening,
@@ -219,6 +227,8 @@ impl Host {
             admission,
             passes: Passes::new(config.passes),
             announce: config.announce,
+            door: Door::new(config.approve),
+            notes: config.notes,
             told_invites: Vec::new(),
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),
@@ -420,6 +430,7 @@ impl Host {
 
     pub(super) fn timer(&mut self, timer: Timer) {
         match timer {
+            Timer::Admission(conn) if self.is_applying(conn) => self.nobody_opens(conn),
             Timer::Admission(conn) => {
                 self.turn.goodbye(conn, CloseReason::TimedOut, "");
                 self.joiner_gone(conn);

@@ -97,6 +97,8 @@ pub(super) enum Step {
 pub(super) struct HostLink {
     pub(super) conn: ConnId,
     pub(super) detector: Detector,
+    /// It has told what it tells everybody who comes in.
+    has_told: bool,
     /// A whole roster that was asked for.
     assembly: Option<Assembly>,
     asked: bool,
@@ -300,6 +302,7 @@ impl Member {
             }
             Frame::ReachabilityPart(part) => self.reachability_part(&part),
             Frame::RosterDelta(delta) => self.delta(&delta),
+            Frame::Notes(notes) => self.notes(&notes),
             Frame::InviteMade(made) => self.invite_made(made),
             Frame::InviteNotMade(refusal) => self.invite_not_made(&refusal),
             Frame::PresenceRefused(refusal) => self.presence_refused(&refusal),

@@ -9,6 +9,7 @@ use std::{
 
 mod bounds;
 mod classic;
+mod door;
 mod explore;
 mod handover;
 mod history;
@@ -72,6 +73,8 @@ fn host_config() -> HostConfig {
         key_age: limits::KEY_AGE,
         passes: Vec::new(),
         announce: true,
+        approve: false,
+        notes: crate::model::Notes::default(),
         kept_attempts: Vec::new(),
         earlier: EarlierRun::none(),
         join_addr: "10.0.0.1:4702".parse().unwrap(),

@@ -252,6 +252,8 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
             classic: config.classic,
             members_invite: config.members_invite,
         },
+        approve: config.approve,
+        notes: config.notes.clone(),
         announce: config.announce,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
@@ -313,6 +315,7 @@ pub fn exit_code(reason: CloseReason) -> u8 {
         | CloseReason::AliasTaken
         | CloseReason::AliasNotAllowed
         | CloseReason::InviteRefused
+        | CloseReason::NotApproved
         | CloseReason::Busy => 9,
         _ => 1,
     }

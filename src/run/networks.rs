@@ -13,7 +13,7 @@ use crate::{
     app::nearby::{Acquaintance, acquaintance, distance},
     config::Config,
     model::{Answer, KnownHost, NearbyNetwork, PeerId, Sighting, Timestamp, limits},
-    net::{SystemPlatform, discovery},
+    net::{SystemPlatform, discovery, probe},
     store::Profile,
 };
 
@@ -33,11 +33,11 @@ struct Line<'a> {
 /// Gives on what is heard, until nobody takes it any more. The round trip comes a moment after the rest.
 pub(super) async fn listen(heard: mpsc::Sender<Sighting>) {
     let Some(mut browser) = discovery::Browser::start() else { return };
-    let (mut asking, mut asked) = (JoinSet::new(), HashSet::new());
+    let (mut tries, mut asked) = (JoinSet::new(), HashSet::new());
     loop {
         let sighting = tokio::select! {
             sighting = browser.next() => sighting,
-            Some(Ok(network)) = asking.join_next() => Some(Sighting::Here(network)),
+            Some(Ok(network)) = tries.join_next() => Some(Sighting::Here(network)),
         };
         let Some(sighting) = sighting else { return };
         // Once for each, however often it is announced.
@@ -45,7 +45,7 @@ pub(super) async fn listen(heard: mpsc::Sender<Sighting>) {
             && asked.len() < limits::NEARBY
             && asked.insert((network.peer_id, network.addrs.clone()))
         {
-            asking.spawn(answered(network.clone()));
+            tries.spawn(answered(network.clone()));
         }
         if heard.send(sighting).await.is_err() {
             return;
@@ -54,7 +54,7 @@ pub(super) async fn listen(heard: mpsc::Sender<Sighting>) {
 }
 
 async fn answered(network: NearbyNetwork) -> NearbyNetwork {
-    let answer = discovery::answer(&SystemPlatform, &network.addrs).await;
+    let answer = probe::answer(&SystemPlatform, &network.addrs).await;
     NearbyNetwork { answer, ..network }
 }
 

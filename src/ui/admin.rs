@@ -43,16 +43,24 @@ pub(super) fn draw(state: &State, room: &Room, theme: Theme, areas: &Areas, buff
     };
     let list = List { state, room, theme, rows: &rows };
     // They take no room where there are none.
-    let invites = count(AdminColumn::Invites);
-    let high = if invites > 0 { height(invites).min(members.height / 2) } else { 0 };
-    let [members, line, open] = Layout::vertical([
+    let high = |column: AdminColumn| match count(column) {
+        0 => 0,
+        count => height(count).min(members.height / 3),
+    };
+    let (door, invites) = (high(AdminColumn::Door), high(AdminColumn::Invites));
+    let [members, first, at_door, second, open] = Layout::vertical([
         Constraint::Min(0),
-        Constraint::Length(u16::from(high > 0)),
-        Constraint::Length(high),
+        Constraint::Length(u16::from(door > 0)),
+        Constraint::Length(door),
+        Constraint::Length(u16::from(invites > 0)),
+        Constraint::Length(invites),
     ])
     .areas(members);
-    paint::rule(buffer, line, theme.dim());
+    for line in [first, second] {
+        paint::rule(buffer, line, theme.dim());
+    }
     list.draw(AdminColumn::Members, members, buffer);
+    list.draw(AdminColumn::Door, at_door, buffer);
     list.draw(AdminColumn::Invites, open, buffer);
     list.draw(AdminColumn::Attempts, left, buffer);
     list.draw(AdminColumn::Banned, right, buffer);
@@ -71,6 +79,7 @@ impl List<'_> {
         let selected = self.rows.get(at).map_or(AdminColumn::Members, AdminRow::column);
         let title = match column {
             AdminColumn::Members => "Members",
+            AdminColumn::Door => "At the door",
             AdminColumn::Invites => "Invites",
             AdminColumn::Attempts => "Attempts",
             AdminColumn::Banned => "Banned",
@@ -91,6 +100,13 @@ impl List<'_> {
             let y = inner.y + u16::try_from(line).unwrap_or(0);
             let text = match row {
                 AdminRow::Member(peer) => self.member(peer, usize::from(inner.width)),
+                AdminRow::Applicant(applicant) => {
+                    let left = time_left(applicant.until, self.state.now);
+                    let how = if applicant.invited { "by an invite" } else { "by the password" };
+                    let (key, addr) = (applicant.peer_id.short(), applicant.addr);
+                    let name = wrap::fit_name(applicant.alias.as_str(), limits::NAME_CELLS);
+                    format!("{name}  {key}  {addr}  {how}, {left} left: a lets in, x turns away")
+                }
                 AdminRow::Invite(info) => {
                     let left = time_left(info.until, self.state.now);
                     let by = info.by.map(|by| format!(", by {}", self.room.name(&by))).unwrap_or_default();
@@ -115,7 +131,7 @@ impl List<'_> {
     fn nothing(&self, column: AdminColumn) -> &'static str {
         match (column, self.room.role) {
             (AdminColumn::Attempts | AdminColumn::Banned, Role::Member) => "only the host knows",
-            (AdminColumn::Invites, _) => "none",
+            (AdminColumn::Door | AdminColumn::Invites, _) => "none",
             (AdminColumn::Members, _) => "nobody else is here",
             (AdminColumn::Attempts, _) if self.room.door.bans.iter().any(|ban| ban.automatic) => {
                 "none but those banned"

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, Pass, PeerId, Policy, RecvError,
+    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, Notes, Pass, PeerId, Policy, RecvError,
     RosterEntry, Signature, Status, Timestamp, Unreachable, at_most, limits,
 };
 
@@ -414,6 +414,8 @@ frames! {
     7 Echo(ByteBuf),
     /// Joiner to host, in place of [`Frame::Hello`]: who asks, with the pass of an invite.
     8 Invited(Invited),
+    /// Host to joiner: the person there is asked whether it may come in, for at most so many seconds.
+    9 AwaitApproval(u32),
     /// Host to member, and on a peer link whoever waits for an answer: are you there (seed, "Heartbeat")?
     10 Beat(Beat),
     /// Yes, with the number of the beat.
@@ -456,6 +458,8 @@ frames! {
     32 InviteMade(InviteMade),
     /// Host to member: no, and why.
     33 InviteNotMade(Refusal),
+    /// Host to member, after its first roster: what it tells everybody who comes in.
+    34 Notes(Box<Notes>),
     /// Host to member: please take over; the host's own join port is this one.
     40 HandoverOffer(u16),
     /// Member to host: it listens for joiners there.

@@ -113,6 +113,40 @@ fn an_invite_is_made_copied_listed_and_taken_back() {
 }
 
 #[test]
+fn whoever_waits_at_the_door_is_told_of_on_top_let_in_and_turned_away() {
+    let mut state = room((80, 24));
+    let applicant = |number: u8, alias: &str| Applicant {
+        peer_id: PeerId([number; 32]),
+        alias: Alias::new(alias).unwrap(),
+        addr: [192, 168, 1, number].into(),
+        until: Timestamp(NOW.0 + 300_000_000),
+        invited: false,
+    };
+    let applicants = vec![applicant(40, "erin"), applicant(41, "frank")];
+    let effects = node(&mut state, NOW, NodeEvent::Applicants { applicants });
+    assert!(effects.contains(&Effect::Bell), "the person here is called: {effects:?}");
+    let key = PeerId([40; 32]).short();
+    assert!(shows(&state, &format!("erin ({key}) and 1 more waits at the door: /approve erin, or F3")));
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "approve erin");
+    let approve = |number: u8| Effect::Node(NodeCommand::Approve { peer: PeerId([number; 32]).into() });
+    assert_eq!(press(&mut state, KeyCode::Enter), [approve(40)]);
+    press(&mut state, KeyCode::F(3));
+    assert!(shows(&state, "At the door 2") && shows(&state, "a lets in"), "{:#?}", text(&draw(&state)));
+    assert_eq!(press(&mut state, KeyCode::Char('a')), [], "which of them?");
+    for _ in 0..4 {
+        press(&mut state, KeyCode::Down);
+    }
+    assert_eq!(press(&mut state, KeyCode::Char('a')), [approve(41)]);
+    press(&mut state, KeyCode::Char('x'));
+    assert!(shows(&state, "Turn frank away?"), "{:#?}", text(&draw(&state)));
+    let refuse = NodeCommand::Refuse { peer: PeerId([41; 32]).into(), reason: None };
+    assert_eq!(confirm(&mut state), [Effect::Node(refuse)]);
+    node(&mut state, NOW, NodeEvent::Applicants { applicants: Vec::new() });
+    assert!(!shows(&state, "At the door") && !shows(&state, "waits at the door: "));
+}
+
+#[test]
 fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
     let mut state = room((120, 35));
     press(&mut state, KeyCode::F(3));

@@ -30,9 +30,9 @@ use pyile::{
         update,
     },
     model::{
-        Answer, CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState, JoinTarget,
-        KnownHost, Liveness, MessageId, NearbyNetwork, NetworkId, Page, Peer, PeerId, Penalty, Recipient,
-        SafeText, Sighting, StoredMessage, Summary, Timestamp,
+        Alias, Answer, Applicant, CloseReason, Closed, DeliveryStatus, ErrorKind, FailReason, HistoryState,
+        JoinTarget, KnownHost, Liveness, MessageId, NearbyNetwork, NetworkId, Page, Peer, PeerId, Penalty,
+        Recipient, SafeText, Sighting, StoredMessage, Summary, Timestamp,
     },
 };
 use scene::{

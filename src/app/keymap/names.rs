@@ -43,6 +43,7 @@ pub(super) fn name(action: Action) -> &'static str {
         Action::Reply => "reply",
         Action::Editor => "editor",
         Action::Compose => "write",
+        Action::Approve => "approve",
         Action::Ban => "ban",
         Action::Kick => "kick",
         Action::Unban => "unban",
@@ -226,7 +227,7 @@ mod tests {
             ("go-to", &["Ctrl-S"], "terminals need"),
             ("quit", &[], "it needs a key everywhere"),
             ("submit", &["x"], "it needs a key everywhere"),
-            ("fly", &["f"], "the actions are admin, backspace"),
+            ("fly", &["f"], "the actions are admin, approve, backspace"),
         ] {
             let wrong = changed(&[(name, keys)]).unwrap_err();
             assert!(wrong.allowed.contains(words), "{name} {keys:?}: {wrong:?}");

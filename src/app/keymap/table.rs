@@ -83,8 +83,9 @@ pub static TABLE: &[Binding] = &[
     bind(&[C::Compose], &[ctrl('x')], A::Editor, "write it in $EDITOR", ""),
     bind(&[C::Compose], &[plain(Esc)], A::Close, "browse: letters act", "browse"),
     // Browsing.
+    bind(&[C::Admin], &[letter('a')], A::Approve, "let in who waits at the door", ""),
     bind(&[C::Admin], &[letter('b')], A::Ban, "ban the selected member", "ban"),
-    bind(&[C::Admin], &[letter('x')], A::Kick, "kick the selected member", "kick"),
+    bind(&[C::Admin], &[letter('x')], A::Kick, "kick the selected member, or turn away who waits", "kick"),
     bind(&[C::Admin], &[letter('u')], A::Unban, "lift the selected ban", "unban"),
     bind(
         &[C::Admin],

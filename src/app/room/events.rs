@@ -15,8 +15,9 @@ use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
     app::{log::Entry, markup},
     model::{
-        CloseReason, DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Peer, PeerId, Place,
-        Recipient, Role, SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
+        Applicant, CloseReason, DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Notes, Peer,
+        PeerId, Place, Recipient, Role, SafeText, Summary, Timestamp, Unreachable, history::conversation_of,
+        limits,
     },
 };
 
@@ -154,6 +155,8 @@ impl Room {
                 let text = format!("this screen was not served in time: {messages} messages are read again");
                 self.note(now, Grade::Warning, &text);
             }
+            NodeEvent::Applicants { applicants } => followed.heard = self.applied(now, applicants),
+            NodeEvent::Notes(notes) => self.told(now, &notes),
             NodeEvent::Invites { invites } => self.door.invites = invites,
             NodeEvent::Invite { .. } | NodeEvent::Left { .. } => {}
             NodeEvent::Gap { before, missing, .. } => {
@@ -223,6 +226,32 @@ impl Room {
             self.announce(now, grade, message.as_str());
         } else {
             self.note(now, grade, message.as_str());
+        }
+    }
+
+    /// Somebody new waits at the door: the person here is called.
+    fn applied(&mut self, now: Timestamp, applicants: Vec<Applicant>) -> Option<Heard> {
+        let is_new = |applicant: &&Applicant| {
+            self.door.applicants.iter().all(|other| other.peer_id != applicant.peer_id)
+        };
+        let new = applicants.iter().rev().find(is_new).cloned();
+        self.door.applicants = applicants;
+        let applicant = new?;
+        let text = format!("{} ({}) waits at the door", applicant.alias, applicant.peer_id.short());
+        self.announce(now, Grade::Warning, &text);
+        Some(Heard {
+            from: applicant.alias.to_string(),
+            text: SafeText::line("waits at the door"),
+            is_call: true,
+        })
+    }
+
+    /// What the host tells everybody who comes in.
+    fn told(&mut self, now: Timestamp, notes: &Notes) {
+        for (what, text) in [("topic", &notes.topic), ("rules", &notes.rules)] {
+            for line in text.as_str().lines().take(limits::RULES_LINES) {
+                self.announce(now, Grade::Info, &format!("{what}: {line}"));
+            }
         }
     }
 

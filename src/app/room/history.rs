@@ -174,6 +174,7 @@ impl Room {
         matches!(self.link, LinkView::Lost { .. })
             || self.history == HistoryState::Unsaved
             || self.cleartext.asked
+            || !self.door.applicants.is_empty()
     }
 
     /// What is wrong and stays so, for the line above the room.
@@ -192,6 +193,22 @@ impl Room {
                     until.in_zone(zone).strftime("%H:%M:%S")
                 ),
                 None => "out of the network until the host is back".to_owned(),
+            });
+        }
+        if let Some(applicant) = self.door.applicants.first() {
+            let others = match self.door.applicants.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            words.push(if is_narrow {
+                format!("{}{others} at the door: F3", applicant.alias)
+            } else {
+                format!(
+                    "{} ({}){others} waits at the door: /approve {}, or F3",
+                    applicant.alias,
+                    applicant.peer_id.short(),
+                    applicant.alias
+                )
             });
         }
         if self.history == HistoryState::Unsaved {

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{State, ToastKind, toast};
+use super::{Effect, State, ToastKind, toast};
 use crate::{
+    api::NodeCommand,
     app::{
         AdminRow, admin_rows,
         layer::{Dialog, Item, Layer, Pending},
         room::Room,
     },
-    model::{Attempt, Ban, Peer, Penalty, Wire},
+    model::{Applicant, Attempt, Ban, Peer, Penalty, Wire},
 };
 
 fn selected(state: &State) -> Option<AdminRow> {
@@ -80,12 +81,45 @@ fn ask_ban_classic(state: &mut State, peer: &Peer, reason: String) {
     state.layers.push(Layer::Dialog(Dialog::with_options((title, lines), items, "Ban", pending)));
 }
 
+/// Lets in who is selected of those who wait at the door, or the only one.
+pub(super) fn approve_selected(state: &mut State) -> Vec<Effect> {
+    if !only_host(state) {
+        return Vec::new();
+    }
+    let waiting = state.room().map(|room| room.door.applicants.as_slice()).unwrap_or_default();
+    let peer = match (selected(state), waiting) {
+        (Some(AdminRow::Applicant(applicant)), _) => applicant.peer_id,
+        (_, [only]) => only.peer_id,
+        (_, []) => {
+            toast(state, ToastKind::Info, "nobody waits at the door");
+            return Vec::new();
+        }
+        _ => {
+            toast(state, ToastKind::Info, "choose who comes in with ↑ and ↓");
+            return Vec::new();
+        }
+    };
+    vec![Effect::Node(NodeCommand::Approve { peer: peer.into() })]
+}
+
+/// Asks whether somebody who waits at the door is to be turned away.
+pub(super) fn ask_refuse(state: &mut State, applicant: &Applicant, reason: String) {
+    let lines = vec![
+        format!("{} ({}) from {}", applicant.alias, applicant.peer_id.short(), applicant.addr),
+        "is told that you did not let it in, and may ask again.".to_owned(),
+    ];
+    let pending = Pending::Refuse { peer: applicant.peer_id, reason };
+    let title = format!("Turn {} away?", applicant.alias);
+    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Turn away", pending)));
+}
+
 pub(super) fn kick_selected(state: &mut State) {
     if !only_host(state) {
         return;
     }
     match selected(state) {
         Some(AdminRow::Member(peer)) => ask_kick(state, &peer, String::new()),
+        Some(AdminRow::Applicant(applicant)) => ask_refuse(state, &applicant, String::new()),
         _ => toast(state, ToastKind::Info, "choose a member to kick with ↑ and ↓"),
     }
 }

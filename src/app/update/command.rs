@@ -12,7 +12,7 @@ use crate::{
         room::{Focus, PeerView},
         wrap,
     },
-    model::{Ban, Peer, Recipient, Role, limits},
+    model::{Applicant, Ban, Peer, Recipient, Role, limits},
 };
 
 /// Does what a typed command says, or says what is wrong with it.
@@ -63,6 +63,16 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Invite { uses, hours, pass } => {
             return Ok(vec![Effect::Node(NodeCommand::Invite { uses, hours, pass, addrs: Vec::new() })]);
         }
+        Typed::Approve(name) => {
+            host_only()?;
+            let peer = at_the_door(state, &name)?.peer_id.into();
+            return Ok(vec![Effect::Node(NodeCommand::Approve { peer })]);
+        }
+        Typed::Refuse(name, reason) => {
+            host_only()?;
+            let applicant = at_the_door(state, &name)?;
+            admin::ask_refuse(state, &applicant, reason);
+        }
         Typed::Revoke(id) => {
             host_only()?;
             return super::invite::revoke(state, &id);
@@ -105,6 +115,21 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Quit => super::ask_leave(state, is_host),
     }
     Ok(Vec::new())
+}
+
+/// Who waits at the door under this name, or with this key.
+fn at_the_door(state: &State, name: &str) -> Result<Applicant, String> {
+    let Ok(wanted) = name.trim_start_matches('@').parse::<PeerName>();
+    let applicants = state.room().map(|room| room.door.applicants.as_slice()).unwrap_or_default();
+    let mut meant = applicants.iter().filter(|applicant| match &wanted {
+        PeerName::Id(key) => applicant.peer_id == *key,
+        PeerName::Alias(alias) => applicant.alias.as_str() == alias || applicant.peer_id.short() == *alias,
+    });
+    match (meant.next(), meant.next()) {
+        (Some(applicant), None) => Ok(applicant.clone()),
+        (Some(_), Some(_)) => Err(format!("several want to be called {name}: F3 shows their keys")),
+        (None, _) => Err(format!("nobody called {name} waits at the door; F3 shows all")),
+    }
 }
 
 fn member(state: &State, name: &str) -> Result<Arc<Peer>, String> {
@@ -221,6 +246,10 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
         Pending::Unban(ban) => {
             let peer = ban.peer_id.map(PeerName::Id);
             vec![Effect::Node(NodeCommand::Unban { peer, addr: ban.addr, reason: None })]
+        }
+        Pending::Refuse { peer, reason } => {
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            vec![Effect::Node(NodeCommand::Refuse { peer: peer.into(), reason })]
         }
         Pending::Revoke(id) => vec![Effect::Node(NodeCommand::Revoke { invite: Some(id) })],
         Pending::Handover(peer) => {

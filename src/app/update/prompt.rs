@@ -80,6 +80,7 @@ pub fn why_not(state: &State, command: &Command) -> Option<&'static str> {
         "reply" | "copy" | "info" | "unfold" | "menu" if is_silent => Some("nothing was said yet"),
         "cleartext" if room.cleartext.on.is_none() => Some("no classic peers are let in"),
         "rejoin" if room.link == LinkView::Joined => Some("you are in"),
+        "approve" | "refuse" if room.door.applicants.is_empty() => Some("nobody waits at the door"),
         "revoke" if room.door.invites.is_empty() => Some("no invite is open"),
         "unban" if room.door.bans.is_empty() => Some("nobody is banned"),
         "next" if room.conversations.iter().all(|conversation| conversation.unread == 0) => {
@@ -103,6 +104,9 @@ fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
                 (None, None) => ban.peer_id.map(|peer| peer.to_string()),
             })
             .collect()
+        }
+        ("approve" | "refuse", _) => {
+            room.door.applicants.iter().map(|applicant| applicant.alias.to_string()).collect()
         }
         ("revoke", _) => {
             room.door.invites.iter().map(|info| info.id.clone()).chain(["all".to_owned()]).collect()

@@ -48,6 +48,7 @@ pub(super) fn action(state: &mut State, action: Action, key: &KeyEvent) -> Vec<E
             return vec![Effect::Edit(with, draft)];
         }
         Action::Recall => state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Recall))),
+        Action::Approve => return admin::approve_selected(state),
         Action::Ban => admin::ban_selected(state),
         Action::Kick => admin::kick_selected(state),
         Action::Unban => admin::unban_selected(state),

@@ -61,7 +61,7 @@ impl Host {
                 joiner.step = Step::Turn(hello);
                 self.charge(conn, ip);
             }
-            (Frame::Invited(invited), Step::Status { known: false, .. }) => self.invited(conn, &invited),
+            (Frame::Invited(invited), Step::Status { known: false, .. }) => self.invited(conn, invited),
             (Frame::Proof(ByteBuf(ke3)), Step::Challenged(..)) => self.proof(conn, &ke3),
             _ => {
                 self.turn.goodbye(conn, CloseReason::ProtocolError, "");
@@ -130,7 +130,7 @@ impl Host {
                 Joiner { step: Step::Status { known: true, echoes: limits::ECHOES }, ..joiner },
             );
             self.settle_attempt(ip, true);
-            self.admit(conn, &hello);
+            self.arrive(conn, hello, None);
         } else {
             self.turn.timers.cancel(Timer::Admission(conn));
             let left = self.settle_attempt(ip, false);
@@ -166,10 +166,13 @@ impl Host {
         left
     }
 
-    /// True while a joiner has the challenge, or its password is being compared: whoever ends that is charged.
+    /// True while a joiner has the challenge, its password is being compared, or it waits at the door.
     pub(in crate::proto) fn is_judged(&self, conn: ConnId) -> bool {
         let step = self.joiners.get(&conn).map(|joiner| &joiner.step);
-        matches!(step, Some(Step::Challenged(..) | Step::Classic(classic::Step::Checking(_))))
+        matches!(
+            step,
+            Some(Step::Challenged(..) | Step::Applying(_) | Step::Classic(classic::Step::Checking(_)))
+        )
     }
 
     pub(super) fn refuse_banned(&mut self, conn: ConnId, reason: &str) {
@@ -275,6 +278,7 @@ impl Host {
             Step::Turn(_) | Step::Classic(classic::Step::Turn(_)) => {
                 self.admission.stop_waiting(conn, joiner.remote.ip());
             }
+            Step::Applying(_) => self.tell_applicants(),
             Step::Challenged(..) => _ = self.settle_attempt(joiner.remote.ip(), false),
             // Its guess is here, and is settled by what comes of it.
             Step::Classic(classic::Step::Checking(challenged)) => {

@@ -24,6 +24,8 @@ pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) 
             Ok(())
         }
         NodeCommand::Invite { uses, hours, pass, addrs } => host.invite(uses, hours, pass, addrs),
+        NodeCommand::Approve { peer } => host.approve(&peer),
+        NodeCommand::Refuse { peer, reason } => host.refuse_entry(&peer, &clean(reason.as_deref())),
         NodeCommand::Revoke { invite } => host.revoke(invite.as_deref()),
         _ => Ok(()),
     }

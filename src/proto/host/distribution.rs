@@ -66,6 +66,9 @@ impl Host {
         if !unreachable.is_empty() {
             frames.push(Frame::Unreachable(unreachable.into()).encode());
         }
+        if !self.notes.is_empty() {
+            frames.push(Frame::Notes(Box::new(self.notes.clone())).encode());
+        }
         for peer in new {
             let Some(link) = self.members.get_mut(&peer) else { continue };
             link.since = Some(self.group.roster.version());

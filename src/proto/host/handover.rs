@@ -178,8 +178,15 @@ impl Host {
             pass.by = Some(self.group.me());
         }
         let (attempts, members) = self.admission.limits();
-        let package =
-            HostPackage { state, policy: self.group.policy, attempts, members, key_age: self.key_age };
+        let package = HostPackage {
+            state,
+            policy: self.group.policy,
+            attempts,
+            members,
+            key_age: self.key_age,
+            approve: self.door.asks,
+            notes: self.notes.clone(),
+        };
         let Some(link) = self.members.get(&to) else { return };
         let bytes = serde_json::to_vec(&package).unwrap_or_default();
         if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {

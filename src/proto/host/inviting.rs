@@ -7,9 +7,7 @@ use rand_core::RngCore as _;
 use super::Host;
 use crate::{
     api::{InviteInfo, NodeEvent},
-    model::{
-        AuthenticationError, CloseReason, CommandError, Invite, KeptPass, Pass, PassError, PeerId, limits,
-    },
+    model::{AuthenticationError, CloseReason, CommandError, Invite, KeptPass, Pass, PeerId, limits},
     proto::{ConnId, Output},
     security::pass,
     wire::{Frame, InviteMade, InviteRequest, Invited, Refusal},
@@ -133,7 +131,7 @@ impl Host {
     }
 
     /// A joiner shows the pass of an invite in place of proving the password.
-    pub(super) fn invited(&mut self, conn: ConnId, invited: &Invited) {
+    pub(super) fn invited(&mut self, conn: ConnId, invited: Invited) {
         let Some(joiner) = self.joiners.get(&conn) else { return };
         let ban = self.admission.ban_of(&joiner.peer, joiner.remote.ip());
         if let Some(reason) = ban.map(|ban| ban.reason.clone()) {
@@ -141,21 +139,8 @@ impl Host {
         }
         let hash = pass::hash(&invited.pass);
         if let Err(error) = self.passes.check(&hash, self.turn.now.wall) {
-            return self.refuse_invited(conn, error);
+            return self.turn_away(conn, CloseReason::InviteRefused, &AuthenticationError::Pass(error));
         }
-        // Whoever came in over another link meanwhile needs no more than its key.
-        let is_new = !self.admission.is_admitted(&joiner.peer);
-        self.admit(conn, &invited.hello);
-        if is_new && self.by_conn.contains_key(&conn) {
-            // The admission is saved at the end of this turn, and this with it.
-            self.passes.was_used(&hash);
-            self.tell_invites();
-        }
-    }
-
-    fn refuse_invited(&mut self, conn: ConnId, error: PassError) {
-        self.turn.timers.cancel(super::Timer::Admission(conn));
-        self.joiners.remove(&conn);
-        self.refuse(conn, CloseReason::InviteRefused, &AuthenticationError::Pass(error));
+        self.arrive(conn, invited.hello, Some(hash));
     }
 }

@@ -176,7 +176,7 @@ impl Member {
         else {
             return;
         };
-        let HostPackage { state, policy, attempts, members, key_age } = *package;
+        let HostPackage { state, policy, attempts, members, key_age, approve, notes } = *package;
         let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
         for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
             self.turn.timers.cancel(timer);
@@ -200,6 +200,8 @@ impl Member {
             bans: state.bans,
             passes: state.passes,
             announce: self.announce,
+            approve,
+            notes,
             admitted: state.admitted,
             key_age,
             kept_attempts: state.attempts,

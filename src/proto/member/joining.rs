@@ -2,12 +2,14 @@
 //!
 //! It must never show the password to anybody, or say more to a host whose key is not the pinned one.
 
+use std::time::Duration;
+
 use super::{Ask, HostLink, Joining, Member, Step, Timer};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
-        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Network, Recalled, Role,
-        SafeText, StatusError, Wire, limits,
+        AuthenticationError, CloseReason, Closed, ErrorKind, KnownHost, Liveness, Network, Notes, Recalled,
+        Role, SafeText, StatusError, Wire, limits,
     },
     proto::{
         ConnId, Connected, Output,
@@ -179,6 +181,13 @@ impl Member {
                     self.turn.ask(Output::Prove(conn, proof, ke2));
                 }
             }
+            (Frame::AwaitApproval(seconds), Step::Decision) => {
+                self.turn.timers.cancel(Timer::Slow);
+                let patience = Duration::from_secs(seconds.into()).min(limits::APPROVAL_WAIT);
+                self.turn.set(Timer::Admission(conn), patience + limits::ADMISSION_TIMEOUT);
+                let words = "the password is right: waiting until the person at the host lets you in";
+                self.tell_link(LinkState::Authenticating, words, None);
+            }
             (Frame::Authenticated(header), step @ Step::Decision) => match Assembly::new(*header) {
                 Ok(assembly) => *step = Step::Roster(Box::new(assembly)),
                 Err(error) => self.bad_roster(conn, error),
@@ -311,7 +320,7 @@ impl Member {
         match refusal.reason {
             // The password is at hand, and no attempt was spent.
             CloseReason::InviteRefused if self.password.is_some() && self.pass.take().is_some() => {
-                self.join()
+                self.join();
             }
             CloseReason::Busy | CloseReason::HostLeft | CloseReason::Internal => {
                 self.retry(closed);
@@ -395,7 +404,8 @@ impl Member {
         self.turn.ask(Ask::PolicyChanged);
         let detector = Detector::new(self.turn.now.instant);
         self.turn.timers.set(Timer::Beat(joining.conn), detector.deadline());
-        self.link = Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false });
+        self.link =
+            Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false, has_told: false });
         if is_first && let Some(peer_addr) = peer_addr {
             self.turn.event(NodeEvent::Listening {
                 role: Role::Member,
@@ -439,6 +449,14 @@ impl Member {
             version: self.group.roster.version(),
         });
         self.remember();
+    }
+
+    /// What the host tells everybody who comes in, once.
+    pub(super) fn notes(&mut self, notes: &Notes) {
+        let Some(link) = self.link.as_mut().filter(|link| !link.has_told) else { return };
+        link.has_told = true;
+        let notes = Notes::new(notes.topic.as_str(), notes.rules.as_str());
+        self.turn.event(NodeEvent::Notes(notes));
     }
 
     /// Keeps what is known of the network.

@@ -278,9 +278,9 @@ fn whoever_leaves_before_it_is_banned_does_not_come_back_by_an_invite_of_its_own
 #[test]
 fn the_invites_of_members_leave_the_host_room_for_its_own() {
     let mut sim = Sim::host_with(|config| config.policy.members_invite = true);
-    for number in 0..limits::PASSES_OF_MEMBERS / limits::PASSES_OF_MEMBER + 1 {
+    for number in 0..=limits::PASSES_OF_MEMBERS / limits::PASSES_OF_MEMBER {
         let member =
-            sim.join(&["ann", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan"][number]);
+            sim.join(["ann", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan"][number]);
         for _ in 0..limits::PASSES_OF_MEMBER {
             sim.command(
                 member,

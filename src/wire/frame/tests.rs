@@ -92,6 +92,7 @@ fn golden() -> Vec<(Frame, String)> {
             }),
             format!("08 03626f62 00 00 {}", h("06", 16)), // alias, no addresses, no Ke1, pass
         ),
+        (Frame::AwaitApproval(300), "09 ac02".into()),
         (Frame::Challenge(ByteBuf(vec![7; 3])), "03 03 070707".into()),
         (Frame::Proof(ByteBuf(vec![8; 2])), "04 02 0808".into()),
         // network id and name, rate, burst, bytes, grace, read back, classic, members invite, version, entries, members of the past, signature
@@ -189,6 +190,7 @@ fn golden() -> Vec<(Frame, String)> {
             Frame::InviteNotMade(Refusal { reason: CloseReason::InviteRefused, detail: "x".into() }),
             "21 22 01 78".into(), // reason 34, words
         ),
+        (Frame::Notes(Box::new(crate::model::Notes::new("t", "r"))), "22 01 74 01 72".into()), // topic, rules
         (Frame::HandoverOffer(4702), "28 de24".into()),
         (Frame::HandoverReady(entry().addrs.into()), "29 01 00 0a000002 d08603".into()),
         (
