@@ -5,7 +5,6 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -16,12 +15,14 @@ pub mod batch;
 pub mod finding;
 pub mod history;
 pub mod invite;
+pub mod name;
 pub mod store;
 
 pub use batch::{Progress, Said};
 pub use finding::{Check, Finding, Verdict};
 pub use history::{Audience, Compared, HistoryCommand, HistoryEvent, Hit, OpenedHistory, Part, Receipt};
 pub use invite::{InviteInfo, InviteLink};
+pub use name::{PeerName, Target};
 pub use store::{StoreCommand, StoreEvent};
 
 use crate::model::{
@@ -29,91 +30,6 @@ use crate::model::{
     Liveness, MessageId, NetworkId, Notes, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
     SafeText, Summary, Timestamp, Unreachable,
 };
-
-/// Somebody as a person or program names them: an alias or a `peer_id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerName {
-    /// By key.
-    Id(PeerId),
-    /// By label.
-    Alias(String),
-}
-
-impl From<PeerId> for PeerName {
-    fn from(peer: PeerId) -> Self {
-        Self::Id(peer)
-    }
-}
-
-impl FromStr for PeerName {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse().map_or_else(|_| Self::Alias(text.to_owned()), Self::Id))
-    }
-}
-
-impl fmt::Display for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // As the screen shows it: the whole key is for programs.
-            Self::Id(peer) => f.write_str(&peer.short()),
-            Self::Alias(alias) => f.write_str(SafeText::line(alias).as_str()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for PeerName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Ok(name) = String::deserialize(deserializer)?.parse::<Self>();
-        Ok(name)
-    }
-}
-
-/// Whom a message is for, as named by a person or program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// All members.
-    Everyone,
-    /// One.
-    Peer(PeerName),
-}
-
-impl From<PeerId> for Target {
-    fn from(peer: PeerId) -> Self {
-        Self::Peer(peer.into())
-    }
-}
-
-impl From<&str> for PeerName {
-    fn from(name: &str) -> Self {
-        let Ok(name) = name.parse();
-        name
-    }
-}
-
-impl From<PeerName> for Target {
-    fn from(peer: PeerName) -> Self {
-        Self::Peer(peer)
-    }
-}
-
-impl From<Recipient> for Target {
-    fn from(recipient: Recipient) -> Self {
-        match recipient {
-            Recipient::Everyone => Self::Everyone,
-            Recipient::Peer(peer) => Self::Peer(peer.into()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Target {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let Ok(name) = text.parse::<PeerName>();
-        Ok(if text == "everyone" { Self::Everyone } else { Self::Peer(name) })
-    }
-}
 
 /// An address as a person or program writes it: with or without a port, which does not matter.
 fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
@@ -226,6 +142,20 @@ pub enum NodeCommand {
     Cleartext {
         /// They may.
         allow: bool,
+    },
+    /// Has words made that two people compare; answered by a `verify` event that has them, or by `not_verified`.
+    Verify {
+        /// With whom: by key or alias.
+        peer: PeerName,
+    },
+    /// Says that these words are the same at both ends, or that they are not; answered by `verified` once both have said the
+    /// same ones.
+    Compared {
+        /// With whom: by key or alias.
+        peer: PeerName,
+        /// The words that were compared; nothing = they differ.
+        #[serde(default)]
+        words: Option<Vec<String>>,
     },
     /// Who has reached whom; answered by a `ways` event.
     Ways,
@@ -433,6 +363,27 @@ pub enum NodeEvent {
     },
     /// Member: what the host tells everybody who comes in.
     Notes(Notes),
+    /// The words that two people compare: the same at both ends, unless somebody is between them.
+    Verify {
+        /// With whom.
+        peer: Arc<Peer>,
+        /// The words.
+        words: Vec<String>,
+        /// The person here has asked for them.
+        own: bool,
+    },
+    /// Both have said that the words are the same: the key is its owner's, for good.
+    Verified {
+        /// Whose.
+        peer: Arc<Peer>,
+    },
+    /// Nothing came of comparing words.
+    NotVerified {
+        /// With whom.
+        peer: Arc<Peer>,
+        /// Why not, for people.
+        message: SafeText,
+    },
     /// A ban is in force and kept (host), or is the reason for being refused (the banned peer).
     Banned {
         /// By key.

@@ -222,3 +222,29 @@ fn a_host_that_wants_to_be_asked_is_asked_and_tells_what_it_has_to_tell() {
     let mut wrong = Starting::host("host").args(&["--approve", "--classic"]).start();
     assert_eq!(wrong.exit_code(), 2, "the Python program cannot wait");
 }
+
+#[test]
+fn two_compare_words_and_remember_whom_they_have_verified() {
+    let mut host = Starting::host("host").start();
+    let mut ann = Starting::join(&host, "ann").start();
+    ann.event("authenticated");
+    let mut bob = Starting::join(&host, "bob").start();
+    bob.event("authenticated");
+    ann.wait_for("bob", |event| event["event"] == "peer_up" && event["peer"]["alias"] == "bob");
+    ann.say(json!({"cmd": "verify", "peer": "bob"}));
+    let (here, there) = (ann.event("verify"), bob.event("verify"));
+    assert_eq!((&here["words"], &here["own"], &there["own"]), (&there["words"], &json!(true), &json!(false)));
+    assert_eq!(here["words"].as_array().unwrap().len(), 6);
+    ann.say(json!({"cmd": "compared", "peer": "bob", "words": ["a", "b", "c", "d", "e", "f"]}));
+    assert!(ann.event("error")["message"].as_str().unwrap().contains("no words to compare"), "others");
+    ann.say(json!({"cmd": "compared", "peer": "bob", "words": here["words"]}));
+    bob.say(json!({"cmd": "compared", "peer": "ann", "words": there["words"]}));
+    assert_eq!(ann.event("verified")["peer"]["alias"], "bob");
+    assert_eq!(bob.event("verified")["peer"]["alias"], "ann");
+    assert_eq!((ann.leave(), bob.leave(), host.leave()), (0, 0, 0));
+    let kept = std::fs::read_to_string(ann.profile_dir().join("verified.json")).unwrap();
+    assert!(
+        kept.contains(there["peer"]["peer_id"].as_str().map_or("", |_| "bob")) && kept.contains("peer_id"),
+        "{kept}"
+    );
+}

@@ -65,6 +65,8 @@ const PARTS: &[&[&str]] = &[
     &["links"],
     // The log over the links.
     &["messaging"],
+    // Comparing words over the links.
+    &["verifying"],
     // The roles.
     &["limiter", "admission", "role", "host", "member"],
     // The clear wire, to and from messages.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Audience, HistoryCommand, HistoryEvent, Receipt};
-use crate::model::{HostState, KnownHost, NetworkId, PeerId, Recipient, Span, StoredBatch};
+use crate::model::{HostState, KnownHost, NetworkId, PeerId, Recipient, Span, StoredBatch, Verified};
 
 /// What the store is asked to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub enum StoreCommand {
         /// They are.
         is_muted: bool,
     },
+    /// Keeps that a key was verified, in every network. Answered only by [`StoreEvent::Failed`].
+    KeepVerified(Box<Verified>),
     /// Forgets a conversation here. Answered by [`HistoryEvent::Forgotten`].
     Forget {
         /// In which network.

@@ -118,6 +118,8 @@ pub enum Pending {
         /// In the host's words.
         reason: String,
     },
+    /// These words are the same at both ends.
+    Compared(PeerId, Vec<String>),
     /// An invite is taken back.
     Revoke(String),
     /// Another host.

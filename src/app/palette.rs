@@ -51,6 +51,7 @@ pub const COMMANDS: &[Command] = &[
     command("mute", "NAME", "fold what a peer says, only here; again: end it"),
     command("theme", "[NAME]", "choose other colours"),
     command("peers", "", "who is here, with keys and addresses"),
+    command("verify", "NAME", "compare words with a peer: is this key theirs?"),
     command("forget", "", "delete the conversation shown, only here"),
     does("admin", "members, attempts, bans", Action::ViewAdmin),
     does("heartbeat", "the heartbeat in full, and who reaches whom", Action::ViewHeartbeat),
@@ -116,6 +117,8 @@ pub enum Typed {
     Approve(String),
     /// Somebody at the door does not.
     Refuse(String, String),
+    /// Words to compare with a peer.
+    Verify(String),
     /// Another password.
     Password,
     /// Something to look for.
@@ -185,6 +188,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "unban" => Typed::Unban(whom(first?)),
         "forget" => Typed::Forget,
         "handover" => Typed::Handover(first?.to_owned()),
+        "verify" => Typed::Verify(first?.to_owned()),
         "approve" => Typed::Approve(first?.to_owned()),
         "refuse" => Typed::Refuse(first?.to_owned(), more.to_owned()),
         "revoke" => Typed::Revoke(first?.to_owned()),
@@ -304,7 +308,10 @@ mod tests {
             assert!(parse(line).unwrap_err().starts_with(message), "{line}");
         }
         let names = |line| suggestions(line).iter().map(|command| command.name).collect::<Vec<_>>();
-        assert_eq!(names("/pe"), ["peers", "approve", "suspend", "msg", "chat", "mute", "ban", "cleartext"]);
+        assert_eq!(
+            names("/pe"),
+            ["peers", "approve", "suspend", "msg", "chat", "mute", "verify", "ban", "cleartext"]
+        );
         assert_eq!(names("/hov"), ["handover"]);
         assert_eq!(names("/remove"), ["kick"], "by what it does");
         let begun = |line| begun(line).map(|(command, first)| (command.name, first));

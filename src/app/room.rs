@@ -7,8 +7,10 @@ use std::{
 };
 
 mod conversation;
+mod door;
 mod events;
 mod history;
+mod verifying;
 
 pub use self::conversation::{Conversation, Recalled, as_typed};
 
@@ -20,7 +22,7 @@ use crate::{
     api::{Hit, InviteInfo, NodeCommand, Target},
     model::{
         Applicant, Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId,
-        Penalty, Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Wire, limits,
+        Penalty, Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Verified, Wire, limits,
     },
 };
 
@@ -281,6 +283,12 @@ pub struct Room {
     pub reach: Reach,
     /// Whose words are folded here, and call nobody.
     pub muted: BTreeSet<PeerId>,
+    /// Keys that the person here has verified.
+    pub verified: Vec<Verified>,
+    /// Whose other key was told of.
+    pub warned: BTreeSet<PeerId>,
+    /// Words that somebody else wants compared.
+    pub compare: Option<(Arc<Peer>, Vec<String>)>,
     /// Whether somebody looks at the terminal now, where it says so.
     pub in_sight: Option<bool>,
     /// Drafts as they are kept.
@@ -321,6 +329,9 @@ impl Room {
             cleartext: Cleartext::default(),
             reach: Reach::default(),
             muted: BTreeSet::new(),
+            verified: Vec::new(),
+            warned: BTreeSet::new(),
+            compare: None,
             in_sight: None,
             kept: Vec::new(),
             password: None,

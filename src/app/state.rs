@@ -11,7 +11,7 @@ use super::{
     strength::Strength,
 };
 use crate::{
-    model::{Alias, JoinTarget, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Wire},
+    model::{Alias, JoinTarget, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Verified, Wire},
     theme::{Palette, Themes},
 };
 
@@ -125,6 +125,8 @@ pub struct State {
     pub themes: Themes,
     /// The terminal shows nothing but ASCII.
     pub only_ascii: bool,
+    /// Keys that the person here has verified.
+    pub verified: Vec<Verified>,
     /// What keys do.
     pub keymap: Keymap,
     /// What the terminal is told of.
@@ -158,6 +160,7 @@ impl State {
             ended: None,
             themes,
             only_ascii: false,
+            verified: Vec::new(),
             keymap: Keymap::default(),
             notices: Notices::default(),
             noticed: None,

@@ -10,6 +10,7 @@ mod mouse;
 mod notices;
 mod prompt;
 mod room;
+mod verify;
 
 pub use self::prompt::{suggestions, why_not};
 
@@ -23,7 +24,7 @@ use super::{
     Effect, Event, Open,
     composer::{Composer, Edit},
     keymap::Action,
-    launch::{FieldName, Launch, Progress},
+    launch::{Launch, Progress},
     layer::{Dialog, Layer, Pending},
     room::{Focus, LinkView, Room, View},
     state::{Screen, State, Toast, ToastKind},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, JoinTarget, Liveness, Role, SafeText, Timestamp, limits},
+    model::{CloseReason, Closed, Liveness, SafeText, Timestamp, limits},
 };
 
 /// What acts on a message has none.
@@ -141,12 +142,17 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     if let NodeEvent::Invite { link, info } = event {
         return invite::show(state, link.0, info);
     }
+    let compared = match &event {
+        NodeEvent::Verify { peer, own: true, .. } => Some((peer.peer_id, false)),
+        NodeEvent::Verified { peer } | NodeEvent::NotVerified { peer, .. } => Some((peer.peer_id, true)),
+        _ => None,
+    };
     let now = state.now;
     if matches!(event, NodeEvent::Authenticated { .. } | NodeEvent::Handover { .. }) {
         // Whatever was wrong or asked for, it is over.
         state.toast = None;
     }
-    let Some(room) = state.room_mut() else { return opening(state, event) };
+    let Some(room) = state.room_mut() else { return launch::opening(state, event) };
     let text = match &event {
         NodeEvent::Error { message, .. } => Some((ToastKind::Error, message.to_string())),
         NodeEvent::Attempt { addr, .. } => Some((ToastKind::Info, format!("wrong password from {addr}"))),
@@ -161,6 +167,9 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     let followed = room.apply(now, event);
     let count = super::admin_rows(room).len();
     room.shown.admin_at = room.shown.admin_at.min(count.saturating_sub(1));
+    if let Some((peer, is_done)) = compared {
+        verify::follow(state, peer, is_done);
+    }
     if let (true, Some((kind, text))) = (followed.notable, text) {
         toast(state, kind, &text);
     }
@@ -169,39 +178,6 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
         followed.heard.filter(|_| !is_seen).map(|heard| notices::notice(state, &heard)).unwrap_or_default();
     effects.extend(ask.into_iter().chain(skipped));
     effects
-}
-
-/// While a network is being opened from the launch screen.
-fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
-    match event {
-        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, network_id } => {
-            let target = state.form_mut().map(|form| {
-                let target = form.fields.iter().find(|field| field.name == FieldName::Target);
-                // Of an invite only the first place that it names.
-                let target = target.and_then(|field| field.value.text().parse::<JoinTarget>().ok());
-                target.map(|target| target.host()).unwrap_or_default()
-            });
-            let shown = join_addr
-                .map(|addr| super::room::reachable(addr, peer_addr).to_string())
-                .or(target)
-                .unwrap_or_default();
-            let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
-            room.in_sight = state.in_sight;
-            room.password = state.defaults.offered.take().filter(|_| role == Role::Host);
-            let open = room.open_history();
-            state.screen = Screen::Room(Box::new(room));
-            state.layers.clear();
-            state.defaults.alias = alias;
-            return vec![Effect::Store(open)];
-        }
-        NodeEvent::Link { message, .. } => {
-            if let Some(form) = state.form_mut() {
-                form.progress = Progress::Opening(message.to_string());
-            }
-        }
-        _ => {}
-    }
-    Vec::new()
 }
 
 /// The session is over: back to the launch screen with the reason, or out.

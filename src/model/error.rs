@@ -186,6 +186,12 @@ pub enum CommandError {
     /// A member has as many invites as it may.
     #[error("{max} invites of yours still let somebody in; no more are possible at once", max = limits::PASSES_OF_MEMBER)]
     EnoughInvites,
+    /// No words are there to compare.
+    #[error("there are no words to compare with {0}: begin with /verify")]
+    NothingToCompare(String),
+    /// A classic peer has no key.
+    #[error("{0} is a classic peer, which has no key to verify")]
+    ClassicHasNoKey(String),
     /// Nobody of that name waits.
     #[error("nobody called \"{0}\" waits at the door")]
     NobodyWaits(String),

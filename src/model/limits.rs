@@ -41,6 +41,16 @@ pub const TOPIC_CHARACTERS: usize = 200;
 pub const RULES_LINES: usize = 20;
 /// Bytes of a network's rules: a screen of them.
 pub const RULES_BYTES: usize = 2048;
+/// Words that two people compare: 66 bits.
+pub const VERIFY_WORDS: usize = 6;
+/// How long the other end may take for its part of the words.
+pub const VERIFY_ANSWER: Duration = Duration::from_secs(30);
+/// How long two people may take to compare them.
+pub const VERIFY_FOR: Duration = Duration::from_secs(600);
+/// A peer that begins again sooner is not listened to.
+pub const VERIFY_EVERY: Duration = Duration::from_secs(10);
+/// Verified keys that are kept; the oldest makes room.
+pub const VERIFIED: usize = 4096;
 /// Networks around that are listed; more are not looked at.
 pub const NEARBY: usize = 32;
 /// Bytes of a network's name as it is announced: a text of mDNS has at most 255, what it is called included.

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod status;
 pub mod text;
 pub mod time;
+pub mod verified;
 
 pub use applicant::{Applicant, Notes};
 pub use ban::{Attempt, Ban, Penalty};
@@ -46,3 +47,4 @@ pub use secret::Password;
 pub use status::Status;
 pub use text::SafeText;
 pub use time::{Moment, Timestamp};
+pub use verified::Verified;

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     api::{NodeEvent, PeerName, Target},
     model::{
-        Alias, CloseReason, Departed, ErrorKind, Liveness, Network, NetworkId, Peer, PeerId, Policy,
-        Recipient, Role, RosterEntry, SendError, Status, Timestamp, Wire, limits,
+        Alias, CloseReason, CommandError, Departed, ErrorKind, Liveness, Network, NetworkId, Peer, PeerId,
+        Policy, Recipient, Role, RosterEntry, SendError, Status, Timestamp, Wire, limits,
     },
     security::{Identity, PasswordCost},
 };
@@ -130,6 +130,11 @@ impl Group {
                 self.roster.entries().find(same).map(|entry| entry.peer_id)
             }
         }
+    }
+
+    /// The member with this name, or that there is none.
+    pub(super) fn named(&self, name: &PeerName) -> Result<PeerId, CommandError> {
+        self.member_named(name).ok_or_else(|| CommandError::NoSuchMember(name.to_string()))
     }
 
     /// The peer with this name to whom a message may be sent: a member, or a former one that may come back.

@@ -347,6 +347,10 @@ impl Links {
             | Frame::Wanted(_)
             | Frame::Held(_)
             | Frame::HandedOn(_)
+            | Frame::VerifyCommit(_)
+            | Frame::VerifyNonce(_)
+            | Frame::VerifyReveal(_)
+            | Frame::VerifyAnswer(_)
                 if is_up =>
             {
                 self.turn.ask(Ask::Frame(peer, conn, frame));

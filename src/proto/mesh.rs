@@ -12,10 +12,11 @@ use super::{
     links::{self, Links},
     messaging::{self, Messaging},
     roster::Changes,
+    verifying::{self, Verifying},
 };
 use crate::{
     model::{Closed, Held, Moment, PeerId, Wire},
-    wire::Tried,
+    wire::{Frame, Tried},
 };
 
 /// What the mesh asks for.
@@ -34,6 +35,7 @@ pub(super) struct Mesh {
     pub(super) links: Links,
     pub(super) messaging: Messaging,
     pub(super) classic: ClassicMessaging,
+    pub(super) verifying: Verifying,
     asked: Vec<Ask>,
 }
 
@@ -43,6 +45,7 @@ impl Mesh {
             links: Links::new(now, rng),
             messaging: Messaging::new(now, rng),
             classic: ClassicMessaging::new(now, rng),
+            verifying: Verifying::new(now, rng),
             asked: Vec::new(),
         }
     }
@@ -52,6 +55,7 @@ impl Mesh {
         self.links.turn.now = now;
         self.messaging.turn.now = now;
         self.classic.turn.now = now;
+        self.verifying.turn.now = now;
     }
 
     /// Does what the parts ask of each other, until none asks for anything. Gives what they ask of the node, in order.
@@ -83,6 +87,7 @@ impl Mesh {
             self.links.turn.timers.next(),
             self.messaging.turn.timers.next(),
             self.classic.turn.timers.next(),
+            self.verifying.turn.timers.next(),
         ];
         next.into_iter().flatten().min()
     }
@@ -96,6 +101,8 @@ impl Mesh {
             self.messaging.timer(group, timer);
         } else if let Some(timer) = self.classic.turn.timers.pop_due(now) {
             self.classic.timer(timer);
+        } else if let Some(timer) = self.verifying.turn.timers.pop_due(now) {
+            self.verifying.timer(group, timer);
         } else {
             return false;
         }
@@ -129,6 +136,7 @@ impl Mesh {
         self.links.roster_changed(group, changes);
         self.settle(group);
         self.messaging.roster_changed(group, changes);
+        self.verifying.roster_changed(group);
     }
 
     /// Whether messages may go in clear has changed: what waits goes, or never will.
@@ -150,8 +158,8 @@ impl Mesh {
     fn settle(&mut self, group: &mut Group) {
         loop {
             let (links, messaging) = (self.links.turn.take(), self.messaging.turn.take());
-            let classic = self.classic.turn.take();
-            if links.is_empty() && messaging.is_empty() && classic.is_empty() {
+            let (classic, verifying) = (self.classic.turn.take(), self.verifying.turn.take());
+            if links.is_empty() && messaging.is_empty() && classic.is_empty() && verifying.is_empty() {
                 return;
             }
             for ask in links {
@@ -163,6 +171,9 @@ impl Mesh {
             for ask in classic {
                 self.classic_asks(group, ask);
             }
+            for ask in verifying {
+                self.verifying_asks(group, ask);
+            }
         }
     }
 
@@ -171,11 +182,22 @@ impl Mesh {
         match ask {
             links::Ask::Output(output) => return self.asked.push(Ask::Output(output)),
             links::Ask::Tried(tried) => return self.asked.push(Ask::Tried(tried)),
-            links::Ask::Used(peer, link) => messaging.link_used(group, peer, link),
+            links::Ask::Used(peer, link) => {
+                self.verifying.link_used(peer, link);
+                messaging.link_used(group, peer, link);
+            }
             links::Ask::Gone(peer, conn) => messaging.link_gone(group, peer, conn),
             links::Ask::Lost(peer, closed) => self.links.lost(group, messaging, peer, &closed),
             links::Ask::Again(peer) => messaging.pump(group, peer),
             links::Ask::Unreachable(peer, closed) => messaging.unreachable(group, peer, &closed),
+            links::Ask::Frame(
+                peer,
+                conn,
+                frame @ (Frame::VerifyCommit(_)
+                | Frame::VerifyNonce(_)
+                | Frame::VerifyReveal(_)
+                | Frame::VerifyAnswer(_)),
+            ) => self.verifying.frame(group, peer, conn, frame),
             links::Ask::Frame(peer, conn, frame) => messaging.frame(group, peer, conn, frame),
             links::Ask::Behind(peer, behind) => messaging.clock_behind(group, peer, behind),
         }
@@ -192,6 +214,15 @@ impl Mesh {
             messaging::Ask::Arrived(peer) => self.links.is_of_use(&peer),
             messaging::Ask::Classic(peer) => self.classic_pending(group, peer),
             messaging::Ask::Kept(id) => self.classic.kept(group, &id),
+        }
+        self.settle(group);
+    }
+
+    fn verifying_asks(&mut self, group: &mut Group, ask: verifying::Ask) {
+        match ask {
+            verifying::Ask::Output(output) => return self.asked.push(Ask::Output(output)),
+            verifying::Ask::Link(peer) => self.links.want(group, peer),
+            verifying::Ask::Drop(conn, reason) => self.links.drop_link(group, conn, reason),
         }
         self.settle(group);
     }

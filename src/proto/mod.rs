@@ -30,6 +30,7 @@ mod reachability;
 mod role;
 mod timers;
 mod turn;
+mod verifying;
 
 pub use self::config::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig};
 pub use self::io::{ConnId, Connected, Input, LinkKind, Output, RelayedId};

@@ -29,6 +29,7 @@ use crate::{
     wire::{Frame, Refusal},
 };
 
+mod commands;
 mod connections;
 
 /// When the node itself is wanted again.
@@ -349,54 +350,6 @@ impl Node {
             self.route();
             self.event(NodeEvent::error(ErrorKind::Command, &error));
         }
-    }
-
-    fn carry_out(&mut self, command: NodeCommand) -> Result<(), CommandError> {
-        match (command, &mut self.role) {
-            (NodeCommand::Leave, _) => self.leave(),
-            (NodeCommand::Peers, role) => {
-                let event = role.group().roster_event();
-                self.event(event);
-            }
-            (NodeCommand::Send { to, text, reference }, _) => {
-                let reference: Option<Arc<str>> = reference.map(Into::into);
-                if let Err(error) = self.send(self.now, &to, &text, reference.clone()) {
-                    let message = SafeText::line(&error.to_string());
-                    let refused = Some(Box::new((to, text)));
-                    self.event(NodeEvent::Error { kind: ErrorKind::Send, message, reference, refused });
-                }
-            }
-            (NodeCommand::Ways, Role::Host(host)) => {
-                let rows = host.group.reachability.reached();
-                self.event(NodeEvent::Ways { rows });
-            }
-            (NodeCommand::Ways, Role::Member(member)) => member.ask_reachability(),
-            (NodeCommand::Rejoin, Role::Member(member)) => member.rejoin_now(),
-            (NodeCommand::Rejoin, Role::Host(_)) => {}
-            (NodeCommand::Nick { alias }, role) => {
-                let status = role.group().own_status();
-                return role.present(Some(alias), status);
-            }
-            (NodeCommand::Away { text }, role) => {
-                return role.present(None, text.as_deref().and_then(Status::new));
-            }
-            (NodeCommand::Cleartext { allow }, role) => {
-                let group = role.group_mut();
-                group.cleartext.decided = Some(allow);
-                let event = group.set_clear(allow, false);
-                self.outputs.extend(event.map(Output::Event));
-                self.mesh.clear_changed(self.role.group());
-                if let Role::Member(member) = &mut self.role {
-                    member.decided();
-                }
-            }
-            (NodeCommand::Invite { uses, hours, pass, .. }, Role::Member(member)) => {
-                return member.invite(uses, hours, pass);
-            }
-            (command, Role::Host(host)) => return host.command(&mut self.limiter, command),
-            (_, Role::Member(_)) => return Err(CommandError::NotTheHost),
-        }
-        Ok(())
     }
 
     fn event(&mut self, event: NodeEvent) {

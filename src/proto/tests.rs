@@ -18,6 +18,7 @@ mod late;
 mod presence;
 mod reachability;
 mod streams;
+mod verifying;
 
 use self::{history::SimStore, reachability::SimRelays};
 use super::*;

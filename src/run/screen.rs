@@ -127,6 +127,7 @@ impl Screen {
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
         (state.themes, state.keymap) = (config.themes.clone(), config.keymap.clone());
         state.notices = config.notices;
+        state.verified = profile.verified();
         state.only_ascii = config.only_ascii.is_some();
         let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
         let remarks: Vec<&str> = remarks.into_iter().flatten().collect();

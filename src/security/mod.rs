@@ -14,6 +14,7 @@
 pub mod identity;
 pub mod pass;
 pub mod password;
+pub mod sas;
 pub mod sign;
 pub mod tls;
 pub mod words;

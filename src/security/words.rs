@@ -6,7 +6,7 @@ use super::IdentityError;
 use crate::model::Password;
 
 /// The words of BIP 39, which no two share their first four letters.
-const WORDS: &str = include_str!("words.txt");
+pub(super) const WORDS: &str = include_str!("words.txt");
 
 /// Words of a password. Of [`choice`] that is 42 bits.
 const COUNT: usize = 4;

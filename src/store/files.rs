@@ -1,4 +1,4 @@
-//! The files of a profile: `identity.key`, `host.json`, `known_hosts.json`, and `lock`.
+//! The files of a profile: `identity.key`, `host.json`, `known_hosts.json`, `verified.json`, and `lock`.
 //!
 //! Every file is replaced as a whole: written beside, flushed, renamed. A crash leaves the old one or the new one.
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use crate::{
-    model::{HostState, KnownHost},
+    model::{HostState, KnownHost, Verified},
     security::Identity,
 };
 
@@ -22,6 +22,7 @@ const HOST: &str = "host.json";
 /// The package of a network that this profile may be about to host.
 const PACKAGE: &str = "host-pending.json";
 const KNOWN_HOSTS: &str = "known_hosts.json";
+const VERIFIED: &str = "verified.json";
 const LOCK: &str = "lock";
 
 /// The form of the JSON files; a newer one is refused, not guessed at.
@@ -37,6 +38,11 @@ struct Versioned<T> {
 #[derive(Serialize, Deserialize)]
 struct KnownHosts {
     hosts: Vec<KnownHost>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerifiedKeys {
+    keys: Vec<Verified>,
 }
 
 #[derive(Debug)]
@@ -147,6 +153,15 @@ impl Files {
 
     pub(super) fn save_recents(&self, recents: &[KnownHost]) -> Result<(), StoreError> {
         self.save(KNOWN_HOSTS, &KnownHosts { hosts: recents.to_vec() })
+    }
+
+    pub(super) fn verified(&self) -> Result<Vec<Verified>, StoreError> {
+        let kept: Option<VerifiedKeys> = self.read(VERIFIED)?;
+        Ok(kept.map(|kept| kept.keys).unwrap_or_default())
+    }
+
+    pub(super) fn save_verified(&self, keys: &[Verified]) -> Result<(), StoreError> {
+        self.save(VERIFIED, &VerifiedKeys { keys: keys.to_vec() })
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {

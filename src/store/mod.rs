@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     api::{StoreCommand, StoreEvent},
-    model::{HostState, KnownHost, Network, limits},
+    model::{HostState, KnownHost, Network, Verified, limits},
     security::Identity,
 };
 
@@ -119,6 +119,7 @@ struct Kept {
     /// The network that was handed over last.
     retired: Option<Network>,
     recents: Vec<KnownHost>,
+    verified: Vec<Verified>,
 }
 
 /// Commands of one asker, and where the answers go.
@@ -199,27 +200,31 @@ impl Profile {
     ) -> Result<Self, StoreError> {
         let files = Files::open(dir)?;
         let identity = files.identity()?;
-        let (host, recents) = (files.host()?, files.recents()?);
-        Self::start(identity, host, recents, Some((files, dir)), keeping, store)
+        let kept = Kept {
+            host: files.host()?,
+            retired: files.retired().map(|state| state.network),
+            recents: files.recents()?,
+            verified: files.verified()?,
+        };
+        Self::start(identity, kept, Some((files, dir)), keeping, store)
     }
 
     /// A profile of its own that is gone when the process ends.
     pub fn ephemeral() -> Result<Self, StoreError> {
         let (identity, _) = Identity::generate()?;
         let store = |worker| Ok(Arc::new(Thread::start(worker)?) as Arc<dyn Store>);
-        Self::start(identity, None, Vec::new(), None, Keeping::InMemory, store)
+        let kept = Kept { host: None, retired: None, recents: Vec::new(), verified: Vec::new() };
+        Self::start(identity, kept, None, Keeping::InMemory, store)
     }
 
     fn start(
         identity: Identity,
-        host: Option<HostState>,
-        recents: Vec<KnownHost>,
+        kept: Kept,
         files: Option<(Files, &Path)>,
         keeping: Keeping,
         store: impl FnOnce(Worker) -> Result<Arc<dyn Store>, StoreError>,
     ) -> Result<Self, StoreError> {
-        let retired = files.as_ref().and_then(|(files, _)| files.retired()).map(|state| state.network);
-        let (kept, watched) = watch::channel(Kept { host, retired, recents });
+        let (kept, watched) = watch::channel(kept);
         let dir = files.as_ref().map(|(_, dir)| *dir);
         let remark = files.as_ref().and_then(|(files, _)| files.remark.as_deref().map(Arc::from));
         let history = History::open(identity.peer_id(), dir, keeping);
@@ -256,6 +261,12 @@ impl Profile {
     #[must_use]
     pub fn recents(&self) -> Vec<KnownHost> {
         self.kept.borrow().recents.clone()
+    }
+
+    /// Keys that the person here has verified, the newest last.
+    #[must_use]
+    pub fn verified(&self) -> Vec<Verified> {
+        self.kept.borrow().verified.clone()
     }
 
     /// Keeps commands that nobody waits for until the store is given others, whoever gives those, so that it never

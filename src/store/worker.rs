@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
-    model::{HistoryState, HostState, KnownHost},
+    model::{HistoryState, HostState, KnownHost, Verified, limits},
 };
 
 type Reply = mpsc::Sender<StoreEvent>;
@@ -258,6 +258,7 @@ impl Worker {
             StoreCommand::ForgetHost { target } => {
                 self.change_recents(&reply, |recents| recents.retain(|other| other.target != target));
             }
+            StoreCommand::KeepVerified(verified) => self.keep_verified(&reply, *verified),
             StoreCommand::Recents => {
                 let _ = reply.blocking_send(StoreEvent::Recents(self.kept.borrow().recents.clone()));
             }
@@ -346,6 +347,19 @@ impl Worker {
             HistoryCommand::Info { network, conversation, place } => {
                 HistoryEvent::Info { place, deliveries: history.info(&network, &conversation, place) }
             }
+        }
+    }
+
+    fn keep_verified(&self, reply: &Reply, verified: Verified) {
+        self.kept.send_modify(|kept| {
+            kept.verified.retain(|other| other.peer_id != verified.peer_id);
+            kept.verified.push(verified);
+            let over = kept.verified.len().saturating_sub(limits::VERIFIED);
+            kept.verified.drain(..over);
+        });
+        let verified = self.kept.borrow().verified.clone();
+        if let Some(Err(error)) = self.files.as_ref().map(|files| files.save_verified(&verified)) {
+            let _ = reply.blocking_send(StoreEvent::Failed { token: None, message: error.to_string() });
         }
     }
 

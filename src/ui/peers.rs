@@ -112,6 +112,7 @@ fn words(room: &Room, peer: &crate::model::PeerId, view: Option<&PeerView>) -> S
     let Some(view) = view else {
         return if peer.wire() == Wire::Classic { " ~classic".to_owned() } else { String::new() };
     };
+    let sure = if room.is_verified(peer) { " ✓" } else { "" };
     let key = if view.is_close { format!(" {}", peer.short()) } else { String::new() };
     let role = if view.peer.role == Role::Host { " (host)" } else { "" };
     let wire = if view.peer.wire == Wire::Classic && *peer != room.me { " ~classic" } else { "" };
@@ -119,7 +120,7 @@ fn words(room: &Room, peer: &crate::model::PeerId, view: Option<&PeerView>) -> S
         Some(via) => format!(" through {}", room.name(&via)),
         None => String::new(),
     };
-    format!("{key}{role}{wire}{via}")
+    format!("{sure}{key}{role}{wire}{via}")
 }
 
 /// The same in signs.

@@ -498,6 +498,14 @@ frames! {
     63 RelayTaken(RelayTaken),
     /// Both ways: the relayed link is no more.
     64 RelayClosed(RelayClosed),
+    /// On a peer link: the person here wants to compare words. A commitment to the random part that follows.
+    70 VerifyCommit([u8; 32]),
+    /// On a peer link, the answer: a random part.
+    71 VerifyNonce([u8; 16]),
+    /// On a peer link: the random part that was committed to.
+    72 VerifyReveal([u8; 16]),
+    /// On a peer link: whether the person here says that the words are the same.
+    73 VerifyAnswer(bool),
 }
 
 /// The tag of [`Frame::Batch`].

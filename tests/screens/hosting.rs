@@ -147,6 +147,38 @@ fn whoever_waits_at_the_door_is_told_of_on_top_let_in_and_turned_away() {
 }
 
 #[test]
+fn words_are_compared_and_a_verified_key_is_marked_wherever_it_is_and_missed_where_it_is_not() {
+    let mut state = room((120, 35));
+    let peers = cast();
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "verify bob");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert_eq!(effects, [Effect::Node(NodeCommand::Verify { peer: peers[1].peer_id.into() })]);
+    let words = ["maple", "orbit", "canyon", "lunar", "shift", "tiger"].map(str::to_owned).to_vec();
+    node(&mut state, NOW, NodeEvent::Verify { peer: peers[1].clone(), words: words.clone(), own: true });
+    assert!(shows(&state, "maple  orbit  canyon  lunar  shift  tiger"), "{:#?}", text(&draw(&state)));
+    assert_eq!(press(&mut state, KeyCode::Enter), [], "Cancel is first");
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "verify bob");
+    press(&mut state, KeyCode::Enter);
+    let same = NodeCommand::Compared { peer: peers[1].peer_id.into(), words: Some(words.clone()) };
+    assert_eq!(confirm(&mut state), [Effect::Node(same)]);
+    node(&mut state, NOW, NodeEvent::Verified { peer: peers[1].clone() });
+    assert!(shows(&state, "bob ✓"), "{:#?}", text(&draw(&state)));
+    // What somebody else begins is told, and shown when it is wanted.
+    node(&mut state, NOW, NodeEvent::Verify { peer: peers[2].clone(), words, own: false });
+    assert!(state.layers.is_empty() && shows(&state, "carol wants to compare words with you"));
+    // Somebody else under the name of a verified key.
+    let mut other = (*peers[1]).clone();
+    other.peer_id = PeerId([77; 32]);
+    let other = Arc::new(other);
+    let roster = vec![peers[0].clone(), other.clone(), peers[2].clone(), peers[3].clone()];
+    node(&mut state, NOW, NodeEvent::PeerUp { peer: other });
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers: roster });
+    assert!(shows(&state, "is NOT the bob that you verified"), "{:#?}", text(&draw(&state)));
+}
+
+#[test]
 fn three_wrong_passwords_are_told_alike_by_attempts_and_banned() {
     let mut state = room((120, 35));
     press(&mut state, KeyCode::F(3));

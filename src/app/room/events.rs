@@ -15,9 +15,8 @@ use crate::{
     api::{LinkState, NodeEvent, PeerName, Progress, Target},
     app::{log::Entry, markup},
     model::{
-        Applicant, CloseReason, DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Notes, Peer,
-        PeerId, Place, Recipient, Role, SafeText, Summary, Timestamp, Unreachable, history::conversation_of,
-        limits,
+        CloseReason, DeliveryStatus, ErrorKind, FailReason, Liveness, MessageId, Peer, PeerId, Place,
+        Recipient, Role, SafeText, Summary, Timestamp, Unreachable, history::conversation_of, limits,
     },
 };
 
@@ -155,16 +154,14 @@ impl Room {
                 let text = format!("this screen was not served in time: {messages} messages are read again");
                 self.note(now, Grade::Warning, &text);
             }
-            NodeEvent::Applicants { applicants } => followed.heard = self.applied(now, applicants),
-            NodeEvent::Notes(notes) => self.told(now, &notes),
-            NodeEvent::Invites { invites } => self.door.invites = invites,
+            event @ (NodeEvent::Verify { .. }
+            | NodeEvent::Verified { .. }
+            | NodeEvent::NotVerified { .. }
+            | NodeEvent::Applicants { .. }
+            | NodeEvent::Notes(_)
+            | NodeEvent::Invites { .. }) => followed.heard = self.who_is_who(now, event),
             NodeEvent::Invite { .. } | NodeEvent::Left { .. } => {}
-            NodeEvent::Gap { before, missing, .. } => {
-                let with = conversation_of(&before.stream(), &self.me);
-                if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
-                    conversation.log.gap(&before, missing);
-                }
-            }
+            NodeEvent::Gap { before, missing, .. } => self.gap(&before, missing),
             NodeEvent::History { state, message } => self.history_is(now, state, &message),
             NodeEvent::Cleartext { allowed, asked } => {
                 self.cleartext.asked = asked;
@@ -176,6 +173,13 @@ impl Room {
             }
         }
         followed
+    }
+
+    fn gap(&mut self, before: &MessageId, missing: u64) {
+        let with = conversation_of(&before.stream(), &self.me);
+        if let Some(conversation) = self.conversations.iter_mut().find(|c| c.with == with) {
+            conversation.log.gap(before, missing);
+        }
     }
 
     /// One recipient has some more of what was said here, or will not have it.
@@ -226,32 +230,6 @@ impl Room {
             self.announce(now, grade, message.as_str());
         } else {
             self.note(now, grade, message.as_str());
-        }
-    }
-
-    /// Somebody new waits at the door: the person here is called.
-    fn applied(&mut self, now: Timestamp, applicants: Vec<Applicant>) -> Option<Heard> {
-        let is_new = |applicant: &&Applicant| {
-            self.door.applicants.iter().all(|other| other.peer_id != applicant.peer_id)
-        };
-        let new = applicants.iter().rev().find(is_new).cloned();
-        self.door.applicants = applicants;
-        let applicant = new?;
-        let text = format!("{} ({}) waits at the door", applicant.alias, applicant.peer_id.short());
-        self.announce(now, Grade::Warning, &text);
-        Some(Heard {
-            from: applicant.alias.to_string(),
-            text: SafeText::line("waits at the door"),
-            is_call: true,
-        })
-    }
-
-    /// What the host tells everybody who comes in.
-    fn told(&mut self, now: Timestamp, notes: &Notes) {
-        for (what, text) in [("topic", &notes.topic), ("rules", &notes.rules)] {
-            for line in text.as_str().lines().take(limits::RULES_LINES) {
-                self.announce(now, Grade::Info, &format!("{what}: {line}"));
-            }
         }
     }
 
@@ -460,6 +438,9 @@ impl Room {
         }
         for text in renamed {
             self.pass(now, Grade::Info, &text);
+        }
+        for peer in peers {
+            self.warn_of_other_key(now, peer);
         }
         self.note_close_names();
         let others: Vec<PeerId> =

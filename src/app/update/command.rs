@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Effect, State, ToastKind, admin, toast};
+use super::{Effect, State, ToastKind, admin, toast, verify};
 use crate::{
     api::{NodeCommand, PeerName, StoreCommand, Target},
     app::{
@@ -60,23 +60,11 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let peer = member(state, &name)?;
             admin::ask_handover(state, &peer);
         }
-        Typed::Invite { uses, hours, pass } => {
-            return Ok(vec![Effect::Node(NodeCommand::Invite { uses, hours, pass, addrs: Vec::new() })]);
-        }
-        Typed::Approve(name) => {
-            host_only()?;
-            let peer = at_the_door(state, &name)?.peer_id.into();
-            return Ok(vec![Effect::Node(NodeCommand::Approve { peer })]);
-        }
-        Typed::Refuse(name, reason) => {
-            host_only()?;
-            let applicant = at_the_door(state, &name)?;
-            admin::ask_refuse(state, &applicant, reason);
-        }
-        Typed::Revoke(id) => {
-            host_only()?;
-            return super::invite::revoke(state, &id);
-        }
+        typed @ (Typed::Invite { .. }
+        | Typed::Revoke(_)
+        | Typed::Approve(_)
+        | Typed::Refuse(..)
+        | Typed::Verify(_)) => return at_door(state, typed),
         Typed::Password => {
             host_only()?;
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Password)));
@@ -113,6 +101,41 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Cleartext(allow) => return Ok(vec![Effect::Node(NodeCommand::Cleartext { allow })]),
         Typed::Rejoin => return Ok(vec![Effect::Node(NodeCommand::Rejoin)]),
         Typed::Quit => super::ask_leave(state, is_host),
+    }
+    Ok(Vec::new())
+}
+
+/// Who comes in, and who is who.
+fn at_door(state: &mut State, typed: Typed) -> Result<Vec<Effect>, String> {
+    let is_host = state.is_host();
+    let host_only = || if is_host { Ok(()) } else { Err("only the host can do that".to_owned()) };
+    match typed {
+        Typed::Invite { uses, hours, pass } => {
+            return Ok(vec![Effect::Node(NodeCommand::Invite { uses, hours, pass, addrs: Vec::new() })]);
+        }
+        Typed::Verify(name) => {
+            let peer = member(state, &name)?.peer_id;
+            // The words may be here already: the peer has asked for them.
+            if !verify::show(state, peer) {
+                toast(state, ToastKind::Info, "asking for the words");
+            }
+            return Ok(vec![Effect::Node(NodeCommand::Verify { peer: peer.into() })]);
+        }
+        Typed::Approve(name) => {
+            host_only()?;
+            let peer = at_the_door(state, &name)?.peer_id.into();
+            return Ok(vec![Effect::Node(NodeCommand::Approve { peer })]);
+        }
+        Typed::Refuse(name, reason) => {
+            host_only()?;
+            let applicant = at_the_door(state, &name)?;
+            admin::ask_refuse(state, &applicant, reason);
+        }
+        Typed::Revoke(id) => {
+            host_only()?;
+            return super::invite::revoke(state, &id);
+        }
+        _ => {}
     }
     Ok(Vec::new())
 }
@@ -208,9 +231,10 @@ fn peers(state: &mut State) {
         let name = wrap::fit_name(alias.as_str(), limits::NAME_CELLS);
         let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
         let role = if *role == Role::Host { "host" } else { "" };
+        let sure = if room.is_verified(peer_id) { "  verified" } else { "" };
         // A key has a row of its own: it is compared as a whole.
         let says = status.as_ref().map(|status| format!("  {}", status.as_str())).unwrap_or_default();
-        [format!("{name}{gap}  {role:<4}  {addr}{says}"), format!("  {}", peer_id.fingerprint())]
+        [format!("{name}{gap}  {role:<4}  {addr}{sure}{says}"), format!("  {}", peer_id.fingerprint())]
     };
     let lines = room.present().iter().flat_map(line).collect();
     state.layers.push(Layer::Note { title: "Peers and their keys".to_owned(), lines, scroll: 0 });
@@ -250,6 +274,10 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
         Pending::Refuse { peer, reason } => {
             let reason = Some(reason).filter(|reason| !reason.is_empty());
             vec![Effect::Node(NodeCommand::Refuse { peer: peer.into(), reason })]
+        }
+        Pending::Compared(peer, words) => {
+            toast(state, ToastKind::Info, "verified once the other side says so too");
+            vec![Effect::Node(NodeCommand::Compared { peer: peer.into(), words: Some(words) })]
         }
         Pending::Revoke(id) => vec![Effect::Node(NodeCommand::Revoke { invite: Some(id) })],
         Pending::Handover(peer) => {

@@ -2,12 +2,13 @@
 
 use super::{Action, Effect, State, open_asked};
 use crate::{
-    api::{Finding, NodeCommand, StoreCommand},
+    api::{Finding, NodeCommand, NodeEvent, StoreCommand},
     app::{
-        Open,
-        launch::{Choice, Form, FormKind, Launch, Progress},
+        Open, Screen,
+        launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
+        room::{Room, reachable},
     },
-    model::{Alias, Sighting, Wire},
+    model::{Alias, JoinTarget, Role, Sighting, Wire},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -98,6 +99,38 @@ fn form_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Close => {
             if let Some(launch) = state.launch_mut() {
                 launch.left = launch.form.take();
+            }
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// While a network is being opened from the launch screen.
+pub(super) fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
+    match event {
+        NodeEvent::Listening { role, join_addr, peer_addr, peer_id, alias, network, network_id } => {
+            let target = state.form_mut().map(|form| {
+                let target = form.fields.iter().find(|field| field.name == FieldName::Target);
+                // Of an invite only the first place that it names.
+                let target = target.and_then(|field| field.value.text().parse::<JoinTarget>().ok());
+                target.map(|target| target.host()).unwrap_or_default()
+            });
+            let shown =
+                join_addr.map(|addr| reachable(addr, peer_addr).to_string()).or(target).unwrap_or_default();
+            let mut room = Room::new(peer_id, role, alias.to_string(), network, network_id, shown);
+            room.in_sight = state.in_sight;
+            room.verified.clone_from(&state.verified);
+            room.password = state.defaults.offered.take().filter(|_| role == Role::Host);
+            let open = room.open_history();
+            state.screen = Screen::Room(Box::new(room));
+            state.layers.clear();
+            state.defaults.alias = alias;
+            return vec![Effect::Store(open)];
+        }
+        NodeEvent::Link { message, .. } => {
+            if let Some(form) = state.form_mut() {
+                form.progress = Progress::Opening(message.to_string());
             }
         }
         _ => {}

@@ -44,6 +44,8 @@ pub(super) struct SimStore {
     pub(super) retired: usize,
     /// What is kept of the network that was joined.
     pub(super) known: Option<crate::model::KnownHost>,
+    /// Keys that were verified.
+    pub(super) verified: Vec<PeerId>,
     /// Questions wait until [`Self::answer`].
     pub(super) is_slow: bool,
     pub(super) questions: Vec<StoreCommand>,
@@ -67,6 +69,7 @@ impl SimStore {
             waiting: Vec::new(),
             retired: 0,
             known: None,
+            verified: Vec::new(),
             is_slow: false,
             questions: Vec::new(),
         }
@@ -102,6 +105,10 @@ impl SimStore {
                     self.kept.batches.push(batch);
                 }
                 vec![HistoryEvent::Kept { token, for_good: true }]
+            }
+            StoreCommand::KeepVerified(verified) => {
+                self.verified.push(verified.peer_id);
+                Vec::new()
             }
             StoreCommand::RememberHost(known) => {
                 self.known = Some(*known);

@@ -191,6 +191,10 @@ fn golden() -> Vec<(Frame, String)> {
             "21 22 01 78".into(), // reason 34, words
         ),
         (Frame::Notes(Box::new(crate::model::Notes::new("t", "r"))), "22 01 74 01 72".into()), // topic, rules
+        (Frame::VerifyCommit([7; 32]), format!("46 {}", h("07", 32))),
+        (Frame::VerifyNonce([8; 16]), format!("47 {}", h("08", 16))),
+        (Frame::VerifyReveal([9; 16]), format!("48 {}", h("09", 16))),
+        (Frame::VerifyAnswer(true), "49 01".into()),
         (Frame::HandoverOffer(4702), "28 de24".into()),
         (Frame::HandoverReady(entry().addrs.into()), "29 01 00 0a000002 d08603".into()),
         (

@@ -1,0 +1,52 @@
+//! The door, as the room sees it: who waits there, and what whoever came in is told.
+
+use super::{Grade, Heard, Room};
+use crate::{
+    api::NodeEvent,
+    model::{Applicant, Notes, SafeText, Timestamp, limits},
+};
+
+impl Room {
+    /// Who wants to come in, who may, and who is who.
+    pub(super) fn who_is_who(&mut self, now: Timestamp, event: NodeEvent) -> Option<Heard> {
+        match event {
+            NodeEvent::Verify { peer, words, own } => self.words_came(now, &peer, words, own),
+            NodeEvent::Verified { peer } => self.verified(now, &peer),
+            NodeEvent::NotVerified { peer, message } => {
+                self.compare.take_if(|(other, _)| other.peer_id == peer.peer_id);
+                self.announce(now, Grade::Warning, &format!("{} is not verified: {message}", peer.alias));
+            }
+            NodeEvent::Applicants { applicants } => return self.applied(now, applicants),
+            NodeEvent::Notes(notes) => self.told(now, &notes),
+            NodeEvent::Invites { invites } => self.door.invites = invites,
+            _ => {}
+        }
+        None
+    }
+
+    /// Somebody new waits at the door: the person here is called.
+    fn applied(&mut self, now: Timestamp, applicants: Vec<Applicant>) -> Option<Heard> {
+        let is_new = |applicant: &&Applicant| {
+            self.door.applicants.iter().all(|other| other.peer_id != applicant.peer_id)
+        };
+        let new = applicants.iter().rev().find(is_new).cloned();
+        self.door.applicants = applicants;
+        let applicant = new?;
+        let text = format!("{} ({}) waits at the door", applicant.alias, applicant.peer_id.short());
+        self.announce(now, Grade::Warning, &text);
+        Some(Heard {
+            from: applicant.alias.to_string(),
+            text: SafeText::line("waits at the door"),
+            is_call: true,
+        })
+    }
+
+    /// What the host tells everybody who comes in.
+    fn told(&mut self, now: Timestamp, notes: &Notes) {
+        for (what, text) in [("topic", &notes.topic), ("rules", &notes.rules)] {
+            for line in text.as_str().lines().take(limits::RULES_LINES) {
+                self.announce(now, Grade::Info, &format!("{what}: {line}"));
+            }
+        }
+    }
+}
