@@ -79,7 +79,7 @@ impl List<'_> {
         let selected = self.rows.get(at).map_or(AdminColumn::Members, AdminRow::column);
         let title = match column {
             AdminColumn::Members => "Members",
-            AdminColumn::Door => "At the door",
+            AdminColumn::Door => "At the door (a lets in, x turns away)",
             AdminColumn::Invites => "Invites",
             AdminColumn::Attempts => "Attempts",
             AdminColumn::Banned => "Banned",
@@ -105,7 +105,7 @@ impl List<'_> {
                     let how = if applicant.invited { "by an invite" } else { "by the password" };
                     let (key, addr) = (applicant.peer_id.short(), applicant.addr);
                     let name = wrap::fit_name(applicant.alias.as_str(), limits::NAME_CELLS);
-                    format!("{name}  {key}  {addr}  {how}, {left} left: a lets in, x turns away")
+                    format!("{name}  {key}  {addr}  {how}, {left} left")
                 }
                 AdminRow::Invite(info) => {
                     let left = time_left(info.until, self.state.now);

@@ -132,7 +132,7 @@ fn whoever_waits_at_the_door_is_told_of_on_top_let_in_and_turned_away() {
     let approve = |number: u8| Effect::Node(NodeCommand::Approve { peer: PeerId([number; 32]).into() });
     assert_eq!(press(&mut state, KeyCode::Enter), [approve(40)]);
     press(&mut state, KeyCode::F(3));
-    assert!(shows(&state, "At the door 2") && shows(&state, "a lets in"), "{:#?}", text(&draw(&state)));
+    assert!(shows(&state, "At the door (a lets in, x turns away) 2"), "{:#?}", text(&draw(&state)));
     assert_eq!(press(&mut state, KeyCode::Char('a')), [], "which of them?");
     for _ in 0..4 {
         press(&mut state, KeyCode::Down);

@@ -26,6 +26,11 @@ impl Mark {
         self.is_told_of_all() && self.waiting.is_empty()
     }
 
+    /// More may be heard of it: for whom a message waits that was said to nobody who is here is told later.
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_settled() || self.summary.total == 0
+    }
+
     pub(super) fn is_told_of_all(&self) -> bool {
         let others = u32::try_from(self.failed.len() + self.sent.len()).unwrap_or(u32::MAX);
         self.summary.delivered.saturating_add(others) >= self.summary.total

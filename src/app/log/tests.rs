@@ -248,6 +248,23 @@ fn what_becomes_of_a_message_while_its_page_is_on_its_way_is_not_lost() {
 }
 
 #[test]
+fn what_is_said_to_nobody_who_is_here_tells_who_has_it_once_they_are_back() {
+    let mut log = MessageLog::default();
+    let to = message(1).from;
+    log.insert(Entry::Message(Message { mark: Some(Box::default()), ..message(7) }));
+    let mark = |log: &MessageLog| match log.entries.front() {
+        Some(Entry::Message(Message { mark: Some(mark), .. })) => mark.text(),
+        _ => unreachable!(),
+    };
+    assert_eq!(mark(&log), "nobody else is here");
+    let summary = |delivered| Summary { delivered, total: 1 };
+    log.delivery(&message(7).id, &to, DeliveryStatus::Queued, None, summary(0));
+    assert!(mark(&log).starts_with("… 0/1, not yet"), "{}", mark(&log));
+    log.delivery(&message(7).id, &to, DeliveryStatus::Delivered, None, summary(1));
+    assert_eq!(mark(&log), "✓");
+}
+
+#[test]
 fn gaps_tell_between_what_times_and_close() {
     let mut log = MessageLog::default();
     log.insert(Entry::Message(Message { at: Timestamp(60), ..message(1) }));

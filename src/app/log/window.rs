@@ -106,7 +106,7 @@ impl MessageLog {
 
     fn note_open(&mut self, entry: &Entry, number: u64) {
         if let Entry::Message(Message { id, mark: Some(mark), .. }) = entry
-            && !mark.is_settled()
+            && mark.is_open()
         {
             self.open.insert(*id, number);
         }
@@ -137,7 +137,7 @@ impl MessageLog {
             }
             // Numbers count up to the newest, which keeps its own.
             if let Entry::Message(Message { id, mark: Some(mark), .. }) = &entry
-                && !mark.is_settled()
+                && mark.is_open()
             {
                 open.insert(*id, number + gone);
             }

@@ -19,9 +19,8 @@ pub(super) fn show(state: &mut State, peer: PeerId) -> bool {
     let lines = vec![
         words.join("  "),
         String::new(),
-        format!("Ask {} by another way, by voice or face to face, which words it has.", other.alias),
-        "The same on both screens: this key is theirs. Others: somebody is between you; press Esc."
-            .to_owned(),
+        format!("Ask {} by voice or face to face which words are on that screen.", other.alias),
+        "The same ones: this key is theirs. Different ones: somebody is between you. Press Esc.".to_owned(),
     ];
     let title = format!("Compare with {} ({})", other.alias, other.peer_id.short());
     state.layers.push(Layer::Dialog(Dialog::new(

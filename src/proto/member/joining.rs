@@ -185,7 +185,7 @@ impl Member {
                 self.turn.timers.cancel(Timer::Slow);
                 let patience = Duration::from_secs(seconds.into()).min(limits::APPROVAL_WAIT);
                 self.turn.set(Timer::Admission(conn), patience + limits::ADMISSION_TIMEOUT);
-                let words = "the password is right: waiting until the person at the host lets you in";
+                let words = "waiting for the person at the host to let you in";
                 self.tell_link(LinkState::Authenticating, words, None);
             }
             (Frame::Authenticated(header), step @ Step::Decision) => match Assembly::new(*header) {

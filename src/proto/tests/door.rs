@@ -31,7 +31,7 @@ fn whoever_proves_the_password_waits_for_the_hosts_yes_and_comes_back_without() 
     let ann = sim.join("ann");
     assert_eq!((sim.applicants(), sim.roster(0)), (vec!["ann".to_owned()], vec!["host".to_owned()]));
     assert!(sim.has(ann, |event| {
-        matches!(event, NodeEvent::Link { message, .. } if message.as_str().contains("waiting until the person"))
+        matches!(event, NodeEvent::Link { message, .. } if message.as_str().contains("waiting for the person"))
     }));
     assert!(
         sim.saved.last().is_none_or(|state| state.admitted.is_empty()),
