@@ -7,11 +7,7 @@
 #![doc = include_str!("../examples/peer.rs")]
 //! ```
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,132 +15,18 @@ use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
         Alias, CloseReason, Closed, CommandError, Invite, KnownHost, MessageId, Network as Identified,
-        NetworkId, Notes, Password, Peer, PeerId, Policy, Recalled, SendError, Wire, limits,
+        NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
     },
-    net::{self, NodeHandle, Opened, PeerListen, Platform, Request, SystemPlatform},
+    net::{self, NodeHandle, Opened, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
     security::{HostRecord, PasswordCost},
     store::Profile,
 };
 
+mod options;
+
+pub use self::options::{HostOptions, JoinOptions};
 pub use crate::net::Events;
-
-/// How to host.
-#[derive(Debug, Clone)]
-pub struct HostOptions {
-    /// The join address.
-    pub listen: SocketAddr,
-    /// Where this peer's own listener is to be; nothing = the join listener's address, any free port.
-    pub peer_listen: PeerListen,
-    /// This peer's label.
-    pub alias: Alias,
-    /// The network's name, 1 to [`limits::NETWORK_NAME_CHARACTERS`] characters; nothing = the one it had, or one made from
-    /// the alias.
-    pub network: Option<String>,
-    /// The network's password; nothing = the one that the profile keeps the record of.
-    pub password: Option<Password>,
-    /// Wrong passwords from one address before it is banned, at least 1.
-    pub attempts: u32,
-    /// Members at most, the host included: 1 to [`limits::MEMBERS_MAX`].
-    pub members: usize,
-    /// How long a key that is not here comes back without a password; zero for ever.
-    pub key_age: Duration,
-    /// What the host sets for all.
-    pub policy: Policy,
-    /// Whoever comes for the first time waits until [`NodeCommand::Approve`] lets it in.
-    pub approve: bool,
-    /// What whoever comes in is told.
-    pub notes: Notes,
-    /// Those around are told of the network by mDNS, on networks of one's own alone.
-    pub announce: bool,
-    /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
-    pub cleartext: Option<bool>,
-    /// How costly a guess at the password is; the same on both sides.
-    pub cost: PasswordCost,
-}
-
-impl HostOptions {
-    /// The defaults: every interface, port 4702.
-    #[must_use]
-    pub fn new(alias: Alias, password: Password) -> Self {
-        Self {
-            listen: (Ipv4Addr::UNSPECIFIED, limits::JOIN_PORT).into(),
-            peer_listen: None,
-            alias,
-            network: None,
-            password: Some(password),
-            attempts: limits::ATTEMPTS,
-            members: limits::MEMBERS,
-            key_age: limits::KEY_AGE,
-            policy: Policy::default(),
-            approve: false,
-            notes: Notes::default(),
-            announce: false,
-            cleartext: None,
-            cost: PasswordCost::WIRE_1,
-        }
-    }
-}
-
-/// How to join.
-#[derive(Debug, Clone)]
-pub struct JoinOptions {
-    /// The host, as `host:port`.
-    pub target: String,
-    /// The host's key, where it is known from elsewhere: another one is refused. Nothing = the key that the profile
-    /// remembers for this target; at a first join any key is taken and remembered.
-    pub pin: Option<PeerId>,
-    /// An invite: where the host is, its key, and mostly a pass that lets this peer in without the password. The target is
-    /// not used then.
-    pub invite: Option<Invite>,
-    /// Those around are told of the network, should this peer become its host.
-    pub announce: bool,
-    /// Where this peer's listener is to be; nothing = the address of the route, any free port.
-    pub peer_listen: PeerListen,
-    /// This peer's label.
-    pub alias: Alias,
-    /// The network's password; not needed by a key that was admitted before.
-    pub password: Option<Password>,
-    /// How long to try to come back to a lost host; zero = not at all.
-    pub rejoin_for: Duration,
-    /// How the host speaks. To a classic one the password and everything else goes in clear.
-    pub wire: Wire,
-    /// Whether messages may go to classic peers, in clear; nothing = they may, except in a network that was without
-    /// such peers when it was joined before.
-    pub cleartext: Option<bool>,
-    /// How costly a guess at the password is; the same on both sides.
-    pub cost: PasswordCost,
-}
-
-impl JoinOptions {
-    /// The defaults, to the host at `target`: a name or an address, with or without a port.
-    #[must_use]
-    pub fn new(target: &str, alias: Alias, password: Password) -> Self {
-        Self {
-            target: with_port(target),
-            pin: None,
-            invite: None,
-            announce: false,
-            peer_listen: None,
-            alias,
-            password: Some(password),
-            rejoin_for: limits::REJOIN_FOR,
-            wire: Wire::Native,
-            cleartext: None,
-            cost: PasswordCost::WIRE_1,
-        }
-    }
-}
-
-impl JoinOptions {
-    /// The defaults, by an invite. One without a pass needs the password too.
-    #[must_use]
-    pub fn invited(invite: Invite, alias: Alias, password: Option<Password>) -> Self {
-        let target = invite.addrs.first().map(ToString::to_string).unwrap_or_default();
-        let options = Self::new(&target, alias, Password::new(String::new()));
-        Self { invite: Some(invite), password, ..options }
-    }
-}
 
 /// Adds the join port to a host that is named without one. An IPv6 address with a port needs brackets; a link-local one may
 /// have a zone, as in `fe80::1%eth0`.
@@ -191,6 +73,10 @@ impl Network {
         platform: Arc<dyn Platform>,
     ) -> Result<(Self, Events), Closed> {
         check_bounds(&options)?;
+        if options.approve && options.policy.classic {
+            let message = "a Python peer cannot wait at the door: let classic peers in, or be asked (--approve), not both";
+            return Err(Closed::new(CloseReason::Usage, message));
+        }
         refuse_second(&options, &profile)?;
         refuse_alias_of_a_member(&options.alias, &profile)?;
         let join = net::bind_join(&*platform, options.listen)?;
@@ -264,9 +150,12 @@ impl Network {
             Some(Invite { addrs, key, pass }) => (Some(key), pass, addrs),
             None => (options.pin, None, Vec::new()),
         };
-        if let Some(other) =
-            recents.iter().find(|known| !known.handed_over && is_elsewhere(known, pin, &addrs))
-        {
+        // A host that is known by its key is looked for where no other one is known.
+        let is_known = pin.is_some_and(|key| recents.iter().any(|known| known.peer_id == key));
+        let taken = |addr: &SocketAddr| recents.iter().find(|known| is_of_another(known, pin, *addr));
+        let free: Vec<SocketAddr> = addrs.iter().copied().filter(|addr| taken(addr).is_none()).collect();
+        let other = addrs.iter().find_map(taken);
+        if let Some(other) = other.filter(|_| !is_known || free.is_empty()) {
             let message = format!(
                 "the invite is of another host than the one that you know at {} (key {}); if that one is no more, forget \
                  it (Delete on the recent network in the launch screen), and join by the invite then",
@@ -275,10 +164,11 @@ impl Network {
             );
             return Err(Closed::new(CloseReason::KeyChanged, message));
         }
-        let known = recents.into_iter().find(|known| match pin {
+        let known = recents.iter().find(|known| match pin {
             Some(key) => known.peer_id == key,
             None => known.target == options.target,
         });
+        let (known, addrs) = (known.cloned(), free);
         let remembered = known.as_ref().map(|known| known.peer_id);
         let pin = pin.or(remembered).filter(|host| host.wire() == Wire::Native);
         if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
@@ -442,9 +332,9 @@ fn node_config(
     NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
 }
 
-/// An invite names the address of a host that is known, with another key: it must not take that one's place in silence.
-fn is_elsewhere(known: &KnownHost, key: Option<PeerId>, addrs: &[SocketAddr]) -> bool {
-    let is_there = addrs.iter().any(|addr| addr.to_string() == known.target);
+/// A host that somebody has typed is known at this address, with another key: an invite must not take its place in silence.
+fn is_of_another(known: &KnownHost, key: Option<PeerId>, addr: SocketAddr) -> bool {
+    let is_there = !known.handed_over && addr.to_string() == known.target;
     is_there && known.peer_id.wire() == Wire::Native && key.is_some_and(|key| key != known.peer_id)
 }
 

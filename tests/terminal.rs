@@ -178,10 +178,11 @@ fn host() -> (Term, String) {
     host.see("open a network");
     host.keys(ENTER);
     host.see("Demo");
-    // The cursor is where something is missing: the password. Then the switch, name, network, address.
+    // The cursor is where something is missing: the password.
     host.keys("open sesame");
     host.see("•••••••••••");
-    host.keys("\t\t\tlab\t\x15127.0.0.1:0\t");
+    // Back over the name of the network, then on to the address.
+    host.keys("\x1b[Z\x1b[Zlab\t\x15127.0.0.1:0\t");
     host.keys(ENTER);
     host.see("Nobody else is here yet");
     let row = host.rows().into_iter().find(|row| row.contains("pyile join ")).unwrap();

@@ -381,24 +381,27 @@ impl Launch {
     /// A network is around, or is not any more. What is selected stays so.
     pub fn sighted(&mut self, sighting: Sighting) {
         let chosen = self.choice();
+        let is_full = self.nearby.len() >= limits::NEARBY;
         match sighting {
             Sighting::Here(network) => {
                 match self.nearby.iter_mut().find(|other| other.peer_id == network.peer_id) {
                     Some(known) => {
                         // What is known of it still holds.
-                        let is_asked = network.answer == Answer::Awaited && network.addrs == known.addrs;
-                        let answer = if is_asked { known.answer } else { network.answer };
+                        let is_tried = network.answer == Answer::Awaited && network.addrs == known.addrs;
+                        let answer = if is_tried { known.answer } else { network.answer };
                         *known = NearbyNetwork { answer, ..network };
                     }
+                    // Those that are listed are not pushed out.
+                    None if is_full => {}
                     None => self.nearby.insert(0, network),
                 }
             }
             Sighting::Gone(key) => self.nearby.retain(|network| network.peer_id != key),
         }
-        self.nearby.truncate(limits::NEARBY);
         let choices = self.choices();
-        let is_same = |choice: &Choice| *choice == chosen;
-        self.at = choices.iter().position(is_same).unwrap_or_else(|| self.at.min(choices.len() - 1));
+        let find = |wanted: &Choice| choices.iter().position(|choice| choice == wanted);
+        // What is gone leaves nothing chosen that somebody else has put there.
+        self.at = find(&chosen).or_else(|| find(&Choice::Join)).unwrap_or(0);
     }
 
     /// The selected line.

@@ -151,6 +151,8 @@ pub enum Item {
     ByAddress(bool),
     /// Ask for another password afterwards: on or off.
     NewPassword(bool),
+    /// What was compared is not the same.
+    Differ,
     /// It happens.
     Yes,
 }
@@ -211,7 +213,7 @@ impl Dialog {
             Item::ByKey(on) => Item::ByKey(!on),
             Item::ByAddress(on) => Item::ByAddress(!on),
             Item::NewPassword(on) => Item::NewPassword(!on),
-            Item::Cancel | Item::Yes => return false,
+            Item::Cancel | Item::Differ | Item::Yes => return false,
         };
         true
     }

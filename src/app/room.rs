@@ -21,8 +21,8 @@ use super::{
 use crate::{
     api::{Hit, InviteInfo, NodeCommand, Target},
     model::{
-        Applicant, Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer, PeerId,
-        Penalty, Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Verified, Wire, limits,
+        Alias, Applicant, Attempt, Ban, CloseReason, HistoryState, Liveness, NetworkId, Password, Peer,
+        PeerId, Penalty, Reached, Recipient, Role, SafeText, Timestamp, Unreachable, Verified, Wire, limits,
     },
 };
 
@@ -173,6 +173,8 @@ pub struct Door {
     pub bans: Vec<Ban>,
     /// The line that tells of the ban of a member.
     pub told: Option<ToldBan>,
+    /// When the person here was called for them last.
+    pub called: Option<Timestamp>,
     /// Who waits at the door.
     pub applicants: Vec<Applicant>,
     /// The invites that let somebody in.
@@ -286,7 +288,7 @@ pub struct Room {
     /// Keys that the person here has verified.
     pub verified: Vec<Verified>,
     /// Whose other key was told of.
-    pub warned: BTreeSet<PeerId>,
+    pub warned: BTreeSet<(PeerId, Alias)>,
     /// Words that somebody else wants compared.
     pub compare: Option<(Arc<Peer>, Vec<String>)>,
     /// Whether somebody looks at the terminal now, where it says so.

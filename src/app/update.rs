@@ -25,7 +25,7 @@ use super::{
     composer::{Composer, Edit},
     keymap::Action,
     launch::{Launch, Progress},
-    layer::{Dialog, Layer, Pending},
+    layer::{Dialog, Item, Layer, Pending},
     room::{Focus, LinkView, Room, View},
     state::{Screen, State, Toast, ToastKind},
     strength::Strength,
@@ -512,7 +512,8 @@ fn dialog_action(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Close => _ = state.layers.pop(),
         Action::Toggle => _ = dialog.toggle(),
         Action::Submit if dialog.toggle() => {}
-        Action::Submit if dialog.items.get(dialog.at) != Some(&super::layer::Item::Yes) => {
+        Action::Submit if dialog.items.get(dialog.at) == Some(&Item::Differ) => return verify::differ(state),
+        Action::Submit if dialog.items.get(dialog.at) != Some(&Item::Yes) => {
             state.layers.pop();
         }
         Action::Submit => return command::confirmed(state),

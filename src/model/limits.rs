@@ -35,6 +35,10 @@ pub const QR_SIDE: usize = 33;
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(300);
 /// Joiners that wait at the door at once.
 pub const APPLICANTS: usize = 32;
+/// Of them from one address.
+pub const APPLICANTS_PER_ADDRESS: usize = 4;
+/// The person at the host is called once in so long for those who wait.
+pub const APPLICANTS_CALL_EVERY: Duration = Duration::from_secs(10);
 /// Characters of a network's topic.
 pub const TOPIC_CHARACTERS: usize = 200;
 /// Lines of a network's rules that are shown.
@@ -49,6 +53,8 @@ pub const VERIFY_ANSWER: Duration = Duration::from_secs(30);
 pub const VERIFY_FOR: Duration = Duration::from_secs(600);
 /// A peer that begins again sooner is not listened to.
 pub const VERIFY_EVERY: Duration = Duration::from_secs(10);
+/// Frames about words that wait for a link to a peer.
+pub const VERIFY_WAITING: usize = 4;
 /// Verified keys that are kept; the oldest makes room.
 pub const VERIFIED: usize = 4096;
 /// Networks around that are listed; more are not looked at.

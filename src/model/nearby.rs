@@ -11,7 +11,7 @@ pub struct NearbyNetwork {
     pub peer_id: PeerId,
     /// What it is said to be called: one clean line of at most [`limits::NETWORK_NAME_CHARACTERS`] characters.
     pub name: SafeText,
-    /// Where joiners are to connect to, best first: 1 to [`limits::INVITE_ADDRS`].
+    /// Where joiners are to connect to, in the order of their numbers: 1 to [`limits::INVITE_ADDRS`].
     pub addrs: Vec<SocketAddr>,
     /// The version of the native wire that it is said to speak.
     pub version: u32,

@@ -151,6 +151,9 @@ pub struct HostPackage {
     pub members: usize,
     /// How long a key that is not here comes back without a password; zero for ever.
     pub key_age: Duration,
+    /// Those around may be told of the network.
+    #[serde(default)]
+    pub announce: bool,
     /// Whoever comes for the first time waits for the host's yes.
     #[serde(default)]
     pub approve: bool,

@@ -1,7 +1,6 @@
 //! Networks around this machine: a host announces its own by mDNS (RFC 6762, RFC 6763), and whoever wants to join hears it.
 //!
-//! Only on networks of one's own: nothing is sent or taken on an interface with an address of the whole world. What is heard
-//! is said by anybody, and is cleaned and bounded here.
+//! Only at addresses of one's own, none of the whole world. What is heard is said by anybody, and is cleaned and bounded here.
 
 use std::{
     collections::HashMap,
@@ -139,7 +138,10 @@ impl Browser {
 fn read(service: &ResolvedService) -> Option<NearbyNetwork> {
     let addrs = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
     let text = |name| service.get_property_val_str(name);
-    understand((text("name")?, text("key")?, text("v")?), addrs.collect(), service.port)
+    let key = text("key")?;
+    // One name is one key: whoever changes the key takes another name.
+    let is_its = service.fullname.strip_suffix(SERVICE)?.strip_suffix('.')?.eq_ignore_ascii_case(key);
+    understand((text("name")?, key, text("v")?), addrs.collect(), service.port).filter(|_| is_its)
 }
 
 fn understand(

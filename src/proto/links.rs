@@ -338,7 +338,14 @@ impl Links {
                 self.compare_clocks(group, peer, now.wall.0.saturating_sub(hello.now.0));
                 self.up(group, conn);
             }
-            Frame::Batch(_) | Frame::Ack(_) if is_up => {
+            Frame::Batch(_)
+            | Frame::Ack(_)
+            | Frame::VerifyCommit(_)
+            | Frame::VerifyNonce(_)
+            | Frame::VerifyReveal(_)
+            | Frame::VerifyAnswer(_)
+                if is_up =>
+            {
                 link.used = now.instant;
                 self.turn.ask(Ask::Frame(peer, conn, frame));
             }
@@ -347,10 +354,6 @@ impl Links {
             | Frame::Wanted(_)
             | Frame::Held(_)
             | Frame::HandedOn(_)
-            | Frame::VerifyCommit(_)
-            | Frame::VerifyNonce(_)
-            | Frame::VerifyReveal(_)
-            | Frame::VerifyAnswer(_)
                 if is_up =>
             {
                 self.turn.ask(Ask::Frame(peer, conn, frame));

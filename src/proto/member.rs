@@ -31,13 +31,11 @@ use self::classic::ClassicHost;
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Pass, Password, PeerId,
-        Reached, SafeText, Status, StatusError, Timestamp, Wire, limits,
+        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Notes, Pass, Password,
+        PeerId, Reached, SafeText, Status, Timestamp, Wire, limits,
     },
     security::JoinProof,
-    wire::{
-        Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, Refusal, RosterDelta, Tried,
-    },
+    wire::{Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, RosterDelta, Tried},
 };
 
 /// When the member is wanted again.
@@ -188,6 +186,8 @@ pub(super) struct Member {
     pass: Option<Pass>,
     /// Invites that the host was asked for and has not made yet: it makes nobody look at others.
     invites_asked: u32,
+    /// What the host has told.
+    notes: Option<Notes>,
     /// Those around are told of the network, should this member become its host.
     announce: bool,
     joining: Option<Joining>,
@@ -224,6 +224,7 @@ impl Member {
             password: config.password,
             pass: config.pass,
             invites_asked: 0,
+            notes: None,
             announce: config.announce,
             joining: None,
             dialling: false,
@@ -420,31 +421,13 @@ impl Member {
         self.turn.ask(Ask::RosterChanged(changes));
     }
 
-    fn goodbye(&mut self, refusal: &Refusal) {
-        let detail = SafeText::line(&refusal.detail).to_string();
-        match refusal.reason {
-            CloseReason::Kicked => {
-                let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
-                self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
-                self.end.is_notified = true;
-                self.finish(closed);
-            }
-            // A new link of ours has taken over: not the end.
-            CloseReason::Superseded if self.joining.is_none() => {
-                let message = "another pyile with the same key has joined and taken your place";
-                self.finish(Closed::new(CloseReason::Superseded, message));
-            }
-            reason => self.lost(&reason.into()),
-        }
-    }
-
     /// The host, when this is the link to it.
     pub(super) fn peer_of(&self, conn: ConnId) -> Option<PeerId> {
         self.host.key.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
     }
 
     /// The link to the host is gone. The member tries to come back for as long as it may.
-    fn lost(&mut self, closed: &Closed) {
+    pub(super) fn lost(&mut self, closed: &Closed) {
         let Some(link) = self.link.take() else { return };
         self.group.join_links.clear();
         self.turn.timers.cancel(Timer::Beat(link.conn));

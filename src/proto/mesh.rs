@@ -9,7 +9,7 @@ use super::{
     ConnId, Connected, Output,
     classic::{self, ClassicMessaging},
     group::Group,
-    links::{self, Links},
+    links::{self, Demand, Links},
     messaging::{self, Messaging},
     roster::Changes,
     verifying::{self, Verifying},
@@ -37,6 +37,19 @@ pub(super) struct Mesh {
     pub(super) classic: ClassicMessaging,
     pub(super) verifying: Verifying,
     asked: Vec<Ask>,
+}
+
+/// Who wants links: messages, and words to compare.
+struct Demands<'a>(&'a Messaging, &'a Verifying);
+
+impl Demand for Demands<'_> {
+    fn wants_link(&self, peer: &PeerId) -> bool {
+        self.0.wants_link(peer) || self.1.wants_link(peer)
+    }
+
+    fn awaits_answer(&self, peer: &PeerId) -> bool {
+        self.0.awaits_answer(peer)
+    }
 }
 
 impl Mesh {
@@ -96,7 +109,8 @@ impl Mesh {
     pub(super) fn handle_timeout(&mut self, group: &Group) -> bool {
         let now = self.links.turn.now.instant;
         if let Some(timer) = self.links.turn.timers.pop_due(now) {
-            self.links.timer(group, &self.messaging, timer);
+            let demand = Demands(&self.messaging, &self.verifying);
+            self.links.timer(group, &demand, timer);
         } else if let Some(timer) = self.messaging.turn.timers.pop_due(now) {
             self.messaging.timer(group, timer);
         } else if let Some(timer) = self.classic.turn.timers.pop_due(now) {
@@ -187,17 +201,24 @@ impl Mesh {
                 messaging.link_used(group, peer, link);
             }
             links::Ask::Gone(peer, conn) => messaging.link_gone(group, peer, conn),
-            links::Ask::Lost(peer, closed) => self.links.lost(group, messaging, peer, &closed),
-            links::Ask::Again(peer) => messaging.pump(group, peer),
+            links::Ask::Lost(peer, closed) => {
+                self.links.lost(group, &Demands(messaging, &self.verifying), peer, &closed);
+            }
+            links::Ask::Again(peer) => {
+                messaging.pump(group, peer);
+                if self.verifying.wants_link(&peer) {
+                    self.links.want(group, peer);
+                }
+            }
             links::Ask::Unreachable(peer, closed) => messaging.unreachable(group, peer, &closed),
             links::Ask::Frame(
                 peer,
-                conn,
+                _,
                 frame @ (Frame::VerifyCommit(_)
                 | Frame::VerifyNonce(_)
                 | Frame::VerifyReveal(_)
                 | Frame::VerifyAnswer(_)),
-            ) => self.verifying.frame(group, peer, conn, frame),
+            ) => self.verifying.frame(group, peer, frame),
             links::Ask::Frame(peer, conn, frame) => messaging.frame(group, peer, conn, frame),
             links::Ask::Behind(peer, behind) => messaging.clock_behind(group, peer, behind),
         }
@@ -222,7 +243,6 @@ impl Mesh {
         match ask {
             verifying::Ask::Output(output) => return self.asked.push(Ask::Output(output)),
             verifying::Ask::Link(peer) => self.links.want(group, peer),
-            verifying::Ask::Drop(conn, reason) => self.links.drop_link(group, conn, reason),
         }
         self.settle(group);
     }

@@ -150,6 +150,8 @@ struct Sim {
     restored: Option<SimStore>,
     /// Who has announced which network to those around, or does so no longer.
     announced: Vec<(usize, Option<String>)>,
+    /// Whose address all have who come to the host.
+    one_address: Option<usize>,
 }
 
 fn member_config(password: &str) -> MemberConfig {
@@ -210,6 +212,7 @@ impl Sim {
             distribution: None,
             restored: None,
             announced: Vec::new(),
+            one_address: None,
         };
         let mut config = host_config();
         change(&mut config);
@@ -270,7 +273,8 @@ impl Sim {
         let (near, far) = ((from, self.conn()), (to, self.conn()));
         self.pending.insert(far, (near, kind));
         let now = self.now;
-        self.nodes[to].handle(now, Input::Incoming(far.1, Self::ip(from)));
+        let ip = self.one_address.filter(|_| to == 0).unwrap_or(from);
+        self.nodes[to].handle(now, Input::Incoming(far.1, Self::ip(ip)));
         self.nodes[to].handle(now, Input::Spoke(far.1));
         self.drain(to);
     }
@@ -292,7 +296,10 @@ impl Sim {
             (near, far, kind),
         ] {
             let secured = Secured { peer: self.ids[other.0], binding: [7; 32] };
-            let (remote, local) = (at(other), at(end));
+            let (mut remote, local) = (at(other), at(end));
+            if let (Some(one), 0) = (self.one_address, end.0) {
+                remote = SocketAddr::new(Self::ip(one), 50_000);
+            }
             let connected = Connected { link, secured, remote, local, listening: vec![at(end)], via: None };
             self.nodes[end.0].handle(self.now, Input::Connected(end.1, connected));
         }

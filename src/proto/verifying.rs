@@ -10,7 +10,7 @@ use rand_core::RngCore as _;
 use super::{ConnId, Output, group::Group, turn::Turn};
 use crate::{
     api::{NodeEvent, StoreCommand},
-    model::{CloseReason, CommandError, Moment, PeerId, SafeText, Verified, Wire, limits},
+    model::{Alias, CommandError, Moment, PeerId, SafeText, Verified, Wire, limits},
     security::sas::{self, Nonce, Pair},
     wire::Frame,
 };
@@ -28,8 +28,6 @@ pub(super) enum Ask {
     Output(Output),
     /// A link to a peer.
     Link(PeerId),
-    /// A link is to be given up.
-    Drop(ConnId, CloseReason),
 }
 
 impl From<Output> for Ask {
@@ -55,8 +53,8 @@ struct Session {
     is_own: bool,
     /// The person here has said yes, and the one there.
     yes: (bool, bool),
-    /// What goes once there is a link.
-    waiting: Vec<Frame>,
+    /// What the peer was called when the words were shown: it is verified under that name or not at all.
+    alias: Option<Alias>,
 }
 
 /// Who is being verified.
@@ -65,6 +63,8 @@ pub(super) struct Verifying {
     pub(super) turn: Turn<Timer, Ask>,
     sessions: BTreeMap<PeerId, Session>,
     links: BTreeMap<PeerId, ConnId>,
+    /// What goes once there is a link.
+    waiting: BTreeMap<PeerId, Vec<Frame>>,
     /// When each peer last began.
     begun: BTreeMap<PeerId, Instant>,
 }
@@ -74,6 +74,7 @@ impl Verifying {
         Self {
             turn: Turn::new(now, rng),
             sessions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             links: BTreeMap::new(),
             begun: BTreeMap::new(),
         }
@@ -87,15 +88,26 @@ impl Verifying {
         if peer.wire() == Wire::Classic {
             return Err(CommandError::ClassicHasNoKey(group.alias_of(&peer).to_string()));
         }
-        if let Some(Session { step: Step::Words(words), .. }) = self.sessions.get(&peer) {
-            let words = words.clone();
-            self.tell(group, peer, words, true);
-            return Ok(());
+        match self.sessions.get(&peer).map(|session| &session.step) {
+            Some(Step::Words(words)) => {
+                let words = words.clone();
+                self.tell(group, peer, words, true);
+                return Ok(());
+            }
+            // They are on their way already.
+            Some(Step::Committed(_)) => return Ok(()),
+            Some(Step::Answered { .. }) => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.is_own = true;
+                }
+                return Ok(());
+            }
+            None => {}
         }
         let Some(pair) = pair(group, group.me(), peer) else { return Err(CommandError::Ended) };
         let nonce = self.nonce();
         let session =
-            Session { step: Step::Committed(nonce), is_own: true, yes: (false, false), waiting: Vec::new() };
+            Session { step: Step::Committed(nonce), is_own: true, yes: (false, false), alias: None };
         self.sessions.insert(peer, session);
         self.turn.set(Timer::Session(peer), limits::VERIFY_ANSWER);
         self.send(peer, Frame::VerifyCommit(sas::commitment(&pair, &nonce)));
@@ -116,6 +128,8 @@ impl Verifying {
         let Some(compared) = compared else {
             self.send(peer, Frame::VerifyAnswer(false));
             self.fail(group, peer, "you said that the words differ: somebody may be between you");
+            // Who is told so may begin again at once.
+            self.begun.remove(&peer);
             return Ok(());
         };
         if compared != words {
@@ -127,7 +141,7 @@ impl Verifying {
         Ok(())
     }
 
-    pub(super) fn frame(&mut self, group: &Group, peer: PeerId, conn: ConnId, frame: Frame) {
+    pub(super) fn frame(&mut self, group: &Group, peer: PeerId, frame: Frame) {
         let step = self.sessions.get_mut(&peer).map(|session| &mut session.step);
         match (frame, step) {
             (Frame::VerifyCommit(commitment), step) => {
@@ -162,7 +176,8 @@ impl Verifying {
                 let words = words(&pair, &theirs, nonce);
                 *step = Step::Words(words.clone());
                 self.turn.set(Timer::Session(peer), limits::VERIFY_FOR);
-                self.tell(group, peer, words, false);
+                let is_own = self.sessions.get(&peer).is_some_and(|session| session.is_own);
+                self.tell(group, peer, words, is_own);
             }
             (Frame::VerifyAnswer(true), Some(Step::Words(_))) => {
                 if let Some(session) = self.sessions.get_mut(&peer) {
@@ -174,8 +189,7 @@ impl Verifying {
                 self.fail(group, peer, "the other side did not say that the words are the same");
             }
             // What crosses the end of a comparison is late, not wrong.
-            (Frame::VerifyNonce(_) | Frame::VerifyReveal(_) | Frame::VerifyAnswer(_), _) => {}
-            _ => self.turn.ask(Ask::Drop(conn, CloseReason::ProtocolError)),
+            _ => {}
         }
     }
 
@@ -183,29 +197,40 @@ impl Verifying {
     fn answer_commitment(&mut self, group: &Group, peer: PeerId, commitment: [u8; 32]) {
         let now = self.turn.now.instant;
         let is_soon = |at: &Instant| now.saturating_duration_since(*at) < limits::VERIFY_EVERY;
-        if self.begun.get(&peer).is_some_and(is_soon) {
+        // Both have begun at once: the person here wants it too.
+        let is_own =
+            self.sessions.get(&peer).is_some_and(|session| matches!(session.step, Step::Committed(_)));
+        if !is_own && self.begun.get(&peer).is_some_and(is_soon) {
             return;
         }
         self.begun.insert(peer, now);
-        if self.sessions.contains_key(&peer) {
+        if !is_own && self.sessions.contains_key(&peer) {
             self.fail(group, peer, "the other side has begun anew");
         }
         let nonce = self.nonce();
         let step = Step::Answered { commitment, nonce };
-        let session = Session { step, is_own: false, yes: (false, false), waiting: Vec::new() };
+        let session = Session { step, is_own, yes: (false, false), alias: None };
         self.sessions.insert(peer, session);
         self.turn.set(Timer::Session(peer), limits::VERIFY_ANSWER);
         self.send(peer, Frame::VerifyNonce(nonce));
     }
 
-    /// Both have said yes: the key is verified.
+    /// Both have said yes: the key is verified, under the name that was shown.
     fn both(&mut self, group: &Group, peer: PeerId) {
-        if self.sessions.get(&peer).is_none_or(|session| session.yes != (true, true)) {
+        let Some(session) = self.sessions.get(&peer).filter(|session| session.yes == (true, true)) else {
             return;
-        }
+        };
+        let (shown, person) = (session.alias.clone(), group.person(&peer));
+        let Some((alias, person)) = shown.zip(person).filter(|(alias, person)| *alias == person.alias) else {
+            return self.fail(
+                group,
+                peer,
+                "the name is another one than when the words were shown; begin again",
+            );
+        };
         self.forget(&peer);
-        let Some(person) = group.person(&peer) else { return };
-        let verified = Verified { peer_id: peer, alias: person.alias.clone(), at: self.turn.now.wall };
+        self.begun.remove(&peer);
+        let verified = Verified { peer_id: peer, alias, at: self.turn.now.wall };
         self.turn.store(StoreCommand::KeepVerified(Box::new(verified)));
         self.turn.event(NodeEvent::Verified { peer: person });
     }
@@ -218,19 +243,16 @@ impl Verifying {
     }
 
     fn forget(&mut self, peer: &PeerId) {
-        // What still waits goes, so that the other side knows.
-        if self.sessions.get(peer).is_some_and(|session| session.waiting.is_empty()) {
-            self.sessions.remove(peer);
-        } else if let Some(session) = self.sessions.get_mut(peer) {
-            session.yes = (false, false);
-        }
+        self.sessions.remove(peer);
         self.turn.timers.cancel(Timer::Session(*peer));
     }
 
     fn tell(&mut self, group: &Group, peer: PeerId, words: Vec<String>, own: bool) {
-        if let Some(peer) = group.person(&peer) {
-            self.turn.event(NodeEvent::Verify { peer, words, own });
+        let Some(person) = group.person(&peer) else { return };
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.alias = Some(person.alias.clone());
         }
+        self.turn.event(NodeEvent::Verify { peer: person, words, own });
     }
 
     fn nonce(&mut self) -> Nonce {
@@ -240,15 +262,19 @@ impl Verifying {
     }
 
     fn send(&mut self, peer: PeerId, frame: Frame) {
-        match self.links.get(&peer) {
-            Some(conn) => self.turn.send(*conn, &frame),
-            None => {
-                if let Some(session) = self.sessions.get_mut(&peer) {
-                    session.waiting.push(frame);
-                    self.turn.ask(Ask::Link(peer));
-                }
-            }
+        if let Some(conn) = self.links.get(&peer) {
+            return self.turn.send(*conn, &frame);
         }
+        let waiting = self.waiting.entry(peer).or_default();
+        if waiting.len() < limits::VERIFY_WAITING {
+            waiting.push(frame);
+        }
+        self.turn.ask(Ask::Link(peer));
+    }
+
+    /// Something is to go to a peer.
+    pub(super) fn wants_link(&self, peer: &PeerId) -> bool {
+        self.waiting.contains_key(peer)
     }
 
     /// The link that is used to a peer is another one, or there is none any more.
@@ -258,8 +284,7 @@ impl Verifying {
             return;
         };
         self.links.insert(peer, conn);
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        for frame in std::mem::take(&mut session.waiting) {
+        for frame in self.waiting.remove(&peer).unwrap_or_default() {
             self.turn.send(conn, &frame);
         }
     }
@@ -269,20 +294,16 @@ impl Verifying {
         let is_gone = |peer: &PeerId| !group.is_member(peer);
         let gone: Vec<PeerId> = self.sessions.keys().filter(|peer| is_gone(peer)).copied().collect();
         for peer in gone {
-            self.sessions.remove(&peer);
-            self.turn.timers.cancel(Timer::Session(peer));
+            self.fail(group, peer, "it is no member any more");
         }
         self.begun.retain(|peer, _| group.is_member(peer));
+        self.waiting.retain(|peer, _| group.is_member(peer));
     }
 
     pub(super) fn timer(&mut self, group: &Group, timer: Timer) {
         let Timer::Session(peer) = timer;
-        let is_own = self.sessions.remove(&peer).is_some_and(|session| session.is_own);
-        if is_own && let Some(peer) = group.person(&peer) {
-            let message =
-                SafeText::line("the words were not compared in time; begin again when both are there");
-            self.turn.event(NodeEvent::NotVerified { peer, message });
-        }
+        self.fail(group, peer, "the words were not compared in time; begin again when both are there");
+        self.waiting.remove(&peer);
     }
 }
 

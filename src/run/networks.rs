@@ -67,6 +67,8 @@ pub(super) async fn run(config: &Config) -> u8 {
         let listening = async {
             while let Some(sighting) = browser.next().await {
                 match sighting {
+                    Sighting::Here(network)
+                        if heard.len() >= limits::NEARBY && !heard.contains_key(&network.peer_id) => {}
                     Sighting::Here(network) => _ = heard.insert(network.peer_id, network),
                     Sighting::Gone(key) => _ = heard.remove(&key),
                 }

@@ -112,7 +112,7 @@ impl Screen {
             has_kept_password: kept.is_some() || config.password.is_some(),
             offered: words::password().ok(),
             // As the last time; it stands in the form, for all to see.
-            classic: config.classic || kept.as_ref().is_some_and(|kept| kept.classic),
+            classic: config.classic || !config.approve && kept.as_ref().is_some_and(|kept| kept.classic),
             announce: config.announce,
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
@@ -215,7 +215,7 @@ impl Screen {
                     None => self.network = None,
                 },
                 Some(sighting) = self.nearby.recv() => {
-                    self.take(Event::Nearby(sighting), Redraw::Now)?;
+                    self.take(Event::Nearby(sighting), Redraw::Soon)?;
                 }
                 Some((target, finding)) = self.found.recv() => {
                     self.take(Event::Found(target, finding), Redraw::Now)?;
@@ -319,6 +319,8 @@ impl Screen {
             Some(listening) if !is_launch => {
                 listening.abort();
                 self.listening = None;
+                // What was heard before is not of the next time.
+                while self.nearby.try_recv().is_ok() {}
             }
             _ => {}
         }

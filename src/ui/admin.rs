@@ -153,7 +153,7 @@ impl List<'_> {
         if width < 50 {
             return format!("{sign} {name}{gap}  {key:<9}  {addr}");
         }
-        let words = if self.room.is_verified(&peer.peer_id) { format!("verified  {words}") } else { words };
+        let words = if self.room.is_verified(peer) { format!("verified  {words}") } else { words };
         format!("{sign} {name}{gap}  {key:<9}  {addr:<16}  {words:>12}")
     }
 }

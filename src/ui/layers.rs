@@ -131,7 +131,7 @@ fn dialog(question: &Dialog, theme: Theme, area: Rect, buffer: &mut Buffer) {
         .map(str::to_owned)
         .collect();
     // A row for each check box; the buttons stand side by side below them.
-    let is_button = |item: &Item| matches!(item, Item::Cancel | Item::Yes);
+    let is_button = |item: &Item| matches!(item, Item::Cancel | Item::Differ | Item::Yes);
     let boxes = question.items.iter().filter(|item| !is_button(item)).count();
     let gap = usize::from(boxes > 0);
     let height = u16::try_from(lines.len() + boxes + gap + 4).unwrap_or(u16::MAX);
@@ -176,6 +176,7 @@ fn label(item: Item, yes: &str) -> String {
     let option = |on: bool, words: &str| format!("[{}] {words}", if on { "x" } else { " " });
     match item {
         Item::Cancel => "[ Cancel ]".to_owned(),
+        Item::Differ => "[ They differ ]".to_owned(),
         Item::Yes => format!("[ {yes} ]"),
         Item::ByKey(on) => option(on, "by key"),
         Item::ByAddress(on) => option(on, "by address"),

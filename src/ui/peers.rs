@@ -112,7 +112,11 @@ fn words(room: &Room, peer: &crate::model::PeerId, view: Option<&PeerView>) -> S
     let Some(view) = view else {
         return if peer.wire() == Wire::Classic { " ~classic".to_owned() } else { String::new() };
     };
-    let sure = if room.is_verified(peer) { " ✓" } else { "" };
+    let sure = match room.verified_as(peer) {
+        Some(_) if room.is_verified(&view.peer) => " ✓".to_owned(),
+        Some(alias) => format!(" was {alias}"),
+        None => String::new(),
+    };
     let key = if view.is_close { format!(" {}", peer.short()) } else { String::new() };
     let role = if view.peer.role == Role::Host { " (host)" } else { "" };
     let wire = if view.peer.wire == Wire::Classic && *peer != room.me { " ~classic" } else { "" };

@@ -168,6 +168,21 @@ fn words_are_compared_and_a_verified_key_is_marked_wherever_it_is_and_missed_whe
     // What somebody else begins is told, and shown when it is wanted.
     node(&mut state, NOW, NodeEvent::Verify { peer: peers[2].clone(), words, own: false });
     assert!(state.layers.is_empty() && shows(&state, "carol wants to compare words with you"));
+    // A no is said, not only thought.
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "verify carol");
+    press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Right);
+    let differ = NodeCommand::Compared { peer: peers[2].peer_id.into(), words: None };
+    assert_eq!(press(&mut state, KeyCode::Enter), [Effect::Node(differ)]);
+    node(&mut state, NOW, NodeEvent::Verified { peer: peers[3].clone() });
+    // One verified key under the name of another is not that one.
+    let mut posing = (*peers[3]).clone();
+    posing.alias = Alias::new("bob").unwrap();
+    let roster = vec![peers[0].clone(), Arc::new(posing), peers[2].clone()];
+    node(&mut state, NOW, NodeEvent::Roster { version: 8, peers: roster });
+    assert!(shows(&state, "is NOT the bob that you verified"), "{:#?}", text(&draw(&state)));
+    assert!(!shows(&state, "bob ✓") && shows(&state, "was dave"), "{:#?}", text(&draw(&state)));
     // Somebody else under the name of a verified key.
     let mut other = (*peers[1]).clone();
     other.peer_id = PeerId([77; 32]);

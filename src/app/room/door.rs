@@ -32,6 +32,12 @@ impl Room {
         let new = applicants.iter().rev().find(is_new).cloned();
         self.door.applicants = applicants;
         let applicant = new?;
+        self.warn_of_other_key(now, applicant.peer_id, &applicant.alias);
+        // However many come: the line on top counts them.
+        if self.door.called.is_some_and(|at| now.since(at) < limits::APPLICANTS_CALL_EVERY) {
+            return None;
+        }
+        self.door.called = Some(now);
         let text = format!("{} ({}) waits at the door", applicant.alias, applicant.peer_id.short());
         self.announce(now, Grade::Warning, &text);
         Some(Heard {

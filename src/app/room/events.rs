@@ -440,7 +440,7 @@ impl Room {
             self.pass(now, Grade::Info, &text);
         }
         for peer in peers {
-            self.warn_of_other_key(now, peer);
+            self.warn_of_other_key(now, peer.peer_id, &peer.alias);
         }
         self.note_close_names();
         let others: Vec<PeerId> =

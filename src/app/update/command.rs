@@ -231,7 +231,11 @@ fn peers(state: &mut State) {
         let name = wrap::fit_name(alias.as_str(), limits::NAME_CELLS);
         let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
         let role = if *role == Role::Host { "host" } else { "" };
-        let sure = if room.is_verified(peer_id) { "  verified" } else { "" };
+        let sure = match room.verified_as(peer_id) {
+            Some(as_alias) if as_alias == alias => "  verified".to_owned(),
+            Some(as_alias) => format!("  verified as {as_alias}"),
+            None => String::new(),
+        };
         // A key has a row of its own: it is compared as a whole.
         let says = status.as_ref().map(|status| format!("  {}", status.as_str())).unwrap_or_default();
         [format!("{name}{gap}  {role:<4}  {addr}{sure}{says}"), format!("  {}", peer_id.fingerprint())]

@@ -8,7 +8,7 @@ use crate::{
         launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
         room::{Room, reachable},
     },
-    model::{Alias, JoinTarget, Role, Sighting, Wire},
+    model::{Alias, Invite, JoinTarget, Role, Sighting, Wire},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -34,7 +34,13 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
             Choice::Recent(known) => {
                 let wire = known.peer_id.wire();
                 // It may be somewhere else than the last time.
-                let around = launch.around(&known.peer_id).map(|network| network.invite().link().to_string());
+                let around = launch.around(&known.peer_id).map(|network| {
+                    let mut invite = network.invite();
+                    // What was right before is asked first: anybody may say where it is now.
+                    invite.addrs.splice(0..0, known.target.parse());
+                    invite.addrs = Invite::choose(invite.addrs);
+                    invite.link().to_string()
+                });
                 let target = around.unwrap_or_else(|| known.target.clone());
                 open_form(state, FormKind::Join, &target, Some(&known.alias), wire);
             }

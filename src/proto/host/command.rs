@@ -71,6 +71,7 @@ fn ban(
     }
     let banned = NodeEvent::Banned { peer_id: key, addr, reason: SafeText::line(reason) };
     host.save(vec![banned]);
+    host.clear_the_door();
     host.tell_admission();
     let out: Vec<PeerId> = host
         .members

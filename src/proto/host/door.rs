@@ -5,7 +5,7 @@
 use super::{Host, Step, Timer};
 use crate::{
     api::{NodeEvent, PeerName},
-    model::{Alias, Applicant, AuthenticationError, CloseReason, CommandError, limits},
+    model::{Alias, Applicant, AuthenticationError, CloseReason, CommandError, ban::address_block, limits},
     proto::ConnId,
     wire::{Frame, Hello},
 };
@@ -42,7 +42,7 @@ impl Host {
         };
         // Whoever comes again has given up the first time.
         let earlier = self.applicants().find(|(_, other)| other.peer_id == peer).map(|(conn, _)| conn);
-        if earlier.is_none() && self.applicants().count() >= limits::APPLICANTS {
+        if earlier.is_none() && !self.has_room_for(conn, pass.as_ref()) {
             self.turn.goodbye(conn, CloseReason::Busy, "");
             return self.joiner_gone(conn);
         }
@@ -59,9 +59,52 @@ impl Host {
             invited: pass.is_some(),
         };
         joiner.step = Step::Applying(Box::new((hello, pass, applicant)));
+        // It has done what a stranger has to do, and takes no stranger's place while it waits.
+        self.turn.authenticated(conn);
         self.turn.set(Timer::Admission(conn), limits::APPROVAL_WAIT);
         let seconds = u32::try_from(limits::APPROVAL_WAIT.as_secs()).unwrap_or(u32::MAX);
         self.turn.send(conn, &Frame::AwaitApproval(seconds));
+        self.tell_applicants();
+    }
+
+    /// There is room for one more at the door: in all, from its address, and by its pass.
+    fn has_room_for(&self, conn: ConnId, pass: Option<&[u8; 32]>) -> bool {
+        let Some(joiner) = self.joiners.get(&conn) else { return false };
+        let block = address_block(joiner.remote.ip());
+        let waiting = || {
+            self.joiners.values().filter_map(|joiner| match &joiner.step {
+                Step::Applying(applying) => Some((address_block(joiner.remote.ip()), applying.1)),
+                _ => None,
+            })
+        };
+        let uses = |pass: &[u8; 32]| {
+            self.passes.all().iter().find(|kept| kept.hash == *pass).map_or(0, |kept| kept.uses)
+        };
+        let by_pass = waiting().filter(|(_, other)| other.is_some() && other.as_ref() == pass).count();
+        waiting().count() < limits::APPLICANTS
+            && waiting().filter(|(other, _)| *other == block).count() < limits::APPLICANTS_PER_ADDRESS
+            && pass.is_none_or(|pass| by_pass < uses(pass) as usize)
+    }
+
+    /// Turns away those at the door who are banned by now, or whose invite was taken back.
+    pub(super) fn clear_the_door(&mut self) {
+        let now = self.turn.now.wall;
+        let mut banned = Vec::new();
+        let mut refused = Vec::new();
+        for (conn, joiner) in &self.joiners {
+            let Step::Applying(applying) = &joiner.step else { continue };
+            if let Some(ban) = self.admission.ban_of(&joiner.peer, joiner.remote.ip()) {
+                banned.push((*conn, ban.reason.clone()));
+            } else if let Some(error) = applying.1.and_then(|pass| self.passes.check(&pass, now).err()) {
+                refused.push((*conn, error));
+            }
+        }
+        for (conn, reason) in banned {
+            self.refuse_banned(conn, &reason);
+        }
+        for (conn, error) in refused {
+            self.turn_away(conn, CloseReason::InviteRefused, &AuthenticationError::Pass(error));
+        }
         self.tell_applicants();
     }
 

@@ -184,6 +184,7 @@ impl Host {
             attempts,
             members,
             key_age: self.key_age,
+            announce: self.announce,
             approve: self.door.asks,
             notes: self.notes.clone(),
         };

@@ -111,6 +111,7 @@ impl Host {
         }
         self.save(Vec::new());
         self.tell_invites();
+        self.clear_the_door();
         Ok(())
     }
 

@@ -176,7 +176,7 @@ impl Member {
         else {
             return;
         };
-        let HostPackage { state, policy, attempts, members, key_age, approve, notes } = *package;
+        let HostPackage { state, policy, attempts, members, key_age, announce, approve, notes } = *package;
         let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
         for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
             self.turn.timers.cancel(timer);
@@ -199,7 +199,8 @@ impl Member {
             members,
             bans: state.bans,
             passes: state.passes,
-            announce: self.announce,
+            // Only where both want that.
+            announce: self.announce && announce,
             approve,
             notes,
             admitted: state.admitted,

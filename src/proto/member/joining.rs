@@ -333,6 +333,25 @@ impl Member {
         }
     }
 
+    /// The host says goodbye.
+    pub(super) fn goodbye(&mut self, refusal: &Refusal) {
+        let detail = SafeText::line(&refusal.detail).to_string();
+        match refusal.reason {
+            CloseReason::Kicked => {
+                let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
+                self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
+                self.end.is_notified = true;
+                self.finish(closed);
+            }
+            // A new link of ours has taken over: not the end.
+            CloseReason::Superseded if self.joining.is_none() => {
+                let message = "another pyile with the same key has joined and taken your place";
+                self.finish(Closed::new(CloseReason::Superseded, message));
+            }
+            reason => self.lost(&reason.into()),
+        }
+    }
+
     /// Admitted: the roster is here and signed by the host. First comes what the history knows of this network.
     pub(in crate::proto) fn recall(&mut self, roster: Roster, header: Authenticated) {
         if self.recalled == Some(header.network.id) {
@@ -456,7 +475,10 @@ impl Member {
         let Some(link) = self.link.as_mut().filter(|link| !link.has_told) else { return };
         link.has_told = true;
         let notes = Notes::new(notes.topic.as_str(), notes.rules.as_str());
-        self.turn.event(NodeEvent::Notes(notes));
+        // Whoever comes back knows it.
+        if self.notes.replace(notes.clone()).as_ref() != Some(&notes) {
+            self.turn.event(NodeEvent::Notes(notes));
+        }
     }
 
     /// Keeps what is known of the network.

@@ -82,11 +82,64 @@ fn both_ends_have_the_same_words_and_a_yes_of_both_verifies_for_good() {
     sim.wait(limits::VERIFY_EVERY.as_secs_f64());
     sim.verify(ann, "bob");
     assert_ne!(sim.words(ann), Some(words));
-    // With the host, and where both begin at once.
+    // With the host, and where both begin at once: both have asked for them.
     sim.command(0, NodeCommand::Verify { peer: "ann".into() });
     sim.command(ann, NodeCommand::Verify { peer: "host".into() });
     sim.wait(1.0);
     assert_eq!(sim.words(0), sim.words(ann));
+    let asked = |index: usize| {
+        sim.events[index].iter().rev().find_map(|event| match event {
+            NodeEvent::Verify { own, .. } => Some(*own),
+            _ => None,
+        })
+    };
+    assert_eq!((asked(0), asked(ann)), (Some(true), Some(true)));
+    assert_eq!((sim.why_not(0), sim.why_not(ann)), (String::new(), String::new()));
+}
+
+#[test]
+fn people_may_take_their_time_and_nothing_of_it_stays_behind() {
+    let (mut sim, ann, bob) = two();
+    sim.verify(ann, "bob");
+    let words = sim.words(ann);
+    // Longer than a link without a word is kept.
+    sim.wait(limits::PEER_LINK_IDLE.as_secs_f64() * 2.0);
+    sim.compared(ann, "bob", true);
+    sim.wait(limits::PEER_LINK_IDLE.as_secs_f64() * 2.0);
+    sim.compared(bob, "ann", true);
+    sim.wait(2.0);
+    assert_eq!((sim.verified(ann), sim.verified(bob)), (vec!["bob".to_owned()], vec!["ann".to_owned()]));
+    sim.wait(limits::PEER_LINK_IDLE.as_secs_f64() * 2.0);
+    sim.verify(bob, "ann");
+    assert_ne!(sim.words(bob), words, "new ones");
+    assert_eq!(sim.words(bob), sim.words(ann));
+}
+
+#[test]
+fn an_impatient_person_makes_no_alarm() {
+    let (mut sim, ann, bob) = two();
+    for _ in 0..3 {
+        sim.command(ann, NodeCommand::Verify { peer: "bob".into() });
+    }
+    sim.wait(1.0);
+    assert!(sim.words(ann).is_some() && sim.words(ann) == sim.words(bob));
+    assert_eq!((sim.why_not(ann), sim.why_not(bob)), (String::new(), String::new()));
+    // After a no one may begin again at once.
+    sim.compared(bob, "ann", false);
+    sim.verify(ann, "bob");
+    assert_eq!(sim.words(ann), sim.words(bob));
+}
+
+#[test]
+fn a_key_is_verified_under_the_name_that_was_shown() {
+    let (mut sim, ann, bob) = two();
+    sim.verify(ann, "bob");
+    sim.compared(ann, "bob", true);
+    sim.command(bob, NodeCommand::Nick { alias: "carol".into() });
+    sim.wait(3.0);
+    sim.compared(bob, "ann", true);
+    assert!(sim.verified(ann).is_empty() && sim.stores[ann].verified.is_empty());
+    assert!(sim.why_not(ann).contains("name is another one"));
 }
 
 #[test]
@@ -155,6 +208,7 @@ fn whoever_is_removed_while_words_are_compared_is_not_verified() {
     sim.compared(ann, "bob", true);
     sim.ban("bob");
     sim.wait(1.0);
+    assert!(sim.why_not(ann).contains("no member any more"), "what is shown is closed");
     sim.compared(ann, "bob", true);
     assert!(sim.verified(ann).is_empty());
 }
