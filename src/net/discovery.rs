@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use if_addrs::IfAddr;
 use mdns_sd::{IfKind, IfPredicate, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 
 use crate::{
@@ -134,9 +135,27 @@ impl Browser {
     }
 }
 
+/// An address is in the net of an interface.
+fn is_in_net(interface: &IfAddr, ip: IpAddr) -> bool {
+    match (interface, ip) {
+        (IfAddr::V4(own), IpAddr::V4(ip)) => {
+            let mask = own.netmask.to_bits();
+            own.ip.to_bits() & mask == ip.to_bits() & mask
+        }
+        (IfAddr::V6(own), IpAddr::V6(ip)) => {
+            let mask = own.netmask.to_bits();
+            own.ip.to_bits() & mask == ip.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
 /// What is said of a network; nothing where it makes no sense.
 fn read(service: &ResolvedService) -> Option<NearbyNetwork> {
-    let addrs = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
+    // Somebody could have others try every address of a network that is not around here.
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_near = |ip: &IpAddr| interfaces.iter().any(|interface| is_in_net(&interface.addr, *ip));
+    let addrs = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(is_near);
     let text = |name| service.get_property_val_str(name);
     let key = text("key")?;
     // One name is one key: whoever changes the key takes another name.
@@ -199,6 +218,14 @@ mod tests {
         ] {
             assert_eq!(heard("lab", key, version, ips, port), None, "{key} {version} {ips:?} {port}");
         }
+    }
+
+    #[test]
+    fn only_what_is_in_the_net_of_an_interface_is_near() {
+        let (ip, netmask) = ([192, 168, 1, 7].into(), [255, 255, 255, 0].into());
+        let own = IfAddr::V4(if_addrs::Ifv4Addr { ip, netmask, broadcast: None, prefixlen: 24 });
+        let near = |ip: &str| is_in_net(&own, ip.parse().unwrap());
+        assert!(near("192.168.1.66") && !near("192.168.2.66") && !near("10.0.0.1") && !near("fd00::1"));
     }
 
     #[test]
