@@ -16,19 +16,24 @@ use etcetera::BaseStrategy as _;
 
 use crate::{
     app::{Noticed, Notices, keymap::Keymap},
-    cli::{Cli, Command, Options},
+    cli::{Cli, Options},
     model::{Alias, Notes, Password, SafeText, Wire, limits},
     net,
     theme::{Palette, Themes},
 };
 
+mod host;
 mod keys;
 mod mode;
 mod password;
 mod themes;
 
 pub use self::mode::Mode;
-use self::{mode::mode, password::password};
+use self::{
+    host::{HostFlags, approve, notes},
+    mode::mode,
+    password::password,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -312,45 +317,6 @@ impl Sources<'_> {
     }
 }
 
-/// What was typed for a host, as the file would have it.
-#[derive(Default)]
-struct HostFlags<'a> {
-    listen: Option<&'a str>,
-    classic: Option<&'a str>,
-    members_invite: Option<&'a str>,
-    announce: Option<&'a str>,
-    approve: Option<&'a str>,
-    topic: Option<&'a str>,
-    rules: Option<&'a str>,
-}
-
-impl<'a> HostFlags<'a> {
-    fn of(command: Option<&'a Command>) -> Self {
-        let Some(Command::Host {
-            address,
-            listen,
-            classic,
-            members_invite,
-            approve,
-            topic,
-            rules,
-            no_announce,
-        }) = command
-        else {
-            return Self::default();
-        };
-        Self {
-            listen: listen.as_deref().or(address.as_deref()),
-            classic: classic.then_some("on"),
-            members_invite: members_invite.then_some("on"),
-            announce: no_announce.then_some("off"),
-            approve: approve.then_some("on"),
-            topic: topic.as_deref(),
-            rules: rules.as_deref(),
-        }
-    }
-}
-
 /// Puts together what was typed, the environment and the configuration file.
 pub fn resolve(
     cli: &Cli,
@@ -456,33 +422,6 @@ pub fn resolve(
         only_ascii: only_ascii(environment),
         unknown_zone: unknown_zone(environment),
     })
-}
-
-/// Whoever comes for the first time waits. The Python program does not.
-fn approve(sources: &Sources<'_>, host: &HostFlags<'_>) -> Result<bool, ConfigError> {
-    let classic = sources.get("classic", host.classic, ON_OR_OFF, on_or_off)?.unwrap_or(false);
-    let approve = sources.get("approve", host.approve, ON_OR_OFF, on_or_off)?.unwrap_or(false);
-    if approve && classic {
-        return Err(ConfigError::Value {
-            place: "configuration".to_owned(),
-            key: "approve".to_owned(),
-            found: "on, and so is classic".to_owned(),
-            allowed: "a Python peer cannot wait at the door; choose one of the two".to_owned(),
-        });
-    }
-    Ok(approve)
-}
-
-fn notes(sources: &Sources<'_>, host: &HostFlags<'_>) -> Result<Notes, ConfigError> {
-    let topic_allowed = format!("at most {} characters are allowed", limits::TOPIC_CHARACTERS);
-    let rules_allowed = format!("at most {} bytes are allowed", limits::RULES_BYTES);
-    let topic = sources.get("topic", host.topic, &topic_allowed, |text| {
-        (text.trim().chars().count() <= limits::TOPIC_CHARACTERS).then(|| text.to_owned())
-    })?;
-    let rules = sources.get("rules", host.rules, &rules_allowed, |text| {
-        (text.trim().len() <= limits::RULES_BYTES).then(|| text.to_owned())
-    })?;
-    Ok(Notes::new(&topic.unwrap_or_default(), &rules.unwrap_or_default()))
 }
 
 fn chosen_theme(sources: &Sources<'_>) -> Result<Themes, ConfigError> {

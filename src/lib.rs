@@ -25,7 +25,7 @@
 //! | [`ui`] | the state made visible |
 //! | [`width`](mod@width) | how wide text is on a terminal |
 //! | [`cli`], [`config`] | what was typed; what it means |
-//! | [`store`] | the only files: key, host record, bans, known hosts |
+//! | [`store`] | the only files: key, host record, bans, known hosts, verified keys |
 //! | [`net`] | the only sockets: the node actor and its sessions |
 //! | [`network`] | one session in one network: the library's front door |
 //! | [`doctor`] | why a host cannot be joined, or this peer not be reached |
@@ -53,6 +53,13 @@
 //! **Receive.** A session cuts bytes into frames; the node checks that the link's key is the author, lets the batch wait if
 //! its author is over its rate, refuses the words of the removed, notices holes, shows it, has it kept, and acknowledges it
 //! then (`receiving`). Under numbers that are known already it is compared word for word with what is kept (`conflict`).
+//!
+//! **Come in.** A joiner proves the password over OPAQUE, or shows the pass of an invite, which is said only to the host whose
+//! key the invite has (`proto::host`'s `admitting` and `inviting`). Where the host wants to be asked, it waits (`door`). Its
+//! admission, and the use of the pass, are written at once before it is told. Hosts around are heard by `net::discovery`.
+//!
+//! **Verify.** Two members work out the same words from both keys over their link (`proto::verifying`, `security::sas`), two
+//! people compare them, and the store keeps whom they have verified.
 //!
 //! **Keep.** Nothing leaves, and nothing is acknowledged for good, before the history has it: `messaging`'s `journal` says what
 //! is due when. A history that cannot be written now is tried again; meanwhile nothing is called kept.

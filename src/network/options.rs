@@ -34,7 +34,7 @@ pub struct HostOptions {
     pub key_age: Duration,
     /// What the host sets for all.
     pub policy: Policy,
-    /// Whoever comes for the first time waits until [`NodeCommand::Approve`] lets it in.
+    /// Whoever comes for the first time waits until [`crate::api::NodeCommand::Approve`] lets it in.
     pub approve: bool,
     /// What whoever comes in is told.
     pub notes: Notes,

@@ -1,7 +1,7 @@
 //! The door: who waits for the host's yes, and what comes of it.
 
 use super::*;
-use crate::model::{Invite, Notes};
+use crate::model::Notes;
 
 impl Sim {
     fn with_approval() -> Self {
@@ -100,54 +100,20 @@ fn two_who_want_one_name_are_told_apart_by_key() {
 #[test]
 fn an_invite_waits_too_and_is_used_only_by_who_comes_in() {
     let mut sim = Sim::with_approval();
-    let addrs = vec![SocketAddr::new(Sim::ip(0), limits::JOIN_PORT)];
-    sim.command(0, NodeCommand::Invite { uses: Some(1), hours: None, pass: true, addrs });
-    sim.wait(0.1);
-    let invite = sim.events[0].iter().rev().find_map(|event| match event {
-        NodeEvent::Invite { link, .. } => Some(link.0.clone()),
-        _ => None,
-    });
-    let invite: Invite = invite.unwrap();
-    let come = |sim: &mut Sim, alias: &str| {
-        let config = MemberConfig {
-            password: None,
-            pin: Some(invite.key),
-            pass: invite.pass.clone(),
-            addrs: invite.addrs.clone(),
-            ..member_config("")
-        };
-        let index = sim.add(alias, Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
-        sim.wait(0.2);
-        index
-    };
-    let (ann, bob) = (come(&mut sim, "ann"), come(&mut sim, "bob"));
+    let invite = sim.invite(0, 1);
+    let (ann, bob) = (sim.comes("ann", &invite), sim.comes("bob", &invite));
     assert_eq!(sim.applicants(), ["ann"], "as many as it lets in");
     sim.command(0, NodeCommand::Refuse { peer: "ann".into(), reason: None });
     sim.wait(10.0);
     assert_eq!(sim.applicants(), ["bob"], "it has tried again");
     sim.approve("bob");
     assert_eq!((sim.end(ann), sim.roster(bob).len()), (Some(CloseReason::NotApproved), 2));
-    let late = come(&mut sim, "carol");
+    let late = sim.comes("carol", &invite);
     assert_eq!(sim.end(late), Some(CloseReason::InviteRefused), "used up by bob alone");
     // Taken back while somebody waits with it.
     let mut sim = Sim::with_approval();
-    let addrs = vec![SocketAddr::new(Sim::ip(0), limits::JOIN_PORT)];
-    sim.command(0, NodeCommand::Invite { uses: Some(1), hours: None, pass: true, addrs });
-    sim.wait(0.1);
-    let told = sim.events[0].iter().rev().find_map(|event| match event {
-        NodeEvent::Invite { link, .. } => Some(link.0.clone()),
-        _ => None,
-    });
-    let invite: Invite = told.unwrap();
-    let config = MemberConfig {
-        password: None,
-        pin: Some(invite.key),
-        pass: invite.pass,
-        addrs: invite.addrs,
-        ..member_config("")
-    };
-    let ann = sim.add("ann", Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
-    sim.wait(0.2);
+    let invite = sim.invite(0, 1);
+    let ann = sim.comes("ann", &invite);
     sim.command(0, NodeCommand::Revoke { invite: None });
     sim.approve("ann");
     assert_eq!(sim.end(ann), Some(CloseReason::InviteRefused));
@@ -196,28 +162,9 @@ fn a_ban_and_an_invite_that_is_taken_back_clear_the_door() {
     sim.command(0, NodeCommand::Ban { peer: Some(key.into()), addr: None, reason: Some("no".into()) });
     sim.wait(0.2);
     assert_eq!((sim.applicants(), sim.end(ann)), (vec![], Some(CloseReason::Banned)));
-    let addrs = vec![SocketAddr::new(Sim::ip(0), limits::JOIN_PORT)];
-    sim.command(0, NodeCommand::Invite { uses: Some(1), hours: None, pass: true, addrs });
-    sim.wait(0.1);
-    let told = sim.events[0].iter().rev().find_map(|event| match event {
-        NodeEvent::Invite { link, .. } => Some(link.0.clone()),
-        _ => None,
-    });
-    let invite: Invite = told.unwrap();
-    let come = |sim: &mut Sim, alias: &str| {
-        let config = MemberConfig {
-            password: None,
-            pin: Some(invite.key),
-            pass: invite.pass.clone(),
-            addrs: invite.addrs.clone(),
-            ..member_config("")
-        };
-        sim.add(alias, Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)))
-    };
-    let bob = come(&mut sim, "bob");
-    sim.wait(0.2);
-    come(&mut sim, "carol");
-    sim.wait(0.2);
+    let invite = sim.invite(0, 1);
+    let bob = sim.comes("bob", &invite);
+    sim.comes("carol", &invite);
     assert_eq!(sim.applicants(), ["bob"], "as many as it lets in");
     sim.command(0, NodeCommand::Revoke { invite: None });
     sim.wait(0.2);

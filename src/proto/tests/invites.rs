@@ -5,7 +5,7 @@ use crate::model::Invite;
 
 impl Sim {
     /// An invite of the host, made now.
-    fn invite(&mut self, host: usize, uses: u32) -> Invite {
+    pub(super) fn invite(&mut self, host: usize, uses: u32) -> Invite {
         let addrs = vec![SocketAddr::new(Self::ip(host), limits::JOIN_PORT)];
         self.command(host, NodeCommand::Invite { uses: Some(uses), hours: None, pass: true, addrs });
         self.wait(0.1);
@@ -13,7 +13,7 @@ impl Sim {
     }
 
     /// The invite that the host was told last.
-    fn newest_invite(&self, host: usize) -> Option<Invite> {
+    pub(super) fn newest_invite(&self, host: usize) -> Option<Invite> {
         self.events[host].iter().rev().find_map(|event| match event {
             NodeEvent::Invite { link, .. } => Some(link.0.clone()),
             _ => None,
@@ -29,7 +29,7 @@ impl Sim {
         told.unwrap_or_default()
     }
 
-    fn come(&mut self, alias: &str, invite: &Invite, identity: Identity) -> usize {
+    pub(super) fn come(&mut self, alias: &str, invite: &Invite, identity: Identity) -> usize {
         let config = MemberConfig {
             password: None,
             pin: Some(invite.key),
@@ -40,7 +40,7 @@ impl Sim {
         self.add(alias, identity, RoleConfig::Member(Box::new(config)))
     }
 
-    fn comes(&mut self, alias: &str, invite: &Invite) -> usize {
+    pub(super) fn comes(&mut self, alias: &str, invite: &Invite) -> usize {
         let index = self.come(alias, invite, Identity::generate().unwrap().0);
         self.wait(0.2);
         index
