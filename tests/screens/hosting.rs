@@ -182,7 +182,7 @@ fn words_are_compared_and_a_verified_key_is_marked_wherever_it_is_and_missed_whe
     let roster = vec![peers[0].clone(), Arc::new(posing), peers[2].clone()];
     node(&mut state, NOW, NodeEvent::Roster { version: 8, peers: roster });
     assert!(shows(&state, "is NOT the bob that you verified"), "{:#?}", text(&draw(&state)));
-    assert!(!shows(&state, "bob ✓") && shows(&state, "was dave"), "{:#?}", text(&draw(&state)));
+    assert!(shows(&state, "● bob was dave") && shows(&state, "○ bob ✓"), "{:#?}", text(&draw(&state)));
     // Somebody else under the name of a verified key.
     let mut other = (*peers[1]).clone();
     other.peer_id = PeerId([77; 32]);
