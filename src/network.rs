@@ -58,7 +58,8 @@ pub struct Network {
 
 impl Network {
     /// Opens a network as its host. Fails when a port is taken, when there is no password and none is kept, when an option
-    /// is out of its bounds, or when another process hosts with this profile.
+    /// is out of its bounds, when classic peers are let in although each joiner waits to be asked about, or when another
+    /// process hosts with this profile.
     ///
     /// On Unix it raises the process's limit of open descriptors as far as the system allows, since every member is a
     /// connection or two.
@@ -130,8 +131,8 @@ impl Network {
         Ok((Self { join_addr: Some(join_addr), ..network }, events))
     }
 
-    /// Joins a network. Comes back at once: the events tell whether it worked. Fails only when no listener can be opened or
-    /// the wire does not fit what is known of the host.
+    /// Joins a network. Comes back at once: the events tell whether it worked. Fails only when no listener can be opened, or
+    /// when the wire or the invite does not fit what is known of the host.
     ///
     /// On Unix it raises the process's limit of open descriptors, as [`Self::host`] does.
     pub fn join(options: JoinOptions, profile: Profile) -> Result<(Self, Events), Closed> {

@@ -228,7 +228,8 @@ impl Host {
             passes: Passes::new(config.passes),
             announce: config.announce,
             door: Door::new(config.approve),
-            notes: config.notes,
+            // They may come from a package of the host before, which nobody has bounded.
+            notes: Notes::new(config.notes.topic.as_str(), config.notes.rules.as_str()),
             told_invites: Vec::new(),
             listening: Listening { join_addr: config.join_addr, peer_addrs: config.peer_addrs },
             joiners: BTreeMap::new(),

@@ -337,6 +337,7 @@ impl Sim {
                 Output::FeedRelayed(relayed, bytes) => self.feed_relayed(index, relayed, &bytes),
                 Output::CloseRelayed(relayed) => self.close_relayed(index, relayed),
                 Output::Send(conn, bytes) => {
+                    assert!(bytes.len() <= limits::FRAME_AFTER, "a frame of {} bytes", bytes.len());
                     let frame = Frame::decode(&bytes).unwrap();
                     if let Some(other) = self.links.get(&(index, conn)) {
                         self.queue.push_back(Delivery::Frame(*other, frame));
