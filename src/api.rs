@@ -104,6 +104,16 @@ pub enum NodeCommand {
         /// By key or alias.
         peer: PeerName,
     },
+    /// Host: names the member that may open the network again when the host is gone for too long; answered by a `deputy`
+    /// event.
+    Deputy {
+        /// By key or alias; nothing = nobody.
+        #[serde(default)]
+        peer: Option<PeerName>,
+    },
+    /// Deputy: opens the network again, once the host has been gone for longer than its grace; answered by a `handover`
+    /// event.
+    TakeOver,
     /// Host, and members where the host lets them: makes an invite; answered by an `invite` event that has it.
     Invite {
         /// How many may come in by it, 1 to [`crate::model::limits::PASS_USES`]; nothing = one.
@@ -446,6 +456,11 @@ pub enum NodeEvent {
         host: Arc<Peer>,
         /// The join address from now on.
         join_addr: SocketAddr,
+    },
+    /// Who may open the network again when the host is gone for too long.
+    Deputy {
+        /// Who; nothing = nobody.
+        peer: Option<Arc<Peer>>,
     },
     /// The password was changed.
     PasswordChanged,

@@ -149,6 +149,8 @@ impl Asked {
             NodeCommand::Leave if !self.is_in && self.early.commands.is_empty() => {
                 self.leave_within(Duration::ZERO);
             }
+            // There is no network before it.
+            command @ NodeCommand::TakeOver => return Some(command),
             command if !self.is_in => self.early.push(command),
             send @ NodeCommand::Send { .. } => self.waiting.push(send),
             NodeCommand::Leave => self.leave_within(limits::SEND_BEFORE_LEAVE),

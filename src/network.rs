@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, CommandError, Invite, KnownHost, MessageId, Network as Identified,
-        NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
+        Alias, CloseReason, Closed, CommandError, Deputyship, Invite, KnownHost, MessageId,
+        Network as Identified, NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -102,6 +102,8 @@ impl Network {
         let recalled = recall(&profile, &network).await;
         let (version, departed) =
             kept.as_ref().map(|kept| (kept.version, kept.departed.clone())).unwrap_or_default();
+        let (deputy, opened_by) =
+            kept.as_ref().map(|kept| (kept.deputy.clone(), kept.opened_by.clone())).unwrap_or_default();
         let (admitted, bans, passes, kept_attempts, expected) = kept
             .map(|kept| (kept.admitted, kept.bans, kept.passes, kept.attempts, kept.roster))
             .unwrap_or_default();
@@ -124,6 +126,8 @@ impl Network {
             join_addr,
             distribution: distribution_port,
             peer_addrs: net::announced(local_addr(&*peer)?),
+            deputy,
+            opened_by,
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
         let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
@@ -170,6 +174,9 @@ impl Network {
             None => known.target == options.target,
         });
         let (known, addrs) = (known.cloned(), free);
+        let deputy = known.as_ref().and_then(|known| known.deputy.clone());
+        let is_of_deputy = |given: &Deputyship| Some(&given.statement) == deputy.as_ref();
+        let deputyship = profile.deputyship().filter(is_of_deputy).map(Box::new);
         let remembered = known.as_ref().map(|known| known.peer_id);
         let pin = pin.or(remembered).filter(|host| host.wire() == Wire::Native);
         if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
@@ -193,6 +200,8 @@ impl Network {
             target: options.target,
             password: options.password,
             rejoin_for: options.rejoin_for,
+            deputy: pin.and(deputy),
+            deputyship,
         }));
         let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
         let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);

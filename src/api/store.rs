@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Audience, HistoryCommand, HistoryEvent, Receipt};
-use crate::model::{HostState, KnownHost, NetworkId, PeerId, Recipient, Span, StoredBatch, Verified};
+use crate::model::{
+    Deputyship, HostState, KnownHost, NetworkId, PeerId, Recipient, Span, StoredBatch, Verified,
+};
 
 /// What the store is asked to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub enum StoreCommand {
     },
     /// Nothing comes of a handover: the package goes.
     DropPackage,
+    /// Keeps what this profile has been given as the deputy of another host; nothing = it is the deputy no more. Answered
+    /// only by [`StoreEvent::Failed`].
+    KeepDeputyship(Option<Box<Deputyship>>),
     /// This profile's network is hosted by somebody else now: what was kept of it goes aside. Answered by
     /// [`StoreEvent::Retired`].
     RetireHost,

@@ -124,6 +124,10 @@ pub enum Pending {
     Revoke(String),
     /// Another host.
     Handover(PeerId),
+    /// A deputy.
+    Deputy(PeerId),
+    /// The deputy opens the network again.
+    TakeOver,
     /// The end of what is kept of a conversation.
     Forget(Recipient),
     /// A network that lets classic peers in.

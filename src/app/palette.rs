@@ -60,6 +60,8 @@ pub const COMMANDS: &[Command] = &[
     host("kick", "NAME [REASON]", "remove a member, who may join again"),
     host("unban", "NAME|ADDRESS", "lift a ban"),
     host("handover", "NAME", "make a member the host"),
+    host("deputy", "[NAME]", "who may open the network again when you are gone; alone: nobody"),
+    command("takeover", "", "open the network again, as the deputy of a host that is gone"),
     command("invite", "[USES] [HOURS]", "a link that lets somebody in; --no-pass: only the key"),
     host("approve", "NAME", "let in who waits at the door"),
     host("refuse", "NAME [REASON]", "turn away who waits at the door"),
@@ -102,6 +104,10 @@ pub enum Typed {
     Unban(Whom),
     /// Another host.
     Handover(String),
+    /// Another deputy; empty = nobody.
+    Deputy(String),
+    /// The deputy opens the network again.
+    TakeOver,
     /// An invite: how many may use it, for how many hours; without a pass when it only says the key.
     Invite {
         /// How many.
@@ -164,6 +170,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
     match name {
         "theme" => return Ok(Typed::Theme(rest.trim().to_owned())),
         "away" => return Ok(Typed::Away(rest.trim().to_owned())),
+        "deputy" => return Ok(Typed::Deputy(rest.trim().to_owned())),
         "invite" => return invite(rest),
         _ => {}
     }
@@ -199,6 +206,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
             _ => return Err(missing()),
         },
         "rejoin" => Typed::Rejoin,
+        "takeover" => Typed::TakeOver,
         _ => Typed::Peers,
     })
 }

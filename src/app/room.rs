@@ -265,6 +265,8 @@ pub struct Room {
     pub link: LinkView,
     /// Who does not come in.
     pub door: Door,
+    /// Who may open the network again when the host is gone.
+    pub deputy: Option<PeerId>,
     /// What happened, oldest first.
     pub log: VecDeque<LogLine>,
     /// What the screen shows of it.
@@ -321,6 +323,7 @@ impl Room {
             current: 0,
             link: LinkView::Joined,
             door: Door::default(),
+            deputy: None,
             log: VecDeque::new(),
             shown: Shown::default(),
             network_id,

@@ -168,6 +168,20 @@ pub enum CommandError {
     /// One handover at a time.
     #[error("a handover is under way already")]
     HandoverUnderWay,
+    /// Only the deputy takes over.
+    #[error("you are not the deputy of this network: only whom the host has named opens it again")]
+    NotTheDeputy,
+    /// The host is there.
+    #[error("the host is here: you may take over only once it is gone")]
+    HostIsHere,
+    /// The host has not been gone for long enough.
+    #[error(
+        "the host may come back: you may take over once it has been gone for its time of grace, in {0} s"
+    )]
+    TooEarly(u64),
+    /// The deputy was not told what a host needs.
+    #[error("the host was gone before it told you what a host needs: you cannot take over")]
+    NothingGiven,
     /// A classic peer cannot be the host.
     #[error("{0} is a classic peer, and those cannot take over from this program")]
     ClassicSuccessor(String),

@@ -321,6 +321,15 @@ pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
 pub const INSIST_WITHIN: Duration = Duration::from_secs(300);
 /// Bytes that a host may hand over: bans and admitted keys, mostly.
 pub const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
+/// Time between two packages for a deputy, and again as long for each [`DEPUTY_PACE_BYTES`] of the last.
+pub const DEPUTY_PACE: Duration = Duration::from_secs(1);
+/// Bytes of a package that may go to the deputy within [`DEPUTY_PACE`].
+pub const DEPUTY_PACE_BYTES: usize = 64 * 1024;
+/// How often a host whose deputy is not here looks whether it has opened the network again.
+pub const DEPUTY_LOOK: Duration = Duration::from_secs(30);
+/// By how much the version of the roster grows when a deputy opens the network: no version of the host before, of which the
+/// deputy may not know, is as high.
+pub const DEPUTY_LEAP: u64 = 1 << 32;
 /// Bytes of it in one frame.
 pub const HANDOVER_PART: usize = 48 * 1024;
 /// Time after which a peer link that carries nothing is closed (seed, "Temporary Socket").

@@ -7,6 +7,7 @@ pub mod applicant;
 pub mod ban;
 pub mod batch;
 pub mod bounded;
+pub mod deputy;
 pub mod error;
 pub mod history;
 pub mod invite;
@@ -29,6 +30,7 @@ pub use applicant::{Applicant, Notes};
 pub use ban::{Attempt, Ban, Penalty};
 pub use batch::{Batch, StoredBatch};
 pub use bounded::{AtMost, at_most};
+pub use deputy::{DeputyStatement, Deputyship};
 pub use error::{AuthenticationError, CommandError, ErrorKind, RecvError, SendError, StatusError};
 pub use history::{
     Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,

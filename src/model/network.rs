@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     applicant::Notes,
     ban::Ban,
+    deputy::DeputyStatement,
     invite::KeptPass,
     limits,
     peer::{Alias, Departed, PeerId, RosterEntry},
@@ -136,6 +137,12 @@ pub struct HostState {
     /// Classic peers were let in: the person at the host knows what that means.
     #[serde(default)]
     pub classic: bool,
+    /// Who may open the network again when this host is gone for too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deputy: Option<DeputyStatement>,
+    /// The word of the host before, by which this one, its deputy, has opened the network again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<DeputyStatement>,
 }
 
 /// What a host hands to its successor.
@@ -223,4 +230,7 @@ pub struct KnownHost {
     /// The version of its roster then.
     #[serde(default)]
     pub version: u64,
+    /// Who may open the network again when the host is gone for too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deputy: Option<DeputyStatement>,
 }

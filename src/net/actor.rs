@@ -459,6 +459,7 @@ impl Actor {
                     }
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
+                Output::LookForDeputy(deputy, addrs) => self.look_for_deputy(deputy, addrs),
                 Output::Dial(peer, addrs) => {
                     self.dialling.peers.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
                 }

@@ -13,7 +13,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time,
 };
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream, client};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
@@ -22,10 +22,10 @@ use super::{
     platform::{Connection, Platform, Stream},
 };
 use crate::{
-    model::{CloseReason, Closed, Wire, limits},
+    model::{CloseReason, Closed, DeputyStatement, Wire, limits},
     proto::{ConnId, Connected, Input, LinkKind},
     security::tls::{self, Secured},
-    wire::{DecodeError, Frame, FrameCodec, JOIN_ALPN, Refusal},
+    wire::{DecodeError, Frame, FrameCodec, FrameLimit, JOIN_ALPN, Refusal},
 };
 
 type Tls = TlsStream<Box<dyn Stream>>;
@@ -142,13 +142,29 @@ pub(super) async fn probe(
     platform: Arc<dyn Platform>,
     addrs: Vec<SocketAddr>,
     config: Arc<ClientConfig>,
-) -> Result<(), Closed> {
+) -> Result<client::TlsStream<Box<dyn Stream>>, Closed> {
     let connection = dialer::dial(platform, addrs, None).await?;
     let connecting = TlsConnector::from(config).connect(tls::server_name(), connection.stream);
-    match time::timeout(limits::TLS_TIMEOUT, connecting).await {
-        Ok(Ok(stream)) => tls::secured(stream.get_ref().1, JOIN_ALPN).map(|_| ()),
-        Ok(Err(error)) => Err(handshake_failed(&error)),
-        Err(_) => Err(CloseReason::TimedOut.into()),
+    let stream = match time::timeout(limits::TLS_TIMEOUT, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(handshake_failed(&error)),
+        Err(_) => return Err(CloseReason::TimedOut.into()),
+    };
+    tls::secured(stream.get_ref().1, JOIN_ALPN)?;
+    Ok(stream)
+}
+
+/// By which word a deputy has opened the network again, as it says before anything else; nothing when it says something else.
+pub(super) async fn opened_by(
+    platform: Arc<dyn Platform>,
+    addrs: Vec<SocketAddr>,
+    config: Arc<ClientConfig>,
+) -> Option<Box<DeputyStatement>> {
+    let stream = probe(platform, addrs, config).await.ok()?;
+    let mut frames = FramedRead::new(stream, FrameCodec::new(FrameLimit::before()));
+    match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
+        Ok(Some(Ok(Frame::OpenedAgain(statement)))) => Some(statement),
+        _ => None,
     }
 }
 

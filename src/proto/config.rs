@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     model::{
-        Admitted, Alias, Ban, Departed, KeptAttempts, KeptPass, Network, NetworkId, Notes, Pass, Password,
-        PeerId, Policy, Recalled, RosterEntry, Wire,
+        Admitted, Alias, Ban, Departed, DeputyStatement, Deputyship, KeptAttempts, KeptPass, Network,
+        NetworkId, Notes, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -78,6 +78,10 @@ pub struct HostConfig {
     pub distribution: Option<u16>,
     /// Where this peer's own listener may be reached, best first; at least one.
     pub peer_addrs: Vec<SocketAddr>,
+    /// Who may open the network again when this host is gone for too long.
+    pub deputy: Option<DeputyStatement>,
+    /// The word of the host before, by which this one, its deputy, opens the network again.
+    pub opened_by: Option<DeputyStatement>,
 }
 
 /// What is kept of a network since it was open last.
@@ -124,4 +128,8 @@ pub struct MemberConfig {
     pub was_classic: Option<bool>,
     /// The network that was last joined there, and the version of its roster then.
     pub known: Option<(NetworkId, u64)>,
+    /// Who may open that network again, as its host has said.
+    pub deputy: Option<DeputyStatement>,
+    /// This member is the deputy of that network: what it was given.
+    pub deputyship: Option<Box<Deputyship>>,
 }

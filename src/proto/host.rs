@@ -13,7 +13,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 
 use self::{
-    addresses::candidates, classic::ClassicMembers, door::Door, password::PasswordRecord, saving::Saves,
+    addresses::candidates, classic::ClassicMembers, deputy::Deputy, door::Door, password::PasswordRecord,
+    saving::Saves,
 };
 use super::{
     ConnId, EarlierRun, HostConfig,
@@ -39,6 +40,7 @@ mod addresses;
 mod admitting;
 mod classic;
 mod command;
+mod deputy;
 mod distribution;
 mod door;
 mod handover;
@@ -73,6 +75,10 @@ pub(super) enum Timer {
     Handover,
     /// Remove members of the old host that have not come to the new one.
     Expected,
+    /// The deputy may be given a newer state.
+    Deputy,
+    /// See whether the deputy has opened the network.
+    Look,
 }
 
 /// Somebody who asks for admission.
@@ -174,6 +180,7 @@ pub(super) struct Host {
     /// The host has left: nobody is expected back.
     has_left: bool,
     handing: Handing,
+    deputy: Deputy,
     penalties: Penalties,
 }
 
@@ -241,6 +248,7 @@ impl Host {
             saves: Saves::default(),
             has_left: false,
             handing: Handing::default(),
+            deputy: Deputy::new(config.deputy, config.opened_by),
             penalties: Penalties::default(),
         }
     }
@@ -279,6 +287,10 @@ impl Host {
         self.tell_admission();
         self.tell_invites();
         self.announce();
+        if self.deputy.statement.is_some() {
+            self.tell_deputy();
+            self.look_for_deputy();
+        }
         self.forget_unseen();
         self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
         self.register_next();
@@ -308,6 +320,12 @@ impl Host {
             }
         }
         self.group.host_addr = None;
+        self.in_office();
+    }
+
+    /// This node is the host from now on, after another one.
+    fn in_office(&mut self) {
+        let me = self.group.me();
         let peer_addr = self.listening.peer_addrs.first().copied().unwrap_or(self.listening.join_addr);
         self.turn.event(NodeEvent::Listening {
             role: Role::Host,
@@ -409,6 +427,7 @@ impl Host {
         self.group.roster.remove(peer, reason);
         if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
             self.revoke_invites_of(&peer);
+            self.withdraw_deputy(&peer);
             self.turn.ask(Ask::Distribute);
         } else {
             self.distribute_soon();
@@ -456,6 +475,9 @@ impl Host {
                 }
             }
             Timer::Save => self.save(Vec::new()),
+            // At the end of the turn.
+            Timer::Deputy => {}
+            Timer::Look => self.look_for_deputy(),
             Timer::TellAdmission => self.tell_admission(),
             Timer::Attempts => {
                 self.tidy_admission();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, Password, PeerId},
+    model::{CloseReason, Closed, DeputyStatement, Password, PeerId},
     security::{HostRecord, JoinProof, tls::Secured},
     wire::{Frame, classic::Object},
 };
@@ -56,6 +56,17 @@ pub struct Connected {
     pub via: Option<PeerId>,
 }
 
+/// Where a host that is to be listens.
+#[derive(Debug, Clone)]
+pub struct JoinPort {
+    /// For joiners.
+    pub addr: SocketAddr,
+    /// Where joiners can reach it, best first.
+    pub addrs: Vec<SocketAddr>,
+    /// Where peers can, best first.
+    pub peer_addrs: Vec<SocketAddr>,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
@@ -93,10 +104,12 @@ pub enum Input {
     Registered(Box<HostRecord>),
     /// The store did something.
     Store(StoreEvent),
-    /// The join port of a host that is to be is open, and where it can be reached, best first; or it cannot be opened.
-    JoinOpened(Result<(SocketAddr, Vec<SocketAddr>), Closed>),
+    /// The join port of a host that is to be is open, or cannot be opened.
+    JoinOpened(Result<JoinPort, Closed>),
     /// The join port of the peer that is to be the host can be reached, or why not.
     Probed(Result<(), Closed>),
+    /// By which word the deputy has opened the network again; nothing when it has not, or does not answer.
+    LookedForDeputy(Option<Box<DeputyStatement>>),
     /// This machine slept, or this process was stopped, for so long.
     Suspended(Duration),
 }
@@ -131,6 +144,9 @@ pub enum Output {
     Withdraw,
     /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
     Probe(PeerId, Vec<SocketAddr>),
+    /// See what this peer shows to whoever takes it for a host at one of these addresses; comes back as
+    /// [`Input::LookedForDeputy`].
+    LookForDeputy(PeerId, Vec<SocketAddr>),
     /// Open a peer link: try these addresses in order.
     Dial(PeerId, Vec<SocketAddr>),
     /// Run a peer link through a relay: as the one who dials `to`, or else as the one who is called.

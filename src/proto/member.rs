@@ -4,6 +4,7 @@
 //! roster that the host has not signed.
 
 mod classic;
+mod deputy;
 mod handover;
 mod inviting;
 mod joining;
@@ -27,7 +28,7 @@ use super::{
 };
 use rand_chacha::ChaCha20Rng;
 
-use self::classic::ClassicHost;
+use self::{classic::ClassicHost, deputy::Standing};
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
@@ -74,6 +75,8 @@ pub(super) struct Joining {
 
 #[derive(Debug)]
 pub(super) enum Step {
+    /// Waiting for the word of the host before, by which a deputy hosts.
+    Word,
     /// Waiting for the host's first word.
     Status,
     /// Waiting for the challenge.
@@ -199,6 +202,8 @@ pub(super) struct Member {
     /// The network whose history was taken up.
     recalled: Option<NetworkId>,
     succession: Succession,
+    /// Who may open the network again.
+    standing: Standing,
     rejoining: Rejoining,
     reports: Reports,
     end: End,
@@ -233,6 +238,7 @@ impl Member {
             status: None,
             recalled: None,
             succession: Succession::default(),
+            standing: Standing::new(config.deputy, config.deputyship),
             rejoining: Rejoining { rejoin_for: config.rejoin_for, ..Rejoining::default() },
             reports: Reports::default(),
             end: End::default(),
@@ -271,8 +277,10 @@ impl Member {
         self.dialling = true;
         self.turn.timers.cancel(Timer::Rejoin);
         self.turn.set(Timer::Slow, limits::HOST_SLOW);
-        self.tell_link(LinkState::Connecting, &format!("connecting to {}", self.host.target), None);
-        self.turn.ask(Output::Join(self.host.target.clone(), self.host.addrs.clone()));
+        let deputy = if self.next_is_deputy() { self.deputy_place() } else { None };
+        let (target, addrs) = deputy.unwrap_or_else(|| (self.host.target.clone(), self.host.addrs.clone()));
+        self.tell_link(LinkState::Connecting, &format!("connecting to {target}"), None);
+        self.turn.ask(Output::Join(target, addrs));
     }
 
     fn host_frame(&mut self, frame: Frame) {
@@ -335,6 +343,8 @@ impl Member {
             Frame::HandoverPart(part) => self.package(part),
             Frame::HandoverRefused(_) => self.called_off(),
             Frame::Handover(statement) => self.handed_over(&host, statement),
+            Frame::Deputy(statement) => self.deputy_named(statement.map(|statement| *statement)),
+            Frame::DeputyPart(part) => self.deputy_part(part),
             Frame::Goodbye(refusal) => self.goodbye(&refusal),
             _ => {
                 self.misled(conn, "a frame that has no place there");
@@ -541,7 +551,11 @@ impl Member {
             0 => "without the host nobody is a member here: you are out until it is back".to_owned(),
             _ => "the host has been away for too long: you are out until it is back".to_owned(),
         };
+        let message = format!("{message}; {}", self.choices());
+        let message = message.trim_end_matches("; ");
         self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
+        // Whoever follows the deputy need not wait long.
+        self.rejoining.backoff.reset();
     }
 
     /// This machine slept: the host has long removed this member.

@@ -33,7 +33,7 @@ mod turn;
 mod verifying;
 
 pub use self::config::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig};
-pub use self::io::{ConnId, Connected, Input, LinkKind, Output, RelayedId};
+pub use self::io::{ConnId, Connected, Input, JoinPort, LinkKind, Output, RelayedId};
 pub use self::node::Node;
 
 #[cfg(test)]

@@ -195,6 +195,11 @@ impl Node {
                     Role::Host(host) => host.has_probed(why_not.as_deref()),
                 }
             }
+            Input::LookedForDeputy(shown) => {
+                if let Role::Host(host) = &mut self.role {
+                    host.looked_for_deputy(shown.as_deref());
+                }
+            }
             Input::Suspended(time) => {
                 self.event(NodeEvent::Suspended { time });
                 if let Role::Member(member) = &mut self.role {
@@ -494,6 +499,8 @@ impl Node {
                     wire: Wire::Native,
                     known: None,
                     was_classic: None,
+                    deputy: None,
+                    deputyship: None,
                 };
                 let mut member = Member::new(config, group, self.now, &mut self.rng);
                 member.keep_status();
@@ -501,10 +508,16 @@ impl Node {
                 self.role = Role::Member(Box::new(member));
             }
             Role::Member(member) => {
-                let Some(config) = member.take_elected() else { return };
+                let Some(mut config) = member.take_elected() else { return };
                 let group = member.take_group();
+                let is_deputy = config.opened_by.is_some();
+                let earlier = std::mem::replace(&mut config.earlier, EarlierRun::none());
                 let mut host = Host::new(*config, group, self.now, &mut self.rng);
-                host.take_over();
+                if is_deputy {
+                    host.open_again(earlier);
+                } else {
+                    host.take_over();
+                }
                 self.role = Role::Host(Box::new(host));
             }
         }

@@ -9,6 +9,7 @@ use std::{
 
 mod bounds;
 mod classic;
+mod deputy;
 mod door;
 mod explore;
 mod handover;
@@ -25,9 +26,9 @@ use super::*;
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, Batch, CloseReason, Closed, DeliveryStatus, KeptAttempts, Liveness, MessageId, Moment,
-        Network, NetworkId, Password, PeerId, Policy, Recalled, Recipient, RosterEntry, SafeText, Signature,
-        StreamId, Timestamp, Wire, limits,
+        Alias, Batch, CloseReason, Closed, DeliveryStatus, Deputyship, KeptAttempts, Liveness, MessageId,
+        Moment, Network, NetworkId, Password, PeerId, Policy, Recalled, Recipient, RosterEntry, SafeText,
+        Signature, StreamId, Timestamp, Wire, limits,
     },
     security::{HostRecord, Identity, PasswordCost, tls::Secured},
     wire::{Ack, Frame, Hello, classic::Object},
@@ -81,6 +82,8 @@ fn host_config() -> HostConfig {
         join_addr: "10.0.0.1:4702".parse().unwrap(),
         distribution: None,
         peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
+        deputy: None,
+        opened_by: None,
     }
 }
 
@@ -152,6 +155,10 @@ struct Sim {
     announced: Vec<(usize, Option<String>)>,
     /// Whose address all have who come to the host.
     one_address: Option<usize>,
+    /// Who is at whose address now.
+    moved: Option<(usize, usize)>,
+    /// What each has been given as a deputy.
+    deputyships: BTreeMap<usize, Option<Box<Deputyship>>>,
 }
 
 fn member_config(password: &str) -> MemberConfig {
@@ -166,6 +173,8 @@ fn member_config(password: &str) -> MemberConfig {
         wire: Wire::Native,
         was_classic: None,
         known: None,
+        deputy: None,
+        deputyship: None,
     }
 }
 
@@ -175,6 +184,12 @@ impl Sim {
     }
 
     fn host_with(change: impl FnOnce(&mut HostConfig)) -> Self {
+        let mut config = host_config();
+        change(&mut config);
+        Self::host_as(Identity::generate().unwrap().0, config)
+    }
+
+    fn host_as(key: Identity, config: HostConfig) -> Self {
         let mut sim = Self {
             now: Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) },
             nodes: Vec::new(),
@@ -213,11 +228,11 @@ impl Sim {
             restored: None,
             announced: Vec::new(),
             one_address: None,
+            moved: None,
+            deputyships: BTreeMap::new(),
         };
-        let mut config = host_config();
-        change(&mut config);
         sim.hold_records = config.password.is_some();
-        sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
+        sim.add("host", key, RoleConfig::Host(Box::new(config)));
         sim
     }
 
@@ -267,6 +282,11 @@ impl Sim {
             IpAddr::V4(ip) => usize::from(ip.octets()[3]) - 1,
             IpAddr::V6(_) => unreachable!(),
         }
+    }
+
+    /// Somebody answers there.
+    fn is_there(&self, index: usize) -> bool {
+        !self.frozen.contains(&index) && self.finished[index].is_none()
     }
 
     fn open(&mut self, from: usize, to: usize, kind: LinkKind) {
@@ -361,7 +381,8 @@ impl Sim {
                 Output::Join(..) if self.plain_joins => {}
                 Output::Join(_, addrs) => {
                     let host = addrs.first().map_or(0, Self::at);
-                    if self.frozen.contains(&host) || self.finished[host].is_some() {
+                    let host = self.moved.filter(|(from, _)| *from == host).map_or(host, |(_, to)| to);
+                    if !self.is_there(host) {
                         let closed = CloseReason::Unreachable.into();
                         self.nodes[index].handle(self.now, Input::JoinFailed(closed));
                     } else {
@@ -370,7 +391,20 @@ impl Sim {
                 }
                 Output::OpenJoin(port) => {
                     let addr = SocketAddr::new(Self::ip(index), port);
-                    self.nodes[index].handle(self.now, Input::JoinOpened(Ok((addr, vec![addr]))));
+                    let peer_addrs = vec![SocketAddr::new(Self::ip(index), 50_000)];
+                    let port = JoinPort { addr, addrs: vec![addr], peer_addrs };
+                    self.nodes[index].handle(self.now, Input::JoinOpened(Ok(port)));
+                }
+                Output::LookForDeputy(_, addrs) => {
+                    let to = addrs.first().map(Self::at).filter(|to| self.is_there(*to));
+                    let shown = to.and_then(|to| match &self.nodes[to].role {
+                        node::Role::Host(host) => host.opened_by().cloned().map(Box::new),
+                        node::Role::Member(_) => None,
+                    });
+                    self.nodes[index].handle(self.now, Input::LookedForDeputy(shown));
+                }
+                Output::Store(StoreCommand::KeepDeputyship(given)) => {
+                    self.deputyships.insert(index, given);
                 }
                 Output::Probe(_, addrs) => {
                     let blocked = addrs.first().map(Self::at).filter(|to| self.blocked == Some((index, *to)));

@@ -4,12 +4,13 @@
 use ring::digest::{Context, SHA256};
 
 use super::identity::{Identity, verify};
-use crate::model::{Batch, Departed, NetworkId, PeerId, Recipient, RosterEntry, Signature};
+use crate::model::{Batch, Departed, DeputyStatement, NetworkId, PeerId, Recipient, RosterEntry, Signature};
 
 const DELTA_LABEL: &[u8] = b"pyile/1 roster delta";
 const ROSTER_LABEL: &[u8] = b"pyile/1 roster";
 const BATCH_LABEL: &[u8] = b"pyile/1 message";
 const HANDOVER_LABEL: &[u8] = b"pyile/1 handover";
+const DEPUTY_LABEL: &[u8] = b"pyile/1 deputy";
 
 /// Signs a roster as its host: `entries` and `departed` in the order of their keys.
 pub fn roster<'a>(
@@ -77,6 +78,24 @@ pub fn handover_holds(host: &PeerId, network: &NetworkId, statement: &[u8], sign
 
 fn handover_bytes(network: &NetworkId, statement: &[u8]) -> Vec<u8> {
     [HANDOVER_LABEL, &network.0, statement].concat()
+}
+
+/// Signs who may open the network again, as its host; what the statement has of a signature does not matter.
+#[must_use]
+pub fn deputy(host: &Identity, statement: &DeputyStatement) -> Signature {
+    host.sign(&deputy_bytes(statement))
+}
+
+/// True when a statement on the deputy has this host's signature.
+#[must_use]
+pub fn deputy_holds(host: &PeerId, statement: &DeputyStatement) -> bool {
+    verify(host, &deputy_bytes(statement), &statement.signature)
+}
+
+fn deputy_bytes(statement: &DeputyStatement) -> Vec<u8> {
+    let DeputyStatement { network, serial, to, addrs, .. } = statement;
+    let said = postcard::to_stdvec(&(serial, to, addrs)).unwrap_or_default();
+    [DEPUTY_LABEL, &network.0, &said].concat()
 }
 
 fn roster_bytes<'a>(

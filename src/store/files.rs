@@ -1,4 +1,4 @@
-//! The files of a profile: `identity.key`, `host.json`, `known_hosts.json`, `verified.json`, and `lock`.
+//! The files of a profile: `identity.key`, `host.json`, `known_hosts.json`, `verified.json`, `deputy.json`, and `lock`.
 //!
 //! Every file is replaced as a whole: written beside, flushed, renamed. A crash leaves the old one or the new one.
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use crate::{
-    model::{HostState, KnownHost, Verified},
+    model::{Deputyship, HostState, KnownHost, Verified},
     security::Identity,
 };
 
@@ -23,6 +23,8 @@ const HOST: &str = "host.json";
 const PACKAGE: &str = "host-pending.json";
 const KNOWN_HOSTS: &str = "known_hosts.json";
 const VERIFIED: &str = "verified.json";
+/// What this profile was given as the deputy of somebody else's network.
+const DEPUTY: &str = "deputy.json";
 const LOCK: &str = "lock";
 
 /// The form of the JSON files; a newer one is refused, not guessed at.
@@ -162,6 +164,21 @@ impl Files {
 
     pub(super) fn save_verified(&self, keys: &[Verified]) -> Result<(), StoreError> {
         self.save(VERIFIED, &VerifiedKeys { keys: keys.to_vec() })
+    }
+
+    pub(super) fn deputyship(&self) -> Result<Option<Deputyship>, StoreError> {
+        self.read(DEPUTY)
+    }
+
+    pub(super) fn keep_deputyship(&self, given: Option<&Deputyship>) -> Result<(), StoreError> {
+        if let Some(given) = given {
+            return self.save(DEPUTY, given);
+        }
+        let path = self.dir.join(DEPUTY);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            _ => Ok(()),
+        }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {

@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     api::{StoreCommand, StoreEvent},
-    model::{HostState, KnownHost, Network, Verified, limits},
+    model::{Deputyship, HostState, KnownHost, Network, Verified, limits},
     security::Identity,
 };
 
@@ -120,6 +120,7 @@ struct Kept {
     retired: Option<Network>,
     recents: Vec<KnownHost>,
     verified: Vec<Verified>,
+    deputyship: Option<Deputyship>,
 }
 
 /// Commands of one asker, and where the answers go.
@@ -205,6 +206,7 @@ impl Profile {
             retired: files.retired().map(|state| state.network),
             recents: files.recents()?,
             verified: files.verified()?,
+            deputyship: files.deputyship()?,
         };
         Self::start(identity, kept, Some((files, dir)), keeping, store)
     }
@@ -213,7 +215,8 @@ impl Profile {
     pub fn ephemeral() -> Result<Self, StoreError> {
         let (identity, _) = Identity::generate()?;
         let store = |worker| Ok(Arc::new(Thread::start(worker)?) as Arc<dyn Store>);
-        let kept = Kept { host: None, retired: None, recents: Vec::new(), verified: Vec::new() };
+        let kept =
+            Kept { host: None, retired: None, recents: Vec::new(), verified: Vec::new(), deputyship: None };
         Self::start(identity, kept, None, Keeping::InMemory, store)
     }
 
@@ -261,6 +264,12 @@ impl Profile {
     #[must_use]
     pub fn recents(&self) -> Vec<KnownHost> {
         self.kept.borrow().recents.clone()
+    }
+
+    /// What this profile was given as the deputy of somebody else's network.
+    #[must_use]
+    pub fn deputyship(&self) -> Option<Deputyship> {
+        self.kept.borrow().deputyship.clone()
     }
 
     /// Keys that the person here has verified, the newest last.

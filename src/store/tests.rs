@@ -35,6 +35,8 @@ fn state(name: &str) -> HostState {
         departed: Vec::new(),
         version: 3,
         classic: false,
+        deputy: None,
+        opened_by: None,
     }
 }
 
@@ -53,6 +55,7 @@ fn known(target: &str) -> KnownHost {
         network_id: None,
         handed_over: false,
         version: 0,
+        deputy: None,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Bundle, Kept,
+    Bundle, Kept, StoreError,
     files::Files,
     history::{Committed, History, Reader, Unread, Write},
 };
@@ -258,6 +258,11 @@ impl Worker {
             StoreCommand::ForgetHost { target } => {
                 self.change_recents(&reply, |recents| recents.retain(|other| other.target != target));
             }
+            StoreCommand::KeepDeputyship(given) => {
+                let kept = self.files.as_ref().map(|files| files.keep_deputyship(given.as_deref()));
+                self.kept.send_modify(|kept| kept.deputyship = given.map(|given| *given));
+                tell_failed(&reply, kept);
+            }
             StoreCommand::KeepVerified(verified) => self.keep_verified(&reply, *verified),
             StoreCommand::Recents => {
                 let _ = reply.blocking_send(StoreEvent::Recents(self.kept.borrow().recents.clone()));
@@ -358,9 +363,7 @@ impl Worker {
             kept.verified.drain(..over);
         });
         let verified = self.kept.borrow().verified.clone();
-        if let Some(Err(error)) = self.files.as_ref().map(|files| files.save_verified(&verified)) {
-            let _ = reply.blocking_send(StoreEvent::Failed { token: None, message: error.to_string() });
-        }
+        tell_failed(reply, self.files.as_ref().map(|files| files.save_verified(&verified)));
     }
 
     fn change_recents(&self, reply: &Reply, change: impl FnOnce(&mut Vec<KnownHost>)) {
@@ -371,6 +374,13 @@ impl Worker {
             Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
         };
         let _ = reply.blocking_send(event);
+    }
+}
+
+/// Of what is answered only when it fails.
+fn tell_failed(reply: &Reply, kept: Option<Result<(), StoreError>>) {
+    if let Some(Err(error)) = kept {
+        let _ = reply.blocking_send(StoreEvent::Failed { token: None, message: error.to_string() });
     }
 }
 

@@ -118,7 +118,11 @@ fn words(room: &Room, peer: &crate::model::PeerId, view: Option<&PeerView>) -> S
         None => String::new(),
     };
     let key = if view.is_close { format!(" {}", peer.short()) } else { String::new() };
-    let role = if view.peer.role == Role::Host { " (host)" } else { "" };
+    let role = match view.peer.role {
+        Role::Host => " (host)",
+        Role::Member if room.deputy == Some(*peer) => " (deputy)",
+        Role::Member => "",
+    };
     let wire = if view.peer.wire == Wire::Classic && *peer != room.me { " ~classic" } else { "" };
     let via = match view.via.filter(|_| view.present) {
         Some(via) => format!(" through {}", room.name(&via)),
@@ -129,7 +133,7 @@ fn words(room: &Room, peer: &crate::model::PeerId, view: Option<&PeerView>) -> S
 
 /// The same in signs.
 fn shorter(what: &str) -> String {
-    let what = what.replace(" ~classic", " ~").replace(" (host)", " ⌂");
+    let what = what.replace(" ~classic", " ~").replace(" (host)", " ⌂").replace(" (deputy)", "");
     match what.split_once(" through ") {
         Some((before, _)) => format!("{before} ⇢"),
         None => what,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::model::{
-    AtMost, Batch, CloseReason, Departed, Held, Network, NetworkId, Notes, Pass, PeerId, Policy, RecvError,
-    RosterEntry, Signature, Status, Timestamp, Unreachable, at_most, limits,
+    AtMost, Batch, CloseReason, Departed, DeputyStatement, Held, Network, NetworkId, Notes, Pass, PeerId,
+    Policy, RecvError, RosterEntry, Signature, Status, Timestamp, Unreachable, at_most, limits,
 };
 
 /// Payload of [`Frame::BannedStatus`]: what the host says before anything else (seed, "Banned status").
@@ -434,6 +434,8 @@ frames! {
     17 Presence(Presence),
     /// Host to member: not so, and why.
     18 PresenceRefused(Refusal),
+    /// Host to a joiner that it knows, before anything else: it has opened the network again as the deputy of another host.
+    19 OpenedAgain(Box<DeputyStatement>),
     /// First on a peer link, both ways: the network it belongs to, and what time it is.
     20 PeerHello(PeerHello),
     /// Messages (seed, "Communication").
@@ -476,6 +478,10 @@ frames! {
     46 Handover(HandoverStatement),
     /// Both ways: nothing comes of the handover, and why.
     47 HandoverRefused(Refusal),
+    /// Host to member: who may open the network again when the host is gone for too long; nobody when there is nothing.
+    48 Deputy(Option<Box<DeputyStatement>>),
+    /// Host to deputy: a part of what a host needs, as [`Frame::HandoverPart`].
+    49 DeputyPart(HandoverPart),
     /// Member to host: please ask this peer to open a link to me. Host to member: this peer asks for a link from you.
     50 Call(PeerId),
     /// Host to member: see whether you reach these.

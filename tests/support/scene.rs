@@ -90,6 +90,7 @@ pub fn launch(size: (u16, u16)) -> State {
         network_id: None,
         handed_over: false,
         version: 0,
+        deputy: None,
     }];
     State::new(defaults, recents, size, NOW)
 }

@@ -3,7 +3,7 @@
 use super::{Grade, Heard, Room};
 use crate::{
     api::NodeEvent,
-    model::{Applicant, Notes, SafeText, Timestamp, limits},
+    model::{Applicant, Notes, Peer, Role, SafeText, Timestamp, limits},
 };
 
 impl Room {
@@ -22,6 +22,26 @@ impl Room {
             _ => {}
         }
         None
+    }
+
+    /// Who may open the network again when the host is gone.
+    pub(super) fn deputy_is(&mut self, now: Timestamp, peer: Option<&Peer>) {
+        let was = std::mem::replace(&mut self.deputy, peer.map(|peer| peer.peer_id));
+        let whose = if self.role == Role::Host { "your" } else { "the host's" };
+        match peer {
+            Some(peer) if was == Some(peer.peer_id) => {}
+            Some(peer) => {
+                let who = if peer.peer_id == self.me { "you are" } else { &format!("{} is", peer.alias) };
+                let gone = if self.role == Role::Host { "you are gone" } else { "the host is gone" };
+                let text =
+                    format!("{who} {whose} deputy, and may open the network again when {gone} for too long");
+                self.announce(now, Grade::Info, &text);
+            }
+            None if was.is_some() => {
+                self.announce(now, Grade::Info, &format!("nobody is {whose} deputy any more"));
+            }
+            None => {}
+        }
     }
 
     /// Somebody new waits at the door: the person here is called.

@@ -150,6 +150,7 @@ impl Room {
                 }
             }
             NodeEvent::Handover { host, join_addr } => self.handed_over(now, &host, join_addr),
+            NodeEvent::Deputy { peer } => self.deputy_is(now, peer.as_deref()),
             NodeEvent::Skipped { messages, .. } => {
                 let text = format!("this screen was not served in time: {messages} messages are read again");
                 self.note(now, Grade::Warning, &text);

@@ -187,12 +187,23 @@ impl Room {
                 Some(until) if is_narrow => {
                     format!("host away, on our own to {}", until.in_zone(zone).strftime("%H:%M"))
                 }
+                None if self.deputy == Some(self.me) && is_narrow => "host gone: /takeover".to_owned(),
                 None if is_narrow => "out until the host is back".to_owned(),
                 Some(until) => format!(
                     "the host is away: nobody new can join; you go on without it until {}",
                     until.in_zone(zone).strftime("%H:%M:%S")
                 ),
-                None => "out of the network until the host is back".to_owned(),
+                None => match self.deputy {
+                    Some(me) if me == self.me => {
+                        "the host is gone, and you are its deputy: /takeover opens the network again"
+                            .to_owned()
+                    }
+                    Some(deputy) => format!(
+                        "out of the network until the host is back, or {} opens it again",
+                        self.name(&deputy)
+                    ),
+                    None => "out of the network until the host is back".to_owned(),
+                },
             });
         }
         if let Some(applicant) = self.door.applicants.first() {

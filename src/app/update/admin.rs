@@ -169,6 +169,41 @@ pub(super) fn ask_handover(state: &mut State, peer: &Peer) {
     state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Hand over", pending)));
 }
 
+/// Asks whether a member is to be the deputy.
+pub(super) fn ask_deputy(state: &mut State, peer: &Peer) {
+    if peer.wire == Wire::Classic {
+        let text = format!("{} is a classic peer, and those cannot host", peer.alias);
+        return toast(state, ToastKind::Error, &text);
+    }
+    let lines = vec![
+        format!(
+            "When you are gone for longer than the time of grace, {} ({}) may open the network again: with its name, the \
+             bans and the password. All follow; you are a member when you are back.",
+            peer.alias,
+            peer.peer_id.short()
+        ),
+        "For that it is given now, and kept up to date on, what a host needs.".to_owned(),
+    ];
+    let title = format!("Make {} your deputy?", peer.alias);
+    let pending = Pending::Deputy(peer.peer_id);
+    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Make it so", pending)));
+}
+
+/// Asks whether the deputy opens the network again.
+pub(super) fn ask_take_over(state: &mut State) {
+    let Some(room) = state.room() else { return };
+    if room.deputy != Some(room.me) {
+        let text = "you are not the deputy of this network: only whom the host has named opens it again";
+        return toast(state, ToastKind::Error, text);
+    }
+    let lines = vec![
+        "You are the host from then on, with the bans and the password of before.".to_owned(),
+        "The others follow by themselves. Who was the host is a member when it is back.".to_owned(),
+    ];
+    let title = "Open the network again?".to_owned();
+    state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Open", Pending::TakeOver)));
+}
+
 pub(super) fn unban_selected(state: &mut State) {
     if !only_host(state) {
         return;

@@ -60,6 +60,11 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
             let peer = member(state, &name)?;
             admin::ask_handover(state, &peer);
         }
+        Typed::Deputy(name) => {
+            host_only()?;
+            return deputy(state, &name);
+        }
+        Typed::TakeOver => admin::ask_take_over(state),
         typed @ (Typed::Invite { .. }
         | Typed::Revoke(_)
         | Typed::Approve(_)
@@ -103,6 +108,19 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Quit => super::ask_leave(state, is_host),
     }
     Ok(Vec::new())
+}
+
+/// Names the deputy, after a question, or nobody.
+fn deputy(state: &mut State, name: &str) -> Result<Vec<Effect>, String> {
+    if !name.is_empty() {
+        let peer = member(state, name)?;
+        admin::ask_deputy(state, &peer);
+        return Ok(Vec::new());
+    }
+    if state.room().is_none_or(|room| room.deputy.is_none()) {
+        return Err("nobody is your deputy; /deputy NAME names one".to_owned());
+    }
+    Ok(vec![Effect::Node(NodeCommand::Deputy { peer: None })])
 }
 
 /// Who comes in, and who is who.
@@ -230,7 +248,11 @@ fn peers(state: &mut State) {
         let Peer { alias, peer_id, addr, role, status, .. } = &*view.peer;
         let name = wrap::fit_name(alias.as_str(), limits::NAME_CELLS);
         let gap = " ".repeat(limits::NAME_CELLS.saturating_sub(wrap::width(&name)));
-        let role = if *role == Role::Host { "host" } else { "" };
+        let role = match role {
+            Role::Host => "host",
+            Role::Member if room.deputy == Some(*peer_id) => "deputy",
+            Role::Member => "",
+        };
         let sure = match room.verified_as(peer_id) {
             Some(as_alias) if as_alias == alias => "  verified".to_owned(),
             Some(as_alias) => format!("  verified as {as_alias}"),
@@ -238,7 +260,7 @@ fn peers(state: &mut State) {
         };
         // A key has a row of its own: it is compared as a whole.
         let says = status.as_ref().map(|status| format!("  {}", status.as_str())).unwrap_or_default();
-        [format!("{name}{gap}  {role:<4}  {addr}{sure}{says}"), format!("  {}", peer_id.fingerprint())]
+        [format!("{name}{gap}  {role:<6}  {addr}{sure}{says}"), format!("  {}", peer_id.fingerprint())]
     };
     let lines = room.present().iter().flat_map(line).collect();
     state.layers.push(Layer::Note { title: "Peers and their keys".to_owned(), lines, scroll: 0 });
@@ -288,6 +310,8 @@ pub(super) fn confirmed(state: &mut State) -> Vec<Effect> {
             state.layers.push(Layer::Prompt(Prompt::new(PromptKind::Handover(peer))));
             Vec::new()
         }
+        Pending::Deputy(peer) => vec![Effect::Node(NodeCommand::Deputy { peer: Some(peer.into()) })],
+        Pending::TakeOver => vec![Effect::Node(NodeCommand::TakeOver)],
         Pending::Open(open) => {
             state.defaults.knows_classic = true;
             super::open_now(state, *open)

@@ -83,6 +83,8 @@ pub fn why_not(state: &State, command: &Command) -> Option<&'static str> {
         "approve" | "refuse" if room.door.applicants.is_empty() => Some("nobody waits at the door"),
         "revoke" if room.door.invites.is_empty() => Some("no invite is open"),
         "unban" if room.door.bans.is_empty() => Some("nobody is banned"),
+        "deputy" if room.present().len() < 2 => Some("nobody else is here"),
+        "takeover" if room.deputy != Some(room.me) => Some("you are not the deputy"),
         "next" if room.conversations.iter().all(|conversation| conversation.unread == 0) => {
             Some("nothing is unread")
         }

@@ -10,7 +10,7 @@ use crate::{
     api::NodeCommand,
     model::{CloseReason, Closed, PeerId, Wire},
     net::{classic, discovery, listener, platform::Connection, relay::RelayedEnd, session},
-    proto::{Input, LinkKind, RelayedId},
+    proto::{Input, JoinPort, LinkKind, RelayedId},
     security::tls,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
@@ -153,7 +153,13 @@ impl Actor {
             listener.abort();
         }
         let everywhere = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0));
-        let mut at = self.listening.peer.map_or(everywhere, |(_, addr)| addr);
+        // A deputy that has not reached its host since it began listens nowhere yet.
+        let peer = self.listening.peer.map_or_else(|| self.listen_at(everywhere), |(_, addr)| Ok(addr));
+        let peer = match peer {
+            Ok(addr) => addr,
+            Err(closed) => return self.node.handle(self.now(), Input::JoinOpened(Err(closed))),
+        };
+        let mut at = peer;
         at.set_port(port);
         let wanted = listener::bind_join(&*self.platform, at);
         let bound = wanted.or_else(|_| listener::bind_peer(&*self.platform, None, at));
@@ -163,9 +169,23 @@ impl Actor {
                 .map_err(|error| Closed::new(CloseReason::CannotListen, error.to_string()))?;
             let accept = listener::accept(listener, LinkKind::JoinIn, self.accepted.tx.clone());
             self.listening.join = Some(self.listening.tasks.spawn(accept));
-            Ok((addr, listener::announced(addr)))
+            let (addrs, peer_addrs) = (listener::announced(addr), listener::announced(peer));
+            Ok(JoinPort { addr, addrs, peer_addrs })
         });
         self.node.handle(self.now(), Input::JoinOpened(opened));
+    }
+
+    /// Sees what the deputy shows to whoever takes it for a host.
+    pub(super) fn look_for_deputy(&self, deputy: PeerId, addrs: Vec<SocketAddr>) {
+        let (platform, to_node) = (self.platform.clone(), self.inputs.tx.clone());
+        let config = tls::client_config(&self.identity, JOIN_ALPN, Some(deputy));
+        tokio::spawn(async move {
+            let shown = match config {
+                Ok(config) => session::opened_by(platform, addrs, config).await,
+                Err(_) => None,
+            };
+            let _ = to_node.send(Input::LookedForDeputy(shown)).await;
+        });
     }
 
     /// Sees whether a peer listens for joiners at one of its addresses.
@@ -174,7 +194,7 @@ impl Actor {
         let config = tls::client_config(&self.identity, JOIN_ALPN, Some(peer));
         tokio::spawn(async move {
             let result = match config {
-                Ok(config) => session::probe(platform, addrs, config).await,
+                Ok(config) => session::probe(platform, addrs, config).await.map(drop),
                 Err(error) => Err(Closed::new(CloseReason::Internal, error.to_string())),
             };
             let _ = to_node.send(Input::Probed(result)).await;

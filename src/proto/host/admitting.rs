@@ -21,6 +21,9 @@ impl Host {
     pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: &Connected) {
         let (peer, remote) = (connected.secured.peer, connected.remote);
         let status = self.admission.status(&peer, remote.ip());
+        if let (BannedStatus::Known, Some(statement)) = (&status, &self.deputy.opened_by) {
+            self.turn.send(conn, &Frame::OpenedAgain(Box::new(statement.clone())));
+        }
         self.turn.send(conn, &Frame::BannedStatus(status.clone()));
         let known = match status {
             _ if peer == self.group.me() => return self.turn.close(conn, CloseReason::Superseded),

@@ -19,6 +19,7 @@ pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) 
             kick(host, peer.as_ref(), addr, &clean(reason.as_deref()))
         }
         NodeCommand::Handover { peer } => host.hand_over(&peer),
+        NodeCommand::Deputy { peer } => host.name_deputy(peer.as_ref()),
         NodeCommand::SetPassword(password) => {
             host.set_password(password);
             Ok(())
@@ -68,6 +69,7 @@ fn ban(
         host.admission.forget(key);
         // Also those of one that is not here.
         host.revoke_invites_of(key);
+        host.withdraw_deputy(key);
     }
     let banned = NodeEvent::Banned { peer_id: key, addr, reason: SafeText::line(reason) };
     host.save(vec![banned]);

@@ -45,6 +45,7 @@ impl Host {
             self.notify_unreachable_soon();
             self.expect_cuts(&changes, version);
             self.distribute_classic();
+            self.renew_deputy();
             self.save(Vec::new());
         }
         self.welcome();
@@ -69,6 +70,7 @@ impl Host {
         if !self.notes.is_empty() {
             frames.push(Frame::Notes(Box::new(self.notes.clone())).encode());
         }
+        frames.push(Frame::Deputy(self.deputy.statement.clone().map(Box::new)).encode());
         for peer in new {
             let Some(link) = self.members.get_mut(&peer) else { continue };
             link.since = Some(self.group.roster.version());

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
 
-use super::{Host, Timer, candidates};
+use super::{Host, Timer, candidates, deputy::parts_of};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
@@ -14,7 +14,7 @@ use crate::{
     },
     proto::{Output, group::Group},
     security::sign,
-    wire::{Frame, HandoverPart, HandoverProbe, HandoverStatement, Refusal},
+    wire::{Frame, HandoverProbe, HandoverStatement, Refusal},
 };
 
 /// A handover under way.
@@ -162,7 +162,24 @@ impl Host {
     }
 
     fn send_package(&mut self, to: PeerId, addrs: Vec<SocketAddr>) {
+        let parts = match parts_of(&self.package()) {
+            Ok(parts) => parts,
+            Err(why) => return self.call_off(&why),
+        };
+        let Some(link) = self.members.get(&to) else { return };
+        for part in parts {
+            self.turn.send(link.conn, &Frame::HandoverPart(part));
+        }
+        if let Some(handover) = &mut self.handing.handover {
+            handover.step = Step::Sent { addrs, token: self.saves.token };
+        }
+    }
+
+    /// What another host of this network needs.
+    pub(super) fn package(&self) -> HostPackage {
         let mut state = self.state();
+        // Each host has a deputy of its own.
+        (state.deputy, state.opened_by) = (None, None);
         let own = state.admitted.iter().find(|admitted| admitted.peer_id == self.group.me());
         let me = Admitted {
             peer_id: self.group.me(),
@@ -178,7 +195,7 @@ impl Host {
             pass.by = Some(self.group.me());
         }
         let (attempts, members) = self.admission.limits();
-        let package = HostPackage {
+        HostPackage {
             state,
             policy: self.group.policy,
             attempts,
@@ -187,26 +204,6 @@ impl Host {
             announce: self.announce,
             approve: self.door.asks,
             notes: self.notes.clone(),
-        };
-        let Some(link) = self.members.get(&to) else { return };
-        let bytes = serde_json::to_vec(&package).unwrap_or_default();
-        if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {
-            let keys = package.state.admitted.len();
-            let why = format!(
-                "{keys} keys and what else a host needs are {} KiB, and at most {} KiB can be handed over; let keys end \
-                 sooner (--key-days), or lift bans",
-                bytes.len() / 1024,
-                limits::HANDOVER_BYTES / 1024
-            );
-            return self.call_off(&why);
-        }
-        let mut parts = bytes.chunks(limits::HANDOVER_PART).peekable();
-        while let Some(part) = parts.next() {
-            let part = HandoverPart { bytes: part.to_vec(), is_last: parts.peek().is_none() };
-            self.turn.send(link.conn, &Frame::HandoverPart(part));
-        }
-        if let Some(handover) = &mut self.handing.handover {
-            handover.step = Step::Sent { addrs, token: self.saves.token };
         }
     }
 
@@ -229,10 +226,17 @@ impl Host {
             return self.send_package(to, addrs);
         }
         self.turn.timers.cancel(Timer::Handover);
-        self.turn.store(StoreCommand::RetireHost);
-        if let Some(handover) = &mut self.handing.handover {
-            handover.step = Step::Retiring { addrs };
+        self.retire_for(to, addrs);
+    }
+
+    /// What this host kept is set aside, since another one is the host: at these addresses.
+    pub(super) fn retire_for(&mut self, to: PeerId, addrs: Vec<SocketAddr>) {
+        if self.handing.handover.as_ref().is_some_and(|handover| handover.to != to) {
+            self.call_off("the deputy is the host");
         }
+        let deadline = self.turn.now.instant;
+        self.handing.handover = Some(Handover { to, deadline, step: Step::Retiring { addrs } });
+        self.turn.store(StoreCommand::RetireHost);
     }
 
     /// What this host kept is being set aside, or is: nothing that happens here now is the network's.

@@ -43,6 +43,7 @@ impl Host {
             let state = Box::new(self.state());
             self.turn.store(StoreCommand::SaveHost { token: self.saves.token, state });
         }
+        self.feed_deputy();
     }
 
     /// The host leaves: the next one that it opens begins without members.
@@ -72,6 +73,8 @@ impl Host {
             departed: self.group.roster.all_departed().cloned().collect(),
             version: self.group.roster.version(),
             classic: self.group.policy.classic,
+            deputy: self.deputy.statement.clone(),
+            opened_by: self.deputy.opened_by.clone(),
         }
     }
 

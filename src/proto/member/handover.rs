@@ -1,12 +1,10 @@
 //! A member's part in a handover: trying to reach the next host, following it, or becoming it.
 
-use std::net::SocketAddr;
-
 use super::{Member, Timer};
 use crate::{
     api::{LinkState, NodeEvent, StoreCommand},
-    model::{CloseReason, Closed, HostPackage, PeerId, limits},
-    proto::{ConnId, EarlierRun, HostConfig, Output, group::Group},
+    model::{CloseReason, Closed, DeputyStatement, HostPackage, PeerId, limits},
+    proto::{ConnId, EarlierRun, HostConfig, JoinPort, Output, group::Group},
     security::{HostRecord, sign},
     wire::{Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
 };
@@ -15,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct PendingHandover {
     /// Where it listens for joiners.
-    join_addr: Option<SocketAddr>,
+    join_port: Option<JoinPort>,
     bytes: Vec<u8>,
     package: Option<Box<HostPackage>>,
     /// The package is on its way to the disk, under this token.
@@ -27,7 +25,7 @@ pub(super) struct PendingHandover {
 impl std::fmt::Debug for PendingHandover {
     /// What was given holds the password's record.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PendingHandover").field("join_addr", &self.join_addr).finish_non_exhaustive()
+        f.debug_struct("PendingHandover").field("join_port", &self.join_port).finish_non_exhaustive()
     }
 }
 
@@ -45,12 +43,16 @@ impl Member {
     }
 
     /// The join port is open, or cannot be opened.
-    pub(in crate::proto) fn join_opened(&mut self, opened: Result<(SocketAddr, Vec<SocketAddr>), Closed>) {
+    pub(in crate::proto) fn join_opened(&mut self, opened: Result<JoinPort, Closed>) {
+        if self.opens_network(&opened) {
+            return;
+        }
         let Some(pending) = &mut self.succession.pending else { return };
         let frame = match opened {
-            Ok((addr, announced)) => {
-                pending.join_addr = Some(addr);
-                Frame::HandoverReady(announced.into())
+            Ok(port) => {
+                let frame = Frame::HandoverReady(port.addrs.clone().into());
+                pending.join_port = Some(port);
+                frame
             }
             Err(closed) => {
                 self.succession.pending = None;
@@ -84,7 +86,7 @@ impl Member {
 
     /// A part of what a host needs.
     pub(super) fn package(&mut self, part: HandoverPart) {
-        let Some(pending) = self.succession.pending.as_mut().filter(|pending| pending.join_addr.is_some())
+        let Some(pending) = self.succession.pending.as_mut().filter(|pending| pending.join_port.is_some())
         else {
             return;
         };
@@ -103,7 +105,8 @@ impl Member {
         if !is_this_network || HostRecord::from_bytes(&package.state.record).is_err() {
             return self.decline("what the host sent is not of this network");
         }
-        let (listen, alias) = (pending.join_addr, Some(self.group.alias.clone()));
+        let listen = pending.join_port.as_ref().map(|port| port.addr);
+        let (listen, alias) = (listen, Some(self.group.alias.clone()));
         let state = Box::new(crate::model::HostState { alias, listen, ..package.state.clone() });
         pending.package = Some(Box::new(package));
         // No token of a host's own saves, or of another package.
@@ -171,12 +174,23 @@ impl Member {
     }
 
     fn take_office(&mut self) {
-        let Some(PendingHandover { join_addr: Some(join_addr), package: Some(package), .. }) =
+        let Some(PendingHandover { join_port: Some(port), package: Some(package), .. }) =
             self.succession.pending.take()
         else {
             return;
         };
-        let HostPackage { state, policy, attempts, members, key_age, announce, approve, notes } = *package;
+        self.elect(*package, &port, EarlierRun::none(), None);
+    }
+
+    /// Becomes the host: of what it was given, where it listens now, and by which word, if it is a deputy.
+    pub(super) fn elect(
+        &mut self,
+        package: HostPackage,
+        port: &JoinPort,
+        earlier: EarlierRun,
+        opened_by: Option<DeputyStatement>,
+    ) {
+        let HostPackage { state, policy, attempts, members, key_age, announce, approve, notes } = package;
         let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
         for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
             self.turn.timers.cancel(timer);
@@ -186,8 +200,7 @@ impl Member {
             self.turn.close(link.conn, CloseReason::Left);
         }
         self.turn.store(StoreCommand::DropPackage);
-        let own =
-            self.group.roster.get(&self.group.me()).map(|entry| entry.addrs.clone()).unwrap_or_default();
+        let own = self.group.roster.get(&self.group.me()).map(|entry| entry.addrs.clone());
         self.succession.elected = Some(Box::new(HostConfig {
             network: state.network,
             // Whether classic peers are let in is for each host to say.
@@ -206,10 +219,11 @@ impl Member {
             admitted: state.admitted,
             key_age,
             kept_attempts: state.attempts,
-            // The roster goes on from where it is.
-            earlier: EarlierRun::none(),
-            join_addr,
-            peer_addrs: own,
+            earlier,
+            join_addr: port.addr,
+            peer_addrs: own.unwrap_or_else(|| port.peer_addrs.clone()),
+            deputy: None,
+            opened_by,
         }));
     }
 
@@ -239,6 +253,8 @@ impl Member {
         self.host.is_handed_over = true;
         self.host.is_invited = false;
         self.host.addrs = statement.addrs;
+        // The new host names its own.
+        self.deputy_named(None);
         let is_told_by_host = self.joining.is_none();
         if let Some(joining) = self.joining.take() {
             self.turn.timers.cancel(Timer::Admission(joining.conn));

@@ -25,7 +25,12 @@ impl Member {
         self.dialling = false;
         self.turn.timers.cancel(Timer::Slow);
         let host = connected.secured.peer;
-        if let Some(known) = self.host.key.filter(|known| *known != host) {
+        let is_deputy = self.is_deputy(&host) && self.host.key != Some(host);
+        if self.asks_deputy() && !is_deputy {
+            self.turn.close(conn, CloseReason::KeyChanged);
+            return self.not_this_network();
+        }
+        if let Some(known) = self.host.key.filter(|known| *known != host && !is_deputy) {
             self.turn.close(conn, CloseReason::KeyChanged);
             if self.joined_before {
                 let message = format!(
@@ -64,7 +69,8 @@ impl Member {
             ));
             return;
         }
-        self.joining = Some(Joining { conn, host, step: Step::Status, left: 0, known: false, connected });
+        let step = if is_deputy { Step::Word } else { Step::Status };
+        self.joining = Some(Joining { conn, host, step, left: 0, known: false, connected });
         // The host may have many to admit, and hangs up by itself on whoever takes too long.
         let patience = if self.joined_before { limits::ADMISSION_TIMEOUT } else { limits::JOIN_FOR };
         self.turn.set(Timer::Admission(conn), patience);
@@ -123,6 +129,9 @@ impl Member {
     /// Another try to come in for the first time. A host that is slow, or turns joiners away because there are too many, is
     /// no reason to give up soon: only an answer is one.
     fn retry_first(&mut self, closed: Closed) {
+        if self.stands_in_at_first(&closed) {
+            return;
+        }
         let is_slow = closed.reason == CloseReason::TimedOut;
         if !is_slow && !matches!(closed.reason, CloseReason::Busy | CloseReason::ConnectionLost) {
             return self.finish(closed);
@@ -172,6 +181,13 @@ impl Member {
         let Some(joining) = &mut self.joining else { return };
         let conn = joining.conn;
         match (frame, &mut joining.step) {
+            (Frame::OpenedAgain(statement), Step::Word) => {
+                let by = joining.host;
+                self.opened_again(by, *statement);
+            }
+            (_, Step::Word) => self.not_this_network(),
+            // Whoever knows its key already needs no word for it.
+            (Frame::OpenedAgain(_), Step::Status) => {}
             (Frame::BannedStatus(status), step) => {
                 let is_first = matches!(step, Step::Status);
                 self.status(status, is_first);
@@ -370,6 +386,9 @@ impl Member {
 
     /// The history has told what it knows.
     pub(in crate::proto) fn recalled(&mut self, recalled: Recalled) {
+        if self.recalled_to_open(&recalled) {
+            return;
+        }
         let Some(Joining { step, conn, .. }) = &mut self.joining else { return };
         let conn = *conn;
         let Step::Recalling(joining, waiting) = step else { return };
@@ -466,6 +485,7 @@ impl Member {
             network_id: Some(network_id),
             handed_over: self.host.is_handed_over,
             version: self.group.roster.version(),
+            deputy: self.standing.statement.clone(),
         });
         self.remember();
     }

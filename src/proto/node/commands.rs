@@ -30,6 +30,10 @@ impl Node {
                 self.event(NodeEvent::Ways { rows });
             }
             (NodeCommand::Ways, Role::Member(member)) => member.ask_reachability(),
+            (NodeCommand::TakeOver, Role::Member(member)) => return member.take_over(),
+            (NodeCommand::TakeOver, Role::Host(_)) => {
+                return Err(CommandError::Yourself("you are the host already"));
+            }
             (NodeCommand::Rejoin, Role::Member(member)) => member.rejoin_now(),
             (NodeCommand::Rejoin, Role::Host(_)) => {}
             (NodeCommand::Nick { alias }, role) => {

@@ -246,8 +246,9 @@ fn what_a_host_hands_over() {
     let conn = sim.join_link(ann, 0);
     sim.frozen.insert(0);
     sim.flood(ann, conn, [Frame::HandoverOffer(4702)]);
-    let opened = ("10.0.0.2:4702".parse().unwrap(), vec!["10.0.0.2:4702".parse().unwrap()]);
-    sim.nodes[ann].handle(sim.now, Input::JoinOpened(Ok(opened)));
+    let addr = "10.0.0.2:4702".parse().unwrap();
+    let port = JoinPort { addr, addrs: vec![addr], peer_addrs: vec![addr] };
+    sim.nodes[ann].handle(sim.now, Input::JoinOpened(Ok(port)));
     assert_eq!(sent(&sim.outputs(ann), |frame| matches!(frame, Frame::HandoverReady(_))), 1);
     let part =
         || Frame::HandoverPart(HandoverPart { bytes: vec![b' '; limits::HANDOVER_PART], is_last: false });

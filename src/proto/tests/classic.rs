@@ -551,6 +551,8 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             wire: Wire::Native,
             known: None,
             was_classic,
+            deputy: None,
+            deputyship: None,
         };
         sim.cleartext = cleartext;
         let ann = sim.add("ann", Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));

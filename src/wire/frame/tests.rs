@@ -39,6 +39,16 @@ fn held() -> Held {
     Held { author: PeerId([1; 32]), epoch: 300, from: 7, to: 9 }
 }
 
+fn deputy() -> DeputyStatement {
+    DeputyStatement {
+        network: NetworkId([9; 16]),
+        serial: 300,
+        to: PeerId([0xAA; 32]),
+        addrs: entry().addrs,
+        signature: Signature([5; 64]),
+    }
+}
+
 fn authenticated() -> Authenticated {
     Authenticated {
         network: Network { id: NetworkId([9; 16]), name: "lab".into() },
@@ -220,6 +230,17 @@ fn golden() -> Vec<(Frame, String)> {
         (
             Frame::HandoverRefused(Refusal { reason: CloseReason::Unreachable, detail: "x".into() }),
             format!("2f {:02x} 01 78", CloseReason::Unreachable as u8),
+        ),
+        (Frame::Deputy(None), "30 00".into()),
+        (
+            Frame::Deputy(Some(Box::new(deputy()))),
+            // network, serial, key, addresses, signature
+            format!("30 01 {} ac02 {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
+        ),
+        (Frame::DeputyPart(HandoverPart { bytes: vec![1, 2], is_last: true }), "31 02 0102 01".into()),
+        (
+            Frame::OpenedAgain(Box::new(deputy())),
+            format!("13 {} ac02 {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
         ),
         (Frame::Call(PeerId([0xAA; 32])), format!("32 {bob}")),
         (Frame::TryPeers(vec![PeerId([1; 32])].into()), format!("33 01 {ann}")),

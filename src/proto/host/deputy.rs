@@ -1,0 +1,270 @@
+//! The deputy: a member that may open the network again when this host has been gone for too long. It is given the host's
+//! word, and what a host needs, beforehand; everybody is told.
+//!
+//! A host that comes back looks first whether its deputy has opened the network meanwhile, and is a member there then.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use super::{Host, Timer};
+use crate::{
+    api::{NodeEvent, PeerName},
+    model::{
+        CommandError, DeputyStatement, ErrorKind, HostPackage, Peer, PeerId, Role, RosterEntry, Signature,
+        Timestamp, Wire, limits,
+    },
+    proto::{ConnId, EarlierRun, Output, roster::Roster},
+    security::sign,
+    wire::{Frame, HandoverPart},
+};
+
+/// Who may open the network again, and by whose word this host has.
+#[derive(Debug, Default)]
+pub(super) struct Deputy {
+    pub(super) statement: Option<DeputyStatement>,
+    /// This host was a deputy, and has opened the network again by this.
+    pub(super) opened_by: Option<DeputyStatement>,
+    /// The link and the state of the last package.
+    given: Option<(ConnId, u64)>,
+    /// When the next package may go.
+    next: Option<Instant>,
+    /// It is known whether the deputy had opened the network before this host began.
+    has_looked: bool,
+    /// The person here was told that the network is open at the deputy's too.
+    is_told: bool,
+}
+
+impl Deputy {
+    pub(super) fn new(statement: Option<DeputyStatement>, opened_by: Option<DeputyStatement>) -> Self {
+        Self { statement, opened_by, ..Self::default() }
+    }
+
+    fn is(&self, peer: &PeerId) -> bool {
+        self.statement.as_ref().is_some_and(|statement| statement.to == *peer)
+    }
+}
+
+impl Host {
+    /// Names the member that may open the network again, or nobody.
+    pub(super) fn name_deputy(&mut self, name: Option<&PeerName>) -> Result<(), CommandError> {
+        let to = name.map(|name| {
+            let unknown = || CommandError::NoSuchMember(name.to_string());
+            self.group.member_named(name).ok_or_else(unknown)
+        });
+        let to = to.transpose()?;
+        if to == Some(self.group.me()) {
+            return Err(CommandError::Yourself("a deputy is for when you are gone"));
+        }
+        if let Some(classic) = to.filter(|to| to.wire() == Wire::Classic) {
+            let label = self.group.alias_of(&classic).to_string();
+            return Err(CommandError::ClassicSuccessor(label));
+        }
+        // Whether it has opened the network before it was named is no question.
+        self.deputy.has_looked = true;
+        self.deputy.is_told = false;
+        let statement = to.and_then(|to| self.sign_deputy(to));
+        self.set_deputy(statement);
+        Ok(())
+    }
+
+    fn set_deputy(&mut self, statement: Option<DeputyStatement>) {
+        let frame = Frame::Deputy(statement.clone().map(Box::new)).encode();
+        self.deputy.given = None;
+        self.deputy.statement = statement;
+        for link in self.members.values().filter(|link| link.since.is_some()) {
+            self.turn.send_bytes(link.conn, frame.clone());
+        }
+        if self.deputy.statement.is_some() {
+            self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
+        }
+        self.tell_deputy();
+        self.save(Vec::new());
+    }
+
+    pub(super) fn tell_deputy(&mut self) {
+        let peer = self.deputy.statement.as_ref().map(|DeputyStatement { to, addrs, .. }| {
+            self.group.person(to).unwrap_or_else(|| {
+                // It has not come back since this host began.
+                let alias = self.admission.alias_of(to).cloned();
+                Arc::new(Peer {
+                    peer_id: *to,
+                    alias: alias.unwrap_or_else(|| self.group.alias_of(to)),
+                    addr: addrs.first().copied().unwrap_or(self.listening.join_addr),
+                    role: Role::Member,
+                    wire: Wire::Native,
+                    status: None,
+                })
+            })
+        });
+        self.turn.event(NodeEvent::Deputy { peer });
+    }
+
+    /// This host's word for a member. Nothing when nobody knows where that is.
+    fn sign_deputy(&self, to: PeerId) -> Option<DeputyStatement> {
+        let addrs = self.deputy_addrs(&to)?;
+        let last = self.deputy.statement.as_ref().map_or(0, |statement| statement.serial);
+        let serial = u64::try_from(self.turn.now.wall.0).unwrap_or(0).max(last + 1);
+        let mut statement =
+            DeputyStatement { network: self.network.id, serial, to, addrs, signature: Signature([0; 64]) };
+        statement.signature = sign::deputy(&self.group.identity, &statement);
+        Some(statement)
+    }
+
+    /// Where a member would listen for joiners: where it is, at the port of this host.
+    fn deputy_addrs(&self, to: &PeerId) -> Option<Vec<SocketAddr>> {
+        let port = self.listening.join_addr.port();
+        let mut addrs: Vec<SocketAddr> = Vec::new();
+        for mut addr in self.group.roster.get(to)?.addrs.iter().copied() {
+            addr.set_port(port);
+            if !addr.ip().is_unspecified() && !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        addrs.truncate(limits::CANDIDATES);
+        Some(addrs).filter(|addrs| !addrs.is_empty())
+    }
+
+    /// The deputy, or this host, may be somewhere else now: everybody has to know.
+    pub(super) fn renew_deputy(&mut self) {
+        let Some(DeputyStatement { to, addrs, .. }) = &self.deputy.statement else { return };
+        if self.deputy_addrs(to).is_some_and(|now| now != *addrs) {
+            let statement = self.sign_deputy(*to);
+            self.set_deputy(statement);
+        }
+    }
+
+    /// Whom the host does not want any more does not stand in for it.
+    pub(super) fn withdraw_deputy(&mut self, peer: &PeerId) {
+        if self.deputy.is(peer) {
+            self.set_deputy(None);
+        }
+    }
+
+    /// Gives the deputy what a host needs, as it is now.
+    pub(super) fn feed_deputy(&mut self) {
+        let Some(to) = self.deputy.statement.as_ref().map(|statement| statement.to) else { return };
+        let Some(link) = self.members.get(&to).filter(|link| link.since.is_some()) else { return };
+        let (conn, given) = (link.conn, (link.conn, self.saves.token));
+        if self.has_left || self.is_retiring() || self.deputy.given == Some(given) {
+            return;
+        }
+        if let Some(next) = self.deputy.next.filter(|next| *next > self.turn.now.instant) {
+            return self.turn.timers.set(Timer::Deputy, next);
+        }
+        let mut package = self.package();
+        // What it has said until now counts.
+        let own = self.group.roster.get(&self.group.me()).cloned();
+        package.state.roster.extend(own.map(|own| RosterEntry { role: Role::Member, ..own }));
+        self.deputy.given = Some(given);
+        match parts_of(&package) {
+            Ok(parts) => {
+                let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
+                let times = u32::try_from(1 + bytes / limits::DEPUTY_PACE_BYTES).unwrap_or(u32::MAX);
+                self.deputy.next = Some(self.turn.now.instant + limits::DEPUTY_PACE * times);
+                for part in parts {
+                    self.turn.send(conn, &Frame::DeputyPart(part));
+                }
+            }
+            Err(why) => {
+                let message = format!("your deputy cannot be told what a host needs: {why}");
+                self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+            }
+        }
+    }
+
+    /// Looks whether the deputy has opened the network, if it is not here.
+    pub(super) fn look_for_deputy(&mut self) {
+        let Some(DeputyStatement { to, addrs, .. }) = &self.deputy.statement else { return };
+        if self.members.contains_key(to) {
+            self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
+        } else {
+            self.turn.ask(Output::LookForDeputy(*to, addrs.clone()));
+        }
+    }
+
+    /// What the deputy shows to whoever takes it for a host; nothing when it is none.
+    pub(in crate::proto) fn looked_for_deputy(&mut self, shown: Option<&DeputyStatement>) {
+        let is_first = !std::mem::replace(&mut self.deputy.has_looked, true);
+        let Some(statement) = self.deputy.statement.clone() else { return };
+        self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
+        if shown != Some(&statement) || self.is_retiring() {
+            return;
+        }
+        let deputy = self.group.alias_of(&statement.to);
+        let at = statement.addrs.first().map(ToString::to_string).unwrap_or_default();
+        // Nobody is put out by a deputy while others are here.
+        if !is_first && !self.members.is_empty() {
+            if !std::mem::replace(&mut self.deputy.is_told, true) {
+                let message = format!(
+                    "{deputy}, your deputy, has opened the network at {at} too, as if you were gone: those here stay with \
+                     you. Leave and join it there, or ban {deputy} to keep this one"
+                );
+                self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
+            }
+            return;
+        }
+        let has_told = self.deputy.given.is_none_or(|(_, token)| token == self.saves.token);
+        let more = if has_told {
+            ""
+        } else {
+            "; bans and invites of yours that it was not told of are not in force"
+        };
+        let message =
+            format!("{deputy}, your deputy, has opened the network at {at} while you were gone{more}");
+        self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
+        self.retire_for(statement.to, statement.addrs);
+    }
+
+    #[cfg(test)]
+    pub(in crate::proto) fn opened_by(&self) -> Option<&DeputyStatement> {
+        self.deputy.opened_by.as_ref()
+    }
+
+    /// Opens the network again as the deputy of a host that is gone. Its members come one after the other.
+    pub(in crate::proto) fn open_again(&mut self, earlier: EarlierRun) {
+        let me = self.group.me();
+        self.group.is_out = false;
+        self.group.join_links.clear();
+        self.group.host_addr = None;
+        let own = earlier.expected.iter().find(|entry| entry.peer_id == me);
+        let since = own.or_else(|| self.group.roster.get(&me)).map_or(Timestamp(0), |entry| entry.since);
+        self.group.roster = Roster::begun(earlier.version, earlier.departed);
+        self.group.roster.update(RosterEntry {
+            peer_id: me,
+            alias: self.group.alias.clone(),
+            role: Role::Host,
+            wire: Wire::Native,
+            addrs: self.listening.peer_addrs.clone(),
+            since,
+            status: None,
+        });
+        for entry in earlier.expected {
+            if entry.peer_id != me && self.admission.is_admitted(&entry.peer_id) {
+                self.group.roster.update(entry);
+            }
+        }
+        self.in_office();
+        self.turn.ask(super::Ask::CatchUp);
+    }
+}
+
+/// A package as it travels. Why not, when there is too much of it.
+pub(super) fn parts_of(package: &HostPackage) -> Result<Vec<HandoverPart>, String> {
+    let bytes = serde_json::to_vec(package).unwrap_or_default();
+    if bytes.is_empty() || bytes.len() > limits::HANDOVER_BYTES {
+        let keys = package.state.admitted.len();
+        return Err(format!(
+            "{keys} keys and what else a host needs are {} KiB, and at most {} KiB can be handed over; let keys end \
+             sooner (--key-days), or lift bans",
+            bytes.len() / 1024,
+            limits::HANDOVER_BYTES / 1024
+        ));
+    }
+    let mut parts: Vec<HandoverPart> = bytes
+        .chunks(limits::HANDOVER_PART)
+        .map(|part| HandoverPart { bytes: part.to_vec(), is_last: false })
+        .collect();
+    if let Some(last) = parts.last_mut() {
+        last.is_last = true;
+    }
+    Ok(parts)
+}

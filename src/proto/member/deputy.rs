@@ -1,0 +1,320 @@
+//! A member's part when the host is gone for good: following its deputy, or being it.
+//!
+//! It must never take for the host whom the host has not named, or leave a host that is here.
+
+use std::net::SocketAddr;
+
+use super::{Ask, Joining, Member, Step, Timer};
+use crate::{
+    api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
+    model::{
+        CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, PeerId,
+        Recalled, Wire, limits,
+    },
+    proto::{EarlierRun, JoinPort, Output},
+    security::{HostRecord, sign},
+    wire::HandoverPart,
+};
+
+/// Who may open the network again, and what this member was given if it is the one.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// The host's word on its deputy.
+    pub(super) statement: Option<DeputyStatement>,
+    /// What was given to this member, and is complete.
+    given: Option<Box<Deputyship>>,
+    /// The deputy, as the front end was told.
+    told: Option<PeerId>,
+    /// What is coming in.
+    bytes: Vec<u8>,
+    /// The next host to be asked is the deputy.
+    is_next: bool,
+    /// It is being asked.
+    is_asked: bool,
+    /// This member opens the network again.
+    opening: bool,
+    /// Why the host itself could not be joined at first.
+    at_first: Option<Closed>,
+}
+
+impl Standing {
+    pub(super) fn new(statement: Option<DeputyStatement>, given: Option<Box<Deputyship>>) -> Self {
+        Self { statement, given, ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for Standing {
+    /// What was given holds the password's record.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("statement", &self.statement).finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// The host names its deputy.
+    pub(super) fn deputy_named(&mut self, statement: Option<DeputyStatement>) {
+        let Some(host) = self.host.key else { return };
+        if let Some(statement) = &statement {
+            let is_ours = self.group.network_id() == Some(statement.network);
+            if !is_ours || statement.addrs.is_empty() || !sign::deputy_holds(&host, statement) {
+                let blame = self.group.blame(&host, "the name of a deputy that it has not signed");
+                return self.turn.events(blame);
+            }
+        }
+        let to = statement.as_ref().map(|statement| statement.to);
+        if to != Some(self.group.me()) {
+            self.drop_deputyship();
+        }
+        if std::mem::replace(&mut self.standing.told, to) != to {
+            self.turn.event(NodeEvent::Deputy { peer: to.and_then(|to| self.group.person(&to)) });
+        }
+        if self.standing.statement != statement {
+            self.standing.statement.clone_from(&statement);
+            if let Some(known) = &mut self.host.known {
+                known.deputy = statement;
+            }
+            self.remember();
+        }
+    }
+
+    fn drop_deputyship(&mut self) {
+        self.standing.bytes.clear();
+        if self.standing.given.take().is_some() {
+            self.turn.store(StoreCommand::KeepDeputyship(None));
+        }
+    }
+
+    /// A part of what this member needs as the deputy.
+    pub(super) fn deputy_part(&mut self, part: HandoverPart) {
+        let me = self.group.me();
+        let Some(statement) = self.standing.statement.clone().filter(|statement| statement.to == me) else {
+            return;
+        };
+        let bytes = &mut self.standing.bytes;
+        if bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
+            return bytes.clear();
+        }
+        bytes.extend(part.bytes);
+        if !part.is_last {
+            return;
+        }
+        let bytes = std::mem::take(bytes);
+        let Ok(package) = serde_json::from_slice::<HostPackage>(&bytes) else { return };
+        let is_this_network = self.group.network_id() == Some(package.state.network.id);
+        if is_this_network && HostRecord::from_bytes(&package.state.record).is_ok() {
+            let given = Box::new(Deputyship { statement, package });
+            self.turn.store(StoreCommand::KeepDeputyship(Some(given.clone())));
+            self.standing.given = Some(given);
+        }
+    }
+
+    // ---- Following the deputy ----
+
+    /// Whether the deputy is to be asked this time instead of the host, which has been gone for its time of grace.
+    pub(super) fn next_is_deputy(&mut self) -> bool {
+        let me = self.group.me();
+        let others = self.standing.statement.as_ref().filter(|statement| statement.to != me);
+        let is_due = others.is_some() && self.group.is_out;
+        self.standing.is_asked = is_due && std::mem::take(&mut self.standing.is_next);
+        self.standing.is_next = is_due && !self.standing.is_asked;
+        self.standing.is_asked
+    }
+
+    /// Where the deputy would be.
+    pub(super) fn deputy_place(&self) -> Option<(String, Vec<SocketAddr>)> {
+        let DeputyStatement { addrs, .. } = self.standing.statement.as_ref()?;
+        Some((addrs.first()?.to_string(), addrs.clone()))
+    }
+
+    /// True for the key of the deputy, where it may be the host now: the host has been gone for its time of grace, or the
+    /// deputy answers where a newcomer looks for the host.
+    pub(super) fn is_deputy(&self, peer: &PeerId) -> bool {
+        let is_named = |statement: &DeputyStatement| statement.to == *peer;
+        let is_away = self.group.is_out || !self.joined_before;
+        self.link.is_none() && is_away && self.standing.statement.as_ref().is_some_and(is_named)
+    }
+
+    /// True while the deputy is asked, and not the host.
+    pub(super) fn asks_deputy(&self) -> bool {
+        self.standing.is_asked
+    }
+
+    /// The deputy shows that it has opened this network again by the host's word.
+    pub(super) fn opened_again(&mut self, by: PeerId, statement: DeputyStatement) {
+        let Some(host) = self.host.key else { return };
+        let network = self.group.network_id().or(self.host.before.map(|(network, _)| network));
+        let known = self.standing.statement.as_ref().map_or(0, |known| known.serial);
+        let is_ours = network == Some(statement.network) && statement.to == by;
+        if !is_ours || statement.serial < known || !sign::deputy_holds(&host, &statement) {
+            return self.not_this_network();
+        }
+        let Some(Joining { step, connected, .. }) = &mut self.joining else { return };
+        *step = Step::Status;
+        let join_addr = connected.remote;
+        if let Some(host) = self.group.person(&by) {
+            self.turn.event(NodeEvent::Handover { host, join_addr });
+        }
+        self.host.key = Some(by);
+        self.host.target = join_addr.to_string();
+        self.host.is_handed_over = true;
+        self.host.is_invited = false;
+        self.host.addrs = statement.addrs;
+        // The new host names its own.
+        self.deputy_named(None);
+        (self.standing.is_asked, self.standing.is_next, self.standing.at_first) = (false, false, None);
+    }
+
+    /// Who answers where the deputy would be has not opened this network.
+    pub(super) fn not_this_network(&mut self) {
+        if let Some(joining) = self.joining.take() {
+            self.turn.timers.cancel(Timer::Admission(joining.conn));
+            self.turn.close(joining.conn, CloseReason::Left);
+        }
+        self.standing.is_asked = false;
+        self.retry(Closed::new(CloseReason::Unreachable, "the host is away, and its deputy does not host"));
+    }
+
+    /// The host could not be joined at all: its deputy may have opened the network, or this member may do so. False when
+    /// neither can be.
+    pub(super) fn stands_in_at_first(&mut self, closed: &Closed) -> bool {
+        let is_away = matches!(
+            closed.reason,
+            CloseReason::Unreachable
+                | CloseReason::NothingListens
+                | CloseReason::NoAnswer
+                | CloseReason::NoRoute
+        );
+        let me = self.group.me();
+        let Some(statement) = &self.standing.statement else { return false };
+        if let Some(at_first) = self.standing.at_first.take() {
+            self.finish(at_first);
+            return true;
+        }
+        if !is_away {
+            return false;
+        }
+        if statement.to != me {
+            self.standing.at_first = Some(closed.clone());
+            self.group.is_out = true;
+            self.standing.is_next = true;
+            self.join();
+            return true;
+        }
+        let Some(given) = &self.standing.given else { return false };
+        // From now on as a member that waits for its host.
+        self.group.network = Some(given.package.state.network.clone());
+        self.group.policy = given.package.policy;
+        self.joined_before = true;
+        self.tell_link(LinkState::Waiting, "the host is away; trying again", None);
+        self.wait_for_host();
+        self.retry(closed.clone());
+        true
+    }
+
+    // ---- Being the deputy ----
+
+    /// The person here opens the network again.
+    pub(in crate::proto) fn take_over(&mut self) -> Result<(), CommandError> {
+        let me = self.group.me();
+        if self.standing.statement.as_ref().is_none_or(|statement| statement.to != me) {
+            return Err(CommandError::NotTheDeputy);
+        }
+        if self.link.is_some() {
+            return Err(CommandError::HostIsHere);
+        }
+        if !self.group.is_out {
+            let until = self.rejoining.alone_until.unwrap_or(self.turn.now.wall);
+            let left = u64::try_from(until.0.saturating_sub(self.turn.now.wall.0)).unwrap_or(0);
+            return Err(CommandError::TooEarly(left.div_ceil(1_000_000)));
+        }
+        let given = self.standing.given.as_ref().ok_or(CommandError::NothingGiven)?;
+        if std::mem::replace(&mut self.standing.opening, true) {
+            return Ok(());
+        }
+        let network = given.package.state.network.clone();
+        if self.recalled == Some(network.id) {
+            self.open_join_port();
+        } else {
+            self.turn.store(StoreCommand::History(HistoryCommand::Recall(network)));
+        }
+        Ok(())
+    }
+
+    /// The history has told what it knows of the network that is to be opened. False when none is.
+    pub(super) fn recalled_to_open(&mut self, recalled: &Recalled) -> bool {
+        if !self.standing.opening {
+            return false;
+        }
+        self.recalled = self.group.network_id();
+        self.turn.ask(Ask::Recall(Box::new(recalled.clone())));
+        self.open_join_port();
+        true
+    }
+
+    fn open_join_port(&mut self) {
+        if let Some(port) = self.join_port() {
+            self.turn.ask(Output::OpenJoin(port));
+        }
+    }
+
+    /// The port at which all look for the deputy.
+    fn join_port(&self) -> Option<u16> {
+        self.standing.statement.as_ref()?.addrs.first().map(SocketAddr::port)
+    }
+
+    /// The join port is open, or cannot be opened. False when it was not opened to take over.
+    pub(super) fn opens_network(&mut self, opened: &Result<JoinPort, Closed>) -> bool {
+        if !std::mem::take(&mut self.standing.opening) {
+            return false;
+        }
+        match opened {
+            // The host is back.
+            _ if self.link.is_some() => self.turn.ask(Output::CloseJoin),
+            Ok(port) if self.join_port() == Some(port.addr.port()) => self.open_as_deputy(port),
+            Ok(_) => {
+                self.turn.ask(Output::CloseJoin);
+                let port = self.join_port().unwrap_or(limits::JOIN_PORT);
+                let message = format!(
+                    "port {port}, at which the others look for you, is in use here by another program; end that one, \
+                     and take over again"
+                );
+                self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+            }
+            Err(closed) => self.turn.event(NodeEvent::error(ErrorKind::Command, closed)),
+        }
+        true
+    }
+
+    fn open_as_deputy(&mut self, port: &JoinPort) {
+        let Some(given) = self.standing.given.take() else { return };
+        let Deputyship { statement, package } = *given;
+        let state = &package.state;
+        let earlier = EarlierRun {
+            expected: state.roster.clone(),
+            departed: state.departed.clone(),
+            version: state.version + limits::DEPUTY_LEAP,
+            recalled: Recalled::nothing(),
+        };
+        self.turn.store(StoreCommand::KeepDeputyship(None));
+        self.turn.event(NodeEvent::Deputy { peer: None });
+        self.elect(package, port, earlier, Some(statement));
+    }
+
+    /// What the person here can do when the host has been gone for too long.
+    pub(super) fn choices(&self) -> String {
+        let deputy = self.standing.statement.as_ref().map(|statement| statement.to);
+        match deputy {
+            Some(deputy) if deputy == self.group.me() => {
+                "you are its deputy: /takeover opens the network again, and the others follow you".to_owned()
+            }
+            Some(deputy) => format!(
+                "{} is its deputy, and may open the network again: you follow by yourself",
+                self.group.alias_of(&deputy)
+            ),
+            None if self.wire() == Wire::Classic => String::new(),
+            None => "you come back by yourself. To go on without it, one of you opens a network (pyile host) and invites \
+                     the others"
+                .to_owned(),
+        }
+    }
+}

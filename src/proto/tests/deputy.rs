@@ -1,0 +1,309 @@
+//! The deputy opens the network again when the host is gone.
+
+use super::*;
+use crate::model::{DeputyStatement, HostState};
+
+const GRACE: u32 = 60;
+
+impl Sim {
+    fn with_grace() -> Self {
+        Self::host_with(|config| config.policy.grace = GRACE)
+    }
+
+    /// Another host in place of the first, of which the test has the key twice.
+    fn replace_host(&mut self, key: Identity) -> usize {
+        let mut config = host_config();
+        config.policy.grace = GRACE;
+        *self = Self::host_as(key, config);
+        0
+    }
+
+    fn deputy(&mut self, name: Option<&str>) {
+        let peer = name.map(|name| name.parse().unwrap());
+        self.command(0, NodeCommand::Deputy { peer });
+        self.wait(2.0);
+    }
+
+    /// The host is gone, and its time of grace over.
+    fn lose_host(&mut self) {
+        self.frozen.insert(0);
+        self.wait(f64::from(GRACE) + 20.0);
+    }
+
+    fn deputy_of(&self, index: usize) -> Option<String> {
+        let named = |event: &NodeEvent| match event {
+            NodeEvent::Deputy { peer } => Some(peer.as_ref().map(|peer| peer.alias.to_string())),
+            _ => None,
+        };
+        self.events[index].iter().rev().find_map(named).flatten()
+    }
+
+    fn statement(&self) -> DeputyStatement {
+        self.saved.last().unwrap().deputy.clone().unwrap()
+    }
+}
+
+/// How a host begins again with what it has kept.
+fn again(kept: &HostState) -> HostConfig {
+    HostConfig {
+        network: kept.network.clone(),
+        record: HostRecord::from_bytes(&kept.record).unwrap(),
+        bans: kept.bans.clone(),
+        admitted: kept.admitted.clone(),
+        earlier: EarlierRun {
+            expected: kept.roster.clone(),
+            departed: kept.departed.clone(),
+            version: kept.version,
+            recalled: Recalled::nothing(),
+        },
+        deputy: kept.deputy.clone(),
+        opened_by: kept.opened_by.clone(),
+        ..host_config()
+    }
+}
+
+#[test]
+fn the_deputy_opens_the_network_again_and_the_others_follow_with_all_that_the_host_had() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+    let mallory = sim.join("mallory");
+    sim.deputy(Some("bob"));
+    for index in [0, ann, bob, carol, mallory] {
+        assert_eq!(sim.deputy_of(index).as_deref(), Some("bob"), "{index}");
+    }
+    // Also what is decided after it was named.
+    sim.ban("mallory");
+    sim.say(0, "everyone", "my last words");
+    sim.wait(3.0);
+    sim.frozen.insert(0);
+    sim.wait(20.0);
+    sim.say(ann, "everyone", "still here?");
+    sim.command(bob, NodeCommand::TakeOver);
+    assert!(sim.errors(bob).last().unwrap().contains("once it has been gone for its time of grace, in 5"));
+    sim.wait(f64::from(GRACE));
+    assert!(sim.errors(ann).last().unwrap().contains("bob is its deputy"), "{:?}", sim.errors(ann));
+    assert!(sim.errors(bob).last().unwrap().contains("/takeover opens the network again"));
+    sim.command(ann, NodeCommand::TakeOver);
+    assert!(sim.errors(ann).last().unwrap().contains("you are not the deputy"));
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(60.0);
+    for index in [ann, bob, carol] {
+        assert_eq!(sim.roster(index), ["bob", "ann", "carol"], "{index}");
+        assert_eq!(sim.deputy_of(index), None, "each host names its own");
+    }
+    assert!(
+        sim.has(
+            ann,
+            |event| matches!(event, NodeEvent::Handover { host, .. } if host.alias.as_str() == "bob")
+        )
+    );
+    let kept = sim.saved.last().unwrap();
+    assert_eq!((kept.network.name.as_str(), kept.bans.len()), ("lab", 1));
+    assert!(kept.version > limits::DEPUTY_LEAP, "no version of the old host is as high");
+    sim.say(carol, "everyone", "we are here");
+    sim.say(bob, "ann", "welcome");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob), ["host: my last words", "ann: still here?", "carol: we are here"]);
+    assert_eq!(sim.heard(ann), ["host: my last words", "carol: we are here", "bob: welcome"]);
+    // With the same password, and under the same ban.
+    let mut config = member_config(PASSWORD);
+    config.addrs = vec![SocketAddr::new(Sim::ip(bob), 4702)];
+    let dave = sim.add("dave", Identity::generate().unwrap().0, RoleConfig::Member(Box::new(config)));
+    sim.wait(1.0);
+    assert_eq!(sim.roster(dave), ["bob", "ann", "carol", "dave"]);
+}
+
+#[test]
+fn the_old_host_is_a_member_when_it_is_back() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(60.0);
+    assert_eq!(sim.roster(ann), ["bob", "ann"]);
+    sim.say(ann, "everyone", "without you");
+    sim.frozen.remove(&0);
+    sim.wait(90.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["bob", "ann", "host"], "{index}");
+    }
+    assert_eq!(sim.stores_retired(0), 1, "it keeps no network of its own");
+    assert!(sim.errors(0).iter().any(|error| error.contains("while you were gone")), "{:?}", sim.errors(0));
+    assert_eq!(sim.heard(0), ["ann: without you"]);
+    sim.say(0, "everyone", "well done");
+    sim.wait(0.1);
+    assert_eq!(sim.heard(bob), ["ann: without you", "host: well done"]);
+}
+
+#[test]
+fn an_old_host_that_begins_again_is_a_member_at_once() {
+    let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    // The one that is lost, as the others know it.
+    let host = sim.replace_host(key);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    let kept = sim.saved.last().unwrap().clone();
+    sim.crash(host);
+    sim.wait(f64::from(GRACE) + 20.0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(60.0);
+    assert_eq!(sim.roster(ann), ["bob", "ann"]);
+    let back = sim.add("host", same, RoleConfig::Host(Box::new(again(&kept))));
+    sim.wait(5.0);
+    for index in [back, ann, bob] {
+        assert_eq!(sim.roster(index), ["bob", "ann", "host"], "{index}");
+    }
+    assert_eq!(sim.stores_retired(back), 1);
+}
+
+#[test]
+fn a_host_whose_deputy_has_done_nothing_goes_on_as_ever() {
+    let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    let host = sim.replace_host(key);
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    let kept = sim.saved.last().unwrap().clone();
+    sim.crash(host);
+    let back = sim.add("host", same, RoleConfig::Host(Box::new(again(&kept))));
+    sim.wait(60.0);
+    assert_eq!((sim.stores_retired(back), sim.end(back)), (0, None));
+    assert_eq!(sim.deputy_of(back).as_deref(), Some("bob"), "it is the deputy still");
+    assert_eq!(sim.end(bob), None);
+}
+
+#[test]
+fn a_host_with_members_is_not_put_out_by_its_deputy() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    // The deputy alone does not see the host.
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.frozen.insert(bob);
+    sim.frozen.remove(&0);
+    sim.wait(60.0);
+    assert_eq!(sim.roster(0), ["host", "ann"]);
+    sim.frozen.remove(&bob);
+    sim.wait(60.0);
+    assert_eq!(sim.roster(0), ["host", "ann"]);
+    assert_eq!(sim.roster(ann), ["host", "ann"], "who sees the host follows nobody");
+    let told = sim.errors(0).iter().filter(|error| error.contains("those here stay with you")).count();
+    assert_eq!(told, 1, "{:?}", sim.errors(0));
+    assert_eq!(sim.stores_retired(0), 0);
+}
+
+#[test]
+fn nobody_opens_a_network_whose_host_is_here_or_that_it_was_not_named_for() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    for (name, why) in [("nobody", "nobody called"), ("host", "a deputy is for when you are gone")] {
+        sim.command(0, NodeCommand::Deputy { peer: Some(name.parse().unwrap()) });
+        assert!(sim.errors(0).last().unwrap().contains(why), "{:?}", sim.errors(0));
+    }
+    sim.deputy(Some("bob"));
+    sim.command(bob, NodeCommand::TakeOver);
+    assert!(sim.errors(bob).last().unwrap().contains("the host is here"));
+    sim.command(0, NodeCommand::TakeOver);
+    assert!(sim.errors(0).last().unwrap().contains("you are the host already"));
+    let earlier = sim.statement();
+    sim.deputy(Some("ann"));
+    assert!(sim.statement().serial > earlier.serial);
+    assert_eq!(sim.deputyships[&bob], None, "it does not keep what it may not use");
+    assert!(sim.deputyships[&ann].is_some());
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    assert!(sim.errors(bob).last().unwrap().contains("you are not the deputy"));
+}
+
+#[test]
+fn a_word_of_before_and_one_that_the_host_has_not_signed_are_worth_nothing() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    let earlier = sim.statement();
+    sim.deputy(Some("bob"));
+    let now = sim.statement();
+    let renamed = DeputyStatement { serial: u64::MAX, ..now.clone() };
+    let elsewhere = DeputyStatement { network: NetworkId([2; 16]), ..now.clone() };
+    let of_another = DeputyStatement { to: sim.ids[ann], ..now.clone() };
+    sim.lose_host();
+    for (shown, follows) in
+        [(earlier, false), (renamed, false), (elsewhere, false), (of_another, false), (now, true)]
+    {
+        let node::Role::Member(member) = &mut sim.nodes[ann].role else { unreachable!() };
+        // Nobody answers until the test does.
+        member.turn.timers.cancel(member::Timer::Rejoin);
+        let _ = sim.outputs(ann);
+        let conn = sim.conn();
+        let remote = SocketAddr::new(Sim::ip(bob), 4702);
+        let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
+        let link = LinkKind::JoinOut;
+        let connected =
+            Connected { link, secured, remote, local: remote, listening: vec![remote], via: None };
+        sim.nodes[ann].handle(sim.now, Input::Connected(conn, connected));
+        sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::OpenedAgain(Box::new(shown))));
+        let known = crate::wire::BannedStatus::Known;
+        sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::BannedStatus(known)));
+        let says_hello = |output: &Output| matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::Hello(_))));
+        assert_eq!(sim.outputs(ann).iter().any(says_hello), follows);
+    }
+}
+
+#[test]
+fn whoever_begins_again_while_the_host_is_gone_finds_the_deputy_or_is_it() {
+    let mut sim = Sim::with_grace();
+    let ((ann_key, ann_again), (bob_key, bob_again)) = (history::identity(), history::identity());
+    let (ann, bob) = (sim.join_as("ann", PASSWORD, ann_key), sim.join_as("bob", PASSWORD, bob_key));
+    sim.wait(1.0);
+    sim.deputy(Some("bob"));
+    let (statement, network) = (sim.statement(), host_config().network.id);
+    let given = sim.deputyships[&bob].clone();
+    assert_eq!(given.as_ref().map(|given| &given.statement), Some(&statement));
+    sim.crash(0);
+    sim.crash(ann);
+    sim.crash(bob);
+    sim.wait(600.0);
+    let config = |sim: &Sim| MemberConfig {
+        pin: Some(sim.ids[0]),
+        known: Some((network, 1)),
+        deputy: Some(statement.clone()),
+        ..member_config(PASSWORD)
+    };
+    // Bob has another address now, at which he is looked for.
+    let mut moved = config(&sim);
+    moved.deputyship = given;
+    let bob = sim.add("bob", bob_again, RoleConfig::Member(Box::new(moved)));
+    sim.wait(1.0);
+    assert_eq!(sim.end(bob), None, "he waits for the host, and may open the network");
+    sim.command(bob, NodeCommand::TakeOver);
+    assert!(sim.errors(bob).last().unwrap().contains("time of grace"), "{:?}", sim.errors(bob));
+    sim.wait(f64::from(GRACE) + 1.0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(1.0);
+    assert_eq!(sim.roster(bob)[0], "bob");
+    let mut returning = config(&sim);
+    returning.addrs = vec![SocketAddr::new(Sim::ip(0), 4702)];
+    returning.deputy = Some(statement.clone());
+    sim.moved = Some((2, bob));
+    let ann = sim.add("ann", ann_again, RoleConfig::Member(Box::new(returning)));
+    sim.wait(15.0);
+    assert_eq!(sim.roster(ann), ["bob", "ann"]);
+    assert_eq!(sim.roster(bob), ["bob", "ann"]);
+}
+
+#[test]
+fn a_ban_or_a_kick_takes_the_deputy_along() {
+    for cmd in ["ban", "kick"] {
+        let mut sim = Sim::with_grace();
+        let (ann, _bob) = (sim.join("ann"), sim.join("bob"));
+        sim.deputy(Some("bob"));
+        let line = serde_json::json!({"cmd": cmd, "peer": "bob", "reason": "spam"});
+        sim.command(0, serde_json::from_value(line).unwrap());
+        sim.wait(1.0);
+        assert_eq!((sim.deputy_of(0), sim.deputy_of(ann)), (None, None), "{cmd}");
+        assert_eq!(sim.saved.last().unwrap().deputy, None);
+    }
+}
