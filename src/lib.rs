@@ -77,6 +77,9 @@
 //! **Heartbeat loss.** Both ends of a join link beat and measure. Silence makes a peer suspect, then removed; a stall
 //! of this process is not the peer's silence. A member that lost its host asks for admission again by its key, with
 //! growing waits, until the host is back or the time is up.
+//!
+//! **Another host.** A host hands its network over, or names a deputy that opens it again when the host is gone (`handover` and
+//! `deputy`, in `proto::host` and `proto::member`). Members follow by what the host before has signed.
 
 pub mod api;
 #[cfg(feature = "program")]

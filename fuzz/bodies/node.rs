@@ -19,8 +19,8 @@ use pyile::{
         SafeText, Signature, StreamId, Timestamp, Unreachable, Wire, limits,
     },
     proto::{
-        ConnId, Connected, EarlierRun, HostConfig, Input, LinkKind, MemberConfig, Node, NodeConfig, Output,
-        RelayedId, RoleConfig,
+        ConnId, Connected, EarlierRun, HostConfig, Input, JoinPort, LinkKind, MemberConfig, Node, NodeConfig,
+        Output, RelayedId, RoleConfig,
     },
     security::{HostRecord, Identity, PasswordCost, pass, sign, tls::Secured},
     wire::{
@@ -137,6 +137,8 @@ pub fn host(data: &[u8]) {
         join_addr: (ip(0), limits::JOIN_PORT).into(),
         distribution: classic.then_some(50_001),
         peer_addrs: vec![(ip(0), 50_000).into()],
+        deputy: None,
+        opened_by: None,
     }));
     Driver::new(role, reader).run();
 }
@@ -156,6 +158,8 @@ pub fn member(data: &[u8]) {
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
         known: None,
+        deputy: None,
+        deputyship: None,
     }));
     Driver::new(role, reader).run();
 }
@@ -548,7 +552,7 @@ impl<'a> Driver<'a> {
     fn command(&mut self) -> Option<NodeCommand> {
         let who = self.somebody();
         let (peer, addr, reason) = (Some(PeerName::Id(id(who))), None, None);
-        Some(match self.reader.below(12) {
+        Some(match self.reader.below(14) {
             0 => NodeCommand::Ban { peer, addr, reason },
             1 => NodeCommand::Ban { peer: None, addr: Some(ip(who)), reason },
             2 => NodeCommand::Unban { peer, addr: Some(ip(who)), reason },
@@ -564,6 +568,8 @@ impl<'a> Driver<'a> {
                 text: "hi".to_owned(),
                 reference: None,
             },
+            12 => NodeCommand::Deputy { peer: peer.filter(|_| who > 0) },
+            13 => NodeCommand::TakeOver,
             11 => {
                 let size = usize::from(self.reader.byte());
                 let text = String::from_utf8_lossy(self.reader.bytes(size)).into_owned();
@@ -628,8 +634,10 @@ impl<'a> Driver<'a> {
             }
             Output::OpenJoin(port) => {
                 let addr = SocketAddr::from((ip(0), port));
-                self.proofs.push_back(Input::JoinOpened(Ok((addr, vec![addr]))));
+                let port = JoinPort { addr, addrs: vec![addr], peer_addrs: vec![addr] };
+                self.proofs.push_back(Input::JoinOpened(Ok(port)));
             }
+            Output::LookForDeputy(..) => self.proofs.push_back(Input::LookedForDeputy(None)),
             Output::Probe(..) => self.proofs.push_back(Input::Probed(Ok(()))),
             Output::OpenRelayed { relayed, to, .. } => self.relays.push((relayed, to)),
             Output::FeedRelayed(relayed, bytes) => {

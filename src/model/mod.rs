@@ -7,7 +7,6 @@ pub mod applicant;
 pub mod ban;
 pub mod batch;
 pub mod bounded;
-pub mod deputy;
 pub mod error;
 pub mod history;
 pub mod invite;
@@ -30,7 +29,6 @@ pub use applicant::{Applicant, Notes};
 pub use ban::{Attempt, Ban, Penalty};
 pub use batch::{Batch, StoredBatch};
 pub use bounded::{AtMost, at_most};
-pub use deputy::{DeputyStatement, Deputyship};
 pub use error::{AuthenticationError, CommandError, ErrorKind, RecvError, SendError, StatusError};
 pub use history::{
     Addressee, Delivery, Held, HistoryState, Interval, OwnStream, Page, Place, Recalled, Span, StoredMessage,
@@ -40,7 +38,10 @@ pub use invite::{Invite, InviteError, JoinTarget, KeptPass, Pass, PassError};
 pub use liveness::Liveness;
 pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Summary};
 pub use nearby::{Answer, NearbyNetwork, Sighting};
-pub use network::{Admitted, HostPackage, HostState, KeptAttempts, KnownHost, Network, NetworkId, Policy};
+pub use network::{
+    Admitted, DeputyStatement, Deputyship, HostPackage, HostState, KeptAttempts, KnownHost, Network,
+    NetworkId, Policy,
+};
 pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, RosterEntry, Signature};
 pub use reachability::{Reached, Unreachable};
 pub use reason::{CloseReason, Closed, FailReason};

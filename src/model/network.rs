@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     applicant::Notes,
     ban::Ban,
-    deputy::DeputyStatement,
+    bounded::at_most,
     invite::KeptPass,
     limits,
-    peer::{Alias, Departed, PeerId, RosterEntry},
+    peer::{Alias, Departed, PeerId, RosterEntry, Signature},
     time::Timestamp,
 };
 
@@ -101,6 +101,22 @@ impl Admitted {
     }
 }
 
+/// The host's word, given beforehand, on who may open its network again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeputyStatement {
+    /// Of which network.
+    pub network: NetworkId,
+    /// Grows with every statement of a host: microseconds of its clock, and more than the one before.
+    pub serial: u64,
+    /// The deputy.
+    pub to: PeerId,
+    /// Where it would listen for joiners, best first: its own addresses, with the port of the host.
+    #[serde(deserialize_with = "at_most::<{ limits::CANDIDATES }, _, _>")]
+    pub addrs: Vec<SocketAddr>,
+    /// The host's signature over all this.
+    pub signature: Signature,
+}
+
 /// All that a host needs after a restart. Holds the OPAQUE record, which is no password but still a secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
@@ -167,6 +183,15 @@ pub struct HostPackage {
     /// What whoever comes in is told.
     #[serde(default)]
     pub notes: Notes,
+}
+
+/// What a deputy has been given, and keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deputyship {
+    /// By which it may open the network.
+    pub statement: DeputyStatement,
+    /// What a host needs, as it was when the host told it last.
+    pub package: HostPackage,
 }
 
 /// Wrong passwords of one address, as they are kept.

@@ -554,6 +554,7 @@ impl Member {
         let message = format!("{message}; {}", self.choices());
         let message = message.trim_end_matches("; ");
         self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
+        self.may_open();
         // Whoever follows the deputy need not wait long.
         self.rejoining.backoff.reset();
     }

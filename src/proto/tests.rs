@@ -382,11 +382,11 @@ impl Sim {
                 Output::Join(_, addrs) => {
                     let host = addrs.first().map_or(0, Self::at);
                     let host = self.moved.filter(|(from, _)| *from == host).map_or(host, |(_, to)| to);
-                    if !self.is_there(host) {
+                    if self.is_there(host) {
+                        self.open(index, host, LinkKind::JoinOut);
+                    } else {
                         let closed = CloseReason::Unreachable.into();
                         self.nodes[index].handle(self.now, Input::JoinFailed(closed));
-                    } else {
-                        self.open(index, host, LinkKind::JoinOut);
                     }
                 }
                 Output::OpenJoin(port) => {

@@ -147,6 +147,43 @@ fn whoever_waits_at_the_door_is_told_of_on_top_let_in_and_turned_away() {
 }
 
 #[test]
+fn a_deputy_is_named_after_a_question_marked_and_told_when_the_network_is_theirs_to_open() {
+    let mut state = room((120, 35));
+    let peers = cast();
+    let typed = |state: &mut State, line: &str| {
+        press(state, KeyCode::Char('/'));
+        type_text(state, line);
+        press(state, KeyCode::Enter)
+    };
+    assert_eq!(typed(&mut state, "deputy"), []);
+    assert!(shows(&state, "nobody is your deputy; /deputy NAME names one"), "{:#?}", text(&draw(&state)));
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(typed(&mut state, "deputy bob"), []);
+    assert!(shows(&state, "Make bob your deputy?"), "{:#?}", text(&draw(&state)));
+    let name = NodeCommand::Deputy { peer: Some(peers[1].peer_id.into()) };
+    assert_eq!(confirm(&mut state), [Effect::Node(name)]);
+    node(&mut state, NOW, NodeEvent::Deputy { peer: Some(peers[1].clone()) });
+    assert!(shows(&state, "bob (deputy)"), "{:#?}", text(&draw(&state)));
+    assert_eq!(typed(&mut state, "deputy"), [Effect::Node(NodeCommand::Deputy { peer: None })]);
+    node(&mut state, NOW, NodeEvent::Deputy { peer: None });
+    assert!(!shows(&state, "(deputy)"));
+    assert_eq!(typed(&mut state, "takeover"), []);
+    assert!(shows(&state, "you are not the deputy"), "{:#?}", text(&draw(&state)));
+    // As the deputy, when the host is gone.
+    for size in [(80, 24), (40, 12)] {
+        let mut state = room(size);
+        node(&mut state, NOW, NodeEvent::Deputy { peer: Some(peers[0].clone()) });
+        let (state_of_link, message) = (LinkState::Waiting, SafeText::line("gone"));
+        let link = NodeEvent::Link { state: state_of_link, message, retry_in: None, alone_until: None };
+        node(&mut state, NOW, link);
+        assert!(shows(&state, "/takeover"), "{:#?}", text(&draw(&state)));
+        typed(&mut state, "takeover");
+        assert!(shows(&state, "Open the network again?"), "{:#?}", text(&draw(&state)));
+        assert_eq!(confirm(&mut state), [Effect::Node(NodeCommand::TakeOver)]);
+    }
+}
+
+#[test]
 fn words_are_compared_and_a_verified_key_is_marked_wherever_it_is_and_missed_where_it_is_not() {
     let mut state = room((120, 35));
     let peers = cast();

@@ -196,7 +196,13 @@ pub(super) fn ask_take_over(state: &mut State) {
         let text = "you are not the deputy of this network: only whom the host has named opens it again";
         return toast(state, ToastKind::Error, text);
     }
+    offer_take_over(state);
+}
+
+/// Asks the deputy of a host that is gone.
+pub(super) fn offer_take_over(state: &mut State) {
     let lines = vec![
+        "The host is gone, and you are its deputy.".to_owned(),
         "You are the host from then on, with the bans and the password of before.".to_owned(),
         "The others follow by themselves. Who was the host is a member when it is back.".to_owned(),
     ];

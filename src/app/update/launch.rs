@@ -1,6 +1,6 @@
 //! What keys do on the launch screen and in its forms.
 
-use super::{Action, Effect, State, open_asked};
+use super::{Action, Effect, State, ToastKind, open_asked};
 use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand},
     app::{
@@ -8,7 +8,7 @@ use crate::{
         launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
         room::{Room, reachable},
     },
-    model::{Alias, Invite, JoinTarget, Role, Sighting, Wire},
+    model::{Alias, ErrorKind, Invite, JoinTarget, Role, Sighting, Wire},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -133,6 +133,11 @@ pub(super) fn opening(state: &mut State, event: NodeEvent) -> Vec<Effect> {
             state.layers.clear();
             state.defaults.alias = alias;
             return vec![Effect::Store(open)];
+        }
+        // Of a network whose host is away, and was so from the beginning.
+        NodeEvent::Deputy { peer: Some(_) } => super::admin::offer_take_over(state),
+        NodeEvent::Error { kind: ErrorKind::Command, message, .. } => {
+            super::toast(state, ToastKind::Error, message.as_str());
         }
         NodeEvent::Link { message, .. } => {
             if let Some(form) = state.form_mut() {

@@ -5,12 +5,12 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
 
-use super::{Host, Timer, candidates, deputy::parts_of};
+use super::{Ask, Host, Timer, candidates, deputy::parts_of};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, SafeText, Signature,
-        Timestamp, Wire, limits,
+        Admitted, CloseReason, Closed, CommandError, ErrorKind, HostPackage, PeerId, Role, RosterEntry,
+        SafeText, Signature, Timestamp, Wire, limits,
     },
     proto::{Output, group::Group},
     security::sign,
@@ -325,5 +325,54 @@ impl Host {
     /// This host has probed whether it reaches the member that is to take over.
     pub(in crate::proto) fn has_probed(&mut self, why_not: Option<&str>) {
         self.handover_probed(self.group.me(), None, why_not);
+    }
+
+    /// Takes the old host's place; its members come one after the other.
+    pub(in crate::proto) fn take_over(&mut self) {
+        let me = self.group.me();
+        self.group.is_out = false;
+        self.group.join_links.clear();
+        let before: Vec<RosterEntry> = self.group.roster.entries().cloned().collect();
+        for entry in before {
+            let addrs = self.group.candidates(&entry.peer_id);
+            match entry.role {
+                _ if entry.peer_id == me => {
+                    self.group.roster.update(RosterEntry { role: Role::Host, ..entry });
+                }
+                Role::Host => self.group.roster.update(RosterEntry { role: Role::Member, addrs, ..entry }),
+                // They knew no other host.
+                Role::Member if entry.wire == Wire::Classic => {
+                    self.group.roster.remove(entry.peer_id, CloseReason::HostLeft);
+                }
+                Role::Member => {}
+            }
+        }
+        self.group.host_addr = None;
+        self.in_office();
+    }
+
+    /// This node is the host from now on, after another one.
+    pub(super) fn in_office(&mut self) {
+        let me = self.group.me();
+        let peer_addr = self.listening.peer_addrs.first().copied().unwrap_or(self.listening.join_addr);
+        self.turn.event(NodeEvent::Listening {
+            role: Role::Host,
+            join_addr: Some(self.listening.join_addr),
+            peer_addr,
+            peer_id: me,
+            alias: self.group.alias.clone(),
+            network: SafeText::line(&self.network.name),
+            network_id: self.network.id,
+        });
+        if let Some(host) = self.group.person(&me) {
+            self.turn.event(NodeEvent::Handover { host, join_addr: self.listening.join_addr });
+        }
+        self.turn.ask(Ask::Distribute);
+        self.turn.set(Timer::Attempts, limits::ATTEMPTS_FORGOTTEN / 10);
+        self.tell_admission();
+        self.tell_invites();
+        self.announce();
+        self.save(Vec::new());
+        self.turn.set(Timer::Expected, limits::DEAD_AFTER);
     }
 }

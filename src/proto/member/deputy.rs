@@ -8,8 +8,8 @@ use super::{Ask, Joining, Member, Step, Timer};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
-        CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, PeerId,
-        Recalled, Wire, limits,
+        CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, Peer, PeerId,
+        Recalled, Role, Wire, limits,
     },
     proto::{EarlierRun, JoinPort, Output},
     security::{HostRecord, sign},
@@ -298,6 +298,27 @@ impl Member {
         self.turn.store(StoreCommand::KeepDeputyship(None));
         self.turn.event(NodeEvent::Deputy { peer: None });
         self.elect(package, port, earlier, Some(statement));
+    }
+
+    /// The host has been gone for its time of grace. A deputy that has not met it since it began is told that it is the deputy.
+    pub(super) fn may_open(&mut self) {
+        let me = self.group.me();
+        let Some(statement) = self.standing.statement.as_ref().filter(|statement| statement.to == me) else {
+            return;
+        };
+        if self.standing.told.replace(me) != Some(me)
+            && let Some(addr) = statement.addrs.first().copied()
+        {
+            let peer = Peer {
+                peer_id: me,
+                alias: self.group.alias.clone(),
+                addr,
+                role: Role::Member,
+                wire: Wire::Native,
+                status: None,
+            };
+            self.turn.event(NodeEvent::Deputy { peer: Some(peer.into()) });
+        }
     }
 
     /// What the person here can do when the host has been gone for too long.

@@ -281,6 +281,7 @@ fn whoever_begins_again_while_the_host_is_gone_finds_the_deputy_or_is_it() {
     sim.command(bob, NodeCommand::TakeOver);
     assert!(sim.errors(bob).last().unwrap().contains("time of grace"), "{:?}", sim.errors(bob));
     sim.wait(f64::from(GRACE) + 1.0);
+    assert_eq!(sim.deputy_of(bob).as_deref(), Some("bob"));
     sim.command(bob, NodeCommand::TakeOver);
     sim.wait(1.0);
     assert_eq!(sim.roster(bob)[0], "bob");
