@@ -140,6 +140,7 @@ fn room(profile: &Profile) -> State {
         listen: "127.0.0.1:4702".parse().unwrap(),
         network: "lab".into(),
         classic: false,
+        map_port: false,
         announce: false,
         knows_classic: false,
         has_kept_password: true,

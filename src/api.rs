@@ -27,8 +27,8 @@ pub use store::{StoreCommand, StoreEvent};
 
 use crate::model::{
     Alias, Applicant, Attempt, Ban, CloseReason, DeliveryStatus, ErrorKind, FailReason, HistoryState,
-    Liveness, MessageId, NetworkId, Notes, Password, Peer, PeerId, Penalty, Place, Reached, Recipient, Role,
-    SafeText, Summary, Timestamp, Unreachable,
+    Liveness, MappingProtocol, MessageId, NetworkId, Notes, Password, Peer, PeerId, Penalty, Place, Reached,
+    Recipient, Role, SafeText, Summary, Timestamp, Unreachable,
 };
 
 /// An address as a person or program writes it: with or without a port, which does not matter.
@@ -456,6 +456,15 @@ pub enum NodeEvent {
         host: Arc<Peer>,
         /// The join address from now on.
         join_addr: SocketAddr,
+    },
+    /// Host: what came of asking the router for its port; told when it changes.
+    PortMapping {
+        /// Where joiners reach the host from the internet; nothing when they do not.
+        addr: Option<SocketAddr>,
+        /// How the router was asked; nothing when it opened nothing.
+        protocol: Option<MappingProtocol>,
+        /// The same for people, with the cause where it failed.
+        message: SafeText,
     },
     /// Who may open the network again when the host is gone for too long.
     Deputy {

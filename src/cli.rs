@@ -80,6 +80,9 @@ pub enum Command {
         /// What is asked of members: shown to whoever comes in [env: PYILE_RULES].
         #[arg(long, value_name = "TEXT")]
         rules: Option<String>,
+        /// Ask the router to let others in from the internet (PCP, NAT-PMP, UPnP) [env: PYILE_MAP_PORT=on].
+        #[arg(long)]
+        map_port: bool,
         /// Do not tell others around of the network: they do not see it on their first screen [env: PYILE_ANNOUNCE=off].
         #[arg(long)]
         no_announce: bool,
@@ -112,8 +115,11 @@ pub enum Command {
     /// Say why a host cannot be joined, or why others do not reach you, step by step, and what to do about it.
     Doctor {
         /// The host's name or address; the port is 4702 unless you say otherwise.
-        #[arg(value_name = "HOST[:PORT]")]
-        host: String,
+        #[arg(value_name = "HOST[:PORT]", required_unless_present = "map_port")]
+        host: Option<String>,
+        /// Ask the router of this machine whether it opens ports, and give the port back.
+        #[arg(long)]
+        map_port: bool,
     },
     /// A network on this machine: you host, three small bots join over real sockets and chat.
     Demo,

@@ -77,6 +77,8 @@ pub struct Config {
     pub notes: Notes,
     /// Host: those around are told of the network.
     pub announce: bool,
+    /// Host: the router is asked to let others in from the internet.
+    pub map_port: bool,
     /// Host: members may invite others.
     pub members_invite: bool,
     /// Whether messages may go to classic peers, when somebody has said so.
@@ -149,7 +151,7 @@ pub enum ConfigError {
     NoHome,
 }
 
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 34] = [
     "alias",
     "announce",
     "approve",
@@ -167,6 +169,7 @@ const KEYS: [&str; 33] = [
     "log_file",
     "log_level",
     "key_days",
+    "map_port",
     "members",
     "members_invite",
     "mouse",
@@ -396,6 +399,7 @@ pub fn resolve(
         classic: sources.get("classic", host.classic, ON_OR_OFF, on_or_off)?.unwrap_or(false),
         approve: approve(&sources, &host)?,
         notes: notes(&sources, &host)?,
+        map_port: sources.get("map_port", host.map_port, ON_OR_OFF, on_or_off)?.unwrap_or(false),
         announce: sources.get("announce", host.announce, ON_OR_OFF, on_or_off)?.unwrap_or(true),
         members_invite: sources
             .get("members_invite", host.members_invite, ON_OR_OFF, on_or_off)?

@@ -19,8 +19,10 @@ use crate::{
 };
 
 pub mod firewall;
+mod router;
 
 use self::firewall::Firewall;
+pub use self::router::router;
 
 /// The first byte of a TLS alert (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 21;

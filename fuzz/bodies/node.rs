@@ -14,9 +14,10 @@ use pyile::{
         Target,
     },
     model::{
-        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, KeptPass, Moment,
-        Network, NetworkId, Notes, Pass, Password, PeerId, Policy, Recalled, Recipient, Role, RosterEntry,
-        SafeText, Signature, StreamId, Timestamp, Unreachable, Wire, limits,
+        Admitted, Alias, Ban, Batch, CloseReason, Closed, Departed, Held, HistoryState, KeptPass,
+        MappingProtocol, Moment, Network, NetworkId, Notes, Pass, Password, PeerId, Policy, PortMapping,
+        Recalled, Recipient, Role, RosterEntry, SafeText, Signature, StreamId, Timestamp, Unreachable, Wire,
+        limits,
     },
     proto::{
         ConnId, Connected, EarlierRun, HostConfig, Input, JoinPort, LinkKind, MemberConfig, Node, NodeConfig,
@@ -103,6 +104,7 @@ pub fn host(data: &[u8]) {
         record: HostRecord::from_bytes(&world().record).unwrap(),
         password: None,
         announce: true,
+        map_port: true,
         approve: reader.byte() % 4 == 1,
         notes: Notes::default(),
         attempts: 3,
@@ -154,6 +156,7 @@ pub fn member(data: &[u8]) {
         pass: None,
         addrs: Vec::new(),
         announce: false,
+        map_port: false,
         rejoin_for: Duration::from_secs(if kind & 4 == 0 { 3600 } else { 0 }),
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
@@ -637,6 +640,14 @@ impl<'a> Driver<'a> {
                 let port = JoinPort { addr, addrs: vec![addr], peer_addrs: vec![addr] };
                 self.proofs.push_back(Input::JoinOpened(Ok(port)));
             }
+            Output::MapPorts(ports) => {
+                let lifetime = Duration::from_secs(self.reader.byte().into());
+                let protocol = MappingProtocol::Upnp;
+                let join = SocketAddr::from(([203, 0, 113, 7], ports.join.port()));
+                let mapping = PortMapping { join, peer: Some(join), protocol, lifetime };
+                let mapped = if lifetime.is_zero() { Err("no".to_owned()) } else { Ok(mapping) };
+                self.proofs.push_back(Input::PortsMapped(mapped));
+            }
             Output::LookForDeputy(..) => self.proofs.push_back(Input::LookedForDeputy(None)),
             Output::Probe(..) => self.proofs.push_back(Input::Probed(Ok(()))),
             Output::OpenRelayed { relayed, to, .. } => self.relays.push((relayed, to)),
@@ -651,6 +662,7 @@ impl<'a> Driver<'a> {
             Output::Proceed(_)
             | Output::Authenticated(_)
             | Output::CloseJoin
+            | Output::ReleasePorts
             | Output::Announce { .. }
             | Output::Withdraw
             | Output::Distribution(_)

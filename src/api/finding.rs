@@ -27,6 +27,8 @@ pub enum Check {
     PeerPort,
     /// The time here and there.
     Clock,
+    /// Whether the router of this machine opens ports.
+    Router,
 }
 
 impl Check {
@@ -43,6 +45,7 @@ impl Check {
             Self::Join => "join",
             Self::PeerPort => "peer port",
             Self::Clock => "clock",
+            Self::Router => "router",
         }
     }
 }

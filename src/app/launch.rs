@@ -37,6 +37,8 @@ pub enum FieldName {
     Classic,
     /// Those around are told of the network: a switch.
     Announce,
+    /// The router is asked to let others in from the internet: a switch.
+    MapPort,
 }
 
 impl FieldName {
@@ -51,6 +53,7 @@ impl FieldName {
             Self::Password => "Password",
             Self::Classic => "Classic",
             Self::Announce => "Around",
+            Self::MapPort => "Router",
         }
     }
 }
@@ -236,6 +239,7 @@ impl Form {
                     password,
                     classic: self.is_classic(),
                     announce: self.is_on(FieldName::Announce),
+                    map_port: self.is_on(FieldName::MapPort),
                 })
             }
             FormKind::Join => {

@@ -104,6 +104,8 @@ pub enum Open {
         classic: bool,
         /// Those around are told of it.
         announce: bool,
+        /// The router is asked to let others in from the internet.
+        map_port: bool,
     },
     /// An existing one.
     Join {

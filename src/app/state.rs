@@ -33,6 +33,8 @@ pub struct Defaults {
     pub classic: bool,
     /// Those around are told of a new network.
     pub announce: bool,
+    /// The router is to be asked to let others in from the internet.
+    pub map_port: bool,
     /// The person here has been told before what that means.
     pub knows_classic: bool,
     /// The zone that times are shown in.
@@ -282,6 +284,10 @@ impl State {
                     name: FieldName::Announce,
                     ..switch(self.defaults.announce, "show it to others on this network")
                 },
+                Field {
+                    name: FieldName::MapPort,
+                    ..switch(self.defaults.map_port, "ask it to let others in from the internet")
+                },
             ],
             FormKind::Join => vec![
                 field(FieldName::Target, target, "the host's address, or an invite"),
@@ -300,7 +306,7 @@ impl State {
         let is_offered = offered.is_some();
         let has_pass = target.parse::<JoinTarget>().is_ok_and(|target| target.has_pass());
         let first = |field: &Field| match field.name {
-            FieldName::Network | FieldName::Classic | FieldName::Announce => false,
+            FieldName::Network | FieldName::Classic | FieldName::Announce | FieldName::MapPort => false,
             // Whoever has an invite only says who it is.
             FieldName::Alias if has_pass => true,
             FieldName::Password if has_pass => false,

@@ -13,6 +13,7 @@ pub(super) struct HostFlags<'a> {
     pub(super) classic: Option<&'a str>,
     pub(super) members_invite: Option<&'a str>,
     pub(super) announce: Option<&'a str>,
+    pub(super) map_port: Option<&'a str>,
     pub(super) approve: Option<&'a str>,
     pub(super) topic: Option<&'a str>,
     pub(super) rules: Option<&'a str>,
@@ -28,6 +29,7 @@ impl<'a> HostFlags<'a> {
             approve,
             topic,
             rules,
+            map_port,
             no_announce,
         }) = command
         else {
@@ -38,6 +40,7 @@ impl<'a> HostFlags<'a> {
             classic: classic.then_some("on"),
             members_invite: members_invite.then_some("on"),
             announce: no_announce.then_some("off"),
+            map_port: map_port.then_some("on"),
             approve: approve.then_some("on"),
             topic: topic.as_deref(),
             rules: rules.as_deref(),

@@ -23,7 +23,12 @@ pub enum Mode {
     /// Print the networks around.
     Networks,
     /// Say why the host at this target cannot be joined.
-    Doctor(JoinTarget),
+    Doctor {
+        /// The host.
+        host: Option<JoinTarget>,
+        /// The router of this machine is asked for a port.
+        map_port: bool,
+    },
     /// Print what was said.
     History {
         /// By or for this peer alone.
@@ -46,7 +51,10 @@ pub(super) fn mode(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> R
         }
         Some(Command::Demo) => Mode::Demo,
         Some(Command::Networks) => Mode::Networks,
-        Some(Command::Doctor { host }) => Mode::Doctor(target(Some(host), environment, Wire::Native)?),
+        Some(Command::Doctor { host, map_port }) => {
+            let host = host.as_ref().map(|host| target(Some(host), environment, Wire::Native)).transpose()?;
+            Mode::Doctor { host, map_port: *map_port }
+        }
         Some(Command::History { peer, since, search }) => {
             let since = since.as_deref().map(|text| {
                 moment(text).ok_or_else(|| ConfigError::Value {

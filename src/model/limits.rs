@@ -321,6 +321,20 @@ pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
 pub const INSIST_WITHIN: Duration = Duration::from_secs(300);
 /// Bytes that a host may hand over: bans and admitted keys, mostly.
 pub const HANDOVER_BYTES: usize = 8 * 1024 * 1024;
+/// Time for which a router is asked to keep a port open (RFC 6886, section 3.3).
+pub const MAPPING_LIFETIME: Duration = Duration::from_secs(7200);
+/// The router is asked again no sooner than after this, however short it keeps a port open.
+pub const MAPPING_AGAIN: Duration = Duration::from_secs(30);
+/// A router that opened nothing is asked again after this: it may have been started anew.
+pub const MAPPING_RETRY: Duration = Duration::from_secs(300);
+/// Time that a router has for its first answer by PCP or NAT-PMP; then twice as long, up to [`ROUTER_ANSWER_MOST`].
+pub const ROUTER_ANSWER: Duration = Duration::from_millis(250);
+/// The longest time that it has for one.
+pub const ROUTER_ANSWER_MOST: Duration = Duration::from_secs(1);
+/// Time that it has to show itself by UPnP.
+pub const ROUTER_SEARCH: Duration = Duration::from_secs(4);
+/// Time that it has in all to take back a port.
+pub const ROUTER_RELEASE: Duration = Duration::from_secs(2);
 /// Time between two packages for a deputy, and again as long for each [`DEPUTY_PACE_BYTES`] of the last.
 pub const DEPUTY_PACE: Duration = Duration::from_secs(1);
 /// Bytes of a package that may go to the deputy within [`DEPUTY_PACE`].

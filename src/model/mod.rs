@@ -16,7 +16,9 @@ pub mod message;
 pub mod nearby;
 pub mod network;
 pub mod peer;
+pub mod port_mapping;
 pub mod reachability;
+pub mod realm;
 pub mod reason;
 pub mod role;
 pub mod secret;
@@ -43,7 +45,9 @@ pub use network::{
     NetworkId, Policy,
 };
 pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, RosterEntry, Signature};
+pub use port_mapping::{HostPorts, MappingProtocol, PortMapping};
 pub use reachability::{Reached, Unreachable};
+pub use realm::Realm;
 pub use reason::{CloseReason, Closed, FailReason};
 pub use role::{Role, Wire};
 pub use secret::Password;

@@ -67,6 +67,7 @@ pub fn spawn(
             peer,
             join: None,
             announced: None,
+            router: None,
         },
         relays: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
@@ -158,6 +159,8 @@ struct Listening {
     join: Option<AbortHandle>,
     /// Those around are told of the network.
     announced: Option<super::discovery::Announced>,
+    /// The router, once it was asked for ports.
+    router: Option<links::SharedRouter>,
 }
 
 /// What goes to the store, and comes from it.
@@ -452,6 +455,8 @@ impl Actor {
                 }
                 Output::Announce { network, join_addr } => self.announce(network, join_addr),
                 Output::Withdraw => self.listening.announced = None,
+                Output::MapPorts(ports) => self.map_ports(ports),
+                Output::ReleasePorts => drop(tokio::spawn(links::release(self.listening.router.take()))),
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
                     if let Some(listener) = self.listening.join.take() {
@@ -588,6 +593,7 @@ impl Actor {
         let drained = async { while self.sessions.running.join_next().await.is_some() {} };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
         self.sessions.running.abort_all();
+        links::release(self.listening.router.take()).await;
         while self.listening.tasks.join_next().await.is_some() {}
         self.flush_store().await;
     }

@@ -16,6 +16,8 @@ mod listener;
 pub mod platform;
 pub mod probe;
 mod relay;
+#[cfg(feature = "map-port")]
+mod router;
 mod session;
 mod suspend;
 mod unread;

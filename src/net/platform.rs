@@ -19,7 +19,7 @@ use super::{
     discovery::{self, Announced, Announcement},
     zone,
 };
-use crate::model::{Moment, limits};
+use crate::model::{HostPorts, Moment, PortMapping, limits};
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -76,8 +76,22 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// The router that can be asked for ports. Nothing where none can.
+    fn router(&self) -> Option<Box<dyn Router>> {
+        None
+    }
+
     /// Does what takes long, beside the async threads.
     fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+}
+
+/// Opens ports to a machine from outside of its network.
+pub trait Router: Send {
+    /// Opens the ports of a host, or keeps them open. Why not, in words.
+    fn map(&mut self, ports: HostPorts) -> BoxFuture<'_, Result<PortMapping, String>>;
+
+    /// Gives back what is open.
+    fn release(&mut self) -> BoxFuture<'_, ()>;
 }
 
 /// Has a machine do what takes long. Nothing comes of a job that panics.
@@ -146,6 +160,11 @@ impl Platform for SystemPlatform {
 
     fn announce(&self, announcement: &Announcement) -> Option<Announced> {
         discovery::announce(announcement)
+    }
+
+    #[cfg(feature = "map-port")]
+    fn router(&self) -> Option<Box<dyn Router>> {
+        Some(Box::<super::router::SystemRouter>::default())
     }
 
     fn work(&self, job: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -40,6 +40,9 @@ pub struct HostOptions {
     pub notes: Notes,
     /// Those around are told of the network by mDNS, on networks of one's own alone.
     pub announce: bool,
+    /// The router is asked to let others in from the internet, by PCP, NAT-PMP or UPnP: the event
+    /// [`crate::api::NodeEvent::PortMapping`] tells what comes of it. Needs the feature `map-port`.
+    pub map_port: bool,
     /// Whether messages may go to classic peers, in clear; nothing = they may where the policy lets such peers in.
     pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
@@ -63,6 +66,7 @@ impl HostOptions {
             approve: false,
             notes: Notes::default(),
             announce: false,
+            map_port: false,
             cleartext: None,
             cost: PasswordCost::WIRE_1,
         }
@@ -82,6 +86,8 @@ pub struct JoinOptions {
     pub invite: Option<Invite>,
     /// Those around are told of the network, should this peer become its host.
     pub announce: bool,
+    /// The router is asked for its ports, should this peer become its host.
+    pub map_port: bool,
     /// Where this peer's listener is to be; nothing = the address of the route, any free port.
     pub peer_listen: PeerListen,
     /// This peer's label.
@@ -108,6 +114,7 @@ impl JoinOptions {
             pin: None,
             invite: None,
             announce: false,
+            map_port: false,
             peer_listen: None,
             alias,
             password: Some(password),

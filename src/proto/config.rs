@@ -52,6 +52,8 @@ pub struct HostConfig {
     pub password: Option<Password>,
     /// Those around are told of the network.
     pub announce: bool,
+    /// The router is asked for the ports of this host.
+    pub map_port: bool,
     /// Whoever comes for the first time waits for the host's yes.
     pub approve: bool,
     /// What whoever comes in is told.
@@ -118,6 +120,8 @@ pub struct MemberConfig {
     pub pass: Option<Pass>,
     /// Those around are told of the network, should this member become its host.
     pub announce: bool,
+    /// The router is asked for its ports, should this member become its host.
+    pub map_port: bool,
     /// Where the host is by its invite, best first; else the target tells.
     pub addrs: Vec<SocketAddr>,
     /// How long to try to come back to a lost host; zero = not at all.

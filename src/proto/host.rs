@@ -13,8 +13,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 
 use self::{
-    addresses::candidates, classic::ClassicMembers, deputy::Deputy, door::Door, password::PasswordRecord,
-    saving::Saves,
+    addresses::candidates, classic::ClassicMembers, deputy::Deputy, door::Door, mapping::Mapping,
+    password::PasswordRecord, saving::Saves,
 };
 use super::{
     ConnId, EarlierRun, HostConfig,
@@ -45,6 +45,7 @@ mod distribution;
 mod door;
 mod handover;
 mod inviting;
+mod mapping;
 mod password;
 mod presence;
 mod reachability;
@@ -75,6 +76,8 @@ pub(super) enum Timer {
     Handover,
     /// Remove members of the old host that have not come to the new one.
     Expected,
+    /// The router is to be asked again.
+    MapPorts,
     /// The deputy may be given a newer state.
     Deputy,
     /// See whether the deputy has opened the network.
@@ -181,6 +184,7 @@ pub(super) struct Host {
     has_left: bool,
     handing: Handing,
     deputy: Deputy,
+    mapping: Mapping,
     penalties: Penalties,
 }
 
@@ -249,6 +253,7 @@ impl Host {
             has_left: false,
             handing: Handing::default(),
             deputy: Deputy::new(config.deputy, config.opened_by),
+            mapping: Mapping::new(config.map_port),
             penalties: Penalties::default(),
         }
     }
@@ -287,6 +292,7 @@ impl Host {
         self.tell_admission();
         self.tell_invites();
         self.announce();
+        self.map_ports();
         if self.deputy.statement.is_some() {
             self.tell_deputy();
             self.look_for_deputy();
@@ -426,6 +432,7 @@ impl Host {
                 }
             }
             Timer::Save => self.save(Vec::new()),
+            Timer::MapPorts => self.map_ports(),
             // At the end of the turn.
             Timer::Deputy => {}
             Timer::Look => self.look_for_deputy(),
@@ -530,9 +537,9 @@ impl Host {
         true
     }
 
-    /// Those around are told of the network.
-    pub(super) fn announces(&self) -> bool {
-        self.announce
+    /// Those around are told of the network; the router is asked for its ports.
+    pub(super) fn announces_and_maps(&self) -> (bool, bool) {
+        (self.announce, self.mapping.is_wanted())
     }
 
     /// Where joiners connect to.

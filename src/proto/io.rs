@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent},
-    model::{CloseReason, Closed, DeputyStatement, Password, PeerId},
+    model::{CloseReason, Closed, DeputyStatement, HostPorts, Password, PeerId, PortMapping},
     security::{HostRecord, JoinProof, tls::Secured},
     wire::{Frame, classic::Object},
 };
@@ -110,6 +110,8 @@ pub enum Input {
     Probed(Result<(), Closed>),
     /// By which word the deputy has opened the network again; nothing when it has not, or does not answer.
     LookedForDeputy(Option<Box<DeputyStatement>>),
+    /// What came of asking the router for this host's ports.
+    PortsMapped(Result<PortMapping, String>),
     /// This machine slept, or this process was stopped, for so long.
     Suspended(Duration),
 }
@@ -142,6 +144,10 @@ pub enum Output {
     },
     /// Announce the network no longer.
     Withdraw,
+    /// Ask the router to open these ports, or to keep them open; comes back as [`Input::PortsMapped`].
+    MapPorts(HostPorts),
+    /// Give the router back what it has opened.
+    ReleasePorts,
     /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
     Probe(PeerId, Vec<SocketAddr>),
     /// See what this peer shows to whoever takes it for a host at one of these addresses; comes back as

@@ -146,6 +146,15 @@ struct Succession {
     packages: u64,
 }
 
+/// What the person here wants, should this member become the host.
+#[derive(Debug)]
+struct AsHost {
+    /// Those around are told of the network.
+    announce: bool,
+    /// The router is asked for its ports.
+    map_port: bool,
+}
+
 /// Coming back to a host that is away.
 #[derive(Debug, Default)]
 struct Rejoining {
@@ -191,8 +200,7 @@ pub(super) struct Member {
     invites_asked: u32,
     /// What the host has told.
     notes: Option<Notes>,
-    /// Those around are told of the network, should this member become its host.
-    announce: bool,
+    as_host: AsHost,
     joining: Option<Joining>,
     dialling: bool,
     link: Option<HostLink>,
@@ -230,7 +238,7 @@ impl Member {
             pass: config.pass,
             invites_asked: 0,
             notes: None,
-            announce: config.announce,
+            as_host: AsHost { announce: config.announce, map_port: config.map_port },
             joining: None,
             dialling: false,
             link: None,

@@ -200,10 +200,16 @@ impl Node {
                     host.looked_for_deputy(shown.as_deref());
                 }
             }
+            Input::PortsMapped(mapped) => {
+                if let Role::Host(host) = &mut self.role {
+                    host.ports_mapped(&mapped);
+                }
+            }
             Input::Suspended(time) => {
                 self.event(NodeEvent::Suspended { time });
-                if let Role::Member(member) = &mut self.role {
-                    member.suspended(time);
+                match &mut self.role {
+                    Role::Member(member) => member.suspended(time),
+                    Role::Host(host) => host.suspended(),
                 }
             }
         }
@@ -485,7 +491,7 @@ impl Node {
         match &mut self.role {
             Role::Host(host) => {
                 let Some(statement) = host.take_successor() else { return };
-                let host_announces = host.announces();
+                let (announce, map_port) = host.announces_and_maps();
                 let group = host.step_down();
                 self.route();
                 let config = MemberConfig {
@@ -494,7 +500,8 @@ impl Node {
                     pin: None,
                     pass: None,
                     addrs: Vec::new(),
-                    announce: host_announces,
+                    announce,
+                    map_port,
                     rejoin_for: limits::REJOIN_FOR,
                     wire: Wire::Native,
                     known: None,

@@ -27,8 +27,8 @@ use crate::{
     api::{NodeCommand, NodeEvent, StoreCommand, StoreEvent, Target},
     model::{
         Alias, Batch, CloseReason, Closed, DeliveryStatus, Deputyship, KeptAttempts, Liveness, MessageId,
-        Moment, Network, NetworkId, Password, PeerId, Policy, Recalled, Recipient, RosterEntry, SafeText,
-        Signature, StreamId, Timestamp, Wire, limits,
+        Moment, Network, NetworkId, Password, PeerId, Policy, PortMapping, Recalled, Recipient, RosterEntry,
+        SafeText, Signature, StreamId, Timestamp, Wire, limits,
     },
     security::{HostRecord, Identity, PasswordCost, tls::Secured},
     wire::{Ack, Frame, Hello, classic::Object},
@@ -75,6 +75,7 @@ fn host_config() -> HostConfig {
         key_age: limits::KEY_AGE,
         passes: Vec::new(),
         announce: true,
+        map_port: false,
         approve: false,
         notes: crate::model::Notes::default(),
         kept_attempts: Vec::new(),
@@ -155,6 +156,10 @@ struct Sim {
     announced: Vec<(usize, Option<String>)>,
     /// Whose address all have who come to the host.
     one_address: Option<usize>,
+    /// What the router opens the join port as, or why it does not.
+    router: Result<SocketAddr, String>,
+    /// What it was asked for, or to take back.
+    mapped: Vec<Option<crate::model::HostPorts>>,
     /// Who is at whose address now.
     moved: Option<(usize, usize)>,
     /// What each has been given as a deputy.
@@ -169,6 +174,7 @@ fn member_config(password: &str) -> MemberConfig {
         pass: None,
         addrs: Vec::new(),
         announce: true,
+        map_port: false,
         rejoin_for: limits::REJOIN_FOR,
         wire: Wire::Native,
         was_classic: None,
@@ -228,6 +234,8 @@ impl Sim {
             restored: None,
             announced: Vec::new(),
             one_address: None,
+            router: Err("there is none".to_owned()),
+            mapped: Vec::new(),
             moved: None,
             deputyships: BTreeMap::new(),
         };
@@ -471,6 +479,17 @@ impl Sim {
                 }
                 Output::Event(event) => self.events[index].extend(event.expand()),
                 Output::Finished(closed) => self.finished[index] = Some(closed),
+                Output::MapPorts(ports) => {
+                    let mapped = self.router.clone().map(|join| PortMapping {
+                        join,
+                        peer: Some(SocketAddr::new(join.ip(), ports.peer.port())),
+                        protocol: crate::model::MappingProtocol::Pcp,
+                        lifetime: Duration::from_secs(600),
+                    });
+                    self.mapped.push(Some(ports));
+                    self.nodes[index].handle(self.now, Input::PortsMapped(mapped));
+                }
+                Output::ReleasePorts => self.mapped.push(None),
                 Output::Announce { network, .. } => self.announced.push((index, Some(network))),
                 Output::Withdraw => self.announced.push((index, None)),
                 Output::Authenticated(_) | Output::CloseJoin | Output::CreditRelayed(..) => {}

@@ -8,7 +8,7 @@ use super::{exit_code, join_options, keeping, wall_clock};
 use crate::{
     api::{Check, Finding, Verdict},
     config::Config,
-    doctor::Doctor,
+    doctor::{Doctor, router},
     model::{CloseReason, JoinTarget, Timestamp, Wire},
     net::SystemPlatform,
     network::{JoinOptions, with_port},
@@ -26,9 +26,8 @@ struct Line<'a> {
     finding: &'a Finding,
 }
 
-/// Examines the host at `target`. Gives the exit code that a join would have.
-pub(super) async fn run(config: &Config, host: &JoinTarget) -> u8 {
-    let target = with_port(&host.host());
+/// Examines the router of this machine, and the host at `target`, where it is asked to. Gives the exit code that a join would have.
+pub(super) async fn run(config: &Config, host: Option<&JoinTarget>, map_port: bool) -> u8 {
     let json = config.json;
     let mut written = Ok(());
     let mut found = |finding: Finding| {
@@ -36,6 +35,21 @@ pub(super) async fn run(config: &Config, host: &JoinTarget) -> u8 {
             written = print(&finding, json);
         }
     };
+    let mut code = 0;
+    if map_port && !router(&SystemPlatform, &mut found).await {
+        code = exit_code(CloseReason::Unreachable);
+    }
+    if let Some(host) = host {
+        code = examine(config, host, &mut found).await;
+    }
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::cannot_write(&error),
+        _ => code,
+    }
+}
+
+async fn examine(config: &Config, host: &JoinTarget, found: &mut (dyn FnMut(Finding) + Send)) -> u8 {
+    let (target, json) = (with_port(&host.host()), config.json);
     let profile = match Profile::open(&config.profile_dir, keeping(config)) {
         Ok(profile) => Some(profile),
         Err(StoreError::InUse { .. }) => None,
@@ -50,7 +64,7 @@ pub(super) async fn run(config: &Config, host: &JoinTarget) -> u8 {
         JoinTarget::Host(_) => known.filter(|host| host.wire() == Wire::Native),
     };
     let platform = SystemPlatform;
-    let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found: &mut found };
+    let mut doctor = Doctor { target: &target, platform: &platform, identity, pin, found };
     let reason = match doctor.diagnose().await {
         Ok(greeting) => {
             let is_known = greeting.status == BannedStatus::Known;
@@ -68,10 +82,7 @@ pub(super) async fn run(config: &Config, host: &JoinTarget) -> u8 {
         }
         Err(reason) => reason,
     };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::cannot_write(&error),
-        _ => exit_code(reason),
-    }
+    exit_code(reason)
 }
 
 /// Somebody whom no host knows.

@@ -62,7 +62,7 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
     let outcome = runtime.block_on(async {
         match &config.mode {
             Mode::Networks => Ok(networks::run(&config).await),
-            Mode::Doctor(target) => Ok(doctor::run(&config, target).await),
+            Mode::Doctor { host, map_port } => Ok(doctor::run(&config, host.as_ref(), *map_port).await),
             _ if config.json => Ok(session(config).await),
             _ => screen::run(config).await,
         }
@@ -182,7 +182,7 @@ async fn open(config: &Config, profile: Profile) -> Result<OpenedNetwork, Closed
             let alias = join_alias(config, target, &profile);
             Network::join(JoinOptions { alias, ..options }, profile)?
         }
-        Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor(_) | Mode::Networks => {
+        Mode::Host | Mode::Launch | Mode::History { .. } | Mode::Doctor { .. } | Mode::Networks => {
             let kept = profile.host();
             Network::host(host_options(config, kept.as_ref()), profile).await?
         }
@@ -255,6 +255,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
         approve: config.approve,
         notes: config.notes.clone(),
         announce: config.announce,
+        map_port: config.map_port,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
     }
@@ -281,6 +282,7 @@ fn join_options(config: &Config, target: JoinTarget, wire: Wire) -> JoinOptions 
             JoinTarget::Invite(invite) => Some(*invite),
         },
         announce: config.announce,
+        map_port: config.map_port,
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),

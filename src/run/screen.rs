@@ -114,6 +114,7 @@ impl Screen {
             // As the last time; it stands in the form, for all to see.
             classic: config.classic || !config.approve && kept.as_ref().is_some_and(|kept| kept.classic),
             announce: config.announce,
+            map_port: config.map_port,
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
             color: config.color,
@@ -233,7 +234,7 @@ impl Screen {
         // It may hold an invite, which is of use once.
         let mode = std::mem::replace(&mut self.config.mode, Mode::Launch);
         let open = match mode {
-            Mode::Launch | Mode::History { .. } | Mode::Doctor(_) | Mode::Networks => return Ok(()),
+            Mode::Launch | Mode::History { .. } | Mode::Doctor { .. } | Mode::Networks => return Ok(()),
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {
@@ -274,8 +275,8 @@ impl Screen {
         match kind {
             app::launch::FormKind::Host => {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
-                let (classic, announce) = (self.config.classic, self.config.announce);
-                Open::Host { listen, alias, network, password, classic, announce }
+                let Config { classic, announce, map_port, .. } = self.config;
+                Open::Host { listen, alias, network, password, classic, announce, map_port }
             }
             app::launch::FormKind::Join => {
                 // It was read once already.
@@ -445,10 +446,11 @@ impl Screen {
                     let (network, events, bots) = super::demo::open(config.alias).await?;
                     return Ok(OpenedNetwork { network, events, _bots: Some(bots) });
                 }
-                Open::Host { listen, alias, network, password, classic, announce } => {
+                Open::Host { listen, alias, network, password, classic, announce, map_port } => {
                     let password = password.or(given);
                     let listen = Some(listen);
-                    let config = Config { alias, listen, password, network, classic, announce, ..config };
+                    let config =
+                        Config { alias, listen, password, network, classic, announce, map_port, ..config };
                     Network::host(host_options(&config, None), profile).await?
                 }
                 Open::Join { target, alias, password, wire } => {

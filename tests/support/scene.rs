@@ -74,6 +74,7 @@ pub fn launch(size: (u16, u16)) -> State {
         network: String::new(),
         classic: false,
         announce: true,
+        map_port: false,
         knows_classic: false,
         has_kept_password: false,
         offered: None,

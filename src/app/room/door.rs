@@ -17,6 +17,11 @@ impl Room {
                 self.announce(now, Grade::Warning, &format!("{} is not verified: {message}", peer.alias));
             }
             NodeEvent::Applicants { applicants } => return self.applied(now, applicants),
+            NodeEvent::Deputy { peer } => self.deputy_is(now, peer.as_deref()),
+            NodeEvent::PortMapping { addr, message, .. } => {
+                let grade = if addr.is_some() { Grade::Info } else { Grade::Warning };
+                self.announce(now, grade, message.as_str());
+            }
             NodeEvent::Notes(notes) => self.told(now, &notes),
             NodeEvent::Invites { invites } => self.door.invites = invites,
             _ => {}
@@ -25,7 +30,7 @@ impl Room {
     }
 
     /// Who may open the network again when the host is gone.
-    pub(super) fn deputy_is(&mut self, now: Timestamp, peer: Option<&Peer>) {
+    fn deputy_is(&mut self, now: Timestamp, peer: Option<&Peer>) {
         let was = std::mem::replace(&mut self.deputy, peer.map(|peer| peer.peer_id));
         let whose = if self.role == Role::Host { "your" } else { "the host's" };
         match peer {

@@ -150,7 +150,6 @@ impl Room {
                 }
             }
             NodeEvent::Handover { host, join_addr } => self.handed_over(now, &host, join_addr),
-            NodeEvent::Deputy { peer } => self.deputy_is(now, peer.as_deref()),
             NodeEvent::Skipped { messages, .. } => {
                 let text = format!("this screen was not served in time: {messages} messages are read again");
                 self.note(now, Grade::Warning, &text);
@@ -159,6 +158,8 @@ impl Room {
             | NodeEvent::Verified { .. }
             | NodeEvent::NotVerified { .. }
             | NodeEvent::Applicants { .. }
+            | NodeEvent::Deputy { .. }
+            | NodeEvent::PortMapping { .. }
             | NodeEvent::Notes(_)
             | NodeEvent::Invites { .. }) => followed.heard = self.who_is_who(now, event),
             NodeEvent::Invite { .. } | NodeEvent::Left { .. } => {}

@@ -1,19 +1,38 @@
 //! How connections become sessions: those that came in, those that were made, and those that somebody relays; and the
 //! listeners that take them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Mutex, oneshot},
+    time,
+};
 
 use super::{Actor, Dialled, Session};
 use crate::{
     api::NodeCommand,
-    model::{CloseReason, Closed, PeerId, Wire},
-    net::{classic, discovery, listener, platform::Connection, relay::RelayedEnd, session},
+    model::{CloseReason, Closed, HostPorts, PeerId, Wire, limits},
+    net::{
+        classic, discovery, listener,
+        platform::{Connection, Router},
+        relay::RelayedEnd,
+        session,
+    },
     proto::{Input, JoinPort, LinkKind, RelayedId},
     security::tls,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
+
+/// One of its uses at a time.
+pub(super) type SharedRouter = Arc<Mutex<Box<dyn Router>>>;
+
+/// Gives a router back what it has opened, which it has a while for.
+pub(super) async fn release(router: Option<SharedRouter>) {
+    if let Some(router) = router {
+        let released = async { router.lock().await.release().await };
+        let _ = time::timeout(limits::ROUTER_RELEASE, released).await;
+    }
+}
 
 impl Actor {
     pub(super) fn accepted(&mut self, link: LinkKind, connection: Connection, via: Option<PeerId>) {
@@ -145,6 +164,21 @@ impl Actor {
         let announcement = discovery::Announcement { network, key: self.identity.peer_id(), join_addr };
         self.listening.announced = None;
         self.listening.announced = self.platform.announce(&announcement);
+    }
+
+    /// Asks the router for the ports of this host.
+    pub(super) fn map_ports(&mut self, ports: HostPorts) {
+        if self.listening.router.is_none() {
+            self.listening.router = self.platform.router().map(|router| Arc::new(Mutex::new(router)));
+        }
+        let (router, to_node) = (self.listening.router.clone(), self.inputs.tx.clone());
+        tokio::spawn(async move {
+            let mapped = match router {
+                Some(router) => router.lock().await.map(ports).await,
+                None => Err("this program was built without that".to_owned()),
+            };
+            let _ = to_node.send(Input::PortsMapped(mapped)).await;
+        });
     }
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.

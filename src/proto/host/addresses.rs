@@ -1,31 +1,8 @@
 //! Where a member may be reached by others: of what the host sees and what the member says of itself, what can work.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::model::limits;
-
-/// How far an address means the same.
-#[derive(PartialEq, Eq)]
-enum Realm {
-    Loopback,
-    Private,
-    Global,
-}
-
-fn realm(ip: IpAddr) -> Realm {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => Realm::Loopback,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Realm::Private,
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Realm::Private,
-        _ => Realm::Global,
-    }
-}
-
-/// Addresses behind translators of whole providers, and of some private networks (RFC 6598).
-fn is_shared(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    a == 100 && (64..128).contains(&b)
-}
+use crate::model::{Realm, limits};
 
 /// Where a member may be reached: where the host sees it, with its announced port, then what it says of itself. One that
 /// listens at a single address has nothing at the other, unless there is a translator between them: that address comes first.
@@ -46,12 +23,12 @@ pub(super) fn candidates(remote: SocketAddr, announced: &[SocketAddr]) -> Vec<So
     let may_be_its = |addr: &&SocketAddr| {
         let ip = addr.ip().to_canonical();
         // Seen inside a private network, a member may listen outside of it alone.
-        let is_outside = announced.len() == 1 && realm(seen_at) == Realm::Private;
-        ip == seen_at || seen_at.is_loopback() || realm(ip) != Realm::Global || is_outside
+        let is_outside = announced.len() == 1 && Realm::of(seen_at) == Realm::Private;
+        ip == seen_at || seen_at.is_loopback() || Realm::of(ip) != Realm::Global || is_outside
     };
     let own = announced.iter().filter(is_usable).filter(leads_here).filter(may_be_its);
     let own = own.map(|own| seen.filter(|_| is_seen(&own)).unwrap_or(*own));
-    let is_chosen = |own: &SocketAddr| announced.len() == 1 && realm(own.ip()) == realm(seen_at);
+    let is_chosen = |own: &SocketAddr| announced.len() == 1 && Realm::of(own.ip()) == Realm::of(seen_at);
     let all: Vec<SocketAddr> = if announced.first().is_some_and(is_chosen) {
         own.chain(seen).collect()
     } else {

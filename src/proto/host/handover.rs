@@ -312,6 +312,7 @@ impl Host {
     /// Lets go of everything that a host has, since the members follow the new one. Gives what this node knows of them.
     pub(in crate::proto) fn step_down(&mut self) -> Group {
         self.turn.ask(Output::Withdraw);
+        self.turn.ask(Output::ReleasePorts);
         for conn in self.joiners.keys().copied().collect::<Vec<_>>() {
             self.turn.goodbye(conn, CloseReason::Busy, "");
         }
@@ -372,6 +373,7 @@ impl Host {
         self.tell_admission();
         self.tell_invites();
         self.announce();
+        self.map_ports();
         self.save(Vec::new());
         self.turn.set(Timer::Expected, limits::DEAD_AFTER);
     }

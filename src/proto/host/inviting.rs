@@ -23,7 +23,8 @@ impl Host {
         addrs: Vec<SocketAddr>,
     ) -> Result<(), CommandError> {
         let (uses, hours) = (uses.unwrap_or(1), hours.unwrap_or(limits::PASS_HOURS));
-        let addrs = if addrs.is_empty() { vec![self.listening.join_addr] } else { addrs };
+        let here = if addrs.is_empty() { vec![self.listening.join_addr] } else { addrs };
+        let addrs = self.outside().into_iter().chain(here).collect();
         let mut invite = Invite { addrs: Invite::choose(addrs), key: self.group.me(), pass: None };
         if !has_pass {
             self.turn.event(NodeEvent::Invite { link: invite.into(), info: None });
@@ -79,12 +80,16 @@ impl Host {
                 self.save(Vec::new());
                 self.tell_invites();
                 let join = self.listening.join_addr;
-                let addrs = if join.ip().is_unspecified() {
+                let mut addrs = if join.ip().is_unspecified() {
                     let own = self.listening.peer_addrs.iter();
                     own.map(|addr| SocketAddr::new(addr.ip(), join.port())).collect()
                 } else {
                     vec![join]
                 };
+                addrs.truncate(limits::CANDIDATES - 1);
+                if let Some(outside) = self.outside() {
+                    addrs.insert(0, outside);
+                }
                 let InviteInfo { uses, until, .. } = info;
                 let made = InviteMade { pass, uses, until, addrs };
                 self.saves.invites.push((self.saves.token, conn, made));

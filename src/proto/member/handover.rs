@@ -213,7 +213,8 @@ impl Member {
             bans: state.bans,
             passes: state.passes,
             // Only where both want that.
-            announce: self.announce && announce,
+            announce: self.as_host.announce && announce,
+            map_port: self.as_host.map_port,
             approve,
             notes,
             admitted: state.admitted,

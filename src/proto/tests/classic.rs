@@ -547,6 +547,7 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             pass: None,
             addrs: Vec::new(),
             announce: true,
+            map_port: false,
             rejoin_for: limits::REJOIN_FOR,
             wire: Wire::Native,
             known: None,
