@@ -6,104 +6,10 @@
 
 mod support;
 
-use std::{
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Peer, Starting, diagnose_on};
-
-/// Runs a program of the system, which must succeed.
-fn must(program: &str, args: &[&str]) {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Machines on a switch; gone when dropped.
-struct Lan {
-    prefix: String,
-    machines: Vec<String>,
-}
-
-impl Lan {
-    /// Nothing when this system does not let us.
-    fn new(machines: &[&str]) -> Option<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let prefix = format!("py{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let switch = format!("{prefix}-switch");
-        let added = Command::new("ip").args(["netns", "add", &switch]).output();
-        if !added.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: network namespaces need root and iproute2");
-            return None;
-        }
-        let mut lan = Self { prefix, machines: vec!["switch".to_owned()] };
-        lan.on("switch", &["ip", "link", "add", "bridge", "type", "bridge"]);
-        lan.on("switch", &["ip", "link", "set", "bridge", "up"]);
-        for (number, name) in machines.iter().enumerate() {
-            lan.add(name, u8::try_from(number + 1).unwrap());
-        }
-        Some(lan)
-    }
-
-    fn namespace(&self, machine: &str) -> String {
-        format!("{}-{machine}", self.prefix)
-    }
-
-    /// Runs a program on a machine.
-    fn on(&self, machine: &str, words: &[&str]) {
-        let namespace = self.namespace(machine);
-        must("ip", &[&["netns", "exec", &namespace], words].concat());
-    }
-
-    fn add(&mut self, name: &str, number: u8) {
-        let (namespace, switch) = (self.namespace(name), self.namespace("switch"));
-        must("ip", &["netns", "add", &namespace]);
-        self.machines.push(name.to_owned());
-        must(
-            "ip",
-            &[
-                "link", "add", name, "netns", &switch, "type", "veth", "peer", "name", "eth0", "netns",
-                &namespace,
-            ],
-        );
-        self.on("switch", &["ip", "link", "set", name, "master", "bridge", "up"]);
-        self.on(name, &["ip", "link", "set", "lo", "up"]);
-        self.on(name, &["ip", "addr", "add", &format!("10.77.0.{number}/24"), "dev", "eth0"]);
-        self.on(name, &["ip", "link", "set", "eth0", "up"]);
-    }
-
-    /// Pulls a machine's cable, or puts it back: nobody is told.
-    fn plug(&self, machine: &str, is_in: bool) {
-        let words: &[&str] = if is_in { &["master", "bridge"] } else { &["nomaster"] };
-        self.on("switch", &[&["ip", "link", "set", machine], words].concat());
-    }
-
-    /// Machines that are isolated see those that are not, and not each other.
-    fn isolate(&self, machine: &str, is_on: bool) {
-        let state = if is_on { "on" } else { "off" };
-        self.on("switch", &["bridge", "link", "set", "dev", machine, "isolated", state]);
-    }
-
-    fn host(&self, machine: &str) -> Peer {
-        let addr = "10.77.0.1:4702";
-        Starting::host(machine).listen(addr).in_namespace(&self.namespace(machine)).start()
-    }
-
-    fn join(&self, host: &Peer, machine: &str) -> Peer {
-        let mut peer = Starting::join(host, machine).in_namespace(&self.namespace(machine)).start();
-        peer.event("authenticated");
-        peer
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for machine in &self.machines {
-            let _ = Command::new("ip").args(["netns", "del", &self.namespace(machine)]).status();
-        }
-    }
-}
+use support::{Starting, diagnose_on, lan::Lan};
 
 fn says(text: &str) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "message" && event["text"] == text && event["own"] == false
@@ -390,4 +296,35 @@ fn host_whose_cable_was_pulled() {
     for peer in [&mut ann, &mut bob] {
         peer.wait_for("the host", |event| event["event"] == "authenticated");
     }
+}
+
+#[test]
+fn a_deputy_opens_the_network_of_a_host_whose_cable_was_pulled_and_which_is_a_member_then() {
+    let Some(lan) = Lan::new(&["host", "ann", "bob"]) else { return };
+    let starting = Starting::host("host").listen("10.77.0.1:4702").args(&["--grace", "1"]);
+    let mut host = starting.in_namespace(&lan.namespace("host")).start();
+    let (mut ann, mut bob) = (lan.join(&host, "ann"), lan.join(&host, "bob"));
+    host.say(json!({"cmd": "deputy", "peer": "bob"}));
+    ann.wait_for("the deputy", |event| event["event"] == "deputy" && event["peer"]["alias"] == "bob");
+    lan.plug("host", false);
+    let is_told = |event: &Value| {
+        event["event"] == "error" && event["message"].as_str().unwrap().contains("you are its deputy")
+    };
+    bob.wait_for("its choice", is_told);
+    bob.say(json!({"cmd": "take_over"}));
+    let opened = ann.event("handover");
+    assert_eq!(opened["join_addr"], "10.77.0.3:4702");
+    ann.rewind();
+    ann.wait_for("bob", |event| event["event"] == "authenticated" && event["host"]["alias"] == "bob");
+    ann.say(json!({"cmd": "send", "to": "everyone", "text": "at bob's"}));
+    bob.wait_for("what ann said", says("at bob's"));
+    host.wait_for("that nobody is there", |event| {
+        event["event"] == "roster" && event["peers"].as_array().is_some_and(|peers| peers.len() == 1)
+    });
+    // It was there all the time, and finds that it is the host no more.
+    lan.plug("host", true);
+    host.wait_for("bob", |event| event["event"] == "authenticated" && event["host"]["alias"] == "bob");
+    host.wait_for("what ann said", says("at bob's"));
+    host.say(json!({"cmd": "send", "to": "ann", "text": "back"}));
+    ann.wait_for("what the old host said", says("back"));
 }

@@ -16,6 +16,7 @@ mod handover;
 mod history;
 mod invites;
 mod late;
+mod mapping;
 mod presence;
 mod reachability;
 mod streams;
@@ -196,7 +197,20 @@ impl Sim {
     }
 
     fn host_as(key: Identity, config: HostConfig) -> Self {
-        let mut sim = Self {
+        let mut sim = Self::nobody();
+        sim.hold_records = config.password.is_some();
+        sim.add("host", key, RoleConfig::Host(Box::new(config)));
+        sim
+    }
+
+    fn host_with_router(config: HostConfig, router: Result<SocketAddr, String>) -> Self {
+        let mut sim = Self { router, ..Self::nobody() };
+        sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
+        sim
+    }
+
+    fn nobody() -> Self {
+        Self {
             now: Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) },
             nodes: Vec::new(),
             ids: Vec::new(),
@@ -238,10 +252,7 @@ impl Sim {
             mapped: Vec::new(),
             moved: None,
             deputyships: BTreeMap::new(),
-        };
-        sim.hold_records = config.password.is_some();
-        sim.add("host", key, RoleConfig::Host(Box::new(config)));
-        sim
+        }
     }
 
     fn add(&mut self, alias: &str, identity: Identity, role: RoleConfig) -> usize {

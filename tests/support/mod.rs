@@ -12,6 +12,7 @@
     reason = "each test file uses a part"
 )]
 
+pub mod lan;
 pub mod transcript;
 pub mod wire;
 
