@@ -58,6 +58,35 @@ fn invite(size: (u16, u16)) -> State {
     state
 }
 
+/// An invite that was pasted on the first screen.
+fn pasted(size: (u16, u16)) -> State {
+    let mut state = launch(size);
+    let link = crate::scene::invite().link().to_string();
+    update(&mut state, NOW, Event::Terminal(crossterm::event::Event::Paste(link)));
+    state
+}
+
+/// Words that two people compare.
+fn words(size: (u16, u16)) -> State {
+    let mut state = room(size);
+    let words = ["maple", "orbit", "canyon", "lunar", "shift", "tiger"].map(str::to_owned).to_vec();
+    node(&mut state, NOW, NodeEvent::Verify { peer: cast()[1].clone(), words, own: true });
+    state
+}
+
+/// The host is gone, and the person here is its deputy.
+fn deputy(size: (u16, u16)) -> State {
+    let mut state = alone(size);
+    node(&mut state, NOW, NodeEvent::Deputy { peer: Some(cast()[0].clone()) });
+    let (gone, message) = (LinkState::Waiting, SafeText::line("connection lost; trying again"));
+    let link = NodeEvent::Link { state: gone, message, retry_in: None, alone_until: None };
+    node(&mut state, NOW, link);
+    press(&mut state, KeyCode::Char('/'));
+    type_text(&mut state, "takeover");
+    press(&mut state, KeyCode::Enter);
+    state
+}
+
 fn invites(size: (u16, u16)) -> State {
     let mut state = invite(size);
     press(&mut state, KeyCode::Esc);
@@ -271,6 +300,9 @@ fn the_pictures_show_the_screens() {
         ("invite-80x24", invite((80, 24))),
         ("invite-40x12", invite((40, 12))),
         ("invites-80x24", invites((80, 24))),
+        ("pasted-80x24", pasted((80, 24))),
+        ("words-80x24", words((80, 24))),
+        ("deputy-80x24", deputy((80, 24))),
         ("ban", ban_dialog((120, 35))),
         ("join-80x24", joining_form((80, 24))),
         ("heartbeat", heartbeat((120, 35))),
