@@ -40,7 +40,7 @@ pub(super) async fn run(config: &Config, host: Option<&JoinTarget>, map_port: bo
         code = exit_code(CloseReason::Unreachable);
     }
     if let Some(host) = host {
-        code = examine(config, host, &mut found).await;
+        code = diagnose(config, host, &mut found).await;
     }
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::cannot_write(&error),
@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, host: Option<&JoinTarget>, map_port: bo
     }
 }
 
-async fn examine(config: &Config, host: &JoinTarget, found: &mut (dyn FnMut(Finding) + Send)) -> u8 {
+async fn diagnose(config: &Config, host: &JoinTarget, found: &mut (dyn FnMut(Finding) + Send)) -> u8 {
     let (target, json) = (with_port(&host.host()), config.json);
     let profile = match Profile::open(&config.profile_dir, keeping(config)) {
         Ok(profile) => Some(profile),

@@ -242,7 +242,7 @@ impl Host {
                 self.group.roster.update(entry);
             }
         }
-        self.in_office();
+        self.begins_to_host();
         self.turn.ask(super::Ask::CatchUp);
     }
 }

@@ -349,11 +349,11 @@ impl Host {
             }
         }
         self.group.host_addr = None;
-        self.in_office();
+        self.begins_to_host();
     }
 
     /// This node is the host from now on, after another one.
-    pub(super) fn in_office(&mut self) {
+    pub(super) fn begins_to_host(&mut self) {
         let me = self.group.me();
         let peer_addr = self.listening.peer_addrs.first().copied().unwrap_or(self.listening.join_addr);
         self.turn.event(NodeEvent::Listening {

@@ -35,6 +35,8 @@ pub(super) struct Standing {
     opening: bool,
     /// Why the host itself could not be joined at first.
     at_first: Option<Closed>,
+    /// This deputy waits for a host that it has not met since it began.
+    pub(super) waits: bool,
 }
 
 impl Standing {
@@ -200,11 +202,14 @@ impl Member {
             self.join();
             return true;
         }
-        let Some(given) = &self.standing.given else { return false };
+        let Some(given) = self.standing.given.as_ref().filter(|_| !self.rejoining.rejoin_for.is_zero())
+        else {
+            return false;
+        };
         // From now on as a member that waits for its host.
         self.group.network = Some(given.package.state.network.clone());
         self.group.policy = given.package.policy;
-        self.joined_before = true;
+        self.standing.waits = true;
         self.tell_link(LinkState::Waiting, "the host is away; trying again", None);
         self.wait_for_host();
         self.retry(closed.clone());

@@ -32,7 +32,7 @@ impl Member {
         }
         if let Some(known) = self.host.key.filter(|known| *known != host && !is_deputy) {
             self.turn.close(conn, CloseReason::KeyChanged);
-            if self.joined_before {
+            if self.joined_before || self.standing.waits {
                 let message = format!(
                     "the host is still away; a stranger with the key {} answers at {}",
                     host.short(),
@@ -117,7 +117,7 @@ impl Member {
             }
             return;
         }
-        if !self.joined_before {
+        if !self.joined_before && !self.standing.waits {
             return self.retry_first(closed);
         }
         // Whoever is there: the host may be back.

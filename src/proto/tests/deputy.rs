@@ -308,3 +308,41 @@ fn a_ban_or_a_kick_takes_the_deputy_along() {
         assert_eq!(sim.saved.last().unwrap().deputy, None);
     }
 }
+
+#[test]
+fn a_deputy_that_began_again_while_the_host_was_away_is_a_member_like_any_when_it_is_back() {
+    let mut sim = Sim::with_grace();
+    let (bob_key, bob_again) = history::identity();
+    let bob = sim.join_as("bob", PASSWORD, bob_key);
+    sim.wait(1.0);
+    sim.deputy(Some("bob"));
+    let (statement, network) = (sim.statement(), host_config().network.id);
+    let given = sim.deputyships[&bob].clone();
+    sim.crash(bob);
+    sim.frozen.insert(0);
+    let config = |rejoin_for| MemberConfig {
+        pin: Some(sim.ids[0]),
+        known: Some((network, 1)),
+        deputy: Some(statement.clone()),
+        deputyship: given.clone(),
+        rejoin_for,
+        ..member_config(PASSWORD)
+    };
+    let (patient, hasty) = (config(limits::REJOIN_FOR), config(Duration::ZERO));
+    let other = history::identity().0;
+    let bob = sim.add("bob", bob_again, RoleConfig::Member(Box::new(patient)));
+    sim.wait(10.0);
+    assert!(!sim.has(bob, |event| matches!(event, NodeEvent::Listening { .. })));
+    sim.frozen.remove(&0);
+    sim.wait(20.0);
+    assert!(
+        sim.has(bob, |event| matches!(event, NodeEvent::Listening { role: crate::model::Role::Member, .. }))
+    );
+    assert_eq!(sim.roster(bob), ["host", "bob"]);
+    sim.command(bob, NodeCommand::TakeOver);
+    assert!(sim.errors(bob).last().unwrap().contains("the host is here"));
+    // Whoever does not want to wait for a host does not.
+    sim.frozen.insert(0);
+    let hasty = sim.add("bob", other, RoleConfig::Member(Box::new(hasty)));
+    assert_eq!(sim.end(hasty), Some(CloseReason::Unreachable));
+}
