@@ -176,7 +176,11 @@ impl Network {
         });
         let (known, addrs) = (known.cloned(), free);
         let deputy = known.as_ref().and_then(|known| known.deputy.clone());
-        let is_of_deputy = |given: &Deputyship| Some(&given.statement) == deputy.as_ref();
+        let is_of_deputy = |given: &Deputyship| {
+            deputy.as_ref().is_some_and(|deputy| {
+                (deputy.to, deputy.network) == (given.statement.to, given.statement.network)
+            })
+        };
         let deputyship = profile.deputyship().filter(is_of_deputy).map(Box::new);
         let remembered = known.as_ref().map(|known| known.peer_id);
         let pin = pin.or(remembered).filter(|host| host.wire() == Wire::Native);

@@ -106,8 +106,6 @@ impl Admitted {
 pub struct DeputyStatement {
     /// Of which network.
     pub network: NetworkId,
-    /// Grows with every statement of a host: microseconds of its clock, and more than the one before.
-    pub serial: u64,
     /// The deputy.
     pub to: PeerId,
     /// Where it would listen for joiners, best first: its own addresses, with the port of the host.

@@ -93,8 +93,8 @@ pub fn deputy_holds(host: &PeerId, statement: &DeputyStatement) -> bool {
 }
 
 fn deputy_bytes(statement: &DeputyStatement) -> Vec<u8> {
-    let DeputyStatement { network, serial, to, addrs, .. } = statement;
-    let said = postcard::to_stdvec(&(serial, to, addrs)).unwrap_or_default();
+    let DeputyStatement { network, to, addrs, .. } = statement;
+    let said = postcard::to_stdvec(&(to, addrs)).unwrap_or_default();
     [DEPUTY_LABEL, &network.0, &said].concat()
 }
 

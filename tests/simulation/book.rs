@@ -11,7 +11,7 @@ use std::{
 
 use pyile::{
     api::NodeEvent,
-    model::{CloseReason, DeliveryStatus, ErrorKind, FailReason, MessageId, PeerId, Recipient},
+    model::{CloseReason, DeliveryStatus, ErrorKind, FailReason, MessageId, PeerId, Recipient, Role},
     store::{Filter, export},
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) is_in: bool,
     /// It was in this session.
     pub(crate) was_in: bool,
+    /// Its roster says that it is the host.
+    pub(crate) is_host: bool,
     pub(crate) end: Option<CloseReason>,
     /// What it may lack, since its profile was put back.
     pub(crate) lost: BTreeSet<MessageId>,
@@ -83,7 +85,7 @@ impl Book {
     pub(crate) fn begin(&mut self, who: usize, id: PeerId) {
         let record = &mut self.people[who];
         record.id = Some(id);
-        (record.was_in, record.end) = (false, None);
+        (record.was_in, record.is_host, record.end) = (false, false, None);
         record.seen_now.clear();
         record.last.clear();
         // A crash may forget that something was acknowledged: it goes again, and is acknowledged again.
@@ -121,7 +123,10 @@ impl Book {
             writeln!(trace, "{line}").unwrap();
         }
         match event {
-            NodeEvent::Listening { .. } if who == HOST => self.people[who].is_in = true,
+            NodeEvent::Listening { role: Role::Host, .. } => {
+                let record = &mut self.people[who];
+                (record.is_in, record.is_host) = (true, true);
+            }
             NodeEvent::Authenticated { .. } => {
                 let record = &mut self.people[who];
                 (record.is_in, record.was_in) = (true, true);
@@ -130,6 +135,9 @@ impl Book {
                 self.kicked.insert(peer.peer_id);
             }
             NodeEvent::Roster { version, peers } => {
+                let me = self.people[who].id;
+                let own = peers.iter().find(|peer| Some(peer.peer_id) == me);
+                self.people[who].is_host = own.is_some_and(|own| own.role == Role::Host);
                 let ids: Vec<PeerId> = peers.iter().map(|peer| peer.peer_id).collect();
                 self.roster(who, *version, ids, peers.iter().map(|peer| peer.alias.as_str()));
             }
@@ -186,7 +194,7 @@ impl Book {
             }
         }
         ids.sort_unstable();
-        if who == HOST {
+        if self.people[who].is_host {
             if let Some(banned) = ids.iter().find(|id| self.banned.contains(id)) {
                 self.broken(who, &format!("{} is banned and in roster {version}", self.name(banned)));
             }
@@ -285,7 +293,8 @@ impl Book {
                 let names: Vec<String> = ids.iter().map(|id| self.name(id)).collect();
                 return Some(format!("{} has roster {version}: {names:?}", record.name));
             }
-            if record.roster.0 != self.people[HOST].roster.0 {
+            let host = members.iter().map(|who| &self.people[*who]).find(|record| record.is_host);
+            if host.is_none_or(|host| record.roster.0 != host.roster.0) {
                 return Some(format!("{} has another version of the roster than the host", record.name));
             }
         }

@@ -36,6 +36,18 @@ const FIFTY: Size = Size {
     acts: 120,
     calm: Duration::from_secs(120),
     copies: false,
+    deputy: false,
+};
+
+/// The host is gone, and its deputy opens the network again.
+const DEPUTY: Size = Size {
+    people: 24,
+    machines: 8,
+    trouble: Duration::from_secs(90),
+    acts: 120,
+    calm: Duration::from_secs(150),
+    copies: false,
+    deputy: true,
 };
 
 /// Members that stream, and whose profiles are put back from copies.
@@ -46,6 +58,7 @@ const COPIES: Size = Size {
     acts: 160,
     calm: Duration::from_secs(120),
     copies: true,
+    deputy: false,
 };
 
 const FIVE_HUNDRED: Size = Size {
@@ -55,6 +68,7 @@ const FIVE_HUNDRED: Size = Size {
     acts: 30,
     calm: Duration::from_secs(120),
     copies: false,
+    deputy: false,
 };
 
 /// One seed, in this process.
@@ -116,6 +130,11 @@ fn members_that_come_back_from_copies_of_their_profiles() {
 }
 
 #[test]
+fn a_deputy_in_place_of_a_host_that_is_gone() {
+    run_all("one_seed_of_deputies", &(0..20).collect::<Vec<_>>());
+}
+
+#[test]
 #[ignore = "an hour; for a machine that has nothing else to do"]
 fn fifty_members_through_a_thousand_seeds_of_trouble() {
     run_all("one_seed", &(0..1000).collect::<Vec<_>>());
@@ -141,6 +160,12 @@ fn one_seed() {
 #[ignore = "for one seed that is to be seen again"]
 fn one_seed_of_copies() {
     run(seed(), COPIES);
+}
+
+#[test]
+#[ignore = "for one seed that is to be seen again"]
+fn one_seed_of_deputies() {
+    run(seed(), DEPUTY);
 }
 
 #[test]

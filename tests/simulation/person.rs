@@ -11,7 +11,7 @@ use std::{
 use pyile::{
     Events, HostOptions, JoinOptions, Network,
     api::NodeCommand,
-    model::{Alias, CloseReason, Closed, Password},
+    model::{Alias, CloseReason, Closed, Password, Policy},
     security::PasswordCost,
 };
 use tokio::{sync::Notify, time};
@@ -38,6 +38,8 @@ pub(crate) struct Person {
     pub(crate) seed: u64,
     pub(crate) host: IpAddr,
     pub(crate) members: usize,
+    /// Seconds for which members go on without the host; nothing = as it is by default.
+    pub(crate) grace: Option<u32>,
     pub(crate) outages: Outages,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Notify,
@@ -116,14 +118,18 @@ impl Person {
         let platform = Arc::new(SimPlatform::new(ip, self.outages.clone(), seed));
         let alias = Alias::new(&self.name).unwrap();
         let password = Password::new(self.password.to_owned());
-        let opened = if self.who == HOST {
+        let (hosts, has_handed_over) = (profile.host().is_some(), profile.retired().is_some());
+        let opened = if hosts || self.who == HOST && !has_handed_over {
             let listen = (ip, 4702).into();
             let cost = PasswordCost::TEST;
             let members = self.members;
-            let options = HostOptions { listen, cost, members, ..HostOptions::new(alias, password) };
+            let mut policy = Policy::default();
+            policy.grace = self.grace.unwrap_or(policy.grace);
+            let options = HostOptions { listen, cost, members, policy, ..HostOptions::new(alias, password) };
             Network::host_on(options, profile, platform).await
         } else {
-            let target = format!("{}:4702", self.host);
+            let moved = profile.recents().first().map(|known| known.target.clone());
+            let target = moved.filter(|_| has_handed_over).unwrap_or_else(|| format!("{}:4702", self.host));
             let options =
                 JoinOptions { cost: PasswordCost::TEST, ..JoinOptions::new(&target, alias, password) };
             Network::join_on(options, profile, platform)

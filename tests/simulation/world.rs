@@ -25,6 +25,10 @@ use crate::{
 
 /// Who does not know the password.
 const STRANGER: usize = 1;
+/// Whom the host names its deputy.
+const DEPUTY: usize = 2;
+/// Seconds for which members go on without a host that has a deputy.
+const GRACE: u32 = 5;
 const PASSWORD: &str = "open sesame";
 const TICK: Duration = Duration::from_millis(2);
 
@@ -40,6 +44,8 @@ pub(crate) struct Size {
     pub(crate) calm: Duration,
     /// Profiles are copied, and put back from their copies.
     pub(crate) copies: bool,
+    /// The host goes down until all is calm, and its deputy opens the network again.
+    pub(crate) deputy: bool,
 }
 
 /// What happens to people and machines.
@@ -73,6 +79,12 @@ enum Act {
     Copy(usize),
     /// A machine goes down, and its profiles are put back from the last copy.
     PutBack(usize),
+    /// The host names its deputy.
+    NameDeputy,
+    /// The host's machine goes down, until all is calm.
+    LoseHost,
+    /// The deputy tries to open the network.
+    TakeOver,
     /// An outage ends.
     Mend(Trouble),
 }
@@ -185,6 +197,7 @@ impl World {
                 seed: self.seed,
                 host,
                 members: people,
+                grace: if self.size.deputy { Some(GRACE) } else { None },
                 outages: outages.clone(),
                 state: Mutex::default(),
                 changed: tokio::sync::Notify::new(),
@@ -275,11 +288,17 @@ impl World {
             let at = Duration::from_millis(self.below(millis) as u64);
             let (one, other) = (self.below(machines), self.below(machines));
             let act = match self.below(20) {
+                // What the host does not decide in time its deputy never knows.
+                0 | 1 if self.size.deputy => Act::Say { who: self.somebody(), to: None, count: 5 },
                 // They stream.
                 0..=2 if self.size.copies => Act::Say { who: self.somebody(), to: None, count: 20 },
                 0 => Act::Ban(self.somebody()),
                 1 => Act::Kick(self.somebody()),
-                2 => Act::Leave(self.somebody()),
+                // Who has opened the network again stays until all is calm.
+                2 => match self.somebody() {
+                    DEPUTY if self.size.deputy => continue,
+                    who => Act::Leave(who),
+                },
                 3 => Act::Join(1 + self.below(people - 1)),
                 4 => Act::Crash(one),
                 5 => Act::PowerLoss(one),
@@ -298,6 +317,14 @@ impl World {
                 }
             };
             self.plan.push((at, act));
+        }
+        if self.size.deputy {
+            self.plan.push((Duration::from_secs(6), Act::NameDeputy));
+            let gone = 12 + self.below(20) as u64;
+            self.plan.push((Duration::from_secs(gone), Act::LoseHost));
+            for second in (gone + 2..trouble.as_secs()).step_by(2) {
+                self.plan.push((Duration::from_secs(second), Act::TakeOver));
+            }
         }
         self.plan.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     }
@@ -405,6 +432,21 @@ impl World {
                 if is_down(self, machine) =>
             {
                 return;
+            }
+            Act::NameDeputy => {
+                let peer = Some(self.named(DEPUTY));
+                self.people[HOST].order(Order::Command(NodeCommand::Deputy { peer }));
+            }
+            Act::TakeOver => self.people[DEPUTY].order(Order::Command(NodeCommand::TakeOver)),
+            Act::LoseHost => {
+                if !is_down(self, HOST) {
+                    self.sim.crash(machine_name(HOST));
+                    self.went_down(HOST);
+                }
+                self.troubles.insert(Trouble::Down(HOST));
+                // It is mended when all is.
+                let is_early = |act: &Act| matches!(act, Act::Mend(Trouble::Down(HOST)));
+                self.plan.retain(|(_, act)| !is_early(act));
             }
             Act::Copy(machine) => self.copy_profiles(machine),
             Act::PutBack(machine) => self.put_profiles_back(machine),

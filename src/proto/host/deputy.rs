@@ -101,10 +101,8 @@ impl Host {
     /// This host's word for a member. Nothing when nobody knows where that is.
     fn sign_deputy(&self, to: PeerId) -> Option<DeputyStatement> {
         let addrs = self.deputy_addrs(&to)?;
-        let last = self.deputy.statement.as_ref().map_or(0, |statement| statement.serial);
-        let serial = u64::try_from(self.turn.now.wall.0).unwrap_or(0).max(last + 1);
         let mut statement =
-            DeputyStatement { network: self.network.id, serial, to, addrs, signature: Signature([0; 64]) };
+            DeputyStatement { network: self.network.id, to, addrs, signature: Signature([0; 64]) };
         statement.signature = sign::deputy(&self.group.identity, &statement);
         Some(statement)
     }
@@ -186,7 +184,13 @@ impl Host {
         let is_first = !std::mem::replace(&mut self.deputy.has_looked, true);
         let Some(statement) = self.deputy.statement.clone() else { return };
         self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
-        if shown != Some(&statement) || self.is_retiring() {
+        // Any of its words for this deputy: it may have given it one anew just before it was gone.
+        let is_its = |shown: &DeputyStatement| {
+            shown.to == statement.to
+                && shown.network == self.network.id
+                && sign::deputy_holds(&self.group.me(), shown)
+        };
+        if !shown.is_some_and(is_its) || self.is_retiring() {
             return;
         }
         let deputy = self.group.alias_of(&statement.to);

@@ -55,20 +55,18 @@ impl std::fmt::Debug for Standing {
 impl Member {
     /// The host names its deputy.
     pub(super) fn deputy_named(&mut self, statement: Option<DeputyStatement>) {
-        let Some(host) = self.host.key else { return };
-        if let Some(statement) = &statement {
-            let is_ours = self.group.network_id() == Some(statement.network);
-            if !is_ours || statement.addrs.is_empty() || !sign::deputy_holds(&host, statement) {
-                let blame = self.group.blame(&host, "the name of a deputy that it has not signed");
-                return self.turn.events(blame);
-            }
-        }
         let to = statement.as_ref().map(|statement| statement.to);
         if to != Some(self.group.me()) {
             self.drop_deputyship();
         }
         if std::mem::replace(&mut self.standing.told, to) != to {
             self.turn.event(NodeEvent::Deputy { peer: to.and_then(|to| self.group.person(&to)) });
+        }
+        if let (Some(given), Some(statement)) = (&mut self.standing.given, &statement)
+            && given.statement != *statement
+        {
+            given.statement = statement.clone();
+            self.turn.store(StoreCommand::KeepDeputyship(Some(given.clone())));
         }
         if self.standing.statement != statement {
             self.standing.statement.clone_from(&statement);
@@ -145,9 +143,8 @@ impl Member {
     pub(super) fn opened_again(&mut self, by: PeerId, statement: DeputyStatement) {
         let Some(host) = self.host.key else { return };
         let network = self.group.network_id().or(self.host.before.map(|(network, _)| network));
-        let known = self.standing.statement.as_ref().map_or(0, |known| known.serial);
         let is_ours = network == Some(statement.network) && statement.to == by;
-        if !is_ours || statement.serial < known || !sign::deputy_holds(&host, &statement) {
+        if !is_ours || !sign::deputy_holds(&host, &statement) {
             return self.not_this_network();
         }
         let Some(Joining { step, connected, .. }) = &mut self.joining else { return };

@@ -38,6 +38,30 @@ impl Sim {
         self.events[index].iter().rev().find_map(named).flatten()
     }
 
+    /// Whether a member goes on with a deputy that shows this word where it looks for a host.
+    fn follows(&mut self, member: usize, deputy: usize, shown: &DeputyStatement) -> bool {
+        let node::Role::Member(it) = &mut self.nodes[member].role else { unreachable!() };
+        // Nobody answers until the test does.
+        it.turn.timers.cancel(member::Timer::Rejoin);
+        let _ = self.outputs(member);
+        let conn = self.conn();
+        let remote = SocketAddr::new(Sim::ip(deputy), 4702);
+        let secured = Secured { peer: self.ids[deputy], binding: [0; 32] };
+        let link = LinkKind::JoinOut;
+        let connected =
+            Connected { link, secured, remote, local: remote, listening: vec![remote], via: None };
+        let known = crate::wire::BannedStatus::Known;
+        for input in [
+            Input::Connected(conn, connected),
+            Input::Frame(conn, Frame::OpenedAgain(Box::new(shown.clone()))),
+            Input::Frame(conn, Frame::BannedStatus(known)),
+        ] {
+            self.nodes[member].handle(self.now, input);
+        }
+        let says_hello = |output: &Output| matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::Hello(_))));
+        self.outputs(member).iter().any(says_hello)
+    }
+
     fn statement(&self) -> DeputyStatement {
         self.saved.last().unwrap().deputy.clone().unwrap()
     }
@@ -210,7 +234,7 @@ fn nobody_opens_a_network_whose_host_is_here_or_that_it_was_not_named_for() {
     assert!(sim.errors(0).last().unwrap().contains("you are the host already"));
     let earlier = sim.statement();
     sim.deputy(Some("ann"));
-    assert!(sim.statement().serial > earlier.serial);
+    assert_ne!(sim.statement().to, earlier.to);
     assert_eq!(sim.deputyships[&bob], None, "it does not keep what it may not use");
     assert!(sim.deputyships[&ann].is_some());
     sim.lose_host();
@@ -219,37 +243,38 @@ fn nobody_opens_a_network_whose_host_is_here_or_that_it_was_not_named_for() {
 }
 
 #[test]
-fn a_word_of_before_and_one_that_the_host_has_not_signed_are_worth_nothing() {
+fn a_word_that_the_host_has_not_signed_for_this_deputy_and_network_is_worth_nothing() {
     let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    sim.replace_host(key);
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.deputy(Some("bob"));
-    let earlier = sim.statement();
-    sim.deputy(Some("bob"));
-    let now = sim.statement();
-    let renamed = DeputyStatement { serial: u64::MAX, ..now.clone() };
-    let elsewhere = DeputyStatement { network: NetworkId([2; 16]), ..now.clone() };
-    let of_another = DeputyStatement { to: sim.ids[ann], ..now.clone() };
+    let right = sim.statement();
+    let signed = |mut statement: DeputyStatement| {
+        statement.signature = crate::security::sign::deputy(&same, &statement);
+        statement
+    };
+    let not_signed = DeputyStatement { addrs: vec!["10.0.0.9:4702".parse().unwrap()], ..right.clone() };
+    let elsewhere = signed(DeputyStatement { network: NetworkId([2; 16]), ..right.clone() });
+    let of_another = signed(DeputyStatement { to: sim.ids[ann], ..right.clone() });
+    assert!(!sim.follows(ann, bob, &right), "the host is here");
     sim.lose_host();
-    for (shown, follows) in
-        [(earlier, false), (renamed, false), (elsewhere, false), (of_another, false), (now, true)]
-    {
-        let node::Role::Member(member) = &mut sim.nodes[ann].role else { unreachable!() };
-        // Nobody answers until the test does.
-        member.turn.timers.cancel(member::Timer::Rejoin);
-        let _ = sim.outputs(ann);
-        let conn = sim.conn();
-        let remote = SocketAddr::new(Sim::ip(bob), 4702);
-        let secured = Secured { peer: sim.ids[bob], binding: [0; 32] };
-        let link = LinkKind::JoinOut;
-        let connected =
-            Connected { link, secured, remote, local: remote, listening: vec![remote], via: None };
-        sim.nodes[ann].handle(sim.now, Input::Connected(conn, connected));
-        sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::OpenedAgain(Box::new(shown))));
-        let known = crate::wire::BannedStatus::Known;
-        sim.nodes[ann].handle(sim.now, Input::Frame(conn, Frame::BannedStatus(known)));
-        let says_hello = |output: &Output| matches!(output, Output::Send(_, bytes) if matches!(Frame::decode(bytes), Ok(Frame::Hello(_))));
-        assert_eq!(sim.outputs(ann).iter().any(says_hello), follows);
+    for shown in [not_signed.clone(), elsewhere.clone(), of_another.clone()] {
+        assert!(!sim.follows(ann, bob, &shown), "{shown:?}");
     }
+    // Nor does the host itself go by one.
+    sim.frozen.remove(&0);
+    sim.frozen.extend([ann, bob]);
+    sim.wait(30.0);
+    for (shown, goes) in [(not_signed, false), (elsewhere, false), (of_another, false), (right.clone(), true)]
+    {
+        sim.nodes[0].handle(sim.now, Input::LookedForDeputy(Some(Box::new(shown))));
+        sim.run();
+        assert_eq!(sim.stores_retired(0) > 0, goes);
+    }
+    sim.frozen.clear();
+    sim.frozen.insert(0);
+    assert!(sim.follows(ann, bob, &right));
 }
 
 #[test]

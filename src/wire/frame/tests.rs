@@ -42,7 +42,6 @@ fn held() -> Held {
 fn deputy() -> DeputyStatement {
     DeputyStatement {
         network: NetworkId([9; 16]),
-        serial: 300,
         to: PeerId([0xAA; 32]),
         addrs: entry().addrs,
         signature: Signature([5; 64]),
@@ -234,13 +233,13 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Deputy(None), "30 00".into()),
         (
             Frame::Deputy(Some(Box::new(deputy()))),
-            // network, serial, key, addresses, signature
-            format!("30 01 {} ac02 {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
+            // network, key, addresses, signature
+            format!("30 01 {} {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
         ),
         (Frame::DeputyPart(HandoverPart { bytes: vec![1, 2], is_last: true }), "31 02 0102 01".into()),
         (
             Frame::OpenedAgain(Box::new(deputy())),
-            format!("13 {} ac02 {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
+            format!("13 {} {bob} 01 00 0a000002 d08603 {}", h("09", 16), h("05", 64)),
         ),
         (Frame::Call(PeerId([0xAA; 32])), format!("32 {bob}")),
         (Frame::TryPeers(vec![PeerId([1; 32])].into()), format!("33 01 {ann}")),
