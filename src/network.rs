@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, CommandError, Deputyship, Invite, KnownHost, MessageId,
+        Alias, CloseReason, Closed, CommandError, Deputyship, HostState, Invite, KnownHost, MessageId,
         Network as Identified, NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, Platform, Request, SystemPlatform},
@@ -80,7 +80,9 @@ impl Network {
         }
         refuse_second(&options, &profile)?;
         refuse_alias_of_a_member(&options.alias, &profile)?;
-        let join = net::bind_join(&*platform, options.listen)?;
+        let kept = profile.host();
+        let join =
+            net::bind_join(&*platform, options.listen).map_err(|closed| or_deputy(closed, kept.as_ref()))?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*platform, options.peer_listen, join_addr)?;
         let distribution = if options.policy.classic {
@@ -92,7 +94,6 @@ impl Network {
         if options.policy.classic {
             tracing::warn!("classic peers are let in: their password and their messages go in clear");
         }
-        let kept = profile.host();
         let kept_record = kept.as_ref().map(|kept| kept.record.as_slice());
         let (record, password) = record(options.password, kept_record, options.cost, &*platform).await?;
         let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
@@ -175,6 +176,7 @@ impl Network {
             None => known.target == options.target,
         });
         let (known, addrs) = (known.cloned(), free);
+        let moved = known.as_ref().and_then(|known| moved_to(known, &recents));
         let deputy = known.as_ref().and_then(|known| known.deputy.clone());
         let is_of_deputy = |given: &Deputyship| {
             deputy.as_ref().is_some_and(|deputy| {
@@ -206,6 +208,7 @@ impl Network {
             target: options.target,
             password: options.password,
             rejoin_for: options.rejoin_for,
+            moved: pin.and(moved),
             deputy: pin.and(deputy),
             deputyship,
         }));
@@ -354,6 +357,30 @@ fn is_of_another(known: &KnownHost, key: Option<PeerId>, addr: SocketAddr) -> bo
     is_there && known.peer_id.wire() == Wire::Native && key.is_some_and(|key| key != known.peer_id)
 }
 
+/// Who is at the port of a host may be its deputy, which has opened the network again on the same machine.
+fn or_deputy(closed: Closed, kept: Option<&HostState>) -> Closed {
+    let Some(deputy) = kept.and_then(|kept| kept.deputy.as_ref()) else { return closed };
+    let places: Vec<String> = deputy.addrs.iter().map(|addr| format!("pyile join {addr}")).collect();
+    let detail = format!(
+        "{}. Or your deputy has opened the network while you were gone: then you are a member there ({})",
+        closed.detail,
+        places.join(", or ")
+    );
+    Closed::new(closed.reason, detail)
+}
+
+/// Another host of the same network, which was joined since then: its key came by the word of the one before.
+fn moved_to(known: &KnownHost, recents: &[KnownHost]) -> Option<(PeerId, String)> {
+    let id = known.network_id?;
+    let is_newer = |other: &&KnownHost| {
+        other.handed_over
+            && other.network_id == Some(id)
+            && other.peer_id != known.peer_id
+            && other.joined > known.joined
+    };
+    recents.iter().find(is_newer).map(|other| (other.peer_id, other.target.clone()))
+}
+
 /// A network that was handed over has one host, and this is not it.
 fn refuse_second(options: &HostOptions, profile: &Profile) -> Result<(), Closed> {
     let (None, Some(retired)) = (profile.host(), profile.retired()) else { return Ok(()) };
@@ -363,7 +390,7 @@ fn refuse_second(options: &HostOptions, profile: &Profile) -> Result<(), Closed>
     let known = profile.recents().into_iter().find(|known| known.network == retired.name);
     let target = known.map_or_else(|| "its new address".to_owned(), |known| known.target);
     let message = format!(
-        "you have handed {:?} over: join it at {target}; to open another network, give it another name",
+        "{:?} has another host by now, after you: join it at {target}; to open another network, give it another name",
         retired.name
     );
     Err(Closed::new(CloseReason::Usage, message))

@@ -56,7 +56,7 @@ fn the_deputy_opens_the_network_again_and_the_old_host_comes_back_as_a_member() 
     bob.wait_for("a refusal", says("the host is here"));
     host.kill();
     bob.wait_for("its choice", says("you are its deputy"));
-    ann.wait_for("what may come", says("bob is its deputy"));
+    ann.wait_for("what may come", says("bob, its deputy"));
     bob.say(json!({"cmd": "take_over"}));
     let opened = ann.event("handover");
     assert_eq!(

@@ -161,6 +161,7 @@ pub fn member(data: &[u8]) {
         wire: if kind & 24 == 24 { Wire::Classic } else { Wire::Native },
         was_classic: None,
         known: None,
+        moved: None,
         deputy: None,
         deputyship: None,
     }));
@@ -643,7 +644,7 @@ impl<'a> Driver<'a> {
             Output::MapPorts(ports) => {
                 let lifetime = Duration::from_secs(self.reader.byte().into());
                 let protocol = MappingProtocol::Upnp;
-                let join = SocketAddr::from(([203, 0, 113, 7], ports.join.port()));
+                let join = SocketAddr::from(([1, 2, 3, 7], ports.join.port()));
                 let mapping = PortMapping { join, peer: Some(join), protocol, lifetime };
                 let mapped = if lifetime.is_zero() { Err("no".to_owned()) } else { Ok(mapping) };
                 self.proofs.push_back(Input::PortsMapped(mapped));

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::{
     api::{Check, Finding, Verdict},
-    model::{HostPorts, PortMapping, Realm, limits},
+    model::{HostPorts, PortMapping, limits},
     net::platform::Platform,
 };
 
@@ -35,7 +35,7 @@ pub async fn router(platform: &dyn Platform, found: &mut (dyn FnMut(Finding) + S
 
 fn finding(mapped: Result<PortMapping, String>) -> Finding {
     match mapped {
-        Ok(PortMapping { join, protocol, .. }) if Realm::of(join.ip()) == Realm::Global => Finding::new(
+        Ok(mapping @ PortMapping { join, protocol, .. }) if mapping.is_of_the_internet() => Finding::new(
             Check::Router,
             Verdict::Good,
             &format!(

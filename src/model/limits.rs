@@ -336,9 +336,11 @@ pub const ROUTER_SEARCH: Duration = Duration::from_secs(4);
 /// Time that it has in all to take back a port.
 pub const ROUTER_RELEASE: Duration = Duration::from_secs(2);
 /// Time between two packages for a deputy, and again as long for each [`DEPUTY_PACE_BYTES`] of the last.
-pub const DEPUTY_PACE: Duration = Duration::from_secs(1);
+pub const DEPUTY_PACE: Duration = Duration::from_millis(100);
 /// Bytes of a package that may go to the deputy within [`DEPUTY_PACE`].
 pub const DEPUTY_PACE_BYTES: usize = 64 * 1024;
+/// Bans that a host before tells the one that its deputy has opened the network as; the newest.
+pub const FORMER_BANS: usize = 100;
 /// How often a host whose deputy is not here looks whether it has opened the network again.
 pub const DEPUTY_LOOK: Duration = Duration::from_secs(30);
 /// By how much the version of the roster grows when a deputy opens the network: no version of the host before, of which the

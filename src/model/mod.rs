@@ -42,7 +42,7 @@ pub use message::{DeliveryStatus, MessageId, Recipient, Resolution, StreamId, Su
 pub use nearby::{Answer, NearbyNetwork, Sighting};
 pub use network::{
     Admitted, DeputyStatement, Deputyship, HostPackage, HostState, KeptAttempts, KnownHost, Network,
-    NetworkId, Policy,
+    NetworkId, OpenedBy, Policy,
 };
 pub use peer::{Alias, AliasError, Departed, Looks, Peer, PeerId, RosterEntry, Signature};
 pub use port_mapping::{HostPorts, MappingProtocol, PortMapping};

@@ -156,7 +156,7 @@ pub struct HostState {
     pub deputy: Option<DeputyStatement>,
     /// The word of the host before, by which this one, its deputy, has opened the network again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub opened_by: Option<DeputyStatement>,
+    pub opened_by: Option<OpenedBy>,
 }
 
 /// What a host hands to its successor.
@@ -181,6 +181,18 @@ pub struct HostPackage {
     /// What whoever comes in is told.
     #[serde(default)]
     pub notes: Notes,
+    /// When this was so, by the host's clock.
+    #[serde(default)]
+    pub at: Timestamp,
+}
+
+/// How a deputy came to host a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedBy {
+    /// The word of the host before.
+    pub statement: DeputyStatement,
+    /// When that host told it last what a host needs, by its clock.
+    pub told: Timestamp,
 }
 
 /// What a deputy has been given, and keeps.

@@ -1,8 +1,13 @@
 //! What a router has opened for this machine, so that it is reached from outside of its network.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Serialize;
+
+use super::realm::Realm;
 
 /// How a router was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,4 +54,18 @@ pub struct PortMapping {
     pub protocol: MappingProtocol,
     /// For how long: it is to be asked again before.
     pub lifetime: Duration,
+}
+
+impl PortMapping {
+    /// True when somebody on the internet can reach the host there: the address is one of a machine, and is nobody's behind
+    /// another translator.
+    #[must_use]
+    pub fn is_of_the_internet(&self) -> bool {
+        let is_of_machine = match self.join.ip() {
+            // None of them is ever given to a machine (RFC 1112, section 4; RFC 6890, table 1).
+            IpAddr::V4(ip) => (1..224).contains(&ip.octets()[0]) && !ip.is_documentation(),
+            IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
+        };
+        is_of_machine && self.join.port() != 0 && Realm::of(self.join.ip()) == Realm::Global
+    }
 }

@@ -68,6 +68,7 @@ pub fn spawn(
             join: None,
             announced: None,
             router: None,
+            asking_router: None,
         },
         relays: HashMap::new(),
         hashes: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
@@ -161,6 +162,8 @@ struct Listening {
     announced: Option<super::discovery::Announced>,
     /// The router, once it was asked for ports.
     router: Option<links::SharedRouter>,
+    /// It is being asked.
+    asking_router: Option<AbortHandle>,
 }
 
 /// What goes to the store, and comes from it.
@@ -456,7 +459,7 @@ impl Actor {
                 Output::Announce { network, join_addr } => self.announce(network, join_addr),
                 Output::Withdraw => self.listening.announced = None,
                 Output::MapPorts(ports) => self.map_ports(ports),
-                Output::ReleasePorts => drop(tokio::spawn(links::release(self.listening.router.take()))),
+                Output::ReleasePorts => self.release_ports(),
                 Output::OpenJoin(port) => self.open_join(port),
                 Output::CloseJoin => {
                     if let Some(listener) = self.listening.join.take() {
@@ -464,7 +467,7 @@ impl Actor {
                     }
                 }
                 Output::Probe(peer, addrs) => self.probe(peer, addrs),
-                Output::LookForDeputy(deputy, addrs) => self.look_for_deputy(deputy, addrs),
+                Output::LookForDeputy(deputy, addrs, says) => self.look_for_deputy(deputy, addrs, says),
                 Output::Dial(peer, addrs) => {
                     self.dialling.peers.spawn(peer, dialer::dial(self.platform.clone(), addrs, None));
                 }
@@ -593,7 +596,7 @@ impl Actor {
         let drained = async { while self.sessions.running.join_next().await.is_some() {} };
         let _ = time::timeout(limits::LEAVE_TIMEOUT, drained).await;
         self.sessions.running.abort_all();
-        links::release(self.listening.router.take()).await;
+        links::release(self.listening.router.take(), self.listening.asking_router.take()).await;
         while self.listening.tasks.join_next().await.is_some() {}
         self.flush_store().await;
     }

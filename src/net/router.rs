@@ -64,6 +64,9 @@ impl Router for SystemRouter {
                 *self = Self { way: Some(way), ..Self::default() };
             }
             let (join, protocol, lifetime) = self.open(way, ports.join.port(), false).await?;
+            if lifetime.is_zero() {
+                return Err(format!("the router {} opens the port for no time at all", way.gateway));
+            }
             let peer = self.open(way, ports.peer.port(), true).await.ok().map(|(peer, ..)| peer.into());
             Ok(PortMapping { join: join.into(), peer, protocol, lifetime })
         })
@@ -97,11 +100,11 @@ impl SystemRouter {
             return Ok(opened);
         }
         let (grant, opened) = if self.device.is_some() {
-            self.by_upnp(way, port).await?
+            self.by_upnp(way, port, is_peer).await?
         } else {
             match ask(way, port).await {
                 Ok(asked) => asked,
-                Err(why) => match self.by_upnp(way, port).await {
+                Err(why) => match self.by_upnp(way, port, is_peer).await {
                     Ok(mapped) => mapped,
                     Err(other) => {
                         return Err(format!(
@@ -116,11 +119,14 @@ impl SystemRouter {
         Ok(opened)
     }
 
-    async fn by_upnp(&mut self, way: Way, port: u16) -> Result<(Grant, Opened), String> {
+    async fn by_upnp(&mut self, way: Way, port: u16, is_peer: bool) -> Result<(Grant, Opened), String> {
         let device = match &self.device {
             Some(device) => device.clone(),
             None => find(way).await?,
         };
+        // Should nobody wait for its answer any more, the port goes back all the same.
+        self.device = Some(device.clone());
+        *(if is_peer { &mut self.peer } else { &mut self.join }) = Some(Grant::Upnp(port));
         let ip = match device.get_external_ip().await {
             Ok(IpAddr::V4(ip)) => ip,
             Ok(IpAddr::V6(ip)) => return Err(format!("it has the address {ip} alone")),
@@ -128,7 +134,8 @@ impl SystemRouter {
             Err(GetExternalIpError::RequestError(RequestError::InvalidResponse(_))) => {
                 return Err("it has no address on the internet itself".to_owned());
             }
-            Err(error) => return Err(said(&error)),
+            Err(GetExternalIpError::RequestError(error)) => return Err(failed(&error)),
+            Err(GetExternalIpError::ActionNotAuthorized) => return Err("it does not allow that".to_owned()),
         };
         let own = SocketAddr::from((way.own, port));
         let (tcp, seconds) = (PortMappingProtocol::TCP, limits::MAPPING_LIFETIME.as_secs());
@@ -138,17 +145,41 @@ impl SystemRouter {
             // Then it has to be given back.
             Err(AddPortError::OnlyPermanentLeasesSupported) => {
                 let permanent = device.add_port(tcp, port, own, 0, DESCRIPTION).await;
-                permanent.map(|()| port).map_err(|error| said(&error))?
+                permanent.map(|()| port).map_err(|error| refused(&error))?
             }
             Err(AddPortError::PortInUse) => {
                 let any = device.add_any_port(tcp, own, lease, DESCRIPTION).await;
-                any.map_err(|error| said(&error))?
+                any.map_err(|_| "the port is taken there, and so is every other".to_owned())?
             }
-            Err(error) => return Err(said(&error)),
+            Err(error) => return Err(refused(&error)),
         };
-        self.device = Some(device);
         let opened = (SocketAddrV4::new(ip, outside), MappingProtocol::Upnp, limits::MAPPING_LIFETIME);
         Ok((Grant::Upnp(outside), opened))
+    }
+}
+
+/// Why it does not open a port by UPnP.
+fn refused(error: &AddPortError) -> String {
+    match error {
+        AddPortError::ActionNotAuthorized => "it does not allow that".to_owned(),
+        AddPortError::PortInUse => "the port is taken there".to_owned(),
+        AddPortError::RequestError(error) => failed(error),
+        AddPortError::OnlyPermanentLeasesSupported
+        | AddPortError::SamePortValuesRequired
+        | AddPortError::InternalPortZeroInvalid
+        | AddPortError::ExternalPortZeroInvalid
+        | AddPortError::DescriptionTooLong => "its answer makes no sense".to_owned(),
+    }
+}
+
+/// Why nothing came of a question by UPnP.
+fn failed(error: &RequestError) -> String {
+    match error {
+        RequestError::IoError(_) | RequestError::HyperError(_) | RequestError::HyperClientError(_) => {
+            "it does not answer".to_owned()
+        }
+        RequestError::ErrorCode(code, text) => said(&format!("{text} ({code})")),
+        _ => "its answer makes no sense".to_owned(),
     }
 }
 
@@ -243,6 +274,6 @@ async fn find(way: Way) -> Result<Gateway<Tokio>, String> {
         Ok(Err(igd_next::SearchError::NoResponseWithinTimeout)) | Err(_) => {
             Err("it does not answer".to_owned())
         }
-        Ok(Err(error)) => Err(said(&error)),
+        Ok(Err(_)) => Err("its answer makes no sense".to_owned()),
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     time,
 };
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream, client};
-use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::codec::{Framed, FramedRead, FramedWrite};
 
 use super::{
     classic, dialer,
@@ -155,17 +155,23 @@ pub(super) async fn probe(
 }
 
 /// By which word a deputy has opened the network again, as it says before anything else; nothing when it says something else.
+/// It is told so much.
 pub(super) async fn opened_by(
     platform: Arc<dyn Platform>,
     addrs: Vec<SocketAddr>,
     config: Arc<ClientConfig>,
+    says: Option<Bytes>,
 ) -> Option<Box<DeputyStatement>> {
     let stream = probe(platform, addrs, config).await.ok()?;
-    let mut frames = FramedRead::new(stream, FrameCodec::new(FrameLimit::before()));
-    match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
-        Ok(Some(Ok(Frame::OpenedAgain(statement)))) => Some(statement),
-        _ => None,
-    }
+    let mut frames = Framed::new(stream, FrameCodec::new(FrameLimit::before()));
+    let exchange = async {
+        let Some(Ok(Frame::OpenedAgain(statement))) = frames.next().await else { return None };
+        if let Some(says) = says {
+            let _ = frames.send(says).await;
+        }
+        Some(statement)
+    };
+    time::timeout(limits::TLS_TIMEOUT, exchange).await.ok().flatten()
 }
 
 fn explain(closed: &Closed, remote: SocketAddr) -> String {

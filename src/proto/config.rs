@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use crate::{
     model::{
         Admitted, Alias, Ban, Departed, DeputyStatement, Deputyship, KeptAttempts, KeptPass, Network,
-        NetworkId, Notes, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Wire,
+        NetworkId, Notes, OpenedBy, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -83,7 +83,7 @@ pub struct HostConfig {
     /// Who may open the network again when this host is gone for too long.
     pub deputy: Option<DeputyStatement>,
     /// The word of the host before, by which this one, its deputy, opens the network again.
-    pub opened_by: Option<DeputyStatement>,
+    pub opened_by: Option<OpenedBy>,
 }
 
 /// What is kept of a network since it was open last.
@@ -132,6 +132,8 @@ pub struct MemberConfig {
     pub was_classic: Option<bool>,
     /// The network that was last joined there, and the version of its roster then.
     pub known: Option<(NetworkId, u64)>,
+    /// That network has another host by now: its key, and where it was joined.
+    pub moved: Option<(PeerId, String)>,
     /// Who may open that network again, as its host has said.
     pub deputy: Option<DeputyStatement>,
     /// This member is the deputy of that network: what it was given.

@@ -340,6 +340,7 @@ impl Host {
             Frame::RosterApplied(version) => self.applied(peer, *version),
             Frame::InviteRequest(wanted) => self.invite_for(peer, *wanted),
             Frame::Presence(wanted) => self.presence(peer, wanted.clone()),
+            Frame::FormerBans(bans) => self.former_bans(&peer, &bans.0),
             Frame::HandoverReady(addrs) => self.handover_ready(peer, addrs),
             Frame::HandoverProbed(HandoverProbed { peer: to, why_not }) => {
                 self.handover_probed(peer, Some(to), why_not.as_deref());

@@ -151,8 +151,8 @@ pub enum Output {
     /// See whether this peer listens for joiners at one of these addresses; comes back as [`Input::Probed`].
     Probe(PeerId, Vec<SocketAddr>),
     /// See what this peer shows to whoever takes it for a host at one of these addresses; comes back as
-    /// [`Input::LookedForDeputy`].
-    LookForDeputy(PeerId, Vec<SocketAddr>),
+    /// [`Input::LookedForDeputy`]. If it hosts, it is told so much.
+    LookForDeputy(PeerId, Vec<SocketAddr>, Option<Bytes>),
     /// Open a peer link: try these addresses in order.
     Dial(PeerId, Vec<SocketAddr>),
     /// Run a peer link through a relay: as the one who dials `to`, or else as the one who is called.

@@ -32,8 +32,8 @@ use self::{classic::ClassicHost, deputy::Standing};
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
-        CloseReason, Closed, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Notes, Pass, Password,
-        PeerId, Reached, SafeText, Status, Timestamp, Wire, limits,
+        Ban, CloseReason, Closed, DeputyStatement, ErrorKind, KnownHost, Liveness, Moment, NetworkId, Notes,
+        Pass, Password, PeerId, Reached, SafeText, Status, Timestamp, Wire, limits,
     },
     security::JoinProof,
     wire::{Authenticated, BannedStatus, Frame, HandoverStatement, ReachabilityPart, RosterDelta, Tried},
@@ -118,6 +118,8 @@ struct HostPlace {
     /// Where it is, when that was signed or stands in an invite; else the target tells.
     addrs: Vec<SocketAddr>,
     key: Option<PeerId>,
+    /// Another host of the network, as this profile knows it, and where.
+    moved: Option<(PeerId, String)>,
     /// What is kept of the network.
     known: Option<KnownHost>,
 }
@@ -142,6 +144,10 @@ struct Succession {
     elected: Option<Box<HostConfig>>,
     /// The statement by which this peer handed its network over.
     moved: Option<HandoverStatement>,
+    /// The word by which it had opened it, as a deputy.
+    opened_by: Option<DeputyStatement>,
+    /// Whom it has banned, which the next host is told.
+    bans: Vec<Ban>,
     /// Counts the packages of a host that were given to the store.
     packages: u64,
 }
@@ -230,6 +236,7 @@ impl Member {
                 is_invited: !addrs.is_empty(),
                 addrs,
                 key,
+                moved: config.moved,
                 known: None,
             },
             classic: (config.wire == Wire::Classic).then(ClassicHost::default),
@@ -556,11 +563,10 @@ impl Member {
         let changes = self.group.roster.replace(alone);
         self.roster_changed(changes);
         let message = match self.group.policy.grace {
-            0 => "without the host nobody is a member here: you are out until it is back".to_owned(),
-            _ => "the host has been away for too long: you are out until it is back".to_owned(),
+            0 => "without the host nobody is a member here",
+            _ => "the host has been away for too long",
         };
-        let message = format!("{message}; {}", self.choices());
-        let message = message.trim_end_matches("; ");
+        let message = format!("{message}: {}", self.choices());
         self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
         self.may_open();
         // Whoever follows the deputy need not wait long.

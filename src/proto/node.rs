@@ -209,7 +209,7 @@ impl Node {
                 self.event(NodeEvent::Suspended { time });
                 match &mut self.role {
                     Role::Member(member) => member.suspended(time),
-                    Role::Host(host) => host.suspended(),
+                    Role::Host(host) => host.suspended(time),
                 }
             }
         }
@@ -492,6 +492,7 @@ impl Node {
             Role::Host(host) => {
                 let Some(statement) = host.take_successor() else { return };
                 let (announce, map_port) = host.announces_and_maps();
+                let (opened_by, bans) = host.take_former();
                 let group = host.step_down();
                 self.route();
                 let config = MemberConfig {
@@ -506,11 +507,13 @@ impl Node {
                     wire: Wire::Native,
                     known: None,
                     was_classic: None,
+                    moved: None,
                     deputy: None,
                     deputyship: None,
                 };
                 let mut member = Member::new(config, group, self.now, &mut self.rng);
                 member.keep_status();
+                member.was_host(opened_by, bans);
                 member.succeed(statement);
                 self.role = Role::Member(Box::new(member));
             }

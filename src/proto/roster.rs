@@ -90,6 +90,13 @@ impl Roster {
         Self { version, departed, ..Self::default() }
     }
 
+    /// Host: begins after an earlier host, of whose members these are still to be looked after.
+    #[must_use]
+    pub fn begun_with(version: u64, entries: Vec<RosterEntry>, departed: Vec<Departed>) -> Self {
+        let entries = entries.into_iter().map(|entry| (entry.peer_id, entry)).collect();
+        Self { entries, ..Self::begun(version, departed) }
+    }
+
     /// A member of the past.
     #[must_use]
     pub fn departed(&self, peer: &PeerId) -> Option<&Departed> {

@@ -161,6 +161,8 @@ struct Sim {
     router: Result<SocketAddr, String>,
     /// What it was asked for, or to take back.
     mapped: Vec<Option<crate::model::HostPorts>>,
+    /// Whom targets lead to, beside the first host.
+    names: BTreeMap<String, usize>,
     /// Who is at whose address now.
     moved: Option<(usize, usize)>,
     /// What each has been given as a deputy.
@@ -180,6 +182,7 @@ fn member_config(password: &str) -> MemberConfig {
         wire: Wire::Native,
         was_classic: None,
         known: None,
+        moved: None,
         deputy: None,
         deputyship: None,
     }
@@ -250,6 +253,7 @@ impl Sim {
             one_address: None,
             router: Err("there is none".to_owned()),
             mapped: Vec::new(),
+            names: BTreeMap::new(),
             moved: None,
             deputyships: BTreeMap::new(),
         }
@@ -398,8 +402,9 @@ impl Sim {
                 }
                 // The test opens it.
                 Output::Join(..) if self.plain_joins => {}
-                Output::Join(_, addrs) => {
-                    let host = addrs.first().map_or(0, Self::at);
+                Output::Join(target, addrs) => {
+                    let named = self.names.get(&target).copied().unwrap_or(0);
+                    let host = addrs.first().map_or(named, Self::at);
                     let host = self.moved.filter(|(from, _)| *from == host).map_or(host, |(_, to)| to);
                     if self.is_there(host) {
                         self.open(index, host, LinkKind::JoinOut);
@@ -414,12 +419,24 @@ impl Sim {
                     let port = JoinPort { addr, addrs: vec![addr], peer_addrs };
                     self.nodes[index].handle(self.now, Input::JoinOpened(Ok(port)));
                 }
-                Output::LookForDeputy(_, addrs) => {
+                Output::LookForDeputy(_, addrs, says) => {
                     let to = addrs.first().map(Self::at).filter(|to| self.is_there(*to));
                     let shown = to.and_then(|to| match &self.nodes[to].role {
                         node::Role::Host(host) => host.opened_by().cloned().map(Box::new),
-                        node::Role::Member(_) => None,
+                        node::Role::Member(member) => member.opened_by().cloned().map(Box::new),
                     });
+                    if let (Some(to), Some(_), Some(says)) = (to, &shown, says) {
+                        let conn = self.conn();
+                        let (remote, local) =
+                            (SocketAddr::new(Self::ip(index), 9), SocketAddr::new(Self::ip(to), 4702));
+                        let secured = Secured { peer: self.ids[index], binding: [0; 32] };
+                        let link = LinkKind::JoinIn;
+                        let connected =
+                            Connected { link, secured, remote, local, listening: Vec::new(), via: None };
+                        self.nodes[to].handle(self.now, Input::Connected(conn, connected));
+                        self.nodes[to].handle(self.now, Input::Frame(conn, Frame::decode(&says).unwrap()));
+                        self.drain(to);
+                    }
                     self.nodes[index].handle(self.now, Input::LookedForDeputy(shown));
                 }
                 Output::Store(StoreCommand::KeepDeputyship(given)) => {

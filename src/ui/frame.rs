@@ -68,6 +68,7 @@ fn about_me(room: &Room) -> Vec<String> {
     };
     let (role, article) = match room.role {
         Role::Host => ("host", "the host"),
+        Role::Member if room.deputy == Some(room.me) => ("deputy", "the deputy"),
         Role::Member => ("member", "a member"),
     };
     let mut all = vec![

@@ -452,6 +452,8 @@ frames! {
     26 HandedOn(HandedOn),
     /// They are not what the receiver has under their numbers.
     27 Conflict(Conflict),
+    /// Joiner to a deputy that hosts: the host before is host still, with members, and takes joiners there.
+    29 StillHost(AtMost<SocketAddr, { limits::CANDIDATES }>),
     /// Last on any link: why the sender closes it, and the reason in words.
     30 Goodbye(Refusal),
     /// Member to host: please make an invite.
@@ -462,6 +464,8 @@ frames! {
     33 InviteNotMade(Refusal),
     /// Host to member, after its first roster: what it tells everybody who comes in.
     34 Notes(Box<Notes>),
+    /// Member to host, from the host before it: bans that it may not have been told of, as JSON.
+    35 FormerBans(ByteBuf),
     /// Host to member: please take over; the host's own join port is this one.
     40 HandoverOffer(u16),
     /// Member to host: it listens for joiners there.

@@ -438,16 +438,7 @@ impl World {
                 self.people[HOST].order(Order::Command(NodeCommand::Deputy { peer }));
             }
             Act::TakeOver => self.people[DEPUTY].order(Order::Command(NodeCommand::TakeOver)),
-            Act::LoseHost => {
-                if !is_down(self, HOST) {
-                    self.sim.crash(machine_name(HOST));
-                    self.went_down(HOST);
-                }
-                self.troubles.insert(Trouble::Down(HOST));
-                // It is mended when all is.
-                let is_early = |act: &Act| matches!(act, Act::Mend(Trouble::Down(HOST)));
-                self.plan.retain(|(_, act)| !is_early(act));
-            }
+            Act::LoseHost => self.lose_host(),
             Act::Copy(machine) => self.copy_profiles(machine),
             Act::PutBack(machine) => self.put_profiles_back(machine),
             Act::Crash(machine) => {
@@ -495,6 +486,16 @@ impl World {
             }
         }
         self.diary.push(text);
+    }
+
+    /// Its machine is mended when all is.
+    fn lose_host(&mut self) {
+        if !self.troubles.contains(&Trouble::Down(HOST)) {
+            self.sim.crash(machine_name(HOST));
+            self.went_down(HOST);
+        }
+        self.troubles.insert(Trouble::Down(HOST));
+        self.plan.retain(|(_, act)| !matches!(act, Act::Mend(Trouble::Down(HOST))));
     }
 
     /// Up to twenty seconds of it: longer than it takes to be removed.

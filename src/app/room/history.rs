@@ -188,6 +188,10 @@ impl Room {
                     format!("host away, on our own to {}", until.in_zone(zone).strftime("%H:%M"))
                 }
                 None if self.deputy == Some(self.me) && is_narrow => "host gone: /takeover".to_owned(),
+                None if is_narrow && self.deputy.is_some() => {
+                    let deputy = self.deputy.map(|deputy| self.name(&deputy)).unwrap_or_default();
+                    format!("out until the host or {deputy} is there")
+                }
                 None if is_narrow => "out until the host is back".to_owned(),
                 Some(until) => format!(
                     "the host is away: nobody new can join; you go on without it until {}",

@@ -8,7 +8,7 @@ use crate::{
     app::{
         AdminRow, admin_rows,
         layer::{Dialog, Item, Layer, Pending},
-        room::Room,
+        room::{LinkView, Room},
     },
     model::{Applicant, Attempt, Ban, Peer, Penalty, Wire},
 };
@@ -196,7 +196,12 @@ pub(super) fn ask_take_over(state: &mut State) {
         let text = "you are not the deputy of this network: only whom the host has named opens it again";
         return toast(state, ToastKind::Error, text);
     }
-    offer_take_over(state);
+    let text = match &room.link {
+        LinkView::Lost { alone_until: None, .. } => return offer_take_over(state),
+        LinkView::Lost { .. } => "the host may come back: wait until its time of grace is over",
+        LinkView::Joined => "the host is here: you may take over only once it is gone",
+    };
+    toast(state, ToastKind::Info, text);
 }
 
 /// Asks the deputy of a host that is gone.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     sync::{Mutex, oneshot},
+    task::AbortHandle,
     time,
 };
 
@@ -26,8 +27,11 @@ use crate::{
 /// One of its uses at a time.
 pub(super) type SharedRouter = Arc<Mutex<Box<dyn Router>>>;
 
-/// Gives a router back what it has opened, which it has a while for.
-pub(super) async fn release(router: Option<SharedRouter>) {
+/// Gives a router back what it has opened, which it has a while for. What is asked of it is of no use any more.
+pub(super) async fn release(router: Option<SharedRouter>, asking: Option<AbortHandle>) {
+    if let Some(asking) = asking {
+        asking.abort();
+    }
     if let Some(router) = router {
         let released = async { router.lock().await.release().await };
         let _ = time::timeout(limits::ROUTER_RELEASE, released).await;
@@ -172,13 +176,22 @@ impl Actor {
             self.listening.router = self.platform.router().map(|router| Arc::new(Mutex::new(router)));
         }
         let (router, to_node) = (self.listening.router.clone(), self.inputs.tx.clone());
-        tokio::spawn(async move {
+        let asking = tokio::spawn(async move {
             let mapped = match router {
                 Some(router) => router.lock().await.map(ports).await,
                 None => Err("this program was built without that".to_owned()),
             };
             let _ = to_node.send(Input::PortsMapped(mapped)).await;
         });
+        if let Some(before) = self.listening.asking_router.replace(asking.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    /// Gives the router back what it has opened.
+    pub(super) fn release_ports(&mut self) {
+        let (router, asking) = (self.listening.router.take(), self.listening.asking_router.take());
+        tokio::spawn(release(router, asking));
     }
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.
@@ -210,12 +223,12 @@ impl Actor {
     }
 
     /// Sees what the deputy shows to whoever takes it for a host.
-    pub(super) fn look_for_deputy(&self, deputy: PeerId, addrs: Vec<SocketAddr>) {
+    pub(super) fn look_for_deputy(&self, deputy: PeerId, addrs: Vec<SocketAddr>, says: Option<bytes::Bytes>) {
         let (platform, to_node) = (self.platform.clone(), self.inputs.tx.clone());
         let config = tls::client_config(&self.identity, JOIN_ALPN, Some(deputy));
         tokio::spawn(async move {
             let shown = match config {
-                Ok(config) => session::opened_by(platform, addrs, config).await,
+                Ok(config) => session::opened_by(platform, addrs, config, says).await,
                 Err(_) => None,
             };
             let _ = to_node.send(Input::LookedForDeputy(shown)).await;

@@ -21,8 +21,8 @@ impl Host {
     pub(in crate::proto) fn connected(&mut self, conn: ConnId, connected: &Connected) {
         let (peer, remote) = (connected.secured.peer, connected.remote);
         let status = self.admission.status(&peer, remote.ip());
-        if let (BannedStatus::Known, Some(statement)) = (&status, &self.deputy.opened_by) {
-            self.turn.send(conn, &Frame::OpenedAgain(Box::new(statement.clone())));
+        if let (BannedStatus::Known, Some(opened)) = (&status, &self.deputy.opened_by) {
+            self.turn.send(conn, &Frame::OpenedAgain(Box::new(opened.statement.clone())));
         }
         self.turn.send(conn, &Frame::BannedStatus(status.clone()));
         let known = match status {
@@ -47,6 +47,12 @@ impl Host {
             (Frame::Echo(bytes), Step::Status { echoes, .. }) if *echoes < limits::ECHOES => {
                 *echoes += 1;
                 self.turn.send(conn, &Frame::Echo(bytes));
+            }
+            (Frame::StillHost(addrs), Step::Status { known: true, .. }) => {
+                let (peer, remote) = (joiner.peer, joiner.remote);
+                self.turn.close(conn, CloseReason::Left);
+                self.joiner_gone(conn);
+                self.host_before_stays(peer, remote, &addrs);
             }
             (Frame::Hello(hello), Step::Status { known: true, .. }) => {
                 let peer = joiner.peer;

@@ -64,6 +64,14 @@ fn ban(
     let since = host.turn.now.wall;
     let ban =
         Ban { peer_id: key, alias, addr, reason: reason.to_owned(), since, prefix: None, automatic: false };
+    impose(host, ban);
+    Ok(())
+}
+
+/// Refuses from now on whom a ban is about, and cuts off all whom it covers.
+pub(super) fn impose(host: &mut Host, ban: Ban) {
+    let (key, addr, reason) = (ban.peer_id, ban.addr, ban.reason.clone());
+    let reason = reason.as_str();
     host.admission.ban(ban);
     if let Some(key) = &key {
         host.admission.forget(key);
@@ -94,7 +102,6 @@ fn ban(
         host.admission.forget(&peer);
         host.remove(peer, CloseReason::Banned);
     }
-    Ok(())
 }
 
 fn unban(

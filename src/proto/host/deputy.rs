@@ -3,14 +3,18 @@
 //!
 //! A host that comes back looks first whether its deputy has opened the network meanwhile, and is a member there then.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Host, Timer};
+use super::{Host, Timer, candidates};
 use crate::{
     api::{NodeEvent, PeerName},
     model::{
-        CommandError, DeputyStatement, ErrorKind, HostPackage, Peer, PeerId, Role, RosterEntry, Signature,
-        Timestamp, Wire, limits,
+        Ban, CloseReason, CommandError, DeputyStatement, ErrorKind, HostPackage, OpenedBy, Peer, PeerId,
+        Role, RosterEntry, Signature, Timestamp, Wire, limits,
     },
     proto::{ConnId, EarlierRun, Output, roster::Roster},
     security::sign,
@@ -22,7 +26,9 @@ use crate::{
 pub(super) struct Deputy {
     pub(super) statement: Option<DeputyStatement>,
     /// This host was a deputy, and has opened the network again by this.
-    pub(super) opened_by: Option<DeputyStatement>,
+    pub(super) opened_by: Option<OpenedBy>,
+    /// Where the deputy would be by words that this host gave it before it was somewhere else itself.
+    before: Vec<SocketAddr>,
     /// The link and the state of the last package.
     given: Option<(ConnId, u64)>,
     /// When the next package may go.
@@ -34,7 +40,7 @@ pub(super) struct Deputy {
 }
 
 impl Deputy {
-    pub(super) fn new(statement: Option<DeputyStatement>, opened_by: Option<DeputyStatement>) -> Self {
+    pub(super) fn new(statement: Option<DeputyStatement>, opened_by: Option<OpenedBy>) -> Self {
         Self { statement, opened_by, ..Self::default() }
     }
 
@@ -123,9 +129,16 @@ impl Host {
 
     /// The deputy, or this host, may be somewhere else now: everybody has to know.
     pub(super) fn renew_deputy(&mut self) {
+        // By the word that it has it may have opened the network.
+        if !self.deputy.has_looked {
+            return;
+        }
         let Some(DeputyStatement { to, addrs, .. }) = &self.deputy.statement else { return };
         if self.deputy_addrs(to).is_some_and(|now| now != *addrs) {
-            let statement = self.sign_deputy(*to);
+            let (before, statement) = (addrs.clone(), self.sign_deputy(*to));
+            // It may have opened the network by the word that it had.
+            self.deputy.before.splice(..0, before);
+            self.deputy.before.truncate(limits::CANDIDATES);
             self.set_deputy(statement);
         }
     }
@@ -175,7 +188,10 @@ impl Host {
         if self.members.contains_key(to) {
             self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
         } else {
-            self.turn.ask(Output::LookForDeputy(*to, addrs.clone()));
+            let is_still_host = self.deputy.has_looked && !self.members.is_empty();
+            let says = is_still_host.then(|| Frame::StillHost(self.join_addrs().into()).encode());
+            let addrs = addrs.iter().chain(&self.deputy.before).copied().collect();
+            self.turn.ask(Output::LookForDeputy(*to, addrs, says));
         }
     }
 
@@ -184,6 +200,7 @@ impl Host {
         let is_first = !std::mem::replace(&mut self.deputy.has_looked, true);
         let Some(statement) = self.deputy.statement.clone() else { return };
         self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
+        self.renew_deputy();
         // Any of its words for this deputy: it may have given it one anew just before it was gone.
         let is_its = |shown: &DeputyStatement| {
             shown.to == statement.to
@@ -206,21 +223,79 @@ impl Host {
             }
             return;
         }
-        let has_told = self.deputy.given.is_none_or(|(_, token)| token == self.saves.token);
-        let more = if has_told {
-            ""
-        } else {
-            "; bans and invites of yours that it was not told of are not in force"
-        };
-        let message =
-            format!("{deputy}, your deputy, has opened the network at {at} while you were gone{more}");
+        let message = format!(
+            "{deputy}, your deputy, has opened the network at {at} while you were gone: you are a member there, and it is told of \
+             your bans. Invites of yours that it was not told of are not in force"
+        );
         self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
         self.retire_for(statement.to, statement.addrs);
     }
 
+    /// This machine slept. After a long time the deputy may be the host.
+    pub(super) fn deputy_after(&mut self, time: Duration) {
+        if self.deputy.statement.is_some() && time.as_secs() >= self.group.policy.grace.into() {
+            self.deputy.has_looked = false;
+            self.look_for_deputy();
+        }
+    }
+
+    // ---- As a deputy that hosts ----
+
+    /// A host that is gone has given this one its word: is it this peer?
+    fn is_before(&self, peer: &PeerId) -> bool {
+        self.deputy.opened_by.as_ref().is_some_and(|opened| sign::deputy_holds(peer, &opened.statement))
+    }
+
+    /// The host before is host still, and has members. Whoever is alone gives way.
+    pub(super) fn host_before_stays(&mut self, peer: PeerId, remote: SocketAddr, announced: &[SocketAddr]) {
+        let addrs = candidates(SocketAddr::new(remote.ip(), 0), announced);
+        let Some(at) = addrs.first().copied().filter(|_| self.is_before(&peer) && !self.is_retiring()) else {
+            return;
+        };
+        let name = self.admission.alias_of(&peer).map_or_else(|| peer.short(), ToString::to_string);
+        if self.members.is_empty() {
+            let message = format!("{name}, the host before you, is there at {at}, and so are the others");
+            self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
+            return self.retire_for(peer, addrs);
+        }
+        if !std::mem::replace(&mut self.deputy.is_told, true) {
+            let message = format!(
+                "{name}, the host before you, hosts this network at {at} too, and has members: those here stay with you. \
+                 Leave and join it there, or ban {name} to keep this one"
+            );
+            self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
+        }
+    }
+
+    /// Bans of the host before, which is a member now: those that this host was not told of are in force.
+    pub(super) fn former_bans(&mut self, peer: &PeerId, bytes: &[u8]) {
+        let told = self.deputy.opened_by.as_ref().map(|opened| opened.told);
+        let Some(told) = told.filter(|_| self.is_before(peer)) else { return };
+        let bans: Vec<Ban> = serde_json::from_slice(bytes).unwrap_or_default();
+        for ban in bans.into_iter().take(limits::FORMER_BANS) {
+            let is_mine = ban.peer_id == Some(self.group.me());
+            // Any from before that is not in force was lifted here.
+            if ban.since > told && !is_mine && !self.admission.bans().contains(&ban) {
+                super::command::impose(self, ban);
+            }
+        }
+        if let Some(opened) = &mut self.deputy.opened_by {
+            opened.told = self.turn.now.wall;
+        }
+        self.save(Vec::new());
+    }
+
     #[cfg(test)]
     pub(in crate::proto) fn opened_by(&self) -> Option<&DeputyStatement> {
-        self.deputy.opened_by.as_ref()
+        self.deputy.opened_by.as_ref().map(|opened| &opened.statement)
+    }
+
+    /// By which word this host hosts, for the member that it is from now on; and its bans, for the next host.
+    pub(in crate::proto) fn take_former(&mut self) -> (Option<DeputyStatement>, Vec<Ban>) {
+        let bans = self.admission.bans();
+        let newest = bans.len().saturating_sub(limits::FORMER_BANS);
+        let bans = bans.iter().skip(newest).cloned().collect();
+        (self.deputy.opened_by.take().map(|opened| opened.statement), bans)
     }
 
     /// Opens the network again as the deputy of a host that is gone. Its members come one after the other.
@@ -231,7 +306,14 @@ impl Host {
         self.group.host_addr = None;
         let own = earlier.expected.iter().find(|entry| entry.peer_id == me);
         let since = own.or_else(|| self.group.roster.get(&me)).map_or(Timestamp(0), |entry| entry.since);
-        self.group.roster = Roster::begun(earlier.version, earlier.departed);
+        let (before, expected): (Vec<RosterEntry>, Vec<RosterEntry>) =
+            earlier.expected.into_iter().partition(|entry| self.is_before(&entry.peer_id));
+        let gone: Vec<PeerId> = before.iter().map(|entry| entry.peer_id).collect();
+        self.group.roster = Roster::begun_with(earlier.version, before, earlier.departed);
+        // What it has said counts, and it is not here.
+        for peer in gone {
+            self.group.roster.remove(peer, CloseReason::HeartbeatTimeout);
+        }
         self.group.roster.update(RosterEntry {
             peer_id: me,
             alias: self.group.alias.clone(),
@@ -241,7 +323,7 @@ impl Host {
             since,
             status: None,
         });
-        for entry in earlier.expected {
+        for entry in expected {
             if entry.peer_id != me && self.admission.is_admitted(&entry.peer_id) {
                 self.group.roster.update(entry);
             }

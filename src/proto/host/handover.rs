@@ -204,6 +204,7 @@ impl Host {
             announce: self.announce,
             approve: self.door.asks,
             notes: self.notes.clone(),
+            at: self.turn.now.wall,
         }
     }
 

@@ -79,13 +79,7 @@ impl Host {
             Ok((pass, info)) => {
                 self.save(Vec::new());
                 self.tell_invites();
-                let join = self.listening.join_addr;
-                let mut addrs = if join.ip().is_unspecified() {
-                    let own = self.listening.peer_addrs.iter();
-                    own.map(|addr| SocketAddr::new(addr.ip(), join.port())).collect()
-                } else {
-                    vec![join]
-                };
+                let mut addrs = self.join_addrs();
                 addrs.truncate(limits::CANDIDATES - 1);
                 if let Some(outside) = self.outside() {
                     addrs.insert(0, outside);
@@ -99,6 +93,15 @@ impl Host {
                 self.turn.send(conn, &Frame::InviteNotMade(refusal));
             }
         }
+    }
+
+    /// Where joiners reach this host from its network, best first.
+    pub(super) fn join_addrs(&self) -> Vec<SocketAddr> {
+        let join = self.listening.join_addr;
+        if !join.ip().is_unspecified() {
+            return vec![join];
+        }
+        self.listening.peer_addrs.iter().map(|addr| SocketAddr::new(addr.ip(), join.port())).collect()
     }
 
     /// Whom the host does not want any more, nobody comes in by its invites.

@@ -1,11 +1,11 @@
 //! Ports that the router opens for this host: where it is reached from outside, which invites and the roster then say.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{Host, Timer};
 use crate::{
     api::NodeEvent,
-    model::{HostPorts, PortMapping, Realm, RosterEntry, SafeText, limits},
+    model::{HostPorts, PortMapping, RosterEntry, SafeText, limits},
     proto::Output,
 };
 
@@ -49,8 +49,7 @@ impl Host {
             (mapped.lifetime / 2).clamp(limits::MAPPING_AGAIN, limits::MAPPING_LIFETIME / 2)
         });
         self.turn.set(Timer::MapPorts, again);
-        let is_of_the_world = |mapped: &PortMapping| Realm::of(mapped.join.ip()) == Realm::Global;
-        let outside = mapped.as_ref().ok().filter(|mapped| is_of_the_world(mapped));
+        let outside = mapped.as_ref().ok().filter(|mapped| mapped.is_of_the_internet());
         let protocol = mapped.as_ref().ok().map(|mapped| mapped.protocol);
         let addr = outside.map(|mapped| mapped.join);
         let outside = outside.map(|mapped| (mapped.join, mapped.peer));
@@ -97,7 +96,8 @@ impl Host {
     }
 
     /// This machine slept: the router may have closed them.
-    pub(in crate::proto) fn suspended(&mut self) {
+    pub(in crate::proto) fn suspended(&mut self, time: Duration) {
         self.map_ports();
+        self.deputy_after(time);
     }
 }

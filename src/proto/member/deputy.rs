@@ -8,8 +8,8 @@ use super::{Ask, Joining, Member, Step, Timer};
 use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
-        CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, Peer, PeerId,
-        Recalled, Role, Wire, limits,
+        CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, OpenedBy,
+        Peer, PeerId, Recalled, Role, Wire, limits,
     },
     proto::{EarlierRun, JoinPort, Output},
     security::{HostRecord, sign},
@@ -32,11 +32,22 @@ pub(super) struct Standing {
     /// It is being asked.
     is_asked: bool,
     /// This member opens the network again.
-    opening: bool,
+    opening: Opening,
     /// Why the host itself could not be joined at first.
     at_first: Option<Closed>,
     /// This deputy waits for a host that it has not met since it began.
     pub(super) waits: bool,
+}
+
+/// How far a deputy is with opening the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Opening {
+    #[default]
+    No,
+    /// The host is asked once more.
+    AsksHost,
+    /// It opens it.
+    Opens,
 }
 
 impl Standing {
@@ -165,6 +176,7 @@ impl Member {
 
     /// Who answers where the deputy would be has not opened this network.
     pub(super) fn not_this_network(&mut self) {
+        self.turn.timers.cancel(Timer::Slow);
         if let Some(joining) = self.joining.take() {
             self.turn.timers.cancel(Timer::Admission(joining.conn));
             self.turn.close(joining.conn, CloseReason::Left);
@@ -173,23 +185,32 @@ impl Member {
         self.retry(Closed::new(CloseReason::Unreachable, "the host is away, and its deputy does not host"));
     }
 
+    /// The host could not be joined at all, and this profile knows another one of the same network, which it has joined since.
+    /// False when it knows none.
+    pub(super) fn host_is_elsewhere(&mut self, closed: &Closed) -> bool {
+        if !is_away(closed) {
+            return false;
+        }
+        let Some((key, target)) = self.host.moved.take() else { return false };
+        self.host.key = Some(key);
+        self.host.target = target;
+        self.host.addrs.clear();
+        (self.host.is_handed_over, self.host.is_invited) = (true, false);
+        self.standing = Standing::default();
+        self.join();
+        true
+    }
+
     /// The host could not be joined at all: its deputy may have opened the network, or this member may do so. False when
     /// neither can be.
     pub(super) fn stands_in_at_first(&mut self, closed: &Closed) -> bool {
-        let is_away = matches!(
-            closed.reason,
-            CloseReason::Unreachable
-                | CloseReason::NothingListens
-                | CloseReason::NoAnswer
-                | CloseReason::NoRoute
-        );
         let me = self.group.me();
         let Some(statement) = &self.standing.statement else { return false };
         if let Some(at_first) = self.standing.at_first.take() {
             self.finish(at_first);
             return true;
         }
-        if !is_away {
+        if !is_away(closed) {
             return false;
         }
         if statement.to != me {
@@ -229,22 +250,44 @@ impl Member {
             let left = u64::try_from(until.0.saturating_sub(self.turn.now.wall.0)).unwrap_or(0);
             return Err(CommandError::TooEarly(left.div_ceil(1_000_000)));
         }
-        let given = self.standing.given.as_ref().ok_or(CommandError::NothingGiven)?;
-        if std::mem::replace(&mut self.standing.opening, true) {
-            return Ok(());
+        if self.standing.given.is_none() {
+            return Err(CommandError::NothingGiven);
         }
-        let network = given.package.state.network.clone();
+        if self.standing.opening == Opening::No {
+            // It may be back at this moment: nobody wants two.
+            self.standing.opening = Opening::AsksHost;
+            self.join();
+        }
+        Ok(())
+    }
+
+    /// The host was asked once more and is not there: opens the network. False when that is not what it was asked for.
+    pub(super) fn goes_on_opening(&mut self) -> bool {
+        let network = self.standing.given.as_ref().map(|given| given.package.state.network.clone());
+        let Some(network) = network.filter(|_| self.standing.opening == Opening::AsksHost) else {
+            return false;
+        };
+        self.standing.opening = Opening::Opens;
         if self.recalled == Some(network.id) {
             self.open_join_port();
         } else {
             self.turn.store(StoreCommand::History(HistoryCommand::Recall(network)));
         }
-        Ok(())
+        true
+    }
+
+    /// The network is not opened after all: the host is waited for as before.
+    fn stops_opening(&mut self, why: &str) {
+        self.standing.opening = Opening::No;
+        self.turn.event(NodeEvent::error(ErrorKind::Command, why));
+        if self.link.is_none() {
+            self.retry(Closed::new(CloseReason::Unreachable, "the host is away"));
+        }
     }
 
     /// The history has told what it knows of the network that is to be opened. False when none is.
     pub(super) fn recalled_to_open(&mut self, recalled: &Recalled) -> bool {
-        if !self.standing.opening {
+        if self.standing.opening != Opening::Opens {
             return false;
         }
         self.recalled = self.group.network_id();
@@ -266,25 +309,49 @@ impl Member {
 
     /// The join port is open, or cannot be opened. False when it was not opened to take over.
     pub(super) fn opens_network(&mut self, opened: &Result<JoinPort, Closed>) -> bool {
-        if !std::mem::take(&mut self.standing.opening) {
+        if self.standing.opening != Opening::Opens {
             return false;
         }
         match opened {
             // The host is back.
-            _ if self.link.is_some() => self.turn.ask(Output::CloseJoin),
-            Ok(port) if self.join_port() == Some(port.addr.port()) => self.open_as_deputy(port),
+            _ if self.link.is_some() => {
+                self.standing.opening = Opening::No;
+                self.turn.ask(Output::CloseJoin);
+            }
+            Ok(port) if self.join_port() == Some(port.addr.port()) => {
+                self.warn_of_other_place(&port.addrs);
+                self.open_as_deputy(port);
+            }
             Ok(_) => {
                 self.turn.ask(Output::CloseJoin);
                 let port = self.join_port().unwrap_or(limits::JOIN_PORT);
-                let message = format!(
+                let why = format!(
                     "port {port}, at which the others look for you, is in use here by another program; end that one, \
                      and take over again"
                 );
-                self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
+                self.stops_opening(&why);
             }
-            Err(closed) => self.turn.event(NodeEvent::error(ErrorKind::Command, closed)),
+            Err(closed) => self.stops_opening(&closed.to_string()),
         }
         true
+    }
+
+    /// The others look for the deputy where it was when it was named.
+    fn warn_of_other_place(&mut self, here: &[SocketAddr]) {
+        let Some(DeputyStatement { addrs, .. }) = &self.standing.statement else { return };
+        if addrs.iter().any(|addr| here.contains(addr)) {
+            return;
+        }
+        let list = |addrs: &[SocketAddr]| {
+            let texts: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+            texts.join(", ")
+        };
+        let message = format!(
+            "the others look for you at {}, and this machine is at {}: nobody follows by itself; give them an invite",
+            list(addrs),
+            list(here)
+        );
+        self.turn.event(NodeEvent::error(ErrorKind::Command, &message));
     }
 
     fn open_as_deputy(&mut self, port: &JoinPort) {
@@ -299,7 +366,8 @@ impl Member {
         };
         self.turn.store(StoreCommand::KeepDeputyship(None));
         self.turn.event(NodeEvent::Deputy { peer: None });
-        self.elect(package, port, earlier, Some(statement));
+        let told = package.at;
+        self.elect(package, port, earlier, Some(OpenedBy { statement, told }));
     }
 
     /// The host has been gone for its time of grace. A deputy that has not met it since it began is told that it is the deputy.
@@ -328,16 +396,24 @@ impl Member {
         let deputy = self.standing.statement.as_ref().map(|statement| statement.to);
         match deputy {
             Some(deputy) if deputy == self.group.me() => {
-                "you are its deputy: /takeover opens the network again, and the others follow you".to_owned()
+                "you are its deputy, and /takeover opens the network again: the others follow you".to_owned()
             }
-            Some(deputy) => format!(
-                "{} is its deputy, and may open the network again: you follow by yourself",
-                self.group.alias_of(&deputy)
-            ),
-            None if self.wire() == Wire::Classic => String::new(),
-            None => "you come back by yourself. To go on without it, one of you opens a network (pyile host) and invites \
+            Some(deputy) => {
+                let deputy = self.group.alias_of(&deputy);
+                format!("you are out until it is back, or {deputy}, its deputy, opens the network again")
+            }
+            None if self.wire() == Wire::Classic => "you are out until it is back".to_owned(),
+            None => "you are out until it is back. To go on without it, one of you opens a network (pyile host) and invites \
                      the others"
                 .to_owned(),
         }
     }
+}
+
+/// Nobody is there, which time may mend.
+fn is_away(closed: &Closed) -> bool {
+    matches!(
+        closed.reason,
+        CloseReason::Unreachable | CloseReason::NothingListens | CloseReason::NoAnswer | CloseReason::NoRoute
+    )
 }

@@ -3,10 +3,10 @@
 use super::{Member, Timer};
 use crate::{
     api::{LinkState, NodeEvent, StoreCommand},
-    model::{CloseReason, Closed, DeputyStatement, HostPackage, PeerId, limits},
+    model::{Ban, CloseReason, Closed, DeputyStatement, HostPackage, OpenedBy, PeerId, limits},
     proto::{ConnId, EarlierRun, HostConfig, JoinPort, Output, group::Group},
     security::{HostRecord, sign},
-    wire::{Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
+    wire::{ByteBuf, Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
 };
 
 /// What this member has been given to become the host.
@@ -188,9 +188,9 @@ impl Member {
         package: HostPackage,
         port: &JoinPort,
         earlier: EarlierRun,
-        opened_by: Option<DeputyStatement>,
+        opened_by: Option<OpenedBy>,
     ) {
-        let HostPackage { state, policy, attempts, members, key_age, announce, approve, notes } = package;
+        let HostPackage { state, policy, attempts, members, key_age, announce, approve, notes, .. } = package;
         let Ok(record) = HostRecord::from_bytes(&state.record) else { return };
         for timer in [Timer::Handover, Timer::Rejoin, Timer::HostLost, Timer::Grace] {
             self.turn.timers.cancel(timer);
@@ -282,10 +282,34 @@ impl Member {
             // Not a stranger: it has wasted nothing.
             self.turn.authenticated(conn);
         }
+        // For whoever knows only the host before this one.
+        if let Some(statement) = &self.succession.opened_by {
+            self.turn.send(conn, &Frame::OpenedAgain(Box::new(statement.clone())));
+        }
         if let Some(statement) = &self.succession.moved {
             self.turn.send(conn, &Frame::Handover(statement.clone()));
         }
         self.turn.close(conn, CloseReason::Left);
+    }
+
+    #[cfg(test)]
+    pub(in crate::proto) fn opened_by(&self) -> Option<&DeputyStatement> {
+        self.succession.opened_by.as_ref()
+    }
+
+    /// This member was the host: by which word, if it was a deputy, and whom it has banned.
+    pub(in crate::proto) fn was_host(&mut self, opened_by: Option<DeputyStatement>, bans: Vec<Ban>) {
+        self.succession.opened_by = opened_by;
+        self.succession.bans = bans;
+    }
+
+    /// Tells the new host, once, whom this one has banned.
+    pub(super) fn tell_bans(&mut self) {
+        let bans = std::mem::take(&mut self.succession.bans);
+        if let Some(link) = self.link.as_ref().filter(|_| !bans.is_empty()) {
+            let bytes = serde_json::to_vec(&bans).unwrap_or_default();
+            self.turn.send(link.conn, &Frame::FormerBans(ByteBuf(bytes)));
+        }
     }
 
     /// Where a host has become a member of its successor's network.

@@ -117,6 +117,9 @@ impl Member {
             }
             return;
         }
+        if self.goes_on_opening() {
+            return;
+        }
         if !self.joined_before && !self.standing.waits {
             return self.retry_first(closed);
         }
@@ -129,7 +132,7 @@ impl Member {
     /// Another try to come in for the first time. A host that is slow, or turns joiners away because there are too many, is
     /// no reason to give up soon: only an answer is one.
     fn retry_first(&mut self, closed: Closed) {
-        if self.stands_in_at_first(&closed) {
+        if self.host_is_elsewhere(&closed) || self.stands_in_at_first(&closed) {
             return;
         }
         let is_slow = closed.reason == CloseReason::TimedOut;
@@ -474,6 +477,7 @@ impl Member {
             self.turn.ask(Ask::CatchUp);
         }
         self.turn.send(joining.conn, &Frame::RosterApplied(self.group.roster.version()));
+        self.tell_bans();
         self.present_again();
         self.host.known = Some(KnownHost {
             target: self.host.target.clone(),

@@ -552,6 +552,7 @@ fn a_network_that_was_without_classic_peers_does_not_become_classic_in_silence()
             wire: Wire::Native,
             known: None,
             was_classic,
+            moved: None,
             deputy: None,
             deputyship: None,
         };

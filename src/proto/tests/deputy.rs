@@ -105,7 +105,7 @@ fn the_deputy_opens_the_network_again_and_the_others_follow_with_all_that_the_ho
     sim.command(bob, NodeCommand::TakeOver);
     assert!(sim.errors(bob).last().unwrap().contains("once it has been gone for its time of grace, in 5"));
     sim.wait(f64::from(GRACE));
-    assert!(sim.errors(ann).last().unwrap().contains("bob is its deputy"), "{:?}", sim.errors(ann));
+    assert!(sim.errors(ann).last().unwrap().contains("bob, its deputy"), "{:?}", sim.errors(ann));
     assert!(sim.errors(bob).last().unwrap().contains("/takeover opens the network again"));
     sim.command(ann, NodeCommand::TakeOver);
     assert!(sim.errors(ann).last().unwrap().contains("you are not the deputy"));
@@ -212,11 +212,155 @@ fn a_host_with_members_is_not_put_out_by_its_deputy() {
     assert_eq!(sim.roster(0), ["host", "ann"]);
     sim.frozen.remove(&bob);
     sim.wait(60.0);
-    assert_eq!(sim.roster(0), ["host", "ann"]);
-    assert_eq!(sim.roster(ann), ["host", "ann"], "who sees the host follows nobody");
-    let told = sim.errors(0).iter().filter(|error| error.contains("those here stay with you")).count();
-    assert_eq!(told, 1, "{:?}", sim.errors(0));
     assert_eq!(sim.stores_retired(0), 0);
+    // The deputy is alone, and gives way.
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["host", "ann", "bob"], "{index}");
+    }
+    assert_eq!(sim.stores_retired(bob), 1);
+    assert!(
+        sim.errors(bob).iter().any(|error| error.contains("and so are the others")),
+        "{:?}",
+        sim.errors(bob)
+    );
+}
+
+#[test]
+fn two_hosts_with_members_each_stay_and_both_are_told() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+    sim.deputy(Some("bob"));
+    sim.frozen.insert(ann);
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    assert_eq!(sim.roster(carol), ["bob", "carol"]);
+    sim.frozen.extend([bob, carol]);
+    sim.frozen.remove(&0);
+    sim.frozen.remove(&ann);
+    sim.wait(30.0);
+    assert_eq!(sim.roster(0), ["host", "ann"]);
+    sim.frozen.clear();
+    sim.wait(100.0);
+    assert_eq!((sim.roster(0), sim.roster(ann)), (vec!["host".to_owned(), "ann".to_owned()], sim.roster(0)));
+    assert_eq!(sim.roster(bob), ["bob", "carol"]);
+    for index in [0, bob] {
+        let told =
+            sim.errors(index).iter().filter(|error| error.contains("those here stay with you")).count();
+        assert_eq!(told, 1, "{:?}", sim.errors(index));
+    }
+}
+
+#[test]
+fn bans_that_the_deputy_was_not_told_of_are_in_force_once_the_old_host_is_back() {
+    let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    let host = sim.replace_host(key);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    let (eve, mallory) = (sim.join("eve"), sim.join("mallory"));
+    sim.ban("mallory");
+    sim.deputy(Some("bob"));
+    // Bob is not told any more.
+    sim.frozen.insert(bob);
+    sim.wait(30.0);
+    sim.ban("eve");
+    assert_eq!((sim.end(eve), sim.end(mallory)), (Some(CloseReason::Banned), Some(CloseReason::Banned)));
+    let kept = sim.saved.last().unwrap().clone();
+    sim.crash(host);
+    sim.frozen.remove(&bob);
+    sim.wait(f64::from(GRACE) + 30.0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    let unban = serde_json::json!({"cmd": "unban", "peer": sim.ids[mallory]});
+    sim.command(bob, serde_json::from_value(unban).unwrap());
+    let banned = |sim: &Sim| -> Vec<PeerId> {
+        sim.saved.last().unwrap().bans.iter().filter_map(|ban| ban.peer_id).collect()
+    };
+    sim.wait(1.0);
+    assert_eq!(banned(&sim), []);
+    let back = sim.add("host", same, RoleConfig::Host(Box::new(again(&kept))));
+    sim.wait(5.0);
+    assert_eq!(sim.roster(back), ["bob", "ann", "host"]);
+    assert_eq!(banned(&sim), [sim.ids[eve]], "and a ban that was lifted since is not");
+    let _ = ann;
+}
+
+#[test]
+fn the_old_host_goes_on_to_whom_its_deputy_has_handed_over_to() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    sim.command(bob, NodeCommand::Handover { peer: "ann".parse().unwrap() });
+    sim.wait(10.0);
+    sim.frozen.remove(&0);
+    sim.wait(90.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["ann", "bob", "host"], "{index}");
+    }
+}
+
+#[test]
+fn a_host_that_is_back_when_its_deputy_opens_stays_the_host() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    // The next try of bob's own is seconds away.
+    sim.frozen.remove(&0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["host", "ann", "bob"], "{index}");
+    }
+    assert_eq!(sim.stores_retired(0), 0);
+}
+
+#[test]
+fn a_host_that_begins_again_at_another_port_finds_its_deputy() {
+    let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    let host = sim.replace_host(key);
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    let kept = sim.saved.last().unwrap().clone();
+    sim.crash(host);
+    let config = HostConfig { join_addr: "10.0.0.1:4800".parse().unwrap(), ..again(&kept) };
+    sim.frozen.insert(bob);
+    let back = sim.add("host", same, RoleConfig::Host(Box::new(config)));
+    sim.wait(5.0);
+    let now = sim.saved.last().unwrap().deputy.clone().unwrap();
+    assert_eq!(now.addrs[0].port(), 4800, "who comes later is looked for there");
+    sim.frozen.remove(&bob);
+    sim.wait(f64::from(GRACE) + 5.0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(60.0);
+    assert_eq!(sim.roster(back), ["bob", "host"], "{:?}", sim.errors(back));
+}
+
+#[test]
+fn a_member_that_begins_again_by_the_address_of_before_finds_the_host_of_now() {
+    let mut sim = Sim::with_grace();
+    let (ann_key, ann_again) = history::identity();
+    let ann = sim.join_as("ann", PASSWORD, ann_key);
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    sim.crash(ann);
+    let config = MemberConfig {
+        pin: Some(sim.ids[0]),
+        known: Some((host_config().network.id, 1)),
+        moved: Some((sim.ids[bob], "10.0.0.3:4702".to_owned())),
+        ..member_config(PASSWORD)
+    };
+    sim.names.insert("10.0.0.3:4702".to_owned(), bob);
+    let ann = sim.add("ann", ann_again, RoleConfig::Member(Box::new(config)));
+    sim.wait(5.0);
+    assert_eq!(sim.roster(ann), ["bob", "ann"]);
 }
 
 #[test]

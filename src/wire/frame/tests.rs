@@ -200,6 +200,8 @@ fn golden() -> Vec<(Frame, String)> {
             "21 22 01 78".into(), // reason 34, words
         ),
         (Frame::Notes(Box::new(crate::model::Notes::new("t", "r"))), "22 01 74 01 72".into()), // topic, rules
+        (Frame::StillHost(entry().addrs.into()), "1d 01 00 0a000002 d08603".into()),
+        (Frame::FormerBans(ByteBuf(b"[]".to_vec())), "23 02 5b5d".into()),
         (Frame::VerifyCommit([7; 32]), format!("46 {}", h("07", 32))),
         (Frame::VerifyNonce([8; 16]), format!("47 {}", h("08", 16))),
         (Frame::VerifyReveal([9; 16]), format!("48 {}", h("09", 16))),
