@@ -28,9 +28,9 @@ use crate::{
 pub(super) type SharedRouter = Arc<Mutex<Box<dyn Router>>>;
 
 /// Gives a router back what it has opened, which it has a while for. What is asked of it is of no use any more.
-pub(super) async fn release(router: Option<SharedRouter>, asking: Option<AbortHandle>) {
-    if let Some(asking) = asking {
-        asking.abort();
+pub(super) async fn release(router: Option<SharedRouter>, question: Option<AbortHandle>) {
+    if let Some(question) = question {
+        question.abort();
     }
     if let Some(router) = router {
         let released = async { router.lock().await.release().await };
@@ -176,22 +176,22 @@ impl Actor {
             self.listening.router = self.platform.router().map(|router| Arc::new(Mutex::new(router)));
         }
         let (router, to_node) = (self.listening.router.clone(), self.inputs.tx.clone());
-        let asking = tokio::spawn(async move {
+        let question = tokio::spawn(async move {
             let mapped = match router {
                 Some(router) => router.lock().await.map(ports).await,
                 None => Err("this program was built without that".to_owned()),
             };
             let _ = to_node.send(Input::PortsMapped(mapped)).await;
         });
-        if let Some(before) = self.listening.asking_router.replace(asking.abort_handle()) {
+        if let Some(before) = self.listening.asking_router.replace(question.abort_handle()) {
             before.abort();
         }
     }
 
     /// Gives the router back what it has opened.
     pub(super) fn release_ports(&mut self) {
-        let (router, asking) = (self.listening.router.take(), self.listening.asking_router.take());
-        tokio::spawn(release(router, asking));
+        let (router, question) = (self.listening.router.take(), self.listening.asking_router.take());
+        tokio::spawn(release(router, question));
     }
 
     /// Opens a join port beside the peer listener: the wanted one, or else any.
