@@ -465,6 +465,39 @@ fn whoever_begins_again_while_the_host_is_gone_finds_the_deputy_or_is_it() {
 }
 
 #[test]
+fn what_the_old_host_said_last_reaches_those_who_missed_it() {
+    let mut sim = Sim::with_grace();
+    sim.on_disk = true;
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+    sim.deputy(Some("bob"));
+    sim.frozen.insert(carol);
+    sim.say(0, "everyone", "my last words");
+    sim.wait(1.0);
+    assert_eq!(sim.heard(ann), ["host: my last words"]);
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    sim.frozen.remove(&carol);
+    // For carol the host is only now gone.
+    sim.wait(150.0);
+    assert_eq!(sim.roster(carol), ["bob", "ann", "carol"]);
+    assert_eq!(sim.heard(carol), ["host: my last words"]);
+}
+
+#[test]
+fn a_ban_of_a_deputy_that_is_away_ends_it_too() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.command(bob, NodeCommand::Leave);
+    sim.wait(1.0);
+    assert_eq!(sim.deputy_of(ann).as_deref(), Some("bob"), "it may be back");
+    sim.ban("bob");
+    sim.wait(1.0);
+    assert_eq!((sim.deputy_of(0), sim.deputy_of(ann)), (None, None));
+}
+
+#[test]
 fn a_ban_or_a_kick_takes_the_deputy_along() {
     for cmd in ["ban", "kick"] {
         let mut sim = Sim::with_grace();
