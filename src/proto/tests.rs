@@ -420,7 +420,11 @@ impl Sim {
                     self.nodes[index].handle(self.now, Input::JoinOpened(Ok(port)));
                 }
                 Output::LookForDeputy(_, addrs, says) => {
-                    let to = addrs.first().map(Self::at).filter(|to| self.is_there(*to));
+                    let listens = |addr: &&SocketAddr| {
+                        let to = Self::at(addr);
+                        self.is_there(to) && self.nodes[to].join_addr().is_none_or(|at| at == **addr)
+                    };
+                    let to = addrs.iter().find(listens).map(Self::at);
                     let shown = to.and_then(|to| match &self.nodes[to].role {
                         node::Role::Host(host) => host.opened_by().cloned().map(Box::new),
                         node::Role::Member(member) => member.opened_by().cloned().map(Box::new),

@@ -289,17 +289,64 @@ fn bans_that_the_deputy_was_not_told_of_are_in_force_once_the_old_host_is_back()
 fn the_old_host_goes_on_to_whom_its_deputy_has_handed_over_to() {
     let mut sim = Sim::with_grace();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    let (carol_key, carol_again) = history::identity();
+    let carol = sim.join_as("carol", PASSWORD, carol_key);
+    sim.wait(1.0);
     sim.deputy(Some("bob"));
+    // Carol knows of nothing later.
+    sim.crash(carol);
     sim.lose_host();
     sim.command(bob, NodeCommand::TakeOver);
     sim.wait(30.0);
     sim.command(bob, NodeCommand::Handover { peer: "ann".parse().unwrap() });
     sim.wait(10.0);
+    let config = MemberConfig {
+        pin: Some(sim.ids[0]),
+        known: Some((host_config().network.id, 1)),
+        deputy: sim.saved.iter().find_map(|state| state.deputy.clone()),
+        ..member_config(PASSWORD)
+    };
+    let carol = sim.add("carol", carol_again, RoleConfig::Member(Box::new(config)));
+    sim.wait(10.0);
+    assert_eq!(sim.roster(carol), ["ann", "bob", "carol"]);
     sim.frozen.remove(&0);
     sim.wait(90.0);
-    for index in [0, ann, bob] {
-        assert_eq!(sim.roster(index), ["ann", "bob", "host"], "{index}");
+    for index in [0, ann, bob, carol] {
+        assert_eq!(sim.roster(index), ["ann", "bob", "carol", "host"], "{index}");
     }
+}
+
+#[test]
+fn nobody_but_the_host_before_tells_a_deputy_of_bans_or_that_it_is_still_host() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    let line = serde_json::json!({"peer_id": sim.ids[carol], "reason": "x", "since": sim.now.plus(limits::DEPUTY_LOOK).wall});
+    let bans = Frame::FormerBans(crate::wire::ByteBuf(serde_json::to_vec(&[line]).unwrap()));
+    let links: Vec<End> = links_between(&sim, bob, ann);
+    for (_, conn) in links {
+        if !sim.nodes[bob].mesh.links.has(conn) {
+            sim.nodes[bob].handle(sim.now, Input::Frame(conn, bans.clone()));
+        }
+    }
+    sim.wait(1.0);
+    assert_eq!(sim.roster(bob), ["bob", "ann", "carol"]);
+    // Alone, it would give way to the host before.
+    sim.command(ann, NodeCommand::Leave);
+    sim.command(carol, NodeCommand::Leave);
+    sim.wait(1.0);
+    let conn = sim.conn();
+    let at: SocketAddr = "10.0.0.2:4702".parse().unwrap();
+    let secured = Secured { peer: sim.ids[ann], binding: [0; 32] };
+    let link = LinkKind::JoinIn;
+    let connected = Connected { link, secured, remote: at, local: at, listening: Vec::new(), via: None };
+    sim.nodes[bob].handle(sim.now, Input::Connected(conn, connected));
+    sim.nodes[bob].handle(sim.now, Input::Frame(conn, Frame::StillHost(vec![at].into())));
+    sim.wait(1.0);
+    assert_eq!(sim.stores_retired(bob), 0);
 }
 
 #[test]
