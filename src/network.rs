@@ -103,8 +103,10 @@ impl Network {
         let recalled = recall(&profile, &network).await;
         let (version, departed) =
             kept.as_ref().map(|kept| (kept.version, kept.departed.clone())).unwrap_or_default();
-        let (deputy, opened_by) =
-            kept.as_ref().map(|kept| (kept.deputy.clone(), kept.opened_by.clone())).unwrap_or_default();
+        let (alive, deputy, opened_by) = kept
+            .as_ref()
+            .map(|kept| (kept.alive, kept.deputy.clone(), kept.opened_by.clone()))
+            .unwrap_or_default();
         let (admitted, bans, passes, kept_attempts, expected) = kept
             .map(|kept| (kept.admitted, kept.bans, kept.passes, kept.attempts, kept.roster))
             .unwrap_or_default();
@@ -128,6 +130,7 @@ impl Network {
             join_addr,
             distribution: distribution_port,
             peer_addrs: net::announced(local_addr(&*peer)?),
+            alive,
             deputy,
             opened_by,
         }));

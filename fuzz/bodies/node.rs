@@ -139,6 +139,7 @@ pub fn host(data: &[u8]) {
         join_addr: (ip(0), limits::JOIN_PORT).into(),
         distribution: classic.then_some(50_001),
         peer_addrs: vec![(ip(0), 50_000).into()],
+        alive: Timestamp(0),
         deputy: None,
         opened_by: None,
     }));

@@ -151,6 +151,9 @@ pub struct HostState {
     /// Classic peers were let in: the person at the host knows what that means.
     #[serde(default)]
     pub classic: bool,
+    /// When the host was last there.
+    #[serde(default)]
+    pub alive: Timestamp,
     /// Who may open the network again when this host is gone for too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deputy: Option<DeputyStatement>,
@@ -191,8 +194,8 @@ pub struct HostPackage {
 pub struct OpenedBy {
     /// The word of the host before.
     pub statement: DeputyStatement,
-    /// When that host told it last what a host needs, by its clock.
-    pub told: Timestamp,
+    /// When that host told it last what a host needs, by its clock; nothing once it has been here since.
+    pub told: Option<Timestamp>,
 }
 
 /// What a deputy has been given, and keeps.

@@ -134,7 +134,14 @@ async fn greet_on(connection: Connection, identity: &Arc<Identity>) -> Result<(G
         .map_err(|error| handshake_failed(&error))?;
     let host = tls::secured(stream.get_ref().1, JOIN_ALPN)?.peer;
     let mut frames = Framed::new(stream, FrameCodec::new(FrameLimit::before()));
-    match time::timeout(limits::TLS_TIMEOUT, frames.next()).await {
+    let first = async {
+        match frames.next().await {
+            // By whose word it hosts is no question here.
+            Some(Ok(Frame::OpenedAgain(_))) => frames.next().await,
+            first => first,
+        }
+    };
+    match time::timeout(limits::TLS_TIMEOUT, first).await {
         Ok(Some(Ok(Frame::BannedStatus(status)))) => Ok((Greeting { host, status }, frames)),
         Ok(Some(Ok(Frame::Handover(_)))) => {
             Err(Closed::new(CloseReason::NotAMember, "it has handed its network over to another host"))

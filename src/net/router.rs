@@ -1,6 +1,6 @@
 //! Asking the router of this machine for ports: by PCP (RFC 6887), by NAT-PMP (RFC 6886), or by UPnP, whichever it knows first.
 //!
-//! It must ask nobody but the default gateway, and give back what it got. What a router says is a stranger's word.
+//! It must ask nobody but the default gateway for a port, and give back what it got. What a router says is a stranger's word.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -10,7 +10,7 @@ use std::{
 
 use crab_nat::{InternetProtocol, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
 use igd_next::{
-    AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchOptions,
+    AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchError, SearchOptions,
     aio::{
         Gateway,
         tokio::{Tokio, search_gateway},
@@ -38,8 +38,8 @@ struct Way {
 enum Grant {
     /// By PCP or NAT-PMP.
     Asked(Box<crab_nat::PortMapping>),
-    /// By UPnP: the port outside.
-    Upnp(u16),
+    /// By UPnP: by which device, and the port outside.
+    Upnp(Box<Gateway<Tokio>>, u16),
 }
 
 /// Where something is reached from outside, and for how long.
@@ -78,10 +78,8 @@ impl Router for SystemRouter {
                 match grant {
                     // It ends by itself where this fails.
                     Grant::Asked(mapping) => drop(mapping.try_drop().await),
-                    Grant::Upnp(port) => {
-                        if let Some(device) = &self.device {
-                            let _ = device.remove_port(PortMappingProtocol::TCP, port).await;
-                        }
+                    Grant::Upnp(device, port) => {
+                        let _ = device.remove_port(PortMappingProtocol::TCP, port).await;
                     }
                 }
             }
@@ -124,9 +122,6 @@ impl SystemRouter {
             Some(device) => device.clone(),
             None => find(way).await?,
         };
-        // Should nobody wait for its answer any more, the port goes back all the same.
-        self.device = Some(device.clone());
-        *(if is_peer { &mut self.peer } else { &mut self.join }) = Some(Grant::Upnp(port));
         let ip = match device.get_external_ip().await {
             Ok(IpAddr::V4(ip)) => ip,
             Ok(IpAddr::V6(ip)) => return Err(format!("it has the address {ip} alone")),
@@ -140,21 +135,30 @@ impl SystemRouter {
         let own = SocketAddr::from((way.own, port));
         let (tcp, seconds) = (PortMappingProtocol::TCP, limits::MAPPING_LIFETIME.as_secs());
         let lease = u32::try_from(seconds).unwrap_or(u32::MAX);
-        let outside = match device.add_port(tcp, port, own, lease, DESCRIPTION).await {
-            Ok(()) => port,
+        let slot = if is_peer { &mut self.peer } else { &mut self.join };
+        // The port of last time, which is in invites.
+        let wanted = if let Some(Grant::Upnp(_, outside)) = slot { *outside } else { port };
+        let before = slot.replace(Grant::Upnp(Box::new(device.clone()), wanted));
+        let mut asked = device.add_port(tcp, wanted, own, lease, DESCRIPTION).await;
+        if matches!(asked, Err(AddPortError::OnlyPermanentLeasesSupported)) {
             // Then it has to be given back.
-            Err(AddPortError::OnlyPermanentLeasesSupported) => {
-                let permanent = device.add_port(tcp, port, own, 0, DESCRIPTION).await;
-                permanent.map(|()| port).map_err(|error| refused(&error))?
-            }
-            Err(AddPortError::PortInUse) => {
+            asked = device.add_port(tcp, wanted, own, 0, DESCRIPTION).await;
+        }
+        let outside = match asked {
+            Ok(()) => wanted,
+            Err(error) => {
+                // What somebody else has is not for this host to give back.
+                *slot = before;
+                if !matches!(error, AddPortError::PortInUse) {
+                    return Err(refused(&error));
+                }
                 let any = device.add_any_port(tcp, own, lease, DESCRIPTION).await;
                 any.map_err(|_| "the port is taken there, and so is every other".to_owned())?
             }
-            Err(error) => return Err(refused(&error)),
         };
+        self.device = Some(device.clone());
         let opened = (SocketAddrV4::new(ip, outside), MappingProtocol::Upnp, limits::MAPPING_LIFETIME);
-        Ok((Grant::Upnp(outside), opened))
+        Ok((Grant::Upnp(Box::new(device), outside), opened))
     }
 }
 
@@ -263,17 +267,34 @@ async fn outside(way: Way, mapping: &crab_nat::PortMapping) -> Result<Opened, St
 
 /// The router's own UPnP device. Others on this network could answer as well.
 async fn find(way: Way) -> Result<Gateway<Tokio>, String> {
-    let mut options = SearchOptions::default();
-    options.bind_addr = (way.own, 0).into();
-    options.timeout = Some(limits::ROUTER_SEARCH);
-    options.single_search_timeout = Some(limits::ROUTER_SEARCH);
-    let found = time::timeout(limits::ROUTER_SEARCH, search_gateway(options)).await;
-    match found {
+    let everybody = search(way, SearchOptions::default().broadcast_address).await;
+    if matches!(&everybody, Ok(Ok(device)) if device.addr.ip() != way.gateway) {
+        // Somebody else was faster.
+        if let Ok(Ok(device)) = search(way, (way.gateway, SSDP).into()).await
+            && device.addr.ip() == way.gateway
+        {
+            return Ok(device);
+        }
+    }
+    match everybody {
         Ok(Ok(device)) if device.addr.ip() == way.gateway => Ok(device),
         Ok(Ok(device)) => Err(format!("{} answers in its place", device.addr.ip())),
-        Ok(Err(igd_next::SearchError::NoResponseWithinTimeout)) | Err(_) => {
-            Err("it does not answer".to_owned())
-        }
+        Ok(Err(SearchError::NoResponseWithinTimeout)) | Err(_) => Err("it does not answer".to_owned()),
         Ok(Err(_)) => Err("its answer makes no sense".to_owned()),
     }
+}
+
+/// The port of SSDP, by which devices of UPnP are found.
+const SSDP: u16 = 1900;
+
+async fn search(
+    way: Way,
+    whom: SocketAddr,
+) -> Result<Result<Gateway<Tokio>, SearchError>, time::error::Elapsed> {
+    let mut options = SearchOptions::default();
+    options.bind_addr = (way.own, 0).into();
+    options.broadcast_address = whom;
+    options.timeout = Some(limits::ROUTER_SEARCH);
+    options.single_search_timeout = Some(limits::ROUTER_SEARCH);
+    time::timeout(limits::ROUTER_SEARCH, search_gateway(options)).await
 }

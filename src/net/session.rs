@@ -162,16 +162,22 @@ pub(super) async fn opened_by(
     config: Arc<ClientConfig>,
     says: Option<Bytes>,
 ) -> Option<Box<DeputyStatement>> {
-    let stream = probe(platform, addrs, config).await.ok()?;
-    let mut frames = Framed::new(stream, FrameCodec::new(FrameLimit::before()));
-    let exchange = async {
-        let Some(Ok(Frame::OpenedAgain(statement))) = frames.next().await else { return None };
-        if let Some(says) = says {
-            let _ = frames.send(says).await;
+    // At one of them somebody else may answer.
+    for addr in addrs {
+        let Ok(stream) = probe(platform.clone(), vec![addr], config.clone()).await else { continue };
+        let mut frames = Framed::new(stream, FrameCodec::new(FrameLimit::before()));
+        let exchange = async {
+            let Some(Ok(Frame::OpenedAgain(statement))) = frames.next().await else { return None };
+            if let Some(says) = says.clone() {
+                let _ = frames.send(says).await;
+            }
+            Some(statement)
+        };
+        if let Ok(Some(statement)) = time::timeout(limits::TLS_TIMEOUT, exchange).await {
+            return Some(statement);
         }
-        Some(statement)
-    };
-    time::timeout(limits::TLS_TIMEOUT, exchange).await.ok().flatten()
+    }
+    None
 }
 
 fn explain(closed: &Closed, remote: SocketAddr) -> String {

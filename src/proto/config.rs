@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use crate::{
     model::{
         Admitted, Alias, Ban, Departed, DeputyStatement, Deputyship, KeptAttempts, KeptPass, Network,
-        NetworkId, Notes, OpenedBy, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Wire,
+        NetworkId, Notes, OpenedBy, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Timestamp, Wire,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -80,6 +80,8 @@ pub struct HostConfig {
     pub distribution: Option<u16>,
     /// Where this peer's own listener may be reached, best first; at least one.
     pub peer_addrs: Vec<SocketAddr>,
+    /// When this host was last there.
+    pub alive: Timestamp,
     /// Who may open the network again when this host is gone for too long.
     pub deputy: Option<DeputyStatement>,
     /// The word of the host before, by which this one, its deputy, opens the network again.

@@ -229,6 +229,9 @@ impl Host {
         admission.recall_attempts(config.kept_attempts, now);
         group.network = Some(config.network.clone());
         group.policy = config.policy;
+        let gone = now.wall.since(config.alive);
+        let is_after_grace =
+            config.deputy.is_some() && gone >= Duration::from_secs(config.policy.grace.into());
         Self {
             turn: Turn::new(now, rng),
             group,
@@ -252,7 +255,7 @@ impl Host {
             saves: Saves::default(),
             has_left: false,
             handing: Handing::default(),
-            deputy: Deputy::new(config.deputy, config.opened_by),
+            deputy: Deputy::new(config.deputy, config.opened_by, is_after_grace),
             mapping: Mapping::new(config.map_port),
             penalties: Penalties::default(),
         }

@@ -84,6 +84,7 @@ fn host_config() -> HostConfig {
         join_addr: "10.0.0.1:4702".parse().unwrap(),
         distribution: None,
         peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
+        alive: Timestamp(0),
         deputy: None,
         opened_by: None,
     }

@@ -206,7 +206,8 @@ impl Profile {
             retired: files.retired().map(|state| state.network),
             recents: files.recents()?,
             verified: files.verified()?,
-            deputyship: files.deputyship()?,
+            // It is of use only while it can be read, and the host gives it again.
+            deputyship: files.deputyship().ok().flatten(),
         };
         Self::start(identity, kept, Some((files, dir)), keeping, store)
     }

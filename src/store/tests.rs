@@ -35,6 +35,7 @@ fn state(name: &str) -> HostState {
         departed: Vec::new(),
         version: 3,
         classic: false,
+        alive: Timestamp(0),
         deputy: None,
         opened_by: None,
     }

@@ -152,15 +152,19 @@ impl Worker {
             .collect();
         let last_save =
             commands.iter().rposition(|(command, _)| matches!(command, StoreCommand::SaveHost { .. }));
+        let is_given = |command: &StoreCommand| matches!(command, StoreCommand::KeepDeputyship(_));
+        let last_given = commands.iter().rposition(|(command, _)| is_given(command));
         let is_search =
             |command: &StoreCommand| matches!(command, StoreCommand::History(HistoryCommand::Search { .. }));
         let last_search = commands.iter().rposition(|(command, _)| is_search(command));
         for (at, (command, reply)) in commands.into_iter().enumerate() {
             // Of host states that wait only the last one is written: it holds all that the others do.
             let is_old_save = matches!(command, StoreCommand::SaveHost { .. }) && Some(at) < last_save;
+            // The same of what a deputy is given.
+            let is_old_given = is_given(&command) && Some(at) < last_given;
             // Of searches only the last one is still wanted.
             let is_old_search = is_search(&command) && Some(at) < last_search;
-            if !is_old_save && !is_old_search {
+            if !is_old_save && !is_old_given && !is_old_search {
                 self.command(command, reply);
             }
         }

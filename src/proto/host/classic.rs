@@ -107,6 +107,10 @@ impl ClassicMembers {
     }
 
     /// True for a member that is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     pub(in crate::proto) fn has(&self, peer: &PeerId) -> bool {
         self.links.contains_key(peer)
     }

@@ -33,7 +33,7 @@ pub(super) fn run(host: &mut Host, limiter: &mut Limiter, command: NodeCommand) 
 }
 
 /// A reason is one line of bounded length.
-fn clean(reason: Option<&str>) -> String {
+pub(super) fn clean(reason: Option<&str>) -> String {
     let line = SafeText::line(reason.unwrap_or_default());
     let mut text = line.as_str().to_owned();
     while text.len() > limits::REASON_BYTES {

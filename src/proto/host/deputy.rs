@@ -11,7 +11,7 @@ use std::{
 
 use super::{Host, Timer, candidates};
 use crate::{
-    api::{NodeEvent, PeerName},
+    api::{NodeEvent, PeerName, StoreCommand},
     model::{
         Ban, CloseReason, CommandError, DeputyStatement, ErrorKind, HostPackage, OpenedBy, Peer, PeerId,
         Role, RosterEntry, Signature, Timestamp, Wire, limits,
@@ -20,6 +20,17 @@ use crate::{
     security::sign,
     wire::{Frame, HandoverPart},
 };
+
+/// Whether the deputy has opened the network.
+#[derive(Debug, Default)]
+struct Looks {
+    /// It is known whether the deputy had opened the network before this host began.
+    has_looked: bool,
+    /// This host was gone for longer than its time of grace, and has not looked since.
+    is_after_grace: bool,
+    /// Where this host looks now, it says that it is host still.
+    says_still: bool,
+}
 
 /// Who may open the network again, and by whose word this host has.
 #[derive(Debug, Default)]
@@ -33,15 +44,25 @@ pub(super) struct Deputy {
     given: Option<(ConnId, u64)>,
     /// When the next package may go.
     next: Option<Instant>,
-    /// It is known whether the deputy had opened the network before this host began.
-    has_looked: bool,
+    looks: Looks,
+    /// The save that keeps the statement, which the members are told then.
+    unsaved: Option<u64>,
+    /// What this host was given as a deputy is in a file still.
+    has_given_file: bool,
+    /// When the host before was first here, which may tell of bans then.
+    before_came: Option<Instant>,
     /// The person here was told that the network is open at the deputy's too.
     is_told: bool,
 }
 
 impl Deputy {
-    pub(super) fn new(statement: Option<DeputyStatement>, opened_by: Option<OpenedBy>) -> Self {
-        Self { statement, opened_by, ..Self::default() }
+    pub(super) fn new(
+        statement: Option<DeputyStatement>,
+        opened_by: Option<OpenedBy>,
+        is_after_grace: bool,
+    ) -> Self {
+        let looks = Looks { is_after_grace, ..Looks::default() };
+        Self { statement, opened_by, looks, ..Self::default() }
     }
 
     fn is(&self, peer: &PeerId) -> bool {
@@ -65,7 +86,7 @@ impl Host {
             return Err(CommandError::ClassicSuccessor(label));
         }
         // Whether it has opened the network before it was named is no question.
-        self.deputy.has_looked = true;
+        self.deputy.looks.has_looked = true;
         self.deputy.is_told = false;
         let statement = to.and_then(|to| self.sign_deputy(to));
         self.set_deputy(statement);
@@ -73,17 +94,32 @@ impl Host {
     }
 
     fn set_deputy(&mut self, statement: Option<DeputyStatement>) {
-        let frame = Frame::Deputy(statement.clone().map(Box::new)).encode();
         self.deputy.given = None;
         self.deputy.statement = statement;
-        for link in self.members.values().filter(|link| link.since.is_some()) {
-            self.turn.send_bytes(link.conn, frame.clone());
-        }
         if self.deputy.statement.is_some() {
             self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
         }
         self.tell_deputy();
         self.save(Vec::new());
+        self.deputy.unsaved = Some(self.saves.token);
+    }
+
+    /// The statement is on disk: a host that forgot it would not look for its deputy.
+    pub(super) fn announce_deputy(&mut self, saved: u64) {
+        if self.deputy.unsaved.take_if(|unsaved| *unsaved <= saved).is_none() {
+            return;
+        }
+        let frame = Frame::Deputy(self.deputy.statement.clone().map(Box::new)).encode();
+        for link in self.members.values().filter(|link| link.since.is_some()) {
+            self.turn.send_bytes(link.conn, frame.clone());
+        }
+    }
+
+    /// What this host keeps is on disk: what it was given as a deputy is of no more use.
+    pub(super) fn has_own_file(&mut self) {
+        if std::mem::take(&mut self.deputy.has_given_file) {
+            self.turn.store(StoreCommand::KeepDeputyship(None));
+        }
     }
 
     pub(super) fn tell_deputy(&mut self) {
@@ -130,7 +166,7 @@ impl Host {
     /// The deputy, or this host, may be somewhere else now: everybody has to know.
     pub(super) fn renew_deputy(&mut self) {
         // By the word that it has it may have opened the network.
-        if !self.deputy.has_looked {
+        if !self.deputy.looks.has_looked {
             return;
         }
         let Some(DeputyStatement { to, addrs, .. }) = &self.deputy.statement else { return };
@@ -155,7 +191,9 @@ impl Host {
         let Some(to) = self.deputy.statement.as_ref().map(|statement| statement.to) else { return };
         let Some(link) = self.members.get(&to).filter(|link| link.since.is_some()) else { return };
         let (conn, given) = (link.conn, (link.conn, self.saves.token));
-        if self.has_left || self.is_retiring() || self.deputy.given == Some(given) {
+        // It has to know first that it is the deputy.
+        let is_told = self.deputy.unsaved.is_none();
+        if self.has_left || self.is_retiring() || !is_told || self.deputy.given == Some(given) {
             return;
         }
         if let Some(next) = self.deputy.next.filter(|next| *next > self.turn.now.instant) {
@@ -187,9 +225,16 @@ impl Host {
         let Some(DeputyStatement { to, addrs, .. }) = &self.deputy.statement else { return };
         if self.members.contains_key(to) {
             self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
+            self.deputy.looks.is_after_grace = false;
+            if !std::mem::replace(&mut self.deputy.looks.has_looked, true) {
+                self.renew_deputy();
+            }
+            // By it a host that begins again knows for how long it was gone.
+            self.save_again();
         } else {
-            let is_still_host = self.deputy.has_looked && !self.members.is_empty();
-            let says = is_still_host.then(|| Frame::StillHost(self.join_addrs().into()).encode());
+            self.deputy.looks.says_still = !self.deputy.looks.is_after_grace && self.has_members();
+            let says =
+                self.deputy.looks.says_still.then(|| Frame::StillHost(self.join_addrs().into()).encode());
             let addrs = addrs.iter().chain(&self.deputy.before).copied().collect();
             self.turn.ask(Output::LookForDeputy(*to, addrs, says));
         }
@@ -197,7 +242,8 @@ impl Host {
 
     /// What the deputy shows to whoever takes it for a host; nothing when it is none.
     pub(in crate::proto) fn looked_for_deputy(&mut self, shown: Option<&DeputyStatement>) {
-        let is_first = !std::mem::replace(&mut self.deputy.has_looked, true);
+        self.deputy.looks.has_looked = true;
+        let was_gone = std::mem::take(&mut self.deputy.looks.is_after_grace);
         let Some(statement) = self.deputy.statement.clone() else { return };
         self.turn.set(Timer::Look, limits::DEPUTY_LOOK);
         self.renew_deputy();
@@ -207,13 +253,14 @@ impl Host {
                 && shown.network == self.network.id
                 && sign::deputy_holds(&self.group.me(), shown)
         };
-        if !shown.is_some_and(is_its) || self.is_retiring() {
-            return;
-        }
+        let Some(shown) = shown.filter(|shown| is_its(shown) && !self.is_retiring()) else {
+            // By it a host that begins again knows for how long it was gone.
+            return self.save_again();
+        };
         let deputy = self.group.alias_of(&statement.to);
-        let at = statement.addrs.first().map(ToString::to_string).unwrap_or_default();
-        // Nobody is put out by a deputy while others are here.
-        if !is_first && !self.members.is_empty() {
+        let at = shown.addrs.first().map(ToString::to_string).unwrap_or_default();
+        // Nobody is put out by a deputy while others are here, but by one that opened it while this host was gone.
+        if self.deputy.looks.says_still || !was_gone && self.has_members() {
             if !std::mem::replace(&mut self.deputy.is_told, true) {
                 let message = format!(
                     "{deputy}, your deputy, has opened the network at {at} too, as if you were gone: those here stay with \
@@ -224,19 +271,23 @@ impl Host {
             return;
         }
         let message = format!(
-            "{deputy}, your deputy, has opened the network at {at} while you were gone: you are a member there, and it is told of \
-             your bans. Invites of yours that it was not told of are not in force"
+            "{deputy}, your deputy, has opened the network at {at} while you were gone: you are a member there. Bans of yours that \
+             it does not know go to it, if it hosts still; invites do not"
         );
         self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
-        self.retire_for(statement.to, statement.addrs);
+        self.retire_for(statement.to, shown.addrs.clone());
     }
 
     /// This machine slept. After a long time the deputy may be the host.
     pub(super) fn deputy_after(&mut self, time: Duration) {
         if self.deputy.statement.is_some() && time.as_secs() >= self.group.policy.grace.into() {
-            self.deputy.has_looked = false;
+            (self.deputy.looks.has_looked, self.deputy.looks.is_after_grace) = (false, true);
             self.look_for_deputy();
         }
+    }
+
+    fn has_members(&self) -> bool {
+        !self.members.is_empty() || !self.classic.is_empty()
     }
 
     // ---- As a deputy that hosts ----
@@ -253,7 +304,7 @@ impl Host {
             return;
         };
         let name = self.admission.alias_of(&peer).map_or_else(|| peer.short(), ToString::to_string);
-        if self.members.is_empty() {
+        if !self.has_members() {
             let message = format!("{name}, the host before you, is there at {at}, and so are the others");
             self.turn.event(NodeEvent::error(ErrorKind::Status, &message));
             return self.retire_for(peer, addrs);
@@ -267,20 +318,31 @@ impl Host {
         }
     }
 
-    /// Bans of the host before, which is a member now: those that this host was not told of are in force.
+    /// The host before comes in: it may tell of bans now, and at no other time.
+    pub(super) fn notes_host_before(&mut self, peer: &PeerId) {
+        if self.deputy.before_came.is_none() && self.is_before(peer) {
+            self.deputy.before_came = Some(self.turn.now.instant);
+        }
+    }
+
+    /// Bans of the host before, which is a member now: those that this host was not told of are in force. A member has no
+    /// such power: it is heard once, when it comes in first.
     pub(super) fn former_bans(&mut self, peer: &PeerId, bytes: &[u8]) {
-        let told = self.deputy.opened_by.as_ref().map(|opened| opened.told);
-        let Some(told) = told.filter(|_| self.is_before(peer)) else { return };
+        let is_new = |at: &Instant| self.turn.now.instant - *at < limits::HANDOVER_TIMEOUT;
+        let is_heard = self.is_before(peer) && self.deputy.before_came.as_ref().is_some_and(is_new);
+        let Some(opened) = self.deputy.opened_by.as_mut() else { return };
+        let Some(told) = opened.told.take_if(|_| is_heard) else { return };
         let bans: Vec<Ban> = serde_json::from_slice(bytes).unwrap_or_default();
         for ban in bans.into_iter().take(limits::FORMER_BANS) {
             let is_mine = ban.peer_id == Some(self.group.me());
+            let is_by_hand = !ban.automatic && ban.prefix.is_none();
+            let is_of_somebody = ban.peer_id.is_some() || ban.addr.is_some_and(|addr| !addr.is_unspecified());
             // Any from before that is not in force was lifted here.
-            if ban.since > told && !is_mine && !self.admission.bans().contains(&ban) {
-                super::command::impose(self, ban);
+            let is_unknown = ban.since > told && !self.admission.bans().contains(&ban);
+            if is_unknown && is_by_hand && is_of_somebody && !is_mine {
+                let reason = super::command::clean(Some(&ban.reason));
+                super::command::impose(self, Ban { reason, ..ban });
             }
-        }
-        if let Some(opened) = &mut self.deputy.opened_by {
-            opened.told = self.turn.now.wall;
         }
         self.save(Vec::new());
     }
@@ -301,6 +363,7 @@ impl Host {
     /// Opens the network again as the deputy of a host that is gone. Its members come one after the other.
     pub(in crate::proto) fn open_again(&mut self, earlier: EarlierRun) {
         let me = self.group.me();
+        self.deputy.has_given_file = true;
         self.group.is_out = false;
         self.group.join_links.clear();
         self.group.host_addr = None;

@@ -79,6 +79,7 @@ impl Host {
                 self.turn.send_bytes(link.conn, frame.clone());
             }
             self.turn.timers.set(Timer::Beat(link.conn), link.detector.deadline());
+            self.notes_host_before(&peer);
         }
     }
 

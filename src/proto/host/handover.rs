@@ -314,6 +314,9 @@ impl Host {
     pub(in crate::proto) fn step_down(&mut self) -> Group {
         self.turn.ask(Output::Withdraw);
         self.turn.ask(Output::ReleasePorts);
+        if self.deputy.statement.is_some() {
+            self.turn.event(NodeEvent::Deputy { peer: None });
+        }
         for conn in self.joiners.keys().copied().collect::<Vec<_>>() {
             self.turn.goodbye(conn, CloseReason::Busy, "");
         }

@@ -87,7 +87,9 @@ impl Host {
 
     /// Peers from outside reach its listener where the router says.
     fn own_addrs_changed(&mut self) {
-        let Some(own) = self.group.roster.get(&self.group.me()).cloned() else { return };
+        let me = self.group.me();
+        let own = self.group.roster.entries_to_be().find(|entry| entry.peer_id == me).cloned();
+        let Some(own) = own else { return };
         let mut addrs = self.listening.peer_addrs.clone();
         addrs.truncate(limits::CANDIDATES - 1);
         addrs.extend(self.mapping.outside.and_then(|(_, peer)| peer));

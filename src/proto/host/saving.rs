@@ -37,6 +37,11 @@ impl Host {
         self.saves.is_due = true;
     }
 
+    /// Has the same state saved with the time of now.
+    pub(super) fn save_again(&mut self) {
+        self.saves.is_due = true;
+    }
+
     /// Ends a turn: a changed state is saved once.
     pub(in crate::proto) fn end_turn(&mut self) {
         if std::mem::take(&mut self.saves.is_due) && !self.is_retiring() {
@@ -73,6 +78,7 @@ impl Host {
             departed: self.group.roster.all_departed().cloned().collect(),
             version: self.group.roster.version(),
             classic: self.group.policy.classic,
+            alive: self.turn.now.wall,
             deputy: self.deputy.statement.clone(),
             opened_by: self.deputy.opened_by.clone(),
         }
@@ -82,6 +88,7 @@ impl Host {
         self.saves.is_unsaved = false;
         self.turn.timers.cancel(Timer::Save);
         self.done_with(token);
+        self.has_own_file();
     }
 
     /// What waited for this state is told.
@@ -95,6 +102,7 @@ impl Host {
         for (_, conn, made) in self.saves.invites.extract_if(.., |(since, ..)| *since <= token) {
             self.turn.send(conn, &Frame::InviteMade(made));
         }
+        self.announce_deputy(token);
         self.welcome();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It must never take for the host whom the host has not named, or leave a host that is here.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{Ask, Joining, Member, Step, Timer};
 use crate::{
@@ -31,6 +31,8 @@ pub(super) struct Standing {
     is_next: bool,
     /// It is being asked.
     is_asked: bool,
+    /// Its places at which somebody else answers.
+    others: Vec<SocketAddr>,
     /// This member opens the network again.
     opening: Opening,
     /// Why the host itself could not be joined at first.
@@ -54,6 +56,18 @@ impl Standing {
     pub(super) fn new(statement: Option<DeputyStatement>, given: Option<Box<Deputyship>>) -> Self {
         Self { statement, given, ..Self::default() }
     }
+
+    /// This member is in: what was begun without the host comes to nothing.
+    pub(super) fn host_is_here(&mut self) {
+        (self.opening, self.waits, self.at_first) = (Opening::No, false, None);
+        self.bytes.clear();
+        self.others.clear();
+    }
+
+    /// Somebody else answers at one of the deputy's places.
+    pub(super) fn is_none_of_it(&mut self, addr: SocketAddr) {
+        self.others.push(addr);
+    }
 }
 
 impl std::fmt::Debug for Standing {
@@ -71,7 +85,8 @@ impl Member {
             self.drop_deputyship();
         }
         if std::mem::replace(&mut self.standing.told, to) != to {
-            self.turn.event(NodeEvent::Deputy { peer: to.and_then(|to| self.group.person(&to)) });
+            let peer = statement.as_ref().map(|statement| self.deputy_peer(statement));
+            self.turn.event(NodeEvent::Deputy { peer });
         }
         if let (Some(given), Some(statement)) = (&mut self.standing.given, &statement)
             && given.statement != *statement
@@ -128,13 +143,22 @@ impl Member {
         let is_due = others.is_some() && self.group.is_out;
         self.standing.is_asked = is_due && std::mem::take(&mut self.standing.is_next);
         self.standing.is_next = is_due && !self.standing.is_asked;
+        let has_left = |statement: &DeputyStatement| {
+            statement.addrs.iter().any(|addr| !self.standing.others.contains(addr))
+        };
+        if !self.standing.statement.as_ref().is_some_and(has_left) {
+            // The next round begins anew.
+            self.standing.others.clear();
+        }
         self.standing.is_asked
     }
 
     /// Where the deputy would be.
     pub(super) fn deputy_place(&self) -> Option<(String, Vec<SocketAddr>)> {
         let DeputyStatement { addrs, .. } = self.standing.statement.as_ref()?;
-        Some((addrs.first()?.to_string(), addrs.clone()))
+        let is_left = |addr: &&SocketAddr| !self.standing.others.contains(addr);
+        let left: Vec<SocketAddr> = addrs.iter().filter(is_left).copied().collect();
+        Some((left.first()?.to_string(), left))
     }
 
     /// True for the key of the deputy, where it may be the host now: the host has been gone for its time of grace, or the
@@ -261,12 +285,19 @@ impl Member {
         Ok(())
     }
 
-    /// The host was asked once more and is not there: opens the network. False when that is not what it was asked for.
-    pub(super) fn goes_on_opening(&mut self) -> bool {
+    /// The host was asked once more: if it is not there, opens the network. False when that is not what it was asked for.
+    pub(super) fn goes_on_opening(&mut self, closed: &Closed) -> bool {
         let network = self.standing.given.as_ref().map(|given| given.package.state.network.clone());
         let Some(network) = network.filter(|_| self.standing.opening == Opening::AsksHost) else {
             return false;
         };
+        // Another key means that somebody else has its place now.
+        if !is_away(closed) && closed.reason != CloseReason::KeyChanged {
+            self.stops_opening(&format!(
+                "the host answers ({closed}): nobody takes over from one that is there"
+            ));
+            return true;
+        }
         self.standing.opening = Opening::Opens;
         if self.recalled == Some(network.id) {
             self.open_join_port();
@@ -280,6 +311,9 @@ impl Member {
     fn stops_opening(&mut self, why: &str) {
         self.standing.opening = Opening::No;
         self.turn.event(NodeEvent::error(ErrorKind::Command, why));
+        // Whoever was asked once is asked again.
+        self.standing.told = None;
+        self.may_open();
         if self.link.is_none() {
             self.retry(Closed::new(CloseReason::Unreachable, "the host is away"));
         }
@@ -326,8 +360,8 @@ impl Member {
                 self.turn.ask(Output::CloseJoin);
                 let port = self.join_port().unwrap_or(limits::JOIN_PORT);
                 let why = format!(
-                    "port {port}, at which the others look for you, is in use here by another program; end that one, \
-                     and take over again"
+                    "port {port}, at which the others look for you, cannot be opened here: another program has it, or the \
+                     system does not allow it. Mend that, and take over again"
                 );
                 self.stops_opening(&why);
             }
@@ -364,9 +398,8 @@ impl Member {
             version: state.version + limits::DEPUTY_LEAP,
             recalled: Recalled::nothing(),
         };
-        self.turn.store(StoreCommand::KeepDeputyship(None));
         self.turn.event(NodeEvent::Deputy { peer: None });
-        let told = package.at;
+        let told = Some(package.at);
         self.elect(package, port, earlier, Some(OpenedBy { statement, told }));
     }
 
@@ -376,19 +409,27 @@ impl Member {
         let Some(statement) = self.standing.statement.as_ref().filter(|statement| statement.to == me) else {
             return;
         };
-        if self.standing.told.replace(me) != Some(me)
-            && let Some(addr) = statement.addrs.first().copied()
-        {
-            let peer = Peer {
-                peer_id: me,
-                alias: self.group.alias.clone(),
-                addr,
+        let peer = self.deputy_peer(statement);
+        if self.standing.told.replace(me) != Some(me) {
+            self.turn.event(NodeEvent::Deputy { peer: Some(peer) });
+        }
+    }
+
+    /// The deputy, also if it has not been here since this member came.
+    fn deputy_peer(&self, statement: &DeputyStatement) -> Arc<Peer> {
+        let DeputyStatement { to, addrs, .. } = statement;
+        self.group.person(to).unwrap_or_else(|| {
+            let unknown = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0));
+            let is_me = *to == self.group.me();
+            Arc::new(Peer {
+                peer_id: *to,
+                alias: if is_me { self.group.alias.clone() } else { self.group.alias_of(to) },
+                addr: addrs.first().copied().unwrap_or(unknown),
                 role: Role::Member,
                 wire: Wire::Native,
                 status: None,
-            };
-            self.turn.event(NodeEvent::Deputy { peer: Some(peer.into()) });
-        }
+            })
+        })
     }
 
     /// What the person here can do when the host has been gone for too long.

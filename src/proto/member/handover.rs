@@ -179,6 +179,7 @@ impl Member {
         else {
             return;
         };
+        self.deputy_named(None);
         self.elect(*package, &port, EarlierRun::none(), None);
     }
 
@@ -223,6 +224,7 @@ impl Member {
             earlier,
             join_addr: port.addr,
             peer_addrs: own.unwrap_or_else(|| port.peer_addrs.clone()),
+            alive: self.turn.now.wall,
             deputy: None,
             opened_by,
         }));

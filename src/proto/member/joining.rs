@@ -27,6 +27,7 @@ impl Member {
         let host = connected.secured.peer;
         let is_deputy = self.is_deputy(&host) && self.host.key != Some(host);
         if self.asks_deputy() && !is_deputy {
+            self.standing.is_none_of_it(connected.remote);
             self.turn.close(conn, CloseReason::KeyChanged);
             return self.not_this_network();
         }
@@ -117,7 +118,7 @@ impl Member {
             }
             return;
         }
-        if self.goes_on_opening() {
+        if self.goes_on_opening(&closed) {
             return;
         }
         if !self.joined_before && !self.standing.waits {
@@ -310,6 +311,8 @@ impl Member {
     pub(in crate::proto) fn banned(&mut self, reason: &str) {
         let reason = SafeText::line(reason);
         let closed = Closed::new(CloseReason::Banned, StatusError::Banned(reason.to_string()).to_string());
+        // Whom the host does not want does not stand in for it.
+        self.deputy_named(None);
         self.turn.event(NodeEvent::Banned { peer_id: Some(self.group.me()), addr: None, reason });
         self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
         self.end.is_notified = true;
@@ -358,6 +361,7 @@ impl Member {
         match refusal.reason {
             CloseReason::Kicked => {
                 let closed = Closed::new(CloseReason::Kicked, StatusError::Kicked(detail).to_string());
+                self.deputy_named(None);
                 self.turn.event(NodeEvent::error(ErrorKind::Status, &closed));
                 self.end.is_notified = true;
                 self.finish(closed);
@@ -428,6 +432,7 @@ impl Member {
             self.host.target = joining.connected.remote.to_string();
         }
         self.rejoining.began = None;
+        self.standing.host_is_here();
         // The host is still the host, or it is another: nothing comes of taking over.
         self.called_off();
         self.rejoining.alone_until = None;

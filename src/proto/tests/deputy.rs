@@ -80,6 +80,7 @@ fn again(kept: &HostState) -> HostConfig {
             version: kept.version,
             recalled: Recalled::nothing(),
         },
+        alive: kept.alive,
         deputy: kept.deputy.clone(),
         opened_by: kept.opened_by.clone(),
         ..host_config()
@@ -594,4 +595,113 @@ fn a_deputy_that_began_again_while_the_host_was_away_is_a_member_like_any_when_i
     sim.frozen.insert(0);
     let hasty = sim.add("bob", other, RoleConfig::Member(Box::new(hasty)));
     assert_eq!(sim.end(hasty), Some(CloseReason::Unreachable));
+}
+
+#[test]
+fn a_takeover_that_came_to_nothing_is_forgotten() {
+    let mut sim = Sim::with_grace();
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.frozen.remove(&0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    assert_eq!(sim.roster(bob), ["host", "bob"]);
+    // The host is away again, for a moment.
+    sim.frozen.insert(0);
+    sim.wait(30.0);
+    sim.frozen.remove(&0);
+    sim.wait(30.0);
+    assert_eq!(sim.roster(bob), ["host", "bob"]);
+    assert_eq!(sim.stores_retired(0), 0);
+}
+
+#[test]
+fn a_host_that_answers_and_has_no_time_is_there() {
+    let mut sim = Sim::with_grace();
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.plain_joins = true;
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.nodes[bob].handle(sim.now, Input::JoinFailed(CloseReason::Busy.into()));
+    sim.run();
+    assert!(sim.errors(bob).last().unwrap().contains("nobody takes over from one that is there"));
+    assert!(matches!(sim.nodes[bob].role, node::Role::Member(_)));
+}
+
+#[test]
+fn whoever_was_kicked_or_came_later_knows_who_is_the_deputy() {
+    let mut sim = Sim::with_grace();
+    let bob = sim.join("bob");
+    sim.deputy(Some("bob"));
+    sim.command(bob, NodeCommand::Leave);
+    sim.wait(1.0);
+    // Bob is not here, and is the deputy.
+    let carol = sim.join("carol");
+    assert!(sim.deputy_of(carol).is_some());
+    let (key, again) = history::identity();
+    let dave = sim.join_as("dave", PASSWORD, key);
+    sim.wait(1.0);
+    sim.deputy(Some("dave"));
+    assert!(sim.deputyships[&dave].is_some());
+    let line = serde_json::json!({"cmd": "kick", "peer": "dave"});
+    sim.command(0, serde_json::from_value(line).unwrap());
+    sim.wait(1.0);
+    assert_eq!(sim.deputyships[&dave], None, "it keeps nothing");
+    drop(again);
+}
+
+#[test]
+fn a_host_before_is_heard_on_bans_once() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(30.0);
+    sim.frozen.remove(&0);
+    sim.wait(90.0);
+    assert_eq!(sim.roster(bob), ["bob", "ann", "host"]);
+    sim.wait(60.0);
+    // It is a member like any.
+    let since = sim.now.wall;
+    let line = serde_json::json!({"peer_id": sim.ids[ann], "reason": "x", "since": since});
+    let bans = Frame::FormerBans(crate::wire::ByteBuf(serde_json::to_vec(&[line]).unwrap()));
+    for (_, conn) in links_between(&sim, bob, 0) {
+        if !sim.nodes[bob].mesh.links.has(conn) {
+            sim.nodes[bob].handle(sim.now, Input::Frame(conn, bans.clone()));
+        }
+    }
+    sim.wait(1.0);
+    assert_eq!((sim.roster(bob).len(), sim.end(ann)), (3, None));
+}
+
+#[test]
+fn a_host_that_was_gone_for_a_moment_is_not_put_out() {
+    let mut sim = Sim::with_grace();
+    let (key, same) = history::identity();
+    let host = sim.replace_host(key);
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    // Cut off, the deputy has opened it while the others were here.
+    sim.frozen.insert(0);
+    sim.frozen.insert(ann);
+    sim.wait(f64::from(GRACE) + 20.0);
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(1.0);
+    sim.frozen.insert(bob);
+    sim.frozen.remove(&0);
+    sim.frozen.remove(&ann);
+    sim.wait(60.0);
+    let kept = sim.saved.iter().rev().find(|state| state.deputy.is_some()).unwrap().clone();
+    assert!(sim.now.wall.since(kept.alive) < limits::DEPUTY_LOOK * 2, "it says that it is there");
+    sim.crash(host);
+    let back = sim.add("host", same, RoleConfig::Host(Box::new(again(&kept))));
+    sim.moved = Some((0, back));
+    sim.wait(20.0);
+    sim.frozen.remove(&bob);
+    sim.wait(60.0);
+    assert_eq!(sim.stores_retired(back), 0);
+    assert_eq!(sim.roster(back), ["host", "ann", "bob"]);
 }
