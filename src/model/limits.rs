@@ -331,6 +331,10 @@ pub const MAPPING_RETRY: Duration = Duration::from_secs(300);
 pub const ROUTER_ANSWER: Duration = Duration::from_millis(250);
 /// The longest time that it has for one.
 pub const ROUTER_ANSWER_MOST: Duration = Duration::from_secs(1);
+/// How often it is asked again.
+pub const ROUTER_RETRIES: usize = 2;
+/// The port at which devices of UPnP are found (UPnP Device Architecture, section 1).
+pub const SSDP_PORT: u16 = 1900;
 /// Time that it has to show itself by UPnP.
 pub const ROUTER_SEARCH: Duration = Duration::from_secs(4);
 /// Time that it has in all to take back a port.
@@ -339,7 +343,7 @@ pub const ROUTER_RELEASE: Duration = Duration::from_secs(2);
 pub const DEPUTY_PACE: Duration = Duration::from_millis(100);
 /// Bytes of a package that may go to the deputy within [`DEPUTY_PACE`].
 pub const DEPUTY_PACE_BYTES: usize = 64 * 1024;
-/// Bans that a host before tells the one that its deputy has opened the network as; the newest.
+/// Bans that a host tells its deputy, which it finds as the host when it is back; the newest.
 pub const FORMER_BANS: usize = 100;
 /// How often a host whose deputy is not here looks whether it has opened the network again.
 pub const DEPUTY_LOOK: Duration = Duration::from_secs(30);

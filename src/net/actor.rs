@@ -10,7 +10,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 use rustls::ServerConfig;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
     time,
 };
 use tokio_util::task::JoinMap;
@@ -20,7 +20,7 @@ use super::{
     events::{self, Events, Teller},
     handle::{NodeHandle, Opened, Request},
     link::{Context, Outbound},
-    listener::{self, PeerListen},
+    listener,
     platform::{self, Connection, Platform},
     relay::RelayedEnd,
     session, suspend,
@@ -33,6 +33,8 @@ use crate::{
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
+
+use self::links::Listening;
 
 /// Starts a node.
 pub fn spawn(
@@ -147,23 +149,6 @@ struct Dialling {
     peers: JoinMap<PeerId, Result<Connection, Closed>>,
     /// To classic peers, each for one message.
     classic: JoinMap<PeerId, Result<Option<String>, Closed>>,
-}
-
-/// Where this node takes connections.
-struct Listening {
-    tasks: JoinSet<()>,
-    /// Where the peer listener is to be.
-    wanted: PeerListen,
-    /// The peer listener, and the address of the route for which it was opened.
-    peer: Option<(std::net::IpAddr, SocketAddr)>,
-    /// The join port of a member that is to be the host.
-    join: Option<AbortHandle>,
-    /// Those around are told of the network.
-    announced: Option<super::discovery::Announced>,
-    /// The router, once it was asked for ports.
-    router: Option<links::SharedRouter>,
-    /// It is being asked.
-    asking_router: Option<AbortHandle>,
 }
 
 /// What goes to the store, and comes from it.

@@ -8,6 +8,11 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    platform::{BoxFuture, Router},
+    probe,
+};
+use crate::model::{HostPorts, MappingProtocol, PortMapping, limits};
 use crab_nat::{InternetProtocol, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
 use igd_next::{
     AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchError, SearchOptions,
@@ -16,13 +21,6 @@ use igd_next::{
         tokio::{Tokio, search_gateway},
     },
 };
-use tokio::time;
-
-use super::{
-    platform::{BoxFuture, Router},
-    probe,
-};
-use crate::model::{HostPorts, MappingProtocol, PortMapping, limits};
 
 /// What the port is for, as the router's own pages show it.
 const DESCRIPTION: &str = "pyile";
@@ -228,7 +226,7 @@ async fn way(listens: IpAddr) -> Result<Way, String> {
 
 const PATIENCE: TimeoutConfig = TimeoutConfig {
     initial_timeout: limits::ROUTER_ANSWER,
-    max_retries: 2,
+    max_retries: limits::ROUTER_RETRIES,
     max_retry_timeout: Some(limits::ROUTER_ANSWER_MOST),
 };
 
@@ -268,33 +266,27 @@ async fn outside(way: Way, mapping: &crab_nat::PortMapping) -> Result<Opened, St
 /// The router's own UPnP device. Others on this network could answer as well.
 async fn find(way: Way) -> Result<Gateway<Tokio>, String> {
     let everybody = search(way, SearchOptions::default().broadcast_address).await;
-    if matches!(&everybody, Ok(Ok(device)) if device.addr.ip() != way.gateway) {
+    if matches!(&everybody, Ok(device) if device.addr.ip() != way.gateway) {
         // Somebody else was faster.
-        if let Ok(Ok(device)) = search(way, (way.gateway, SSDP).into()).await
+        if let Ok(device) = search(way, (way.gateway, limits::SSDP_PORT).into()).await
             && device.addr.ip() == way.gateway
         {
             return Ok(device);
         }
     }
     match everybody {
-        Ok(Ok(device)) if device.addr.ip() == way.gateway => Ok(device),
-        Ok(Ok(device)) => Err(format!("{} answers in its place", device.addr.ip())),
-        Ok(Err(SearchError::NoResponseWithinTimeout)) | Err(_) => Err("it does not answer".to_owned()),
-        Ok(Err(_)) => Err("its answer makes no sense".to_owned()),
+        Ok(device) if device.addr.ip() == way.gateway => Ok(device),
+        Ok(device) => Err(format!("{} answers in its place", device.addr.ip())),
+        Err(SearchError::NoResponseWithinTimeout) => Err("it does not answer".to_owned()),
+        Err(_) => Err("its answer makes no sense".to_owned()),
     }
 }
 
-/// The port of SSDP, by which devices of UPnP are found.
-const SSDP: u16 = 1900;
-
-async fn search(
-    way: Way,
-    whom: SocketAddr,
-) -> Result<Result<Gateway<Tokio>, SearchError>, time::error::Elapsed> {
+async fn search(way: Way, whom: SocketAddr) -> Result<Gateway<Tokio>, SearchError> {
     let mut options = SearchOptions::default();
     options.bind_addr = (way.own, 0).into();
     options.broadcast_address = whom;
+    // It bounds the whole search, what is asked of whoever answers included.
     options.timeout = Some(limits::ROUTER_SEARCH);
-    options.single_search_timeout = Some(limits::ROUTER_SEARCH);
-    time::timeout(limits::ROUTER_SEARCH, search_gateway(options)).await
+    search_gateway(options).await
 }

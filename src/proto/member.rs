@@ -3,6 +3,7 @@
 //! It must never show its password to anybody, say more to a host whose key is not the pinned one, or take on a
 //! roster that the host has not signed.
 
+mod away;
 mod classic;
 mod deputy;
 mod handover;
@@ -28,7 +29,7 @@ use super::{
 };
 use rand_chacha::ChaCha20Rng;
 
-use self::{classic::ClassicHost, deputy::Standing};
+use self::{classic::ClassicHost, deputy::Deputy};
 use crate::{
     api::{LinkState, NodeEvent},
     model::{
@@ -217,7 +218,7 @@ pub(super) struct Member {
     recalled: Option<NetworkId>,
     succession: Succession,
     /// Who may open the network again.
-    standing: Standing,
+    deputy: Deputy,
     rejoining: Rejoining,
     reports: Reports,
     end: End,
@@ -253,7 +254,7 @@ impl Member {
             status: None,
             recalled: None,
             succession: Succession::default(),
-            standing: Standing::new(config.deputy, config.deputyship),
+            deputy: Deputy::new(config.deputy, config.deputyship),
             rejoining: Rejoining { rejoin_for: config.rejoin_for, ..Rejoining::default() },
             reports: Reports::default(),
             end: End::default(),
@@ -451,43 +452,6 @@ impl Member {
         self.host.key.filter(|_| self.link.as_ref().is_some_and(|link| link.conn == conn))
     }
 
-    /// The link to the host is gone. The member tries to come back for as long as it may.
-    pub(super) fn lost(&mut self, closed: &Closed) {
-        let Some(link) = self.link.take() else { return };
-        self.group.join_links.clear();
-        self.turn.timers.cancel(Timer::Beat(link.conn));
-        self.turn.close(link.conn, closed.reason);
-        self.close_distribution();
-        if let Some(host) = self.host.key {
-            let missed = link.detector.missed_by(self.turn.now.instant);
-            self.turn.events(self.group.heartbeat(&host, Liveness::Dead, link.detector.rtt(), missed));
-            let event = self.group.take_for_gone(&host, closed.reason);
-            self.turn.events(event);
-        }
-        self.turn.event(NodeEvent::error(ErrorKind::Connection, &format!("the host is lost: {closed}")));
-        self.handover_in_doubt();
-        self.rejoining.last_failure = Some(closed.clone());
-        if self.rejoining.rejoin_for.is_zero() {
-            let message = format!("the host was lost ({closed}) and rejoining is switched off");
-            return self.finish(Closed::new(CloseReason::HostLost, message));
-        }
-        self.wait_for_host();
-        if self.joining.is_none() && !self.dialling {
-            let wait = self.rejoining.backoff.next(&mut self.turn.rng);
-            self.turn.set(Timer::Rejoin, wait);
-            self.tell_link(LinkState::Waiting, &format!("{closed}; trying again"), Some(wait));
-        }
-    }
-
-    /// The members go on under the last roster for a while.
-    fn wait_for_host(&mut self) {
-        self.turn.ask(Ask::AwaySince(self.turn.now.wall));
-        self.turn.set(Timer::HostLost, self.rejoining.rejoin_for);
-        let grace = Duration::from_secs(self.group.policy.grace.into());
-        self.turn.set(Timer::Grace, grace);
-        self.rejoining.alone_until = Some(self.turn.now.wall.plus(grace)).filter(|_| !grace.is_zero());
-    }
-
     pub(super) fn closed(&mut self, conn: ConnId, closed: &Closed) {
         let is_distribution = self.distribution_closed(conn);
         if is_distribution && self.link.is_none() {
@@ -552,34 +516,6 @@ impl Member {
                 let message = format!("the host was lost ({why}) and has not come back for {time}");
                 self.finish(Closed::new(CloseReason::HostLost, message));
             }
-        }
-    }
-
-    /// The host has been away for too long: without it nobody knows who is a member.
-    fn part(&mut self) {
-        self.rejoining.alone_until = None;
-        self.group.is_out = true;
-        let alone = self.group.roster.alone(&self.group.me());
-        let changes = self.group.roster.replace(alone);
-        self.roster_changed(changes);
-        let message = match self.group.policy.grace {
-            0 => "without the host nobody is a member here",
-            _ => "the host has been away for too long",
-        };
-        let message = format!("{message}: {}", self.choices());
-        self.turn.event(NodeEvent::error(ErrorKind::Connection, &message));
-        self.may_open();
-        // Whoever follows the deputy need not wait long.
-        self.rejoining.backoff.reset();
-    }
-
-    /// This machine slept: the host has long removed this member.
-    pub(super) fn suspended(&mut self, time: Duration) {
-        let slept = i64::try_from(time.as_micros()).unwrap_or(0);
-        self.turn.ask(Ask::AwaySince(Timestamp(self.turn.now.wall.0.saturating_sub(slept))));
-        if self.link.is_some() && time >= limits::DEAD_AFTER && !self.rejoining.rejoin_for.is_zero() {
-            self.rejoining.backoff.reset();
-            self.turn.timers.set(Timer::Rejoin, self.turn.now.instant);
         }
     }
 

@@ -182,7 +182,7 @@ pub(super) fn ask_deputy(state: &mut State, peer: &Peer) {
             peer.alias,
             peer.peer_id.short()
         ),
-        "For that it is given now, and kept up to date on, what a host needs.".to_owned(),
+        "It is given what a host needs: now, and again after each change.".to_owned(),
     ];
     let title = format!("Make {} your deputy?", peer.alias);
     let pending = Pending::Deputy(peer.peer_id);

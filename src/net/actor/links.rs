@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     sync::{Mutex, oneshot},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
     time,
 };
 
@@ -36,6 +36,23 @@ pub(super) async fn release(router: Option<SharedRouter>, question: Option<Abort
         let released = async { router.lock().await.release().await };
         let _ = time::timeout(limits::ROUTER_RELEASE, released).await;
     }
+}
+
+/// Where this node takes connections.
+pub(super) struct Listening {
+    pub(super) tasks: JoinSet<()>,
+    /// Where the peer listener is to be.
+    pub(super) wanted: listener::PeerListen,
+    /// The peer listener, and the address of the route for which it was opened.
+    pub(super) peer: Option<(std::net::IpAddr, SocketAddr)>,
+    /// The join port of a member that is to be the host.
+    pub(super) join: Option<AbortHandle>,
+    /// Those around are told of the network.
+    pub(super) announced: Option<discovery::Announced>,
+    /// The router, once it was asked for ports.
+    pub(super) router: Option<SharedRouter>,
+    /// It is being asked.
+    pub(super) asking_router: Option<AbortHandle>,
 }
 
 impl Actor {

@@ -5,7 +5,6 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,8 +12,8 @@ use super::{Host, Timer, candidates};
 use crate::{
     api::{NodeEvent, PeerName, StoreCommand},
     model::{
-        Ban, CloseReason, CommandError, DeputyStatement, ErrorKind, HostPackage, OpenedBy, Peer, PeerId,
-        Role, RosterEntry, Signature, Timestamp, Wire, limits,
+        Ban, CloseReason, CommandError, DeputyStatement, ErrorKind, HostPackage, OpenedBy, PeerId, Role,
+        RosterEntry, Signature, Timestamp, Wire, limits,
     },
     proto::{ConnId, EarlierRun, Output, roster::Roster},
     security::sign,
@@ -28,11 +27,11 @@ struct Looks {
     has_looked: bool,
     /// This host was gone for longer than its time of grace, and has not looked since.
     is_after_grace: bool,
-    /// Where this host looks now, it says that it is host still.
+    /// The look under way tells the deputy that this host is host still.
     says_still: bool,
 }
 
-/// Who may open the network again, and by whose word this host has.
+/// Who may open the network again, and by whose word this host has opened it.
 #[derive(Debug, Default)]
 pub(super) struct Deputy {
     pub(super) statement: Option<DeputyStatement>,
@@ -88,6 +87,7 @@ impl Host {
         // Whether it has opened the network before it was named is no question.
         self.deputy.looks.has_looked = true;
         self.deputy.is_told = false;
+        self.deputy.before.clear();
         let statement = to.and_then(|to| self.sign_deputy(to));
         self.set_deputy(statement);
         Ok(())
@@ -123,20 +123,12 @@ impl Host {
     }
 
     pub(super) fn tell_deputy(&mut self) {
-        let peer = self.deputy.statement.as_ref().map(|DeputyStatement { to, addrs, .. }| {
-            self.group.person(to).unwrap_or_else(|| {
-                // It has not come back since this host began.
-                let alias = self.admission.alias_of(to).cloned();
-                Arc::new(Peer {
-                    peer_id: *to,
-                    alias: alias.unwrap_or_else(|| self.group.alias_of(to)),
-                    addr: addrs.first().copied().unwrap_or(self.listening.join_addr),
-                    role: Role::Member,
-                    wire: Wire::Native,
-                    status: None,
-                })
-            })
-        });
+        let to = self.deputy.statement.as_ref().map(|statement| statement.to);
+        // It may not have come back since this host began.
+        if let Some((to, alias)) = to.and_then(|to| Some((to, self.admission.alias_of(&to)?.clone()))) {
+            self.group.remember(to, alias);
+        }
+        let peer = to.and_then(|to| self.group.person(&to));
         self.turn.event(NodeEvent::Deputy { peer });
     }
 
@@ -229,7 +221,7 @@ impl Host {
             if !std::mem::replace(&mut self.deputy.looks.has_looked, true) {
                 self.renew_deputy();
             }
-            // By it a host that begins again knows for how long it was gone.
+            // The time in it tells a host that begins again for how long it was gone.
             self.save_again();
         } else {
             self.deputy.looks.says_still = !self.deputy.looks.is_after_grace && self.has_members();
@@ -254,12 +246,12 @@ impl Host {
                 && sign::deputy_holds(&self.group.me(), shown)
         };
         let Some(shown) = shown.filter(|shown| is_its(shown) && !self.is_retiring()) else {
-            // By it a host that begins again knows for how long it was gone.
+            // The time in it tells a host that begins again for how long it was gone.
             return self.save_again();
         };
         let deputy = self.group.alias_of(&statement.to);
         let at = shown.addrs.first().map(ToString::to_string).unwrap_or_default();
-        // Nobody is put out by a deputy while others are here, but by one that opened it while this host was gone.
+        // While others are here, only a deputy that opened it while this host was gone takes its place.
         if self.deputy.looks.says_still || !was_gone && self.has_members() {
             if !std::mem::replace(&mut self.deputy.is_told, true) {
                 let message = format!(
@@ -282,7 +274,8 @@ impl Host {
     pub(super) fn deputy_after(&mut self, time: Duration) {
         if self.deputy.statement.is_some() && time.as_secs() >= self.group.policy.grace.into() {
             (self.deputy.looks.has_looked, self.deputy.looks.is_after_grace) = (false, true);
-            self.look_for_deputy();
+            // Links that died meanwhile have to be seen as dead first.
+            self.turn.set(Timer::Look, limits::DEAD_AFTER + limits::STALL);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     api::{HistoryCommand, LinkState, NodeEvent, StoreCommand},
     model::{
         CloseReason, Closed, CommandError, DeputyStatement, Deputyship, ErrorKind, HostPackage, OpenedBy,
-        Peer, PeerId, Recalled, Role, Wire, limits,
+        Peer, PeerId, Recalled, Wire, limits,
     },
     proto::{EarlierRun, JoinPort, Output},
     security::{HostRecord, sign},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Who may open the network again, and what this member was given if it is the one.
 #[derive(Default)]
-pub(super) struct Standing {
+pub(super) struct Deputy {
     /// The host's word on its deputy.
     pub(super) statement: Option<DeputyStatement>,
     /// What was given to this member, and is complete.
@@ -52,7 +52,7 @@ enum Opening {
     Opens,
 }
 
-impl Standing {
+impl Deputy {
     pub(super) fn new(statement: Option<DeputyStatement>, given: Option<Box<Deputyship>>) -> Self {
         Self { statement, given, ..Self::default() }
     }
@@ -70,10 +70,10 @@ impl Standing {
     }
 }
 
-impl std::fmt::Debug for Standing {
+impl std::fmt::Debug for Deputy {
     /// What was given holds the password's record.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standing").field("statement", &self.statement).finish_non_exhaustive()
+        f.debug_struct("Deputy").field("statement", &self.statement).finish_non_exhaustive()
     }
 }
 
@@ -84,18 +84,18 @@ impl Member {
         if to != Some(self.group.me()) {
             self.drop_deputyship();
         }
-        if std::mem::replace(&mut self.standing.told, to) != to {
-            let peer = statement.as_ref().map(|statement| self.deputy_peer(statement));
+        if std::mem::replace(&mut self.deputy.told, to) != to {
+            let peer = statement.as_ref().and_then(|statement| self.deputy_peer(statement));
             self.turn.event(NodeEvent::Deputy { peer });
         }
-        if let (Some(given), Some(statement)) = (&mut self.standing.given, &statement)
+        if let (Some(given), Some(statement)) = (&mut self.deputy.given, &statement)
             && given.statement != *statement
         {
             given.statement = statement.clone();
             self.turn.store(StoreCommand::KeepDeputyship(Some(given.clone())));
         }
-        if self.standing.statement != statement {
-            self.standing.statement.clone_from(&statement);
+        if self.deputy.statement != statement {
+            self.deputy.statement.clone_from(&statement);
             if let Some(known) = &mut self.host.known {
                 known.deputy = statement;
             }
@@ -104,8 +104,8 @@ impl Member {
     }
 
     fn drop_deputyship(&mut self) {
-        self.standing.bytes.clear();
-        if self.standing.given.take().is_some() {
+        self.deputy.bytes.clear();
+        if self.deputy.given.take().is_some() {
             self.turn.store(StoreCommand::KeepDeputyship(None));
         }
     }
@@ -113,10 +113,10 @@ impl Member {
     /// A part of what this member needs as the deputy.
     pub(super) fn deputy_part(&mut self, part: HandoverPart) {
         let me = self.group.me();
-        let Some(statement) = self.standing.statement.clone().filter(|statement| statement.to == me) else {
+        let Some(statement) = self.deputy.statement.clone().filter(|statement| statement.to == me) else {
             return;
         };
-        let bytes = &mut self.standing.bytes;
+        let bytes = &mut self.deputy.bytes;
         if bytes.len() + part.bytes.len() > limits::HANDOVER_BYTES {
             return bytes.clear();
         }
@@ -130,7 +130,7 @@ impl Member {
         if is_this_network && HostRecord::from_bytes(&package.state.record).is_ok() {
             let given = Box::new(Deputyship { statement, package });
             self.turn.store(StoreCommand::KeepDeputyship(Some(given.clone())));
-            self.standing.given = Some(given);
+            self.deputy.given = Some(given);
         }
     }
 
@@ -139,26 +139,27 @@ impl Member {
     /// Whether the deputy is to be asked this time instead of the host, which has been gone for its time of grace.
     pub(super) fn next_is_deputy(&mut self) -> bool {
         let me = self.group.me();
-        let others = self.standing.statement.as_ref().filter(|statement| statement.to != me);
+        let others = self.deputy.statement.as_ref().filter(|statement| statement.to != me);
         let is_due = others.is_some() && self.group.is_out;
-        self.standing.is_asked = is_due && std::mem::take(&mut self.standing.is_next);
-        self.standing.is_next = is_due && !self.standing.is_asked;
-        let has_left = |statement: &DeputyStatement| {
-            statement.addrs.iter().any(|addr| !self.standing.others.contains(addr))
-        };
-        if !self.standing.statement.as_ref().is_some_and(has_left) {
+        self.deputy.is_asked = is_due && std::mem::take(&mut self.deputy.is_next);
+        self.deputy.is_next = is_due && !self.deputy.is_asked;
+        if self.places_left().is_empty() {
             // The next round begins anew.
-            self.standing.others.clear();
+            self.deputy.others.clear();
         }
-        self.standing.is_asked
+        self.deputy.is_asked
     }
 
     /// Where the deputy would be.
     pub(super) fn deputy_place(&self) -> Option<(String, Vec<SocketAddr>)> {
-        let DeputyStatement { addrs, .. } = self.standing.statement.as_ref()?;
-        let is_left = |addr: &&SocketAddr| !self.standing.others.contains(addr);
-        let left: Vec<SocketAddr> = addrs.iter().filter(is_left).copied().collect();
+        let left = self.places_left();
         Some((left.first()?.to_string(), left))
+    }
+
+    /// Its places at which nobody else has answered.
+    fn places_left(&self) -> Vec<SocketAddr> {
+        let places = self.deputy.statement.iter().flat_map(|statement| &statement.addrs);
+        places.filter(|addr| !self.deputy.others.contains(addr)).copied().collect()
     }
 
     /// True for the key of the deputy, where it may be the host now: the host has been gone for its time of grace, or the
@@ -166,12 +167,12 @@ impl Member {
     pub(super) fn is_deputy(&self, peer: &PeerId) -> bool {
         let is_named = |statement: &DeputyStatement| statement.to == *peer;
         let is_away = self.group.is_out || !self.joined_before;
-        self.link.is_none() && is_away && self.standing.statement.as_ref().is_some_and(is_named)
+        self.link.is_none() && is_away && self.deputy.statement.as_ref().is_some_and(is_named)
     }
 
     /// True while the deputy is asked, and not the host.
     pub(super) fn asks_deputy(&self) -> bool {
-        self.standing.is_asked
+        self.deputy.is_asked
     }
 
     /// The deputy shows that it has opened this network again by the host's word.
@@ -195,7 +196,7 @@ impl Member {
         self.host.addrs = statement.addrs;
         // The new host names its own.
         self.deputy_named(None);
-        (self.standing.is_asked, self.standing.is_next, self.standing.at_first) = (false, false, None);
+        (self.deputy.is_asked, self.deputy.is_next, self.deputy.at_first) = (false, false, None);
     }
 
     /// Who answers where the deputy would be has not opened this network.
@@ -205,7 +206,7 @@ impl Member {
             self.turn.timers.cancel(Timer::Admission(joining.conn));
             self.turn.close(joining.conn, CloseReason::Left);
         }
-        self.standing.is_asked = false;
+        self.deputy.is_asked = false;
         self.retry(Closed::new(CloseReason::Unreachable, "the host is away, and its deputy does not host"));
     }
 
@@ -220,17 +221,17 @@ impl Member {
         self.host.target = target;
         self.host.addrs.clear();
         (self.host.is_handed_over, self.host.is_invited) = (true, false);
-        self.standing = Standing::default();
+        self.deputy = Deputy::default();
         self.join();
         true
     }
 
     /// The host could not be joined at all: its deputy may have opened the network, or this member may do so. False when
     /// neither can be.
-    pub(super) fn stands_in_at_first(&mut self, closed: &Closed) -> bool {
+    pub(super) fn deputy_at_first(&mut self, closed: &Closed) -> bool {
         let me = self.group.me();
-        let Some(statement) = &self.standing.statement else { return false };
-        if let Some(at_first) = self.standing.at_first.take() {
+        let Some(statement) = &self.deputy.statement else { return false };
+        if let Some(at_first) = self.deputy.at_first.take() {
             self.finish(at_first);
             return true;
         }
@@ -238,20 +239,19 @@ impl Member {
             return false;
         }
         if statement.to != me {
-            self.standing.at_first = Some(closed.clone());
+            self.deputy.at_first = Some(closed.clone());
             self.group.is_out = true;
-            self.standing.is_next = true;
+            self.deputy.is_next = true;
             self.join();
             return true;
         }
-        let Some(given) = self.standing.given.as_ref().filter(|_| !self.rejoining.rejoin_for.is_zero())
-        else {
+        let Some(given) = self.deputy.given.as_ref().filter(|_| !self.rejoining.rejoin_for.is_zero()) else {
             return false;
         };
         // From now on as a member that waits for its host.
         self.group.network = Some(given.package.state.network.clone());
         self.group.policy = given.package.policy;
-        self.standing.waits = true;
+        self.deputy.waits = true;
         self.tell_link(LinkState::Waiting, "the host is away; trying again", None);
         self.wait_for_host();
         self.retry(closed.clone());
@@ -263,7 +263,7 @@ impl Member {
     /// The person here opens the network again.
     pub(in crate::proto) fn take_over(&mut self) -> Result<(), CommandError> {
         let me = self.group.me();
-        if self.standing.statement.as_ref().is_none_or(|statement| statement.to != me) {
+        if self.deputy.statement.as_ref().is_none_or(|statement| statement.to != me) {
             return Err(CommandError::NotTheDeputy);
         }
         if self.link.is_some() {
@@ -274,12 +274,12 @@ impl Member {
             let left = u64::try_from(until.0.saturating_sub(self.turn.now.wall.0)).unwrap_or(0);
             return Err(CommandError::TooEarly(left.div_ceil(1_000_000)));
         }
-        if self.standing.given.is_none() {
+        if self.deputy.given.is_none() {
             return Err(CommandError::NothingGiven);
         }
-        if self.standing.opening == Opening::No {
+        if self.deputy.opening == Opening::No {
             // It may be back at this moment: nobody wants two.
-            self.standing.opening = Opening::AsksHost;
+            self.deputy.opening = Opening::AsksHost;
             self.join();
         }
         Ok(())
@@ -287,8 +287,8 @@ impl Member {
 
     /// The host was asked once more: if it is not there, opens the network. False when that is not what it was asked for.
     pub(super) fn goes_on_opening(&mut self, closed: &Closed) -> bool {
-        let network = self.standing.given.as_ref().map(|given| given.package.state.network.clone());
-        let Some(network) = network.filter(|_| self.standing.opening == Opening::AsksHost) else {
+        let network = self.deputy.given.as_ref().map(|given| given.package.state.network.clone());
+        let Some(network) = network.filter(|_| self.deputy.opening == Opening::AsksHost) else {
             return false;
         };
         // Another key means that somebody else has its place now.
@@ -298,7 +298,7 @@ impl Member {
             ));
             return true;
         }
-        self.standing.opening = Opening::Opens;
+        self.deputy.opening = Opening::Opens;
         if self.recalled == Some(network.id) {
             self.open_join_port();
         } else {
@@ -309,10 +309,10 @@ impl Member {
 
     /// The network is not opened after all: the host is waited for as before.
     fn stops_opening(&mut self, why: &str) {
-        self.standing.opening = Opening::No;
+        self.deputy.opening = Opening::No;
         self.turn.event(NodeEvent::error(ErrorKind::Command, why));
         // Whoever was asked once is asked again.
-        self.standing.told = None;
+        self.deputy.told = None;
         self.may_open();
         if self.link.is_none() {
             self.retry(Closed::new(CloseReason::Unreachable, "the host is away"));
@@ -321,7 +321,7 @@ impl Member {
 
     /// The history has told what it knows of the network that is to be opened. False when none is.
     pub(super) fn recalled_to_open(&mut self, recalled: &Recalled) -> bool {
-        if self.standing.opening != Opening::Opens {
+        if self.deputy.opening != Opening::Opens {
             return false;
         }
         self.recalled = self.group.network_id();
@@ -338,18 +338,18 @@ impl Member {
 
     /// The port at which all look for the deputy.
     fn join_port(&self) -> Option<u16> {
-        self.standing.statement.as_ref()?.addrs.first().map(SocketAddr::port)
+        self.deputy.statement.as_ref()?.addrs.first().map(SocketAddr::port)
     }
 
     /// The join port is open, or cannot be opened. False when it was not opened to take over.
     pub(super) fn opens_network(&mut self, opened: &Result<JoinPort, Closed>) -> bool {
-        if self.standing.opening != Opening::Opens {
+        if self.deputy.opening != Opening::Opens {
             return false;
         }
         match opened {
             // The host is back.
             _ if self.link.is_some() => {
-                self.standing.opening = Opening::No;
+                self.deputy.opening = Opening::No;
                 self.turn.ask(Output::CloseJoin);
             }
             Ok(port) if self.join_port() == Some(port.addr.port()) => {
@@ -372,7 +372,7 @@ impl Member {
 
     /// The others look for the deputy where it was when it was named.
     fn warn_of_other_place(&mut self, here: &[SocketAddr]) {
-        let Some(DeputyStatement { addrs, .. }) = &self.standing.statement else { return };
+        let Some(DeputyStatement { addrs, .. }) = &self.deputy.statement else { return };
         if addrs.iter().any(|addr| here.contains(addr)) {
             return;
         }
@@ -389,7 +389,7 @@ impl Member {
     }
 
     fn open_as_deputy(&mut self, port: &JoinPort) {
-        let Some(given) = self.standing.given.take() else { return };
+        let Some(given) = self.deputy.given.take() else { return };
         let Deputyship { statement, package } = *given;
         let state = &package.state;
         let earlier = EarlierRun {
@@ -406,35 +406,27 @@ impl Member {
     /// The host has been gone for its time of grace. A deputy that has not met it since it began is told that it is the deputy.
     pub(super) fn may_open(&mut self) {
         let me = self.group.me();
-        let Some(statement) = self.standing.statement.as_ref().filter(|statement| statement.to == me) else {
+        let Some(statement) = self.deputy.statement.clone().filter(|statement| statement.to == me) else {
             return;
         };
-        let peer = self.deputy_peer(statement);
-        if self.standing.told.replace(me) != Some(me) {
-            self.turn.event(NodeEvent::Deputy { peer: Some(peer) });
+        let peer = self.deputy_peer(&statement);
+        if self.deputy.told.replace(me) != Some(me) {
+            self.turn.event(NodeEvent::Deputy { peer });
         }
     }
 
     /// The deputy, also if it has not been here since this member came.
-    fn deputy_peer(&self, statement: &DeputyStatement) -> Arc<Peer> {
-        let DeputyStatement { to, addrs, .. } = statement;
-        self.group.person(to).unwrap_or_else(|| {
-            let unknown = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0));
-            let is_me = *to == self.group.me();
-            Arc::new(Peer {
-                peer_id: *to,
-                alias: if is_me { self.group.alias.clone() } else { self.group.alias_of(to) },
-                addr: addrs.first().copied().unwrap_or(unknown),
-                role: Role::Member,
-                wire: Wire::Native,
-                status: None,
-            })
-        })
+    fn deputy_peer(&mut self, statement: &DeputyStatement) -> Option<Arc<Peer>> {
+        let me = self.group.me();
+        let alias =
+            if statement.to == me { self.group.alias.clone() } else { self.group.alias_of(&statement.to) };
+        self.group.remember(statement.to, alias);
+        self.group.person(&statement.to)
     }
 
     /// What the person here can do when the host has been gone for too long.
     pub(super) fn choices(&self) -> String {
-        let deputy = self.standing.statement.as_ref().map(|statement| statement.to);
+        let deputy = self.deputy.statement.as_ref().map(|statement| statement.to);
         match deputy {
             Some(deputy) if deputy == self.group.me() => {
                 "you are its deputy, and /takeover opens the network again: the others follow you".to_owned()

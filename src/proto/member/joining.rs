@@ -27,13 +27,13 @@ impl Member {
         let host = connected.secured.peer;
         let is_deputy = self.is_deputy(&host) && self.host.key != Some(host);
         if self.asks_deputy() && !is_deputy {
-            self.standing.is_none_of_it(connected.remote);
+            self.deputy.is_none_of_it(connected.remote);
             self.turn.close(conn, CloseReason::KeyChanged);
             return self.not_this_network();
         }
         if let Some(known) = self.host.key.filter(|known| *known != host && !is_deputy) {
             self.turn.close(conn, CloseReason::KeyChanged);
-            if self.joined_before || self.standing.waits {
+            if self.joined_before || self.deputy.waits {
                 let message = format!(
                     "the host is still away; a stranger with the key {} answers at {}",
                     host.short(),
@@ -121,7 +121,7 @@ impl Member {
         if self.goes_on_opening(&closed) {
             return;
         }
-        if !self.joined_before && !self.standing.waits {
+        if !self.joined_before && !self.deputy.waits {
             return self.retry_first(closed);
         }
         // Whoever is there: the host may be back.
@@ -133,7 +133,7 @@ impl Member {
     /// Another try to come in for the first time. A host that is slow, or turns joiners away because there are too many, is
     /// no reason to give up soon: only an answer is one.
     fn retry_first(&mut self, closed: Closed) {
-        if self.host_is_elsewhere(&closed) || self.stands_in_at_first(&closed) {
+        if self.host_is_elsewhere(&closed) || self.deputy_at_first(&closed) {
             return;
         }
         let is_slow = closed.reason == CloseReason::TimedOut;
@@ -432,7 +432,7 @@ impl Member {
             self.host.target = joining.connected.remote.to_string();
         }
         self.rejoining.began = None;
-        self.standing.host_is_here();
+        self.deputy.host_is_here();
         // The host is still the host, or it is another: nothing comes of taking over.
         self.called_off();
         self.rejoining.alone_until = None;
@@ -494,7 +494,7 @@ impl Member {
             network_id: Some(network_id),
             handed_over: self.host.is_handed_over,
             version: self.group.roster.version(),
-            deputy: self.standing.statement.clone(),
+            deputy: self.deputy.statement.clone(),
         });
         self.remember();
     }

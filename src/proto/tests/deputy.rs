@@ -705,3 +705,21 @@ fn a_host_that_was_gone_for_a_moment_is_not_put_out() {
     assert_eq!(sim.stores_retired(back), 0);
     assert_eq!(sim.roster(back), ["host", "ann", "bob"]);
 }
+
+#[test]
+fn a_host_that_slept_for_longer_than_its_grace_finds_its_deputy_whoever_has_come_to_it() {
+    let mut sim = Sim::with_grace();
+    let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+    sim.deputy(Some("bob"));
+    sim.frozen.insert(ann);
+    sim.lose_host();
+    sim.command(bob, NodeCommand::TakeOver);
+    sim.wait(1.0);
+    sim.frozen.clear();
+    let slept = Duration::from_secs(u64::from(GRACE) + 20);
+    sim.nodes[0].handle(sim.now, Input::Suspended(slept));
+    sim.wait(60.0);
+    for index in [0, ann, bob] {
+        assert_eq!(sim.roster(index), ["bob", "ann", "host"], "{index}");
+    }
+}
