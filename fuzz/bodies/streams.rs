@@ -92,8 +92,8 @@ pub fn config(data: &[u8]) {
     let file = config::File { name: "config.toml", text: &file };
     match config::resolve(&cli, &|_| None, Some(file), Some("/data".into())) {
         Ok(config) => {
-            assert!((1..=limits::MEMBERS_MAX).contains(&config.members));
-            assert!(config.attempts > 0 && !config.alias.as_str().is_empty());
+            assert!((1..=limits::MEMBERS_MAX).contains(&config.host.members));
+            assert!(config.host.attempts > 0 && !config.alias.as_str().is_empty());
         }
         Err(error) => {
             let message = error.to_string();

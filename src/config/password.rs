@@ -4,15 +4,11 @@ use std::{fs, io, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Options, Sources, expand};
+use super::{ConfigError, Options, Sources};
 use crate::model::Password;
 
 /// The password that was given, if any.
-pub(super) fn password(
-    sources: &Sources<'_>,
-    options: &Options,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Password>, ConfigError> {
+pub(super) fn password(sources: &Sources<'_>, options: &Options) -> Result<Option<Password>, ConfigError> {
     let from_file = |path: &Path| -> Result<Option<Password>, ConfigError> {
         let file = path.display().to_string();
         let failed = |found: String| ConfigError::File { file: file.clone(), found };
@@ -34,8 +30,8 @@ pub(super) fn password(
     if let Some(password) = (sources.environment)("PYILE_PASSWORD").filter(|password| !password.is_empty()) {
         return Ok(Some(Password::new(password)));
     }
-    match sources.find("password_file", None) {
-        Some(found) => from_file(&expand(found, environment)?),
+    match sources.path("password_file", None)? {
+        Some(path) => from_file(&path),
         None => Ok(None),
     }
 }

@@ -1,8 +1,16 @@
+use std::path::Path;
+
 use clap::Parser as _;
 
-use super::*;
+use super::{
+    sources::{listen_addr, parse_file},
+    *,
+};
 use crate::{
-    app::keymap::{Action, Context},
+    app::{
+        Noticed, Notices,
+        keymap::{Action, Context},
+    },
     model::JoinTarget,
 };
 
@@ -19,11 +27,11 @@ fn defaults() {
     let config = load(&[], &[("USER", "ann")], "").unwrap();
     assert_eq!(config.mode, Mode::Launch);
     assert_eq!(config.alias.as_str(), "ann");
-    assert_eq!((config.listen, default_listen().to_string().as_str()), (None, "0.0.0.0:4702"));
-    assert_eq!((config.attempts, config.members), (3, 250));
+    assert_eq!((config.host.listen, default_listen().to_string().as_str()), (None, "0.0.0.0:4702"));
+    assert_eq!((config.host.attempts, config.host.members), (3, 250));
     assert_eq!(config.rejoin_for.as_secs(), 86_400);
     assert_eq!(config.profile_dir, Path::new("/data/default"));
-    assert!(config.password.is_none() && config.color && !config.json);
+    assert!(config.password.is_none() && config.screen.color && !config.json);
 }
 
 #[test]
@@ -31,14 +39,14 @@ fn flag_then_environment_then_file_then_default() {
     let file = "alias = 'file'\nattempts = 7\nlisten = '[::]:5000'";
     let environment = [("PYILE_ALIAS", "env"), ("USER", "user")];
     let config = load(&["host", "--alias", "flag"], &environment, file).unwrap();
-    assert_eq!((config.alias.as_str(), config.attempts), ("flag", 7));
-    assert_eq!(config.listen.unwrap().to_string(), "[::]:5000");
+    assert_eq!((config.alias.as_str(), config.host.attempts), ("flag", 7));
+    assert_eq!(config.host.listen.unwrap().to_string(), "[::]:5000");
     assert_eq!(load(&[], &environment, file).unwrap().alias.as_str(), "env");
     assert_eq!(load(&[], &[("USER", "user")], file).unwrap().alias.as_str(), "file");
     let config = load(&["host", "127.0.0.1:5001"], &[], file).unwrap();
-    assert_eq!(config.listen.unwrap().to_string(), "127.0.0.1:5001", "as join takes it");
+    assert_eq!(config.host.listen.unwrap().to_string(), "127.0.0.1:5001", "as join takes it");
     let config = load(&["host", "--listen", "[::]"], &[], file).unwrap();
-    assert_eq!(config.listen.unwrap().to_string(), "[::]:4702");
+    assert_eq!(config.host.listen.unwrap().to_string(), "[::]:4702");
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn a_path_that_is_no_unicode_is_that_path() {
 #[test]
 fn where_letters_of_the_world_are_not_shown_it_is_drawn_in_ascii_and_said_why() {
     let why = |environment: &[(&str, &str)]| {
-        load(&[], &[&[("USER", "ann")], environment].concat(), "").unwrap().only_ascii
+        load(&[], &[&[("USER", "ann")], environment].concat(), "").unwrap().screen.only_ascii
     };
     for fine in [
         &[][..],
@@ -185,7 +193,7 @@ fn a_zone_may_be_the_name_of_an_interface() {
 fn themes_of_ones_own_stand_in_the_file_and_what_is_wrong_in_them_is_named() {
     use ratatui::style::Color;
     let file = "theme = 'mine'\n[themes.mine]\nbase = 'dark'\naccent = '#88c0d0'\nnicks = ['blue', 'light-green', '215']";
-    let themes = load(&[], &[], file).unwrap().themes;
+    let themes = load(&[], &[], file).unwrap().screen.themes;
     assert_eq!((themes.shown.name.as_str(), themes.names()[0].as_str()), ("mine", "mine"));
     assert_eq!(themes.shown.accent, Some(Color::Rgb(0x88, 0xc0, 0xd0)));
     assert_eq!(
@@ -221,9 +229,9 @@ fn themes_of_ones_own_stand_in_the_file_and_what_is_wrong_in_them_is_named() {
 fn keys_and_notices_stand_in_the_file_and_what_cannot_be_is_named() {
     let file = "notify = 'all'\nnotify_text = false\nmouse = true\n[keys]\nsearch = 'Ctrl-G'\nreply = []\nlog = ['F5', 'F6']";
     let config = load(&[], &[], file).unwrap();
-    assert_eq!(config.notices, Notices { of: Noticed::Everything, has_text: false, bell: true });
-    assert!(config.mouse && !load(&[], &[], "").unwrap().mouse);
-    let key = |action| config.keymap.key(&[Context::Room, Context::Browse], action);
+    assert_eq!(config.screen.notices, Notices { of: Noticed::Everything, has_text: false, bell: true });
+    assert!(config.screen.mouse && !load(&[], &[], "").unwrap().screen.mouse);
+    let key = |action| config.screen.keymap.key(&[Context::Room, Context::Browse], action);
     assert_eq!(key(Action::Search).as_deref(), Some("Ctrl-G"));
     assert_eq!(key(Action::ViewLog).as_deref(), Some("F5"));
     assert_eq!(key(Action::Reply), None);

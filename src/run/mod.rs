@@ -8,8 +8,7 @@ use crate::{
     config::{self, Config, Mode},
     headless,
     model::{
-        Alias, CloseReason, Closed, HostState, Invite, JoinTarget, KnownHost, Policy, SafeText, Timestamp,
-        Wire, limits,
+        Alias, CloseReason, Closed, HostState, Invite, JoinTarget, KnownHost, SafeText, Timestamp, Wire,
     },
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
@@ -33,11 +32,11 @@ pub fn run(cli: &Cli) -> color_eyre::Result<u8> {
         Ok(config) => config,
         Err(error) => return Ok(usage(cli.options.json, &error.to_string())),
     };
-    let log = telemetry::start(config.log_file.as_deref(), config.log_level, !config.json);
+    let log = telemetry::start(config.log.file.as_deref(), config.log.level, !config.json);
     let _guard = match log {
         Ok(guard) => guard,
         Err(error) => {
-            let path = config.log_file.unwrap_or_default();
+            let path = config.log.file.unwrap_or_default();
             return Ok(usage(config.json, &format!("cannot write the log {}: {error}", path.display())));
         }
     };
@@ -207,9 +206,10 @@ fn remarked(profile: Profile) -> Profile {
 }
 
 fn keeping(config: &Config) -> Keeping {
-    if config.history {
-        let bytes = config.history_bytes.unwrap_or_else(|| room_for_history(&config.profile_dir));
-        Keeping::OnDisk(Retention { time: config.history_time, bytes })
+    let history = &config.history;
+    if history.is_on_disk {
+        let bytes = history.bytes.unwrap_or_else(|| room_for_history(&config.profile_dir));
+        Keeping::OnDisk(Retention { time: history.time, bytes })
     } else {
         Keeping::InMemory
     }
@@ -228,11 +228,10 @@ fn join_alias(config: &Config, target: &JoinTarget, profile: &Profile) -> Alias 
 }
 
 fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
-    // Bytes follow messages: whoever lifts the one limit means both.
-    let bytes = if config.rate == 0 { 0 } else { limits::RATE_BYTES };
+    let host = &config.host;
     HostOptions {
         // Members come back to where the network was.
-        listen: config
+        listen: host
             .listen
             .or_else(|| kept.and_then(|kept| kept.listen))
             .unwrap_or_else(config::default_listen),
@@ -240,22 +239,14 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
         alias: host_alias(config, kept),
         network: config.network.clone(),
         password: config.password.clone(),
-        attempts: config.attempts,
-        members: config.members,
-        key_age: config.key_age,
-        policy: Policy {
-            rate: config.rate,
-            burst: limits::RATE_BURST,
-            rate_bytes: bytes,
-            grace: config.grace,
-            read_back: config.read_back,
-            classic: config.classic,
-            members_invite: config.members_invite,
-        },
-        approve: config.approve,
-        notes: config.notes.clone(),
-        announce: config.announce,
-        map_port: config.map_port,
+        attempts: host.attempts,
+        members: host.members,
+        key_age: host.key_age,
+        policy: host.policy,
+        approve: host.approve,
+        notes: host.notes.clone(),
+        announce: host.announce,
+        map_port: host.map_port,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
     }
@@ -281,8 +272,8 @@ fn join_options(config: &Config, target: JoinTarget, wire: Wire) -> JoinOptions 
             JoinTarget::Host(_) => None,
             JoinTarget::Invite(invite) => Some(*invite),
         },
-        announce: config.announce,
-        map_port: config.map_port,
+        announce: config.host.announce,
+        map_port: config.host.map_port,
         peer_listen: config.peer_listen,
         alias: config.alias.clone(),
         password: config.password.clone(),

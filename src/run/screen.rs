@@ -17,9 +17,9 @@ use super::{OpenedNetwork, exit_code, host_options, join_options, open_profile, 
 use crate::{
     api::{Finding, NodeCommand, StoreEvent},
     app::{self, Defaults, Effect, Event, Open, State},
-    config::{self, Config, Mode},
+    config::{self, Config, HostSettings, Mode},
     doctor::Doctor,
-    model::{CloseReason, Closed, JoinTarget, Recipient, Sighting, Wire, limits},
+    model::{CloseReason, Closed, JoinTarget, Policy, Recipient, Sighting, Wire, limits},
     network::Network,
     security::words,
     store::Profile,
@@ -101,6 +101,7 @@ impl Screen {
             alias: super::host_alias(&config, kept.as_ref()),
             // Members come back to where the network was; only what was asked for is stronger.
             listen: config
+                .host
                 .listen
                 .or(kept.as_ref().and_then(|kept| kept.listen))
                 .unwrap_or_else(config::default_listen),
@@ -112,25 +113,26 @@ impl Screen {
             has_kept_password: kept.is_some() || config.password.is_some(),
             offered: words::password().ok(),
             // As the last time; it stands in the form, for all to see.
-            classic: config.classic || !config.approve && kept.as_ref().is_some_and(|kept| kept.classic),
-            announce: config.announce,
-            map_port: config.map_port,
+            classic: config.host.policy.classic
+                || !config.host.approve && kept.as_ref().is_some_and(|kept| kept.classic),
+            announce: config.host.announce,
+            map_port: config.host.map_port,
             knows_classic: kept.as_ref().is_some_and(|kept| kept.classic),
             zone: jiff::tz::TimeZone::system(),
-            color: config.color,
+            color: config.screen.color,
         };
-        let terminal = terminal::Guard::take(config.only_ascii.is_some(), config.mouse)
+        let terminal = terminal::Guard::take(config.screen.only_ascii.is_some(), config.screen.mouse)
             .wrap_err("cannot use the terminal")?;
         let size = terminal.size()?;
         let (stored_tx, stored) = mpsc::channel(limits::STORE_COMMANDS);
         let (found_tx, found) = mpsc::channel(limits::STORE_COMMANDS);
         let (nearby_tx, nearby) = mpsc::channel(limits::NEARBY);
         let mut state = State::new(defaults, profile.recents(), size, wall_clock());
-        (state.themes, state.keymap) = (config.themes.clone(), config.keymap.clone());
-        state.notices = config.notices;
+        (state.themes, state.keymap) = (config.screen.themes.clone(), config.screen.keymap.clone());
+        state.notices = config.screen.notices;
         state.verified = profile.verified();
-        state.only_ascii = config.only_ascii.is_some();
-        let remarks = [config.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
+        state.only_ascii = config.screen.only_ascii.is_some();
+        let remarks = [config.screen.only_ascii.as_deref(), config.unknown_zone.as_deref(), profile.remark()];
         let remarks: Vec<&str> = remarks.into_iter().flatten().collect();
         if !remarks.is_empty() {
             let remarks = remarks.join("; ");
@@ -275,7 +277,8 @@ impl Screen {
         match kind {
             app::launch::FormKind::Host => {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
-                let Config { classic, announce, map_port, .. } = self.config;
+                let HostSettings { policy: Policy { classic, .. }, announce, map_port, .. } =
+                    self.config.host;
                 Open::Host { listen, alias, network, password, classic, announce, map_port }
             }
             app::launch::FormKind::Join => {
@@ -448,9 +451,10 @@ impl Screen {
                 }
                 Open::Host { listen, alias, network, password, classic, announce, map_port } => {
                     let password = password.or(given);
-                    let listen = Some(listen);
-                    let config =
-                        Config { alias, listen, password, network, classic, announce, map_port, ..config };
+                    let policy = Policy { classic, ..config.host.policy };
+                    let host =
+                        HostSettings { listen: Some(listen), policy, announce, map_port, ..config.host };
+                    let config = Config { alias, password, network, host, ..config };
                     Network::host(host_options(&config, None), profile).await?
                 }
                 Open::Join { target, alias, password, wire } => {
