@@ -18,7 +18,7 @@ use crate::{
         Network as Identified, NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
     },
     net::{self, NodeHandle, Opened, Platform, Request, SystemPlatform},
-    proto::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
+    proto::{EarlierRun, HostConfig, KeptState, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
     security::{HostRecord, PasswordCost},
     store::Profile,
 };
@@ -73,43 +73,31 @@ impl Network {
         profile: Profile,
         platform: Arc<dyn Platform>,
     ) -> Result<(Self, Events), Closed> {
-        check_bounds(&options)?;
-        if options.approve && options.policy.classic {
-            let message = "a Python peer cannot wait at the door: let classic peers in, or be asked (--approve), not both";
-            return Err(Closed::new(CloseReason::Usage, message));
-        }
-        refuse_second(&options, &profile)?;
-        refuse_alias_of_a_member(&options.alias, &profile)?;
+        check(&options, &profile)?;
         let kept = profile.host();
         let join =
             net::bind_join(&*platform, options.listen).map_err(|closed| or_deputy(closed, kept.as_ref()))?;
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*platform, options.peer_listen, join_addr)?;
         let distribution = if options.policy.classic {
+            tracing::warn!("classic peers are let in: their password and their messages go in clear");
             Some(net::bind_distribution(&*platform, join_addr.ip())?)
         } else {
             None
         };
         let distribution_port = distribution.as_deref().map(local_addr).transpose()?.map(|addr| addr.port());
-        if options.policy.classic {
-            tracing::warn!("classic peers are let in: their password and their messages go in clear");
-        }
         let kept_record = kept.as_ref().map(|kept| kept.record.as_slice());
         let (record, password) = record(options.password, kept_record, options.cost, &*platform).await?;
-        let kept_name = kept.as_ref().map(|kept| kept.network.name.clone());
-        let name = options.network.or(kept_name).unwrap_or_else(|| format!("{}'s network", options.alias));
-        let id = kept.as_ref().map_or_else(|| new_network_id(&*platform), |kept| kept.network.id);
-        let network = Identified { id, name };
+        let name = options.network.or(kept.as_ref().map(|kept| kept.network.name.clone()));
+        let network = Identified {
+            id: kept.as_ref().map_or_else(|| new_network_id(&*platform), |kept| kept.network.id),
+            name: name.unwrap_or_else(|| format!("{}'s network", options.alias)),
+        };
         let recalled = recall(&profile, &network).await;
-        let (version, departed) =
-            kept.as_ref().map(|kept| (kept.version, kept.departed.clone())).unwrap_or_default();
-        let (alive, deputy, opened_by) = kept
-            .as_ref()
-            .map(|kept| (kept.alive, kept.deputy.clone(), kept.opened_by.clone()))
-            .unwrap_or_default();
-        let (admitted, bans, passes, kept_attempts, expected) = kept
-            .map(|kept| (kept.admitted, kept.bans, kept.passes, kept.attempts, kept.roster))
-            .unwrap_or_default();
+        let (kept, earlier) = match kept {
+            Some(kept) => taken_up(kept, recalled),
+            None => (KeptState::default(), EarlierRun { recalled, ..EarlierRun::none() }),
+        };
         let role = RoleConfig::Host(Box::new(HostConfig {
             network,
             policy: options.policy,
@@ -118,24 +106,27 @@ impl Network {
             attempts: options.attempts,
             members: options.members,
             key_age: options.key_age,
-            bans,
-            passes,
             announce: options.announce,
             map_port: options.map_port,
             approve: options.approve,
             notes: options.notes,
-            kept_attempts,
-            earlier: EarlierRun { expected, departed, version, recalled },
-            admitted,
+            kept,
+            earlier,
             join_addr,
             distribution: distribution_port,
             peer_addrs: net::announced(local_addr(&*peer)?),
-            alive,
-            deputy,
-            opened_by,
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
-        let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
+        let config = NodeConfig {
+            alias: options.alias,
+            identity: profile.identity(),
+            seed: platform.random(),
+            cost: options.cost,
+            descriptors: descriptors(),
+            limits: options.limits,
+            cleartext: options.cleartext,
+            role,
+        };
         let (network, events) = Self::start(config, opened, profile, platform)?;
         Ok((Self { join_addr: Some(join_addr), ..network }, events))
     }
@@ -216,7 +207,16 @@ impl Network {
             deputyship,
         }));
         let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
-        let config = node_config(&*platform, options.alias, &profile, options.cost, options.cleartext, role);
+        let config = NodeConfig {
+            alias: options.alias,
+            identity: profile.identity(),
+            seed: platform.random(),
+            cost: options.cost,
+            descriptors: descriptors(),
+            limits: options.limits,
+            cleartext: options.cleartext,
+            role,
+        };
         Self::start(config, opened, profile, platform)
     }
 
@@ -324,6 +324,18 @@ async fn ask<T>(
     answer.await.ok()
 }
 
+/// What is asked for can be done.
+fn check(options: &HostOptions, profile: &Profile) -> Result<(), Closed> {
+    check_bounds(options)?;
+    if options.approve && options.policy.classic {
+        let message =
+            "a Python peer cannot wait at the door: let classic peers in, or be asked (--approve), not both";
+        return Err(Closed::new(CloseReason::Usage, message));
+    }
+    refuse_second(options, profile)?;
+    refuse_alias_of_a_member(&options.alias, profile)
+}
+
 fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
     let refuse = |what: &str, least: usize, most: usize, found: usize| {
         let message = format!("{what}: {least} to {most} are possible, and {found} were asked for");
@@ -340,18 +352,6 @@ fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
         Some(count) => refuse("characters of the network's name", 1, limits::NETWORK_NAME_CHARACTERS, count),
         None => Ok(()),
     }
-}
-
-fn node_config(
-    platform: &dyn Platform,
-    alias: Alias,
-    profile: &Profile,
-    cost: PasswordCost,
-    cleartext: Option<bool>,
-    role: RoleConfig,
-) -> NodeConfig {
-    let (identity, seed) = (profile.identity(), platform.random());
-    NodeConfig { alias, identity, seed, cost, descriptors: descriptors(), cleartext, role }
 }
 
 /// A host that somebody has typed is known at this address, with another key: an invite must not take its place in silence.
@@ -405,6 +405,21 @@ fn refuse_alias_of_a_member(alias: &Alias, profile: &Profile) -> Result<(), Clos
     let admitted = kept.iter().flat_map(|kept| &kept.admitted).filter(|admitted| admitted.peer_id != me);
     tell_apart(alias, admitted.map(|admitted| &admitted.alias))
         .map_err(|error| Closed::new(CloseReason::AliasTaken, error.to_string()))
+}
+
+/// What a host goes on with: its state, and what the history knows of its network.
+fn taken_up(state: HostState, recalled: Recalled) -> (KeptState, EarlierRun) {
+    let kept = KeptState {
+        admitted: state.admitted,
+        bans: state.bans,
+        passes: state.passes,
+        attempts: state.attempts,
+        alive: state.alive,
+        deputy: state.deputy,
+        opened_by: state.opened_by,
+    };
+    let (version, departed) = (state.version, state.departed);
+    (kept, EarlierRun { expected: state.roster, departed, version, recalled })
 }
 
 /// What the history knows of a network that is about to be hosted.

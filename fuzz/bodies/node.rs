@@ -20,8 +20,8 @@ use pyile::{
         limits,
     },
     proto::{
-        ConnId, Connected, EarlierRun, HostConfig, Input, JoinPort, LinkKind, MemberConfig, Node, NodeConfig,
-        Output, RelayedId, RoleConfig,
+        ConnId, Connected, EarlierRun, HostConfig, Input, JoinPort, KeptState, Limits, LinkKind,
+        MemberConfig, Node, NodeConfig, Output, RelayedId, RoleConfig,
     },
     security::{HostRecord, Identity, PasswordCost, pass, sign, tls::Secured},
     wire::{
@@ -109,39 +109,37 @@ pub fn host(data: &[u8]) {
         notes: Notes::default(),
         attempts: 3,
         members: 4,
-        bans: Vec::new(),
         key_age: limits::KEY_AGE,
-        passes: (0..3)
-            .map(|number| KeptPass {
-                hash: pass::hash(&Pass::new([5 * number; 16])),
-                uses: number.into(),
-                until: Timestamp(i64::MAX),
-                since: Timestamp(0),
-                by: None,
-                is_revoked: false,
-            })
-            .collect(),
-        kept_attempts: Vec::new(),
+        kept: KeptState {
+            passes: (0..3)
+                .map(|number| KeptPass {
+                    hash: pass::hash(&Pass::new([5 * number; 16])),
+                    uses: number.into(),
+                    until: Timestamp(i64::MAX),
+                    since: Timestamp(0),
+                    by: None,
+                    is_revoked: false,
+                })
+                .collect(),
+            admitted: (1..4)
+                .map(|who| Admitted {
+                    peer_id: id(who),
+                    alias: alias(who),
+                    since: Timestamp(0),
+                    seen: Timestamp(0),
+                    earlier: Vec::new(),
+                })
+                .collect(),
+            ..KeptState::default()
+        },
         earlier: EarlierRun {
             expected: vec![entry(1, Role::Member)],
             recalled: recalled(&mut reader),
             ..EarlierRun::none()
         },
-        admitted: (1..4)
-            .map(|who| Admitted {
-                peer_id: id(who),
-                alias: alias(who),
-                since: Timestamp(0),
-                seen: Timestamp(0),
-                earlier: Vec::new(),
-            })
-            .collect(),
         join_addr: (ip(0), limits::JOIN_PORT).into(),
         distribution: classic.then_some(50_001),
         peer_addrs: vec![(ip(0), 50_000).into()],
-        alive: Timestamp(0),
-        deputy: None,
-        opened_by: None,
     }));
     Driver::new(role, reader).run();
 }
@@ -211,6 +209,7 @@ impl<'a> Driver<'a> {
             seed: [3; 32],
             cost: PasswordCost::TEST,
             descriptors: 1000,
+            limits: Limits::default(),
             cleartext: None,
             role,
         };

@@ -449,7 +449,7 @@ pub const UNKEPT_BATCHES: u64 = 64;
 /// How often what could not be written is tried again.
 pub const DISK_RETRY: Duration = Duration::from_secs(2);
 /// Messages that are held for a disk that takes nothing; beyond them no more are taken.
-pub const UNSAVED_MESSAGES: usize = 20_000;
+pub const UNSAVED_MESSAGES: u64 = 20_000;
 /// Bytes of text that are held for it.
 pub const UNSAVED_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of the memory that a history without a disk may take; the oldest messages go first.

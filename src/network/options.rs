@@ -9,6 +9,7 @@ use super::with_port;
 use crate::{
     model::{Alias, Invite, Notes, Password, PeerId, Policy, Wire, limits},
     net::PeerListen,
+    proto::Limits,
     security::PasswordCost,
 };
 
@@ -47,6 +48,8 @@ pub struct HostOptions {
     pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
     pub cost: PasswordCost,
+    /// How much room this peer gives to others, and to what is not kept yet.
+    pub limits: Limits,
 }
 
 impl HostOptions {
@@ -69,6 +72,7 @@ impl HostOptions {
             map_port: false,
             cleartext: None,
             cost: PasswordCost::WIRE_1,
+            limits: Limits::default(),
         }
     }
 }
@@ -103,6 +107,8 @@ pub struct JoinOptions {
     pub cleartext: Option<bool>,
     /// How costly a guess at the password is; the same on both sides.
     pub cost: PasswordCost,
+    /// How much room this peer gives to others, and to what is not kept yet.
+    pub limits: Limits,
 }
 
 impl JoinOptions {
@@ -122,6 +128,7 @@ impl JoinOptions {
             wire: Wire::Native,
             cleartext: None,
             cost: PasswordCost::WIRE_1,
+            limits: Limits::default(),
         }
     }
 }

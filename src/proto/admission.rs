@@ -10,7 +10,7 @@ use std::{
 };
 
 use self::{bans::Bans, keys::Keys};
-use super::ConnId;
+use super::{ConnId, StrangerLimits};
 use crate::{
     model::{
         Admitted, Alias, Attempt, AuthenticationError, Ban, KeptAttempts, Moment, PeerId, Timestamp,
@@ -64,18 +64,27 @@ pub struct Admission {
     bans: Bans,
     keys: Keys,
     counts: BTreeMap<IpAddr, Count>,
+    /// Addresses whose wrong passwords are counted at once.
+    most_counts: usize,
 }
 
 impl Admission {
     /// With what was kept, `attempts` wrong passwords an address and at most `members` members.
     #[must_use]
-    pub fn new(attempts: u32, members: usize, bans: Vec<Ban>, admitted: Vec<Admitted>) -> Self {
+    pub fn new(
+        limits: StrangerLimits,
+        attempts: u32,
+        members: usize,
+        bans: Vec<Ban>,
+        admitted: Vec<Admitted>,
+    ) -> Self {
         Self {
             attempts: attempts.max(1),
             members: members.clamp(1, limits::MEMBERS_MAX),
-            bans: Bans::new(bans),
+            bans: Bans::new(bans, limits.automatic_bans),
             keys: Keys::new(admitted),
             counts: BTreeMap::new(),
+            most_counts: limits.counted,
         }
     }
 
@@ -343,7 +352,7 @@ impl Admission {
         let is_busy = |count: &Count| count.under_way > 0 || !count.waiting.is_empty();
         let quiet = |count: &Count| now.instant.saturating_duration_since(count.last);
         self.counts.retain(|_, count| is_busy(count) || quiet(count) < limits::ATTEMPTS_FORGOTTEN);
-        if self.counts.len() > limits::COUNTED {
+        if self.counts.len() > self.most_counts {
             let mut idle: Vec<(Duration, IpAddr)> = self
                 .counts
                 .iter()

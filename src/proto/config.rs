@@ -6,6 +6,7 @@ use crate::{
     model::{
         Admitted, Alias, Ban, Departed, DeputyStatement, Deputyship, KeptAttempts, KeptPass, Network,
         NetworkId, Notes, OpenedBy, Pass, Password, PeerId, Policy, Recalled, RosterEntry, Timestamp, Wire,
+        limits,
     },
     security::{HostRecord, Identity, PasswordCost},
 };
@@ -23,10 +24,83 @@ pub struct NodeConfig {
     pub cost: PasswordCost,
     /// How many descriptors the process may have open.
     pub descriptors: usize,
+    /// How much room it gives.
+    pub limits: Limits,
     /// Whether messages may go to classic peers, in clear, when somebody has said so.
     pub cleartext: Option<bool>,
     /// Host or member.
     pub role: RoleConfig,
+}
+
+/// How much room a node gives to others, and to what is not kept yet. The defaults suit a laptop and a network of
+/// [`limits::MEMBERS`]; a bot on a small machine gives less.
+///
+/// What both ends of a link must agree on is no such limit, nor is time, which a node is told: both stand in
+/// [`limits`] alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Host: the room of those who are not admitted.
+    pub strangers: StrangerLimits,
+    /// The memory of messages.
+    pub memory: MemoryLimits,
+}
+
+/// The room of those who are not admitted: connections, addresses, bans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrangerLimits {
+    /// Connections below which all are taken; at most a quarter of [`Self::full`].
+    pub free: usize,
+    /// Connections at which every further one is dropped; at most half of the process's descriptors.
+    pub full: usize,
+    /// Handshakes of one address that may wait for their turn.
+    pub handshakes_waiting: usize,
+    /// Addresses whose handshakes are remembered; the least used are forgotten first.
+    pub addresses: usize,
+    /// Addresses that are shown as held back, those with the most waiting first.
+    pub penalties: usize,
+    /// Addresses whose wrong passwords are counted at once.
+    pub counted: usize,
+    /// Bans for wrong passwords at once; with more of them neighbours become one.
+    pub automatic_bans: usize,
+}
+
+impl Default for StrangerLimits {
+    fn default() -> Self {
+        Self {
+            free: limits::STARTUPS_FREE,
+            full: limits::STARTUPS_FULL,
+            handshakes_waiting: limits::HANDSHAKES_WAITING,
+            addresses: limits::ADDRESSES,
+            penalties: limits::PENALTIES,
+            counted: limits::COUNTED,
+            automatic_bans: limits::AUTOMATIC_BANS,
+        }
+    }
+}
+
+/// The memory of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Bytes of an own stream's newest batches that stay in memory while somebody lacks them; the rest is read from the
+    /// history. What the history does not have for good stays beyond that, up to [`Self::unsaved_bytes`].
+    pub log_bytes: usize,
+    /// Bytes of own messages that may wait to be kept before the next is taken.
+    pub unkept_bytes: usize,
+    /// Messages that are held for a disk that takes nothing; beyond them no more are taken.
+    pub unsaved_messages: u64,
+    /// Bytes of text that are held for it.
+    pub unsaved_bytes: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self {
+            log_bytes: limits::LOG_BYTES,
+            unkept_bytes: limits::UNKEPT_BYTES,
+            unsaved_messages: limits::UNSAVED_MESSAGES,
+            unsaved_bytes: limits::UNSAVED_BYTES,
+        }
+    }
 }
 
 /// What a node does.
@@ -64,22 +138,29 @@ pub struct HostConfig {
     pub key_age: Duration,
     /// Members at most, the host included; at most [`crate::model::limits::MEMBERS_MAX`].
     pub members: usize,
-    /// Whom to refuse.
-    pub bans: Vec<Ban>,
-    /// What is known of the passes of invites.
-    pub passes: Vec<KeptPass>,
-    /// Wrong passwords that were counted before.
-    pub kept_attempts: Vec<KeptAttempts>,
+    /// Whom it knows and refuses, and who may stand in for it.
+    pub kept: KeptState,
     /// What is kept of the network since it was open last.
     pub earlier: EarlierRun,
-    /// Who needs no password.
-    pub admitted: Vec<Admitted>,
     /// The join address.
     pub join_addr: SocketAddr,
     /// The port on which classic members are given the roster, where they are let in.
     pub distribution: Option<u16>,
     /// Where this peer's own listener may be reached, best first; at least one.
     pub peer_addrs: Vec<SocketAddr>,
+}
+
+/// Whom a host knows and refuses, and who may stand in for it.
+#[derive(Debug, Default)]
+pub struct KeptState {
+    /// Who needs no password.
+    pub admitted: Vec<Admitted>,
+    /// Whom to refuse.
+    pub bans: Vec<Ban>,
+    /// What is known of the passes of invites.
+    pub passes: Vec<KeptPass>,
+    /// Wrong passwords that were counted before.
+    pub attempts: Vec<KeptAttempts>,
     /// When this host was last there.
     pub alive: Timestamp,
     /// Who may open the network again when this host is gone for too long.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ConnId, NodeConfig,
+    ConnId, Limits, NodeConfig,
     detector::Detector,
     reachability::Reachability,
     roster::{Changes, Roster},
@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub(super) identity: Arc<Identity>,
     /// How costly a guess at the password is.
     pub(super) cost: PasswordCost,
+    /// How much room it gives.
+    pub(super) limits: Limits,
     pub(super) network: Option<Network>,
     pub(super) policy: Policy,
     pub(super) roster: Roster,
@@ -76,6 +78,7 @@ impl Group {
             alias: config.alias.clone(),
             identity: config.identity.clone(),
             cost: config.cost,
+            limits: config.limits,
             network: None,
             policy: Policy::default(),
             roster: Roster::default(),

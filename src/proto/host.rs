@@ -225,13 +225,14 @@ struct Penalties {
 
 impl Host {
     pub(super) fn new(config: HostConfig, mut group: Group, now: Moment, rng: &mut ChaCha20Rng) -> Self {
-        let mut admission = Admission::new(config.attempts, config.members, config.bans, config.admitted);
-        admission.recall_attempts(config.kept_attempts, now);
+        let kept = config.kept;
+        let mut admission =
+            Admission::new(group.limits.strangers, config.attempts, config.members, kept.bans, kept.admitted);
+        admission.recall_attempts(kept.attempts, now);
         group.network = Some(config.network.clone());
         group.policy = config.policy;
-        let gone = now.wall.since(config.alive);
-        let is_after_grace =
-            config.deputy.is_some() && gone >= Duration::from_secs(config.policy.grace.into());
+        let gone = now.wall.since(kept.alive);
+        let is_after_grace = kept.deputy.is_some() && gone >= Duration::from_secs(config.policy.grace.into());
         Self {
             turn: Turn::new(now, rng),
             group,
@@ -239,7 +240,7 @@ impl Host {
             key_age: config.key_age,
             password: PasswordRecord::new(config.record, config.password),
             admission,
-            passes: Passes::new(config.passes),
+            passes: Passes::new(kept.passes),
             announce: config.announce,
             door: Door::new(config.approve),
             // They may come from a package of the host before, which nobody has bounded.
@@ -255,7 +256,7 @@ impl Host {
             saves: Saves::default(),
             has_left: false,
             handing: Handing::default(),
-            deputy: Deputy::new(config.deputy, config.opened_by, is_after_grace),
+            deputy: Deputy::new(kept.deputy, kept.opened_by, is_after_grace),
             mapping: Mapping::new(config.map_port),
             penalties: Penalties::default(),
         }

@@ -12,7 +12,7 @@ use std::{
 
 use rand_core::RngCore;
 
-use super::{ConnId, rate::TokenBucket};
+use super::{ConnId, StrangerLimits, rate::TokenBucket};
 use crate::model::{Penalty, ban::address_block, limits};
 
 /// What becomes of a new connection.
@@ -40,12 +40,60 @@ struct Address {
     waiting: VecDeque<ConnId>,
 }
 
+/// Which connections each address has. To find the address with the most must not cost more the more there are: a flood
+/// asks for it with every connection.
+#[derive(Debug, Default)]
+struct Places {
+    of: BTreeMap<IpAddr, BTreeSet<ConnId>>,
+    by_count: BTreeSet<(usize, IpAddr)>,
+}
+
+impl Places {
+    fn add(&mut self, block: IpAddr, conn: ConnId) {
+        let conns = self.of.entry(block).or_default();
+        self.by_count.remove(&(conns.len(), block));
+        conns.insert(conn);
+        self.by_count.insert((conns.len(), block));
+    }
+
+    fn remove(&mut self, block: IpAddr, conn: ConnId) {
+        let Some(conns) = self.of.get_mut(&block) else { return };
+        self.by_count.remove(&(conns.len(), block));
+        conns.remove(&conn);
+        if conns.is_empty() {
+            self.of.remove(&block);
+        } else {
+            self.by_count.insert((conns.len(), block));
+        }
+    }
+
+    /// The oldest connection of an address that has the most of them, if that are at least two more than `block` has. Those
+    /// that are kept do not count.
+    fn greediest(&self, block: IpAddr, is_kept: &dyn Fn(ConnId) -> bool) -> Option<ConnId> {
+        // Numbers grow, so that the first is the oldest.
+        let open = |block: &IpAddr| {
+            let mut conns = self.of.get(block)?.iter().filter(|conn| !is_kept(**conn));
+            let oldest = *conns.next()?;
+            Some((1 + conns.count(), oldest))
+        };
+        let own = open(&block).map_or(0, |(count, _)| count);
+        let mut most: Option<(usize, ConnId)> = None;
+        for (all, other) in self.by_count.iter().rev() {
+            if *all < own + 2 || most.is_some_and(|(count, _)| *all <= count) {
+                break;
+            }
+            most = open(other).filter(|(count, _)| most.is_none_or(|(so_far, _)| *count > so_far)).or(most);
+        }
+        most.filter(|(count, _)| *count >= own + 2).map(|(_, oldest)| oldest)
+    }
+}
+
 /// Connections that are not authenticated yet.
 #[derive(Debug)]
 pub struct Limiter {
-    free: usize,
-    full: usize,
+    limits: StrangerLimits,
     connections: BTreeMap<ConnId, (IpAddr, Stage)>,
+    places: Places,
     /// Numbers grow, so that the first is the oldest.
     silent: BTreeSet<ConnId>,
     addresses: BTreeMap<IpAddr, Address>,
@@ -56,12 +104,13 @@ pub struct Limiter {
 impl Limiter {
     /// A limiter for a process that may have `descriptors` open: never more than half of them are strangers'.
     #[must_use]
-    pub fn new(descriptors: usize) -> Self {
-        let full = limits::STARTUPS_FULL.min(descriptors / 2).max(1);
+    pub fn new(limits: StrangerLimits, descriptors: usize) -> Self {
+        let full = limits.full.min(descriptors / 2).max(1);
+        let free = limits.free.min(full / 4).max(1);
         Self {
-            free: limits::STARTUPS_FREE.min(full / 4).max(1),
-            full,
+            limits: StrangerLimits { free, full, ..limits },
             connections: BTreeMap::new(),
+            places: Places::default(),
             silent: BTreeSet::new(),
             addresses: BTreeMap::new(),
             dropped: 0,
@@ -78,14 +127,15 @@ impl Limiter {
     ) -> Entry {
         let open = self.connections.len();
         let mut entry = Entry::Taken;
-        if open >= self.free {
-            let span = (self.full - self.free).max(1);
+        let StrangerLimits { free, full, .. } = self.limits;
+        if open >= free {
+            let span = (full - free).max(1);
             let chance = limits::STARTUPS_DROP_PERCENT
-                + (100 - limits::STARTUPS_DROP_PERCENT) * (open - self.free).min(span) / span;
+                + (100 - limits::STARTUPS_DROP_PERCENT) * (open - free).min(span) / span;
             let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
             if draw < chance {
                 self.dropped += 1;
-                let greediest = || self.greediest(address_block(ip), is_kept);
+                let greediest = || self.places.greediest(address_block(ip), is_kept);
                 let Some(other) = self.silent.first().copied().or_else(greediest) else {
                     return Entry::Dropped;
                 };
@@ -94,26 +144,15 @@ impl Limiter {
             }
         }
         self.connections.insert(conn, (address_block(ip), Stage::Silent));
+        self.places.add(address_block(ip), conn);
         self.silent.insert(conn);
         entry
-    }
-
-    /// The oldest connection of the address that has the most of them, if that are at least two more than `block` has.
-    fn greediest(&self, block: IpAddr, is_kept: &dyn Fn(ConnId) -> bool) -> Option<ConnId> {
-        let mut open: BTreeMap<IpAddr, (usize, ConnId)> = BTreeMap::new();
-        // Numbers grow, so that the first of each address is its oldest.
-        for (conn, (other, _)) in self.connections.iter().filter(|(conn, _)| !is_kept(**conn)) {
-            open.entry(*other).or_insert((0, *conn)).0 += 1;
-        }
-        let own = open.get(&block).map_or(0, |(count, _)| *count);
-        let (count, oldest) =
-            open.into_values().max_by_key(|(count, conn)| (*count, std::cmp::Reverse(*conn)))?;
-        (count >= own + 2).then_some(oldest)
     }
 
     fn remove(&mut self, conn: ConnId) -> Option<(IpAddr, Stage)> {
         self.silent.remove(&conn);
         let (block, stage) = self.connections.remove(&conn)?;
+        self.places.remove(block, conn);
         if let Some(address) = self.addresses.get_mut(&block)
             && stage == Stage::Handshaking
         {
@@ -137,7 +176,7 @@ impl Limiter {
             wasted: TokenBucket::new(limits::HANDSHAKE_RATE, limits::HANDSHAKE_BURST, now),
             waiting: VecDeque::new(),
         });
-        if address.waiting.len() < limits::HANDSHAKES_WAITING {
+        if address.waiting.len() < self.limits.handshakes_waiting {
             address.waiting.push_back(conn);
         }
         self.release(block, now)
@@ -186,7 +225,7 @@ impl Limiter {
         };
         let mut penalties: Vec<Penalty> = self.addresses.iter().filter(is_held_back).map(penalty).collect();
         penalties.sort_by_key(|penalty| std::cmp::Reverse(penalty.waiting));
-        penalties.truncate(limits::PENALTIES);
+        penalties.truncate(self.limits.penalties);
         penalties
     }
 
@@ -228,12 +267,12 @@ impl Limiter {
     }
 
     fn forget_addresses(&mut self, now: Instant) {
-        if self.addresses.len() >= limits::ADDRESSES {
+        if self.addresses.len() >= self.limits.addresses {
             self.addresses.retain(|_, address| {
                 address.handshaking > 0 || !address.waiting.is_empty() || !address.wasted.is_full(now)
             });
         }
-        if self.addresses.len() >= limits::ADDRESSES {
+        if self.addresses.len() >= self.limits.addresses {
             let idle = self.addresses.iter().find(|(_, a)| a.handshaking == 0 && a.waiting.is_empty());
             if let Some(block) = idle.map(|(block, _)| *block) {
                 self.addresses.remove(&block);
@@ -250,6 +289,16 @@ mod tests {
 
     use super::*;
 
+    /// A host with little room.
+    const SMALL: StrangerLimits = StrangerLimits {
+        free: 64,
+        full: 256,
+        handshakes_waiting: 100,
+        addresses: 128,
+        penalties: 8,
+        counted: 0,
+        automatic_bans: 0,
+    };
     const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
     fn rng() -> rand_chacha::ChaCha20Rng {
@@ -259,7 +308,7 @@ mod tests {
     #[test]
     fn silent_connections_do_not_delay_one_that_speaks() {
         let now = Instant::now();
-        let mut limiter = Limiter::new(100_000);
+        let mut limiter = Limiter::new(StrangerLimits::default(), 100_000);
         for conn in 0..300 {
             assert_eq!(limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false), Entry::Taken);
         }
@@ -270,7 +319,7 @@ mod tests {
     #[test]
     fn handshakes_of_one_address_take_turns() {
         let now = Instant::now();
-        let mut limiter = Limiter::new(100_000);
+        let mut limiter = Limiter::new(StrangerLimits::default(), 100_000);
         let mut going = 0;
         for conn in 0..20 {
             limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false);
@@ -287,7 +336,7 @@ mod tests {
     fn wasted_handshakes_cost_time_and_honest_ones_do_not() {
         let start = Instant::now();
         for honest in [false, true] {
-            let mut limiter = Limiter::new(100_000);
+            let mut limiter = Limiter::new(StrangerLimits::default(), 100_000);
             let mut passed = 0;
             for conn in 0..100 {
                 limiter.incoming(ConnId(conn), STRANGER, &mut rng(), &|_| false);
@@ -319,7 +368,7 @@ mod tests {
     #[test]
     fn when_full_the_silent_make_room_and_never_more_than_half_the_descriptors_are_used() {
         let mut rng = rng();
-        let mut limiter = Limiter::new(64);
+        let mut limiter = Limiter::new(StrangerLimits::default(), 64);
         let mut open: std::collections::BTreeSet<ConnId> = std::collections::BTreeSet::new();
         for conn in (0..300).map(ConnId) {
             match limiter.incoming(conn, STRANGER, &mut rng, &|_| false) {
@@ -337,34 +386,78 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_speak_are_dropped_by_chance_from_512_on_and_all_of_them_at_2048() {
+    fn connections_that_speak_are_dropped_by_chance_once_there_are_many_and_all_of_them_when_it_is_full() {
         let now = Instant::now();
-        let (mut limiter, mut rng) = (Limiter::new(100_000), rng());
-        let mut taken_at = Vec::new();
-        for number in 0..20_000_u32 {
-            let conn = ConnId(u64::from(number));
-            if limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng, &|_| false) == Entry::Taken {
+        let mut rng = rng();
+        let mut speak = |limiter: &mut Limiter, number: usize| {
+            let (conn, ip) = (ConnId(number as u64), IpAddr::V4(u32::try_from(number).unwrap().into()));
+            let is_taken = limiter.incoming(conn, ip, &mut rng, &|_| false) == Entry::Taken;
+            if is_taken {
                 limiter.spoke(conn, now);
-                taken_at.push(number);
             }
+            is_taken
+        };
+        let mut next_taken = 0;
+        for _ in 0..40 {
+            let mut limiter = Limiter::new(SMALL, 100_000);
+            assert!((0..SMALL.free).all(|number| speak(&mut limiter, number)), "nobody is turned away yet");
+            next_taken += (SMALL.free..SMALL.free + 5).filter(|number| speak(&mut limiter, *number)).count();
         }
-        assert_eq!(taken_at[511], 511, "below 512 nobody is turned away");
-        let next = taken_at.iter().filter(|at| (512..612).contains(*at)).count();
-        assert!((50..=85).contains(&next), "about 70 of the next hundred are taken: {next}");
-        assert!(limiter.connections.len() <= 2048, "{}", limiter.connections.len());
-        let (full, mut rng) = (limiter.connections.len(), self::rng());
-        for number in 0..5000 {
-            let conn = ConnId(1_000_000 + number);
-            limiter.incoming(conn, STRANGER, &mut rng, &|_| false);
+        assert!(
+            (110..=170).contains(&next_taken),
+            "about 70 percent of the next 200 are taken: {next_taken}"
+        );
+        let mut limiter = Limiter::new(SMALL, 100_000);
+        for number in 0..3000 {
+            speak(&mut limiter, number);
+        }
+        let full = limiter.connections.len();
+        assert!((SMALL.full * 3 / 4..=SMALL.full).contains(&full), "{full}");
+        for conn in (10_000..11_000).map(ConnId) {
+            limiter.incoming(conn, STRANGER, &mut self::rng(), &|_| false);
             limiter.spoke(conn, now);
         }
-        assert!(limiter.connections.len() <= 2048 && full > 1500, "{full}");
+        assert!(limiter.connections.len() <= SMALL.full);
+    }
+
+    #[test]
+    fn what_is_kept_makes_no_room_and_does_not_count() {
+        let (mut limiter, mut rng, now) = (Limiter::new(SMALL, 100_000), rng(), Instant::now());
+        let mut conn = 0;
+        let mut fill = |limiter: &mut Limiter, last: u8, count: u64| {
+            let ip = IpAddr::from([10, 0, 0, last]);
+            let conns: Vec<ConnId> = (conn..conn + count).map(ConnId).collect();
+            conn += count;
+            for conn in &conns {
+                limiter.incoming(*conn, ip, &mut rng, &|_| false);
+                limiter.spoke(*conn, now);
+            }
+            conns
+        };
+        let (kept, most, few) =
+            (fill(&mut limiter, 1, 20), fill(&mut limiter, 2, 15), fill(&mut limiter, 3, 10));
+        let is_kept = |conn: ConnId| kept.contains(&conn);
+        let greediest = |limiter: &Limiter, last: u8, is_kept: &dyn Fn(ConnId) -> bool| {
+            limiter.places.greediest(IpAddr::from([10, 0, 0, last]), is_kept)
+        };
+        assert_eq!(greediest(&limiter, 9, &|_| false), Some(kept[0]));
+        assert_eq!(greediest(&limiter, 9, &is_kept), Some(most[0]));
+        assert_eq!(greediest(&limiter, 2, &is_kept), None, "it has the most itself");
+        assert_eq!(greediest(&limiter, 3, &is_kept), Some(most[0]));
+        for conn in &most[..6] {
+            limiter.closed(*conn, now);
+        }
+        assert_eq!(greediest(&limiter, 9, &is_kept), Some(few[0]));
+        assert_eq!(greediest(&limiter, 2, &is_kept), None, "one more is no reason");
+        // All but two of those with the most places are kept.
+        let is_kept = |conn: ConnId| kept.contains(&conn) && conn > kept[1] || few.contains(&conn);
+        assert_eq!(greediest(&limiter, 9, &is_kept), Some(most[6]));
     }
 
     #[test]
     fn addresses_that_hold_many_places_make_room_for_one_that_holds_none() {
         let now = Instant::now();
-        let (mut limiter, mut rng) = (Limiter::new(100_000), rng());
+        let (mut limiter, mut rng) = (Limiter::new(SMALL, 100_000), rng());
         let mut held = BTreeSet::new();
         let mut knock = |limiter: &mut Limiter, conn: u64, ip: u32| {
             let (conn, entry) =
@@ -378,12 +471,12 @@ mod tests {
             }
             entry != Entry::Dropped
         };
-        // 300 addresses of eight each, again and again.
-        for conn in 0..20_000 {
-            knock(&mut limiter, conn, 1 + (u32::try_from(conn).unwrap() / 8) % 300);
+        // 40 addresses of eight each, again and again.
+        for conn in 0..3000 {
+            knock(&mut limiter, conn, 1 + (u32::try_from(conn).unwrap() / 8) % 40);
         }
-        assert!(limiter.connections.len() > 1000 && limiter.connections.len() <= 2048);
-        for newcomer in 0..50 {
+        assert!((SMALL.full / 2..=SMALL.full).contains(&limiter.connections.len()));
+        for newcomer in 0..20 {
             assert!(knock(&mut limiter, 1_000_000 + u64::from(newcomer), 1_000_000 + newcomer), "{newcomer}");
         }
         assert_eq!(held.len(), limiter.connections.len());
@@ -395,18 +488,19 @@ mod tests {
     #[test]
     fn handshakes_that_wait_and_addresses_that_are_told_of_are_bounded() {
         let now = Instant::now();
-        let (mut limiter, mut random) = (Limiter::new(100_000), rng());
-        for conn in (0..6000).map(ConnId) {
+        let (mut limiter, mut random) = (Limiter::new(SMALL, 100_000), rng());
+        for conn in (0..2000).map(ConnId) {
             limiter.incoming(conn, STRANGER, &mut random, &|_| false);
             limiter.spoke(conn, now);
         }
-        assert!(limiter.connections.len() > 1024 + 8);
-        assert_eq!(limiter.addresses[&STRANGER].waiting.len(), 1024);
-        let mut limiter = Limiter::new(100_000);
-        for last in 0..100_u8 {
+        assert!(limiter.connections.len() > SMALL.handshakes_waiting + 8);
+        assert_eq!(limiter.addresses[&STRANGER].waiting.len(), SMALL.handshakes_waiting);
+        let limits = StrangerLimits { penalties: SMALL.penalties, ..StrangerLimits::default() };
+        let mut limiter = Limiter::new(limits, 100_000);
+        for last in 0..20_u8 {
             let ip = IpAddr::from([10, 1, 1, last]);
             // The first 20 are wasted, the others wait: more of them the higher the address.
-            for number in 0..21 + u64::from(last) / 10 {
+            for number in 0..21 + u64::from(last) / 2 {
                 let conn = ConnId(1000 * u64::from(last) + number);
                 limiter.incoming(conn, ip, &mut rng(), &|_| false);
                 for conn in limiter.spoke(conn, now) {
@@ -415,21 +509,22 @@ mod tests {
             }
         }
         let penalties = limiter.penalties(now);
-        assert_eq!(penalties.len(), 32);
+        assert_eq!(penalties.len(), SMALL.penalties);
         assert!(penalties.iter().all(|penalty| penalty.waiting >= 7), "{penalties:?}");
     }
 
     #[test]
     fn a_flood_of_addresses_is_forgotten() {
         let now = Instant::now();
-        let mut limiter = Limiter::new(100_000);
-        for number in 0..20_000_u32 {
+        let mut limiter = Limiter::new(SMALL, 100_000);
+        for number in 0..1000_u32 {
             let conn = ConnId(u64::from(number));
             limiter.incoming(conn, IpAddr::V4(number.into()), &mut rng(), &|_| false);
             limiter.spoke(conn, now);
             limiter.closed(conn, now);
         }
-        assert!(limiter.addresses.len() <= limits::ADDRESSES);
+        assert!(limiter.addresses.len() <= SMALL.addresses);
         assert!(limiter.connections.is_empty() && limiter.silent.is_empty());
+        assert!(limiter.places.of.is_empty() && limiter.places.by_count.is_empty());
     }
 }

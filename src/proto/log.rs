@@ -86,6 +86,8 @@ pub struct Log {
     /// The newest batches, in order.
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Of them those that stay although the history has them too.
+    most_bytes: usize,
     last: u64,
     /// Its numbers and their places.
     span: Span,
@@ -104,11 +106,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// A stream in which nothing was said.
+    /// A stream in which nothing was said, and so many bytes that may stay in memory.
     #[must_use]
-    pub fn new(id: StreamId) -> Self {
+    pub fn new(id: StreamId, most_bytes: usize) -> Self {
         Self {
             id,
+            most_bytes,
             entries: VecDeque::new(),
             bytes: 0,
             last: 0,
@@ -126,7 +129,7 @@ impl Log {
     /// A stream of an earlier session: nothing is added to it, and all of it is in the history.
     #[must_use]
     pub fn recalled(stream: &OwnStream) -> Self {
-        let mut log = Self::new(stream.id);
+        let mut log = Self::new(stream.id, 0);
         (log.last, log.released, log.kept) = (stream.last, stream.last, stream.last);
         for Addressee { peer, intervals, kept, .. } in &stream.addressees {
             let audience = Audience::recalled(intervals.clone(), stream.last);
@@ -244,7 +247,7 @@ impl Log {
         let needed = self.needed();
         while let Some(oldest) = self.entries.front() {
             let last = oldest.last();
-            if last > self.kept || (last >= needed && self.bytes <= limits::LOG_BYTES) {
+            if last > self.kept || (last >= needed && self.bytes <= self.most_bytes) {
                 break;
             }
             self.bytes -= oldest.size();

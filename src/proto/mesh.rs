@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand_chacha::ChaCha20Rng;
 
 use super::{
-    ConnId, Connected, Output,
+    ConnId, Connected, MemoryLimits, Output,
     classic::{self, ClassicMessaging},
     group::Group,
     links::{self, Demand, Links},
@@ -53,10 +53,10 @@ impl Demand for Demands<'_> {
 }
 
 impl Mesh {
-    pub(super) fn new(now: Moment, rng: &mut ChaCha20Rng) -> Self {
+    pub(super) fn new(limits: MemoryLimits, now: Moment, rng: &mut ChaCha20Rng) -> Self {
         Self {
             links: Links::new(now, rng),
-            messaging: Messaging::new(now, rng),
+            messaging: Messaging::new(limits, now, rng),
             classic: ClassicMessaging::new(now, rng),
             verifying: Verifying::new(now, rng),
             asked: Vec::new(),

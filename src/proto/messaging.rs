@@ -25,7 +25,7 @@ use self::{
     sending::Growing,
 };
 use super::{
-    ConnId, Output,
+    ConnId, MemoryLimits, Output,
     group::Group,
     inbox::Inbox,
     links::Demand,
@@ -193,6 +193,7 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Messaging {
     pub(super) turn: Turn<Timer, Ask>,
+    limits: MemoryLimits,
     begun: Begun,
     places: Places,
     /// Of own streams that begin now.
@@ -230,15 +231,16 @@ impl Demand for Messaging {
 }
 
 impl Messaging {
-    pub(super) fn new(now: Moment, rng: &mut ChaCha20Rng) -> Self {
+    pub(super) fn new(limits: MemoryLimits, now: Moment, rng: &mut ChaCha20Rng) -> Self {
         Self {
+            limits,
             turn: Turn::new(now, rng),
             begun: Begun(now),
             places: Places { last: Place::MIN, away: None },
             epoch: u64::try_from(now.wall.0).unwrap_or(0).max(1),
             logs: BTreeMap::new(),
             growing: BTreeMap::new(),
-            journal: Journal::default(),
+            journal: Journal::new(limits),
             reading: BTreeMap::new(),
             comparing: BTreeMap::new(),
             renewing: BTreeMap::new(),

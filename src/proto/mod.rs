@@ -32,7 +32,10 @@ mod timers;
 mod turn;
 mod verifying;
 
-pub use self::config::{EarlierRun, HostConfig, MemberConfig, NodeConfig, RoleConfig};
+pub use self::config::{
+    EarlierRun, HostConfig, KeptState, Limits, MemberConfig, MemoryLimits, NodeConfig, RoleConfig,
+    StrangerLimits,
+};
 pub use self::io::{ConnId, Connected, Input, JoinPort, LinkKind, Output, RelayedId};
 pub use self::node::Node;
 

@@ -101,8 +101,8 @@ impl Node {
     pub fn new(config: NodeConfig, now: Moment) -> Self {
         let mut rng = ChaCha20Rng::from_seed(config.seed);
         let group = Group::new(&config);
-        let mesh = Mesh::new(now, &mut rng);
-        let limiter = Limiter::new(config.descriptors);
+        let mesh = Mesh::new(config.limits.memory, now, &mut rng);
+        let limiter = Limiter::new(config.limits.strangers, config.descriptors);
         let role = match config.role {
             RoleConfig::Host(mut config) => {
                 let earlier = std::mem::replace(&mut config.earlier, EarlierRun::none());
@@ -520,7 +520,7 @@ impl Node {
             Role::Member(member) => {
                 let Some(mut config) = member.take_elected() else { return };
                 let group = member.take_group();
-                let is_deputy = config.opened_by.is_some();
+                let is_deputy = config.kept.opened_by.is_some();
                 let earlier = std::mem::replace(&mut config.earlier, EarlierRun::none());
                 let mut host = Host::new(*config, group, self.now, &mut self.rng);
                 if is_deputy {

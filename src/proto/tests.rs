@@ -51,6 +51,7 @@ pub(super) fn group_of(
         seed: [7; 32],
         cost: PasswordCost::TEST,
         descriptors: 100,
+        limits: Limits::default(),
         cleartext: None,
         role: RoleConfig::Member(Box::new(member_config(PASSWORD))),
     };
@@ -71,22 +72,16 @@ fn host_config() -> HostConfig {
         password: None,
         attempts: 3,
         members: 250,
-        bans: Vec::new(),
-        admitted: Vec::new(),
         key_age: limits::KEY_AGE,
-        passes: Vec::new(),
         announce: true,
         map_port: false,
         approve: false,
         notes: crate::model::Notes::default(),
-        kept_attempts: Vec::new(),
+        kept: KeptState::default(),
         earlier: EarlierRun::none(),
         join_addr: "10.0.0.1:4702".parse().unwrap(),
         distribution: None,
         peer_addrs: vec!["10.0.0.1:50000".parse().unwrap()],
-        alive: Timestamp(0),
-        deputy: None,
-        opened_by: None,
     }
 }
 
@@ -116,6 +111,8 @@ struct Sim {
     next: u64,
     saved: Vec<crate::model::HostState>,
     stores: Vec<SimStore>,
+    /// How much room new nodes give.
+    limits: Limits,
     /// New nodes have a disk.
     on_disk: bool,
     /// Disks take their time to set a network aside.
@@ -228,6 +225,7 @@ impl Sim {
             next: 0,
             saved: Vec::new(),
             stores: Vec::new(),
+            limits: Limits::default(),
             on_disk: false,
             hold_retired: false,
             hold_packages: false,
@@ -269,6 +267,7 @@ impl Sim {
             seed: [u8::try_from(index % 256).unwrap(); 32],
             cost: PasswordCost::TEST,
             descriptors: 10_000,
+            limits: self.limits,
             cleartext: self.cleartext,
             role,
         };
@@ -1006,7 +1005,7 @@ fn members_of_a_host_that_crashed_are_expected_back() {
     // A banned one is not, whatever was kept.
     let mut again = Sim::host_with(|config| {
         config.earlier.expected.clone_from(&kept.roster);
-        config.admitted =
+        config.kept.admitted =
             kept.admitted.iter().filter(|admitted| admitted.alias.as_str() == "ann").cloned().collect();
     });
     assert_eq!(again.roster(0), ["host", "ann"], "as if nothing had happened");
@@ -1055,7 +1054,7 @@ fn wrong_passwords_are_remembered_by_a_host_that_begins_again() {
     let one = KeptAttempts { wrong: 2, ..kept[0].clone() };
     let host = |last: Timestamp| {
         let one = KeptAttempts { last, ..one.clone() };
-        Sim::host_with(|config| config.kept_attempts = vec![one])
+        Sim::host_with(|config| config.kept.attempts = vec![one])
     };
     let attempts = |sim: &Sim| {
         let left = |event: &NodeEvent| match event {

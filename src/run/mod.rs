@@ -12,6 +12,7 @@ use crate::{
     },
     net,
     network::{Events, HostOptions, JoinOptions, Network, with_port},
+    proto::Limits,
     security::PasswordCost,
     store::{Filter, Keeping, Profile, Retention, room_for_history},
     telemetry,
@@ -249,6 +250,7 @@ fn host_options(config: &Config, kept: Option<&HostState>) -> HostOptions {
         map_port: host.map_port,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
+        limits: Limits::default(),
     }
 }
 
@@ -281,6 +283,7 @@ fn join_options(config: &Config, target: JoinTarget, wire: Wire) -> JoinOptions 
         wire,
         cleartext: config.cleartext,
         cost: PasswordCost::WIRE_1,
+        limits: Limits::default(),
     }
 }
 

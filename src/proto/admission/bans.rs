@@ -11,27 +11,32 @@ use crate::model::{
 
 /// The bans in force, oldest first.
 #[derive(Debug)]
-pub(super) struct Bans(Vec<Ban>);
+pub(super) struct Bans {
+    all: Vec<Ban>,
+    /// Those for wrong passwords, at most.
+    most: usize,
+}
 
 impl Bans {
-    pub(super) fn new(bans: Vec<Ban>) -> Self {
-        Self(bans)
+    /// With those that were kept, and at most so many for wrong passwords.
+    pub(super) fn new(all: Vec<Ban>, most: usize) -> Self {
+        Self { all, most }
     }
 
     pub(super) fn all(&self) -> &[Ban] {
-        &self.0
+        &self.all
     }
 
     /// The ban that refuses a peer, if any. A key that is known needs no password: wrong ones do not shut it out.
     pub(super) fn of(&self, peer: &PeerId, addr: IpAddr, is_known: bool) -> Option<&Ban> {
-        self.0.iter().find(|ban| ban.refuses(peer, addr) && !(ban.automatic && is_known))
+        self.all.iter().find(|ban| ban.refuses(peer, addr) && !(ban.automatic && is_known))
     }
 
     /// Adds a ban; one for the same key and address is replaced.
     pub(super) fn add(&mut self, ban: Ban) {
-        self.0
+        self.all
             .retain(|other| (other.peer_id, other.addr, other.prefix) != (ban.peer_id, ban.addr, ban.prefix));
-        self.0.push(ban);
+        self.all.push(ban);
     }
 
     /// Adds the ban of an address that has guessed too often. Gives the one that is in force for it now.
@@ -45,11 +50,11 @@ impl Bans {
             since,
             automatic: true,
         };
-        self.0.retain(|other| !(other.automatic && other.covers(addr)));
-        self.0.push(own.clone());
+        self.all.retain(|other| !(other.automatic && other.covers(addr)));
+        self.all.push(own.clone());
         while let Some((wide, bits)) = self.crowded() {
-            let inside = self.0.extract_if(.., |ban| is_inside(ban, wide, bits)).count();
-            self.0.push(Ban {
+            let inside = self.all.extract_if(.., |ban| is_inside(ban, wide, bits)).count();
+            self.all.push(Ban {
                 addr: Some(wide),
                 prefix: Some(bits),
                 reason: format!("wrong passwords from {inside} parts of {wide}/{bits}"),
@@ -57,15 +62,15 @@ impl Bans {
             });
         }
         // Wherever they come from.
-        while self.automatic().count() > limits::AUTOMATIC_BANS {
-            let Some(oldest) = self.0.iter().position(|ban| ban.automatic) else { break };
-            self.0.remove(oldest);
+        while self.automatic().count() > self.most {
+            let Some(oldest) = self.all.iter().position(|ban| ban.automatic) else { break };
+            self.all.remove(oldest);
         }
         self.automatic().find(|ban| ban.covers(addr)).cloned().unwrap_or(own)
     }
 
     fn automatic(&self) -> impl Iterator<Item = &Ban> {
-        self.0.iter().filter(|ban| ban.automatic)
+        self.all.iter().filter(|ban| ban.automatic)
     }
 
     /// The neighbourhood whose bans are to become one: the narrowest that has [`limits::CROWDED`] of them, or, when there
@@ -80,7 +85,7 @@ impl Bans {
                 *counts.entry((u8::MAX - fewer, neighbourhood(addr, fewer))).or_default() += 1;
             }
         }
-        let most = if self.automatic().count() > limits::AUTOMATIC_BANS { 2 } else { limits::CROWDED };
+        let most = if self.automatic().count() > self.most { 2 } else { limits::CROWDED };
         let crowded = counts.into_iter().find(|(_, count)| *count >= most);
         crowded.map(|((level, wide), _)| (wide, u8::MAX - level))
     }
@@ -90,14 +95,14 @@ impl Bans {
         let is_meant = |ban: &mut Ban| {
             (peer.is_some() && ban.peer_id.as_ref() == peer) || addr.is_some_and(|addr| ban.covers(addr))
         };
-        self.0.extract_if(.., is_meant).collect()
+        self.all.extract_if(.., is_meant).collect()
     }
 
     /// Ends those that wrong passwords brought, after [`limits::AUTOMATIC_BAN`]. True when there were any.
     pub(super) fn end_automatic(&mut self, now: Timestamp) -> bool {
-        let before = self.0.len();
-        self.0.retain(|ban| !ban.automatic || now.since(ban.since) < limits::AUTOMATIC_BAN);
-        before != self.0.len()
+        let before = self.all.len();
+        self.all.retain(|ban| !ban.automatic || now.since(ban.since) < limits::AUTOMATIC_BAN);
+        before != self.all.len()
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
 
     #[test]
     fn bans_for_wrong_passwords_end_and_others_stay() {
-        let mut bans = Bans::new(Vec::new());
+        let mut bans = Bans::new(Vec::new(), 64);
         let automatic = ban(&mut bans, [10, 0, 0, 1], 0);
         bans.add(Ban { automatic: false, addr: Some([10, 0, 0, 2].into()), ..automatic });
         let day = Timestamp(i64::try_from(limits::AUTOMATIC_BAN.as_micros()).unwrap());
@@ -128,7 +133,7 @@ mod tests {
 
     #[test]
     fn many_neighbours_become_one_ban() {
-        let mut bans = Bans::new(Vec::new());
+        let mut bans = Bans::new(Vec::new(), 64);
         for last in 1..32 {
             assert_eq!(ban(&mut bans, [10, 0, 0, last], 0).prefix, None);
         }
@@ -144,18 +149,18 @@ mod tests {
 
     #[test]
     fn there_are_never_more_than_so_many() {
-        let mut bans = Bans::new(Vec::new());
-        for number in 0..6000_u32 {
+        let mut bans = Bans::new(Vec::new(), 64);
+        for number in 0..1500_u32 {
             // Far apart, so that no neighbourhood is crowded.
             let addr = number.wrapping_mul(2_654_435_761).to_be_bytes();
             let own = ban(&mut bans, addr, i64::from(number));
             assert!(own.covers(addr.into()), "whoever guessed is out");
-            assert!(bans.all().len() <= limits::AUTOMATIC_BANS);
+            assert!(bans.all().len() <= 64);
         }
-        for number in 0..6000_u128 {
+        for number in 0..1500_u128 {
             let addr = std::net::Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64) | 1);
             bans.add_automatic(addr.into(), String::new(), Timestamp(0));
-            assert!(bans.all().len() <= limits::AUTOMATIC_BANS);
+            assert!(bans.all().len() <= 64);
         }
     }
 }

@@ -8,7 +8,7 @@ const PEER: PeerId = PeerId([2; 32]);
 const WALL: Timestamp = Timestamp(0);
 
 fn admission() -> Admission {
-    Admission::new(3, 250, Vec::new(), Vec::new())
+    Admission::new(StrangerLimits::default(), 3, 250, Vec::new(), Vec::new())
 }
 
 fn at(instant: Instant) -> Moment {
@@ -120,7 +120,7 @@ fn one_alias_one_key_and_no_look_alikes() {
 
 #[test]
 fn a_full_network_says_so() {
-    let admission = Admission::new(3, 2, Vec::new(), Vec::new());
+    let admission = Admission::new(StrangerLimits::default(), 3, 2, Vec::new(), Vec::new());
     assert!(admission.check_room(1).is_ok());
     assert_eq!(admission.check_room(2), Err(AuthenticationError::NetworkFull(2)));
 }

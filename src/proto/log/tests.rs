@@ -5,6 +5,8 @@ const ME: PeerId = PeerId([1; 32]);
 const BOB: PeerId = PeerId([2; 32]);
 const CAROL: PeerId = PeerId([3; 32]);
 const AT: Timestamp = Timestamp(1_000_000);
+/// What may stay in memory.
+const LOG_BYTES: usize = 64 * 1024;
 
 fn stream() -> StreamId {
     StreamId { author: ME, epoch: 5, to: Recipient::Everyone }
@@ -21,7 +23,7 @@ fn entry(first: u64, count: usize, size: usize) -> Entry {
 
 /// A stream for bob and carol.
 fn log() -> Log {
-    let mut log = Log::new(stream());
+    let mut log = Log::new(stream(), LOG_BYTES);
     log.address(BOB, AT);
     log.address(CAROL, AT);
     log
@@ -124,7 +126,7 @@ fn what_is_given_up_counts_as_failed_and_is_never_sent() {
 #[test]
 fn a_recipient_that_is_far_behind_is_fed_from_the_history() {
     let mut log = log();
-    let size = limits::LOG_BYTES / 64;
+    let size = LOG_BYTES / 64;
     for number in 1..=200 {
         log.push(entry(number, 1, size), AT);
         log.release(number, true);
@@ -133,7 +135,7 @@ fn a_recipient_that_is_far_behind_is_fed_from_the_history() {
         log.acknowledged(&BOB, number, number);
         log.settle();
     }
-    assert!(log.bytes <= limits::LOG_BYTES);
+    assert!(log.bytes <= LOG_BYTES);
     assert_eq!(send(&mut log, CAROL), (vec![], Some((1, 200))));
     log.sent(&CAROL, 199);
     assert_eq!(send(&mut log, CAROL), (vec![200], None));
@@ -145,7 +147,7 @@ fn a_recipient_that_is_far_behind_is_fed_from_the_history() {
 #[test]
 fn what_only_the_memory_has_stays_there() {
     let mut log = log();
-    let size = limits::LOG_BYTES / 8;
+    let size = LOG_BYTES / 8;
     for number in 1..=20 {
         log.push(entry(number, 1, size), AT);
         log.release(number, false);

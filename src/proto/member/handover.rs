@@ -4,7 +4,7 @@ use super::{Member, Timer};
 use crate::{
     api::{LinkState, NodeEvent, StoreCommand},
     model::{Ban, CloseReason, Closed, DeputyStatement, HostPackage, OpenedBy, PeerId, limits},
-    proto::{ConnId, EarlierRun, HostConfig, JoinPort, Output, group::Group},
+    proto::{ConnId, EarlierRun, HostConfig, JoinPort, KeptState, Output, group::Group},
     security::{HostRecord, sign},
     wire::{ByteBuf, Frame, HandoverPart, HandoverProbe, HandoverProbed, HandoverStatement, Refusal},
 };
@@ -211,22 +211,24 @@ impl Member {
             password: None,
             attempts,
             members,
-            bans: state.bans,
-            passes: state.passes,
             // Only where both want that.
             announce: self.as_host.announce && announce,
             map_port: self.as_host.map_port,
             approve,
             notes,
-            admitted: state.admitted,
+            kept: KeptState {
+                admitted: state.admitted,
+                bans: state.bans,
+                passes: state.passes,
+                attempts: state.attempts,
+                alive: self.turn.now.wall,
+                deputy: None,
+                opened_by,
+            },
             key_age,
-            kept_attempts: state.attempts,
             earlier,
             join_addr: port.addr,
             peer_addrs: own.unwrap_or_else(|| port.peer_addrs.clone()),
-            alive: self.turn.now.wall,
-            deputy: None,
-            opened_by,
         }));
     }
 

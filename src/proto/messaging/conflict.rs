@@ -157,7 +157,7 @@ impl Messaging {
         let (author, (_, newest)) = (group.me(), self.current(to));
         if newest == old {
             let epoch = u64::try_from(self.turn.now.wall.0).unwrap_or(0).max(old) + limits::EPOCH_ROOM;
-            let mut log = Log::new(StreamId { author, epoch, to });
+            let mut log = Log::new(StreamId { author, epoch, to }, self.limits.log_bytes);
             Self::address_all(group, &mut log, self.turn.now.wall);
             self.logs.insert((to, epoch), log);
         }
@@ -166,7 +166,7 @@ impl Messaging {
         else {
             return;
         };
-        let mut log = Log::new(StreamId { author, epoch, to });
+        let mut log = Log::new(StreamId { author, epoch, to }, self.limits.log_bytes);
         log.address(peer, self.turn.now.wall);
         self.logs.insert((to, epoch), log);
         self.read_to_renew(group, Renewing { to, epochs: (old, epoch), peer, lacking: lacking.into() });

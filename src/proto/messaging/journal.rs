@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    model::{Recipient, StreamId, limits},
-    proto::ConnId,
+    model::{Recipient, StreamId},
+    proto::{ConnId, MemoryLimits},
 };
 
 /// What is due once a batch is in the history.
@@ -17,8 +17,9 @@ pub(super) enum Due {
 }
 
 /// Batches in the order in which the history was given them, each with a token that counts upward.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Journal {
+    limits: MemoryLimits,
     /// Nothing leaves or is acknowledged before the history has it. A history in memory has everything at once.
     pub(super) waits: bool,
     /// The last batch that the history was given.
@@ -39,6 +40,23 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// Nothing was given, to a history in memory.
+    pub(super) fn new(limits: MemoryLimits) -> Self {
+        Self {
+            limits,
+            waits: false,
+            given: 0,
+            kept: 0,
+            had: 0,
+            due: VecDeque::new(),
+            unsaved: VecDeque::new(),
+            own_bytes: 0,
+            own_batches: 0,
+            held: 0,
+            held_bytes: 0,
+        }
+    }
+
     /// The token of the next batch of so many messages and bytes.
     pub(super) fn give(&mut self, messages: u64, bytes: usize) -> u64 {
         self.given += 1;
@@ -89,12 +107,12 @@ impl Journal {
 
     /// False when the messages that wait for the disk take all the memory that they may.
     pub(super) fn has_room(&self) -> bool {
-        self.held <= limits::UNSAVED_MESSAGES as u64 && self.held_bytes <= limits::UNSAVED_BYTES
+        self.held <= self.limits.unsaved_messages && self.held_bytes <= self.limits.unsaved_bytes
     }
 
     /// True while so many own messages wait to be kept that the front end should wait too.
     pub(super) fn is_pressed(&self) -> bool {
-        self.own_bytes > limits::UNKEPT_BYTES
+        self.own_bytes > self.limits.unkept_bytes
     }
 
     /// True while own messages wait to be kept.
@@ -116,7 +134,7 @@ mod tests {
 
     #[test]
     fn in_memory_everything_is_due_at_once() {
-        let mut journal = Journal::default();
+        let mut journal = Journal::new(MemoryLimits::default());
         journal.give(1, 10);
         assert!(journal.when_kept(OWN).is_some());
         assert_eq!(journal.behind(), 0);
@@ -124,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_holds_is_due_twice_and_in_order() {
-        let mut journal = Journal { waits: true, ..Journal::default() };
+        let mut journal = Journal { waits: true, ..Journal::new(MemoryLimits::default()) };
         let first = journal.give(1, 10);
         assert!(journal.when_kept(OWN).is_none());
         let second = journal.give(1, 10);
@@ -140,10 +158,10 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_disk_is_bounded() {
-        let mut journal = Journal { waits: true, ..Journal::default() };
+        let mut journal = Journal { waits: true, ..Journal::new(MemoryLimits::default()) };
         let token = journal.give(1, 1);
         journal.has(token, false);
-        journal.give(1, limits::UNSAVED_BYTES);
+        journal.give(1, MemoryLimits::default().unsaved_bytes);
         assert!(journal.has_room());
         journal.give(1, 1);
         assert!(!journal.has_room());

@@ -102,7 +102,7 @@ impl Messaging {
         if self.logs.contains_key(&key) {
             return;
         }
-        let mut log = Log::new(StreamId { author: group.me(), epoch: key.1, to });
+        let mut log = Log::new(StreamId { author: group.me(), epoch: key.1, to }, self.limits.log_bytes);
         Self::address_all(group, &mut log, self.turn.now.wall);
         self.logs.insert(key, log);
     }
@@ -400,7 +400,7 @@ impl Messaging {
     /// is too much, for the quickest of the recipients that take anything.
     pub(in crate::proto) fn is_pressed(&mut self) -> bool {
         let growing: usize = self.growing.values().map(|growing| growing.bytes).sum();
-        if self.journal.is_pressed() || growing > limits::UNKEPT_BYTES {
+        if self.journal.is_pressed() || growing > self.limits.unkept_bytes {
             return true;
         }
         if self.journal.waits {

@@ -40,7 +40,8 @@ impl Bench {
         let entries = vec![entry(bob.peer_id(), "bob", Role::Host), own];
         let (mut group, changes) = group_of("me", identity, entries);
         let now = Moment { instant: Instant::now(), wall: Timestamp(1_700_000_000_000_000) };
-        let mut messaging = Messaging::new(now, &mut ChaCha20Rng::from_seed([7; 32]));
+        let mut messaging =
+            Messaging::new(MemoryLimits::default(), now, &mut ChaCha20Rng::from_seed([7; 32]));
         let recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         messaging.recall(&mut group, recalled);
         messaging.roster_changed(&group, &changes);

@@ -116,7 +116,13 @@ fn why_a_third_party_does_not_answer_is_told_to_nobody() {
 
 #[test]
 fn members_that_can_be_configured() {
-    let admission = super::super::admission::Admission::new(3, 1_000_000, Vec::new(), Vec::new());
+    let admission = super::super::admission::Admission::new(
+        StrangerLimits::default(),
+        3,
+        1_000_000,
+        Vec::new(),
+        Vec::new(),
+    );
     assert_eq!(admission.limits().1, limits::MEMBERS_MAX);
     assert!(admission.check_room(limits::MEMBERS_MAX).is_err());
 }
@@ -355,12 +361,18 @@ fn messages_that_wait_for_a_disk() {
         config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
         config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
     };
-    for (text, most) in [("x".to_owned(), 20_000), ("x".repeat(limits::TEXT_BYTES), 4096)] {
+    let memory = MemoryLimits {
+        unsaved_messages: 4000,
+        unsaved_bytes: 64 * limits::TEXT_BYTES,
+        ..MemoryLimits::default()
+    };
+    for (text, most) in [("x".to_owned(), 4000), ("x".repeat(limits::TEXT_BYTES), 64)] {
         let mut sim = Sim::host_with(quick);
         sim.on_disk = true;
+        sim.limits.memory = memory;
         let bob = sim.join("bob");
         sim.stores[bob].disk = Disk::Full;
-        let authors: Vec<usize> = (0..12).map(|number| sim.join(&format!("author-{number}"))).collect();
+        let authors: Vec<usize> = (0..3).map(|number| sim.join(&format!("author-{number}"))).collect();
         let each = 2 * most / authors.len();
         for author in &authors {
             for _ in 0..each {

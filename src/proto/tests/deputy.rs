@@ -72,17 +72,20 @@ fn again(kept: &HostState) -> HostConfig {
     HostConfig {
         network: kept.network.clone(),
         record: HostRecord::from_bytes(&kept.record).unwrap(),
-        bans: kept.bans.clone(),
-        admitted: kept.admitted.clone(),
+        kept: KeptState {
+            bans: kept.bans.clone(),
+            admitted: kept.admitted.clone(),
+            alive: kept.alive,
+            deputy: kept.deputy.clone(),
+            opened_by: kept.opened_by.clone(),
+            ..KeptState::default()
+        },
         earlier: EarlierRun {
             expected: kept.roster.clone(),
             departed: kept.departed.clone(),
             version: kept.version,
             recalled: Recalled::nothing(),
         },
-        alive: kept.alive,
-        deputy: kept.deputy.clone(),
-        opened_by: kept.opened_by.clone(),
         ..host_config()
     }
 }

@@ -116,7 +116,7 @@ impl Pair {
         };
         let (mut group, changes) = group_of(["ann", "bob"][me], identity.clone(), vec![entry(0), entry(1)]);
         group.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
-        let mut mesh = Mesh::new(now, &mut ChaCha20Rng::from_seed([7; 32]));
+        let mut mesh = Mesh::new(MemoryLimits::default(), now, &mut ChaCha20Rng::from_seed([7; 32]));
         let recalled = Recalled { state: HistoryState::Saved, ..store.recall() };
         mesh.messaging.recall(&mut group, recalled);
         mesh.roster_changed(&mut group, &changes);

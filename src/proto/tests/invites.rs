@@ -365,7 +365,7 @@ fn invites_are_good_after_a_restart_and_at_the_next_host() {
     let invite = sim.invite(0, 3);
     sim.comes("ann", &invite);
     let kept = sim.saved.last().unwrap().passes.clone();
-    let mut again = Sim::host_with(|config| config.passes = kept);
+    let mut again = Sim::host_with(|config| config.kept.passes = kept);
     assert_eq!(again.open_invites(0), [2]);
     let there = Invite { key: again.ids[0], ..invite.clone() };
     let bob = again.comes("bob", &there);

@@ -82,6 +82,7 @@ fn a_host_that_is_put_back_from_a_copy_is_heard_as_well() {
             seed: [3; 32],
             cost: PasswordCost::TEST,
             descriptors: 1000,
+            limits: Limits::default(),
             cleartext: None,
             role: RoleConfig::Host(Box::new(HostConfig {
                 earlier: EarlierRun { version: 7, recalled, ..EarlierRun::none() },

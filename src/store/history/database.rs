@@ -275,7 +275,7 @@ impl Database {
     /// Waiting messages are never dropped; the node bounds them. Waiting receipts may be dropped: then the messages are sent
     /// again, and the receivers drop them.
     fn bound(&mut self) {
-        if self.unsaved.len() > 2 * limits::UNSAVED_MESSAGES {
+        if self.unsaved.len() as u64 > 2 * limits::UNSAVED_MESSAGES {
             self.unsaved.retain(|write| !matches!(write, Write::Receipt(_) | Write::Probe));
         }
     }
