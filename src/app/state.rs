@@ -3,15 +3,13 @@
 use std::net::SocketAddr;
 
 use super::{
-    composer::Composer,
     keymap::{Context, Keymap},
-    launch::{Field, FieldName, Form, FormKind, Launch, Progress},
+    launch::{Launch, form::Form},
     layer::{Layer, Prompt, PromptKind},
     room::{Focus, Room, View},
-    strength::Strength,
 };
 use crate::{
-    model::{Alias, JoinTarget, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Verified, Wire},
+    model::{Alias, KnownHost, NetworkId, Password, Role, SafeText, Timestamp, Verified},
     theme::{Palette, Themes},
 };
 
@@ -246,90 +244,6 @@ impl State {
     #[must_use]
     pub fn is_host(&self) -> bool {
         self.room().is_some_and(|room| room.role == Role::Host)
-    }
-
-    /// A form with what is known filled in, the cursor in the first field that is not.
-    #[must_use]
-    pub fn form(&self, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) -> Form {
-        let field = |name, text: &str, placeholder| Field {
-            name,
-            value: match name {
-                FieldName::Password => Composer::for_password(),
-                _ => Composer::with(text),
-            },
-            error: None,
-            placeholder,
-            is_on: None,
-        };
-        let switch =
-            |is_on: bool, words| Field { is_on: Some(is_on), ..field(FieldName::Classic, "", words) };
-        let alias =
-            field(FieldName::Alias, alias.unwrap_or(&self.defaults.alias).as_str(), "how others see you");
-        let mut fields = match kind {
-            FormKind::Host => vec![
-                alias,
-                field(FieldName::Network, &self.defaults.network, "optional: a name for it"),
-                field(FieldName::Listen, &self.defaults.listen.to_string(), "address:port"),
-                field(
-                    FieldName::Password,
-                    "",
-                    if self.defaults.has_kept_password {
-                        "empty keeps the one of before"
-                    } else {
-                        "tell it to those who may join"
-                    },
-                ),
-                switch(self.defaults.classic, "let Python peers in too, unencrypted"),
-                Field {
-                    name: FieldName::Announce,
-                    ..switch(self.defaults.announce, "show it to others on this network")
-                },
-                Field {
-                    name: FieldName::MapPort,
-                    ..switch(self.defaults.map_port, "ask it to let others in from the internet")
-                },
-            ],
-            FormKind::Join => vec![
-                field(FieldName::Target, target, "the host's address, or an invite"),
-                alias,
-                field(FieldName::Password, "", "empty if the host knows you"),
-                switch(wire == Wire::Classic, "the host is the Python program: all in clear"),
-            ],
-        };
-        let offered = self.defaults.offered.as_ref();
-        let offered = offered.filter(|_| kind == FormKind::Host && !self.defaults.has_kept_password);
-        if let Some(offered) = offered
-            && let Some(field) = fields.iter_mut().find(|field| field.name == FieldName::Password)
-        {
-            field.value.insert(offered.reveal());
-        }
-        let is_offered = offered.is_some();
-        let has_pass = target.parse::<JoinTarget>().is_ok_and(|target| target.has_pass());
-        let first = |field: &Field| match field.name {
-            FieldName::Network | FieldName::Classic | FieldName::Announce | FieldName::MapPort => false,
-            // Whoever has an invite only says who it is.
-            FieldName::Alias if has_pass => true,
-            FieldName::Password if has_pass => false,
-            FieldName::Password if is_offered => true,
-            _ => field.value.is_empty(),
-        };
-        let at = fields.iter().position(first).unwrap_or(0);
-        let has_kept_password = kind == FormKind::Host && self.defaults.has_kept_password;
-        let progress = Progress::Editing;
-        Form {
-            kind,
-            asked_for: target.to_owned(),
-            fields,
-            at,
-            revealed: is_offered,
-            is_offered,
-            // Words by lot.
-            strength: is_offered.then_some(Strength::Strong),
-            progress,
-            error: None,
-            has_kept_password,
-            findings: Vec::new(),
-        }
     }
 
     /// Where keys are pressed now, the closest first.

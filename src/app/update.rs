@@ -24,7 +24,7 @@ use super::{
     Effect, Event, Open,
     composer::{Composer, Edit},
     keymap::Action,
-    launch::{Launch, Progress},
+    launch::{Launch, form::Progress},
     layer::{Dialog, Item, Layer, Pending},
     room::{Focus, LinkView, Room, View},
     state::{Screen, State, Toast, ToastKind},
@@ -327,7 +327,10 @@ fn type_text(state: &mut State, text: &str) {
     if let Some(editor) = editor(state) {
         editor.type_text(text);
     } else if text == " " && state.layers.is_empty() {
-        state.form_mut().filter(|form| form.progress == Progress::Editing).map(super::launch::Form::toggle);
+        state
+            .form_mut()
+            .filter(|form| form.progress == Progress::Editing)
+            .map(super::launch::form::Form::toggle);
     }
     typed(state);
 }

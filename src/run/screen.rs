@@ -16,7 +16,10 @@ use tokio::{
 use super::{OpenedNetwork, exit_code, host_options, join_options, open_profile, signals, wall_clock};
 use crate::{
     api::{Finding, NodeCommand, StoreEvent},
-    app::{self, Defaults, Effect, Event, Open, State},
+    app::{
+        self, Defaults, Effect, Event, Open, State,
+        launch::form::{Form, FormKind},
+    },
     config::{self, Config, HostSettings, Mode},
     doctor::Doctor,
     model::{CloseReason, Closed, JoinTarget, Policy, Recipient, Sighting, Wire, limits},
@@ -240,7 +243,7 @@ impl Screen {
             Mode::Demo => Open::Demo,
             // Without a password the form asks for it.
             Mode::Host => {
-                let form = self.state.form(app::launch::FormKind::Host, "", None, Wire::Native);
+                let form = Form::to_host(&self.state.defaults);
                 self.show(form, Wire::Native)
             }
             Mode::Join(target, wire) => {
@@ -249,7 +252,7 @@ impl Screen {
                     JoinTarget::Host(host) => host.clone(),
                     JoinTarget::Invite(invite) => invite.link().to_string(),
                 };
-                let form = self.state.form(app::launch::FormKind::Join, &typed, Some(&alias), wire);
+                let form = Form::to_join(&typed, &alias, wire);
                 self.config.alias = alias;
                 self.show(form, wire)
             }
@@ -267,7 +270,7 @@ impl Screen {
         self.take(Event::Asked(open), Redraw::Now)
     }
 
-    fn show(&mut self, form: app::launch::Form, wire: Wire) -> Open {
+    fn show(&mut self, form: Form, wire: Wire) -> Open {
         let (kind, alias) = (form.kind, self.config.alias.clone());
         let password = self.config.password.clone();
         let target = form.fields.first().map(|field| field.value.text().to_owned()).unwrap_or_default();
@@ -275,13 +278,13 @@ impl Screen {
             launch.form = Some(form);
         }
         match kind {
-            app::launch::FormKind::Host => {
+            FormKind::Host => {
                 let (listen, network) = (self.state.defaults.listen, self.config.network.clone());
                 let HostSettings { policy: Policy { classic, .. }, announce, map_port, .. } =
                     self.config.host;
                 Open::Host { listen, alias, network, password, classic, announce, map_port }
             }
-            app::launch::FormKind::Join => {
+            FormKind::Join => {
                 // It was read once already.
                 let target = target.parse().unwrap_or(JoinTarget::Host(target));
                 Open::Join { target, alias, password, wire }

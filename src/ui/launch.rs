@@ -11,7 +11,10 @@ use crate::{
     api::{Finding, Verdict},
     app::{
         State,
-        launch::{Choice, Field, FieldName, Form, FormKind, Launch, Progress},
+        launch::{
+            Choice, Launch,
+            form::{Field, FieldName, Form, FormKind, Progress},
+        },
         nearby::{Acquaintance, acquaintance, distance},
         strength::Strength,
         wrap,

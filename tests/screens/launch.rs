@@ -154,7 +154,7 @@ fn a_network_that_is_gone_is_gone_and_a_flood_of_them_is_bounded() {
     }
     let Screen::Launch(launch) = &state.screen else { panic!() };
     assert!(launch.nearby.len() <= 32);
-    let offered = state.form(pyile::app::launch::FormKind::Host, "", None, pyile::model::Wire::Native);
+    let offered = pyile::app::launch::form::Form::to_host(&state.defaults);
     assert!(offered.fields.iter().any(|field| field.is_on == Some(true)), "the box is ticked");
 }
 

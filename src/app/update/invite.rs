@@ -6,10 +6,9 @@ use crate::{
     app::{
         invite::{InviteCard, time_left},
         keymap::Action,
-        launch::FormKind,
         layer::{Dialog, Layer, Pending},
     },
-    model::{Invite, Wire},
+    model::Invite,
 };
 
 /// An invite was made: it is shown, to be given to somebody.
@@ -56,7 +55,7 @@ pub(super) fn revoke(state: &mut State, id: &str) -> Result<Vec<Effect>, String>
 /// Something was pasted into the launch screen: an invite opens the form to join.
 pub(super) fn pasted(state: &mut State, text: &str) {
     match text.parse::<Invite>() {
-        Ok(invite) => super::launch::open_form(state, FormKind::Join, &invite.link(), None, Wire::Native),
+        Ok(invite) => super::launch::join_form(state, &invite.link()),
         Err(error) if Invite::is_meant(text) => toast(state, ToastKind::Error, &error.to_string()),
         Err(_) => toast(state, ToastKind::Info, "to join by an invite, paste all of it: pyile://…"),
     }

@@ -5,10 +5,13 @@ use crate::{
     api::{Finding, NodeCommand, NodeEvent, StoreCommand},
     app::{
         Open, Screen,
-        launch::{Choice, FieldName, Form, FormKind, Launch, Progress},
+        launch::{
+            Choice, Launch,
+            form::{FieldName, Form, Progress},
+        },
         room::{Room, reachable},
     },
-    model::{Alias, ErrorKind, Invite, JoinTarget, Role, Sighting, Wire},
+    model::{ErrorKind, Invite, JoinTarget, Role, Sighting, Wire},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -25,12 +28,12 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
                 return vec![Effect::Store(StoreCommand::ForgetHost { target: known.target })];
             }
         }
-        Action::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
-        Action::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
+        Action::Host => open_form(state, Form::to_host(&state.defaults)),
+        Action::Join => join_form(state, ""),
         Action::Demo => return demo(launch),
         Action::Submit => match launch.choice() {
-            Choice::Host => open_form(state, FormKind::Host, "", None, Wire::Native),
-            Choice::Join => open_form(state, FormKind::Join, "", None, Wire::Native),
+            Choice::Host => open_form(state, Form::to_host(&state.defaults)),
+            Choice::Join => join_form(state, ""),
             Choice::Recent(known) => {
                 let wire = known.peer_id.wire();
                 // It may be somewhere else than the last time.
@@ -42,11 +45,11 @@ pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
                     invite.link().to_string()
                 });
                 let target = around.unwrap_or_else(|| known.target.clone());
-                open_form(state, FormKind::Join, &target, Some(&known.alias), wire);
+                open_form(state, Form::to_join(&target, &known.alias, wire));
             }
             Choice::Nearby(key) => {
                 if let Some(link) = launch.around(&key).map(|network| network.invite().link()) {
-                    open_form(state, FormKind::Join, &link, None, Wire::Native);
+                    join_form(state, &link);
                 }
             }
             Choice::Demo => return demo(launch),
@@ -76,8 +79,13 @@ fn demo(launch: &mut Launch) -> Vec<Effect> {
     if std::mem::replace(&mut launch.opening, true) { Vec::new() } else { vec![Effect::Open(Open::Demo)] }
 }
 
-pub(super) fn open_form(state: &mut State, kind: FormKind, target: &str, alias: Option<&Alias>, wire: Wire) {
-    let form = state.form(kind, target, alias, wire);
+/// Asks what is still to be known to join the host at `target`, or by the invite that stands there.
+pub(super) fn join_form(state: &mut State, target: &str) {
+    let form = Form::to_join(target, &state.defaults.alias, Wire::Native);
+    open_form(state, form);
+}
+
+fn open_form(state: &mut State, form: Form) {
     if let Some(launch) = state.launch_mut() {
         // What was typed before Esc stays, where it was for the same.
         let is_same = |left: &mut Form| left.kind == form.kind && left.asked_for == form.asked_for;

@@ -2,7 +2,7 @@
 //!
 //! It must never show the password to anybody, or say more to a host whose key is not the pinned one.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Ask, HostLink, Joining, Member, Step, Timer};
 use crate::{
@@ -412,35 +412,10 @@ impl Member {
         let Some(joining) = self.joining.take() else { return };
         self.turn.timers.cancel(Timer::Admission(joining.conn));
         self.turn.timers.cancel(Timer::Slow);
-        if let Some(before) = self.link.take() {
-            self.turn.timers.cancel(Timer::Beat(before.conn));
-            self.turn.close(before.conn, CloseReason::Superseded);
-        }
         self.recalled = Some(header.network.id);
-        let peer_addr = joining.connected.listening.first().copied();
         let host = joining.host;
-        self.host.key = Some(host);
-        self.group.join_links = std::collections::BTreeMap::from([(host, joining.conn)]);
-        // The password has done its work, except where it is all that a host knows a member by.
-        if self.wire() == Wire::Native {
-            self.password = None;
-        }
-        self.pass = None;
-        self.invites_asked = 0;
-        if std::mem::take(&mut self.host.is_invited) {
-            // Of its addresses the one that answers is the best, and is where it is looked for next time.
-            self.host.target = joining.connected.remote.to_string();
-        }
-        self.rejoining.began = None;
-        self.deputy.host_is_here();
-        // The host is still the host, or it is another: nothing comes of taking over.
-        self.called_off();
-        self.rejoining.alone_until = None;
-        self.group.is_out = false;
-        self.rejoining.backoff.reset();
-        self.turn.timers.cancel(Timer::Grace);
-        self.turn.timers.cancel(Timer::Rejoin);
-        self.turn.timers.cancel(Timer::HostLost);
+        self.take_host(&joining);
+        self.is_back();
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
         let network_id = header.network.id;
@@ -448,11 +423,7 @@ impl Member {
         self.group.network = Some(header.network);
         self.group.policy = header.policy;
         self.turn.ask(Ask::PolicyChanged);
-        let detector = Detector::new(self.turn.now.instant);
-        self.turn.timers.set(Timer::Beat(joining.conn), detector.deadline());
-        self.link =
-            Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false, has_told: false });
-        if is_first && let Some(peer_addr) = peer_addr {
+        if is_first && let Some(peer_addr) = joining.connected.listening.first().copied() {
             self.turn.event(NodeEvent::Listening {
                 role: Role::Member,
                 join_addr: None,
@@ -497,6 +468,43 @@ impl Member {
             deputy: self.deputy.statement.clone(),
         });
         self.remember();
+    }
+
+    /// The link over which it was admitted is the one to its host. What it was admitted by has done its work.
+    fn take_host(&mut self, joining: &Joining) {
+        if let Some(before) = self.link.take() {
+            self.turn.timers.cancel(Timer::Beat(before.conn));
+            self.turn.close(before.conn, CloseReason::Superseded);
+        }
+        self.host.key = Some(joining.host);
+        self.group.join_links = BTreeMap::from([(joining.host, joining.conn)]);
+        let detector = Detector::new(self.turn.now.instant);
+        self.turn.timers.set(Timer::Beat(joining.conn), detector.deadline());
+        self.link =
+            Some(HostLink { conn: joining.conn, detector, assembly: None, asked: false, has_told: false });
+        // A classic host knows a member by the password alone.
+        if self.wire() == Wire::Native {
+            self.password = None;
+        }
+        self.pass = None;
+        self.invites_asked = 0;
+        if std::mem::take(&mut self.host.is_invited) {
+            // Of its addresses the one that answers is the best, and is where it is looked for next time.
+            self.host.target = joining.connected.remote.to_string();
+        }
+    }
+
+    /// The host is still the host, or it is another: nothing comes of coming back, or of taking over.
+    fn is_back(&mut self) {
+        self.rejoining.began = None;
+        self.deputy.host_is_here();
+        self.called_off();
+        self.rejoining.alone_until = None;
+        self.group.is_out = false;
+        self.rejoining.backoff.reset();
+        for timer in [Timer::Grace, Timer::Rejoin, Timer::HostLost] {
+            self.turn.timers.cancel(timer);
+        }
     }
 
     /// What the host tells everybody who comes in, once.
