@@ -26,7 +26,10 @@ use crate::{
 mod options;
 
 pub use self::options::{HostOptions, JoinOptions};
-pub use crate::net::Events;
+pub use crate::{
+    net::Events,
+    proto::{Limits, MemoryLimits, StrangerLimits},
+};
 
 /// Adds the join port to a host that is named without one. An IPv6 address with a port needs brackets; a link-local one may
 /// have a zone, as in `fe80::1%eth0`.
