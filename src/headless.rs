@@ -172,12 +172,46 @@ impl Asked {
     }
 
     /// True when it is time to leave: everything is said.
+    /// Messages go once the session is in a network.
+    fn follow(&mut self, event: &NodeEvent) {
+        let is_host = matches!(event, NodeEvent::Listening { role: Role::Host, .. });
+        self.is_in |= is_host || matches!(event, NodeEvent::Authenticated { .. });
+    }
+
     fn is_leaving(&self) -> bool {
         self.leaves_by.is_some() && self.waiting.commands.is_empty() && self.early.commands.is_empty()
     }
 
     fn has_room(&self) -> bool {
         self.waiting.bytes + self.early.bytes < limits::COMMANDS_BYTES
+    }
+}
+
+/// What is to be written, when there is room.
+#[derive(Default)]
+struct Lines {
+    piece: Vec<u8>,
+    told: admission::Told,
+    /// The session is over.
+    ended: Option<Ended>,
+}
+
+impl Lines {
+    /// Adds the line of an event. `dropped` messages of the program were never taken.
+    fn write(&mut self, now: Timestamp, mut event: NodeEvent, dropped: u64) {
+        if let NodeEvent::Left { reason, message, undelivered } = &mut event {
+            *undelivered += dropped;
+            let closed = Closed::new(*reason, message.to_string());
+            self.ended = Some(Ended { closed, undelivered: *undelivered });
+        }
+        // Memory takes everything.
+        let _ = match &event {
+            NodeEvent::Admission { bans, attempts, penalties } => self
+                .told
+                .changes(now, (bans, attempts, penalties))
+                .map_or(Ok(()), |changes| write_line(&mut self.piece, &changes)),
+            event => write_event(&mut self.piece, now, event),
+        };
     }
 }
 
@@ -193,10 +227,7 @@ pub async fn run(
     let (typed_tx, mut typed) = mpsc::channel(1);
     let reader = tokio::spawn(read_commands(typed_tx));
     let mut asked = Asked::default();
-    let mut told = admission::Told::default();
-    let mut ended = Ended { closed: CloseReason::Internal.into(), undelivered: 0 };
-    // What is to be written, when there is room.
-    let mut piece = Vec::new();
+    let mut lines = Lines::default();
     // End of input does not end the session: a service manager gives none.
     let (mut has_input, mut is_read) = (true, true);
     loop {
@@ -212,11 +243,11 @@ pub async fn run(
             network.command(NodeCommand::Leave).await;
         }
         let has_room = output.pieces.capacity() > 0 || !is_read;
-        if has_room && !piece.is_empty() {
-            let _ = output.pieces.try_send(std::mem::take(&mut piece));
+        if has_room && !lines.piece.is_empty() {
+            let _ = output.pieces.try_send(std::mem::take(&mut lines.piece));
             continue;
         }
-        let takes_more = asked.has_room() && piece.len() < limits::COMMANDS_BYTES;
+        let takes_more = asked.has_room() && lines.piece.len() < limits::COMMANDS_BYTES;
         let leaves_by = asked.leaves_by;
         tokio::select! {
             event = events.next(), if has_room => {
@@ -224,25 +255,10 @@ pub async fn run(
                 if next.is_none() {
                     break;
                 }
-                while let Some(mut event) = next {
-                    match &mut event {
-                        NodeEvent::Left { reason, message, undelivered } => {
-                            *undelivered += asked.dropped;
-                            let closed = Closed::new(*reason, message.to_string());
-                            ended = Ended { closed, undelivered: *undelivered };
-                        }
-                        NodeEvent::Authenticated { .. } | NodeEvent::Listening { role: Role::Host, .. } => {
-                            asked.is_in = true;
-                        }
-                        _ => {}
-                    }
-                    let _ = match &event {
-                        NodeEvent::Admission { bans, attempts, penalties } => told
-                            .changes(now(), (bans, attempts, penalties))
-                            .map_or(Ok(()), |changes| write_line(&mut piece, &changes)),
-                        event => write_event(&mut piece, now(), event),
-                    };
-                    next = if piece.len() < limits::OUTPUT_BYTES { events.try_next() } else { None };
+                while let Some(event) = next {
+                    asked.follow(&event);
+                    lines.write(now(), event, asked.dropped);
+                    next = if lines.piece.len() < limits::OUTPUT_BYTES { events.try_next() } else { None };
                 }
             }
             _ = output.pieces.reserve(), if !has_room => {}
@@ -256,7 +272,7 @@ pub async fn run(
                     network.command(command).await;
                 },
                 Some(Typed::Bad(message)) => {
-                    let _ = write_event(&mut piece, now(), &NodeEvent::error(ErrorKind::Command, &message));
+                    lines.write(now(), NodeEvent::error(ErrorKind::Command, &message), 0);
                 }
                 None => has_input = false,
             },
@@ -269,7 +285,7 @@ pub async fn run(
     }
     reader.abort();
     output.finish().await?;
-    Ok(ended)
+    Ok(lines.ended.unwrap_or(Ended { closed: CloseReason::Internal.into(), undelivered: 0 }))
 }
 
 /// Tells a program why there is no session: an error, and `left` as the last line.

@@ -5,14 +5,11 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use super::{Theme, paint};
+use super::{Theme, paint, prompt::command_key};
 use crate::app::{
     State,
-    keymap::{Action, Context},
-    layer::{Dialog, Item, Layer, Prompt, PromptKind},
-    palette::{self, Command},
-    strength::Strength,
-    suggestions, why_not, wrap,
+    layer::{Dialog, Item, Layer},
+    palette, wrap,
 };
 
 /// Draws a layer. Gives where the cursor is then, if anywhere.
@@ -28,7 +25,7 @@ pub(super) fn draw(
         Layer::Invite(card) => super::invite::draw(state, card, theme, area, buffer),
         Layer::Dialog(question) => dialog(question, theme, area, buffer),
         Layer::Note { title, lines, scroll } => note(title, lines, *scroll, theme, area, buffer),
-        Layer::Prompt(line) => return prompt(state, line, theme, area, buffer),
+        Layer::Prompt(line) => return super::prompt::draw(state, line, theme, area, buffer),
     }
     None
 }
@@ -161,17 +158,6 @@ fn dialog(question: &Dialog, theme: Theme, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// The key that does the same as a command. One that acts where letters do comes after Esc.
-fn command_key(state: &State, command: &Command) -> Option<String> {
-    let action = command.action?;
-    let key = |contexts: &[Context]| state.keymap.key(contexts, action);
-    let of_letters = || {
-        let esc = state.keymap.key(&[Context::Compose], Action::Close)?;
-        Some(format!("{esc} {}", key(&[Context::Browse])?))
-    };
-    key(&[Context::Compose, Context::Room, Context::Everywhere]).or_else(of_letters)
-}
-
 fn label(item: Item, yes: &str) -> String {
     let option = |on: bool, words: &str| format!("[{}] {words}", if on { "x" } else { " " });
     match item {
@@ -182,98 +168,4 @@ fn label(item: Item, yes: &str) -> String {
         Item::ByAddress(on) => option(on, "by address"),
         Item::NewPassword(on) => option(on, "then set a new password"),
     }
-}
-
-fn prompt(state: &State, line: &Prompt, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    let name;
-    let begun = Some(line.editor.text()).filter(|_| line.kind == PromptKind::Palette);
-    let title = match line.kind {
-        PromptKind::Palette => match begun.and_then(palette::begun) {
-            Some((command, _)) => {
-                name = format!("/{} {}", command.name, command.takes).trim_end().to_owned();
-                &name
-            }
-            None => "Commands",
-        },
-        PromptKind::GoTo => "Go to",
-        PromptKind::Search => "Search",
-        PromptKind::Password => "New password",
-        PromptKind::Theme => "Theme",
-        PromptKind::Recall => "Sent before",
-        PromptKind::Menu(_) => "Message",
-        PromptKind::Handover(peer) => {
-            let next = state.room().map(|room| room.name(&peer)).unwrap_or_default();
-            name = format!("Type {next} to hand the network over");
-            &name
-        }
-    };
-    let suggestions = suggestions(state);
-    let listed = suggestions.len().min(usize::from(area.height.saturating_sub(6))).min(12);
-    let extra = listed + usize::from(line.error.is_some());
-    let height = u16::try_from(extra + 3).unwrap_or(u16::MAX).min(area.height);
-    let width = 100.min(area.width);
-    // Above the hint line, so that what is searched for stays visible.
-    let rect = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.bottom().saturating_sub(height + 1).max(area.y),
-        width,
-        height,
-    };
-    paint::clear(buffer, rect);
-    let more = if suggestions.len() > listed { ", ↑↓ for more" } else { "" };
-    let inner = paint::boxed(buffer, rect, &format!("{title}{more}"), theme.accent());
-    if inner.is_empty() {
-        return None;
-    }
-    let mut y = inner.y;
-    let first = (line.at + 1).saturating_sub(listed);
-    for (at, name) in suggestions.iter().enumerate().skip(first).take(listed) {
-        let is_list = line.kind == PromptKind::Palette && begun.and_then(palette::begun).is_none();
-        let command = palette::COMMANDS.iter().find(|command| is_list && command.name == name);
-        let why_not = command.and_then(|command| why_not(state, command));
-        let text = match command {
-            Some(command) => {
-                let why_not = why_not.map(|why_not| format!("{why_not}: ")).unwrap_or_default();
-                format!("{:<28} {why_not}{}", format!("/{} {}", command.name, command.takes), command.help)
-            }
-            None if line.kind == PromptKind::Theme && *name == state.themes.shown.name => {
-                format!("{name:<28} the one you have")
-            }
-            None => name.replace('\n', " "),
-        };
-        let style = if why_not.is_none() { Theme::plain() } else { theme.dim() };
-        let end = paint::put(buffer, inner, inner.x, y, &wrap::fit(&text, usize::from(inner.width)), style);
-        if let Some(key) = command.and_then(|command| command_key(state, command)) {
-            paint::put_right(buffer, inner, end + 2, y, &key, theme.dim());
-        }
-        if at == line.at {
-            paint::fill(buffer, inner, y, Theme::selected());
-        }
-        y += 1;
-    }
-    if let Some(error) = &line.error {
-        paint::put(buffer, inner, inner.x, y, &wrap::fit(error, usize::from(inner.width)), theme.bad());
-        y += 1;
-    }
-    let x = paint::put(buffer, inner, inner.x, y, "› ", theme.accent());
-    let text = line.editor.text();
-    let before = text.get(..line.editor.cursor()).unwrap_or_default();
-    let (shown, before) = if line.kind == PromptKind::Password && !line.revealed {
-        ("•".repeat(text.chars().count()), before.chars().count())
-    } else {
-        (text.to_owned(), wrap::width(before))
-    };
-    let mut room = usize::from(inner.right().saturating_sub(x + 1)).max(1);
-    if let Some(strength) = line.strength {
-        let style = if strength == Strength::Weak { theme.warning() } else { theme.dim() };
-        let words = strength.words();
-        paint::put_right(buffer, inner, x, y, words, style);
-        room = room.saturating_sub(wrap::width(words) + 2).max(1);
-    }
-    let field = Rect { width: (x - inner.x) + u16::try_from(room).unwrap_or(u16::MAX), ..inner };
-    let skip = before.saturating_sub(room);
-    let visible: String =
-        unicode_segmentation::UnicodeSegmentation::graphemes(shown.as_str(), true).skip(skip).collect();
-    paint::put(buffer, field, x, y, &visible, Theme::plain());
-    Some(Position { x: x + u16::try_from(before - skip).unwrap_or(0), y })
 }

@@ -15,6 +15,7 @@ mod log;
 mod messages;
 pub(crate) mod paint;
 mod peers;
+mod prompt;
 mod reachability;
 mod theme;
 

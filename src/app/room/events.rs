@@ -385,49 +385,13 @@ impl Room {
         for view in self.peers.values_mut() {
             view.present = false;
         }
-        let mut renamed = Vec::new();
-        let mut coming = Vec::new();
+        let is_gone = |view: &PeerView| view.gone.is_some();
+        let is_coming = |peer: &&Arc<Peer>| self.peers.get(&peer.peer_id).is_none_or(is_gone);
+        let coming: Vec<PeerId> = peers.iter().filter(is_coming).map(|peer| peer.peer_id).collect();
+        let mut told = Vec::new();
         for peer in peers {
-            if self.peers.get(&peer.peer_id).is_none_or(|view| view.gone.is_some()) {
-                coming.push(peer.peer_id);
-            }
-            let view = self.peers.entry(peer.peer_id).or_insert_with(|| PeerView {
-                hue: hue_of(&peer.peer_id),
-                peer: peer.clone(),
-                present: true,
-                state: Liveness::Alive,
-                since: now,
-                missed: 0,
-                rtts: VecDeque::new(),
-                gone: None,
-                cut_off: None,
-                via: None,
-                is_close: false,
-            });
-            if view.gone.take().is_some() {
-                view.cut_off = None;
-                view.state = Liveness::Alive;
-                view.since = now;
-                view.missed = 0;
-            }
-            if view.peer.alias != peer.alias {
-                renamed.push(format!("{} is called {} now", view.peer.alias, peer.alias));
-                for conversation in &mut self.conversations {
-                    conversation.log.rename(peer);
-                }
-            }
-            if view.peer.status != peer.status && !self.muted.contains(&peer.peer_id) {
-                let said = match &peer.status {
-                    // In quotes that it cannot end: it is that peer's word.
-                    Some(status) => {
-                        format!("{} says \"{}\"", peer.alias, status.as_str().replace('"', "'"))
-                    }
-                    None => format!("{} is here again", peer.alias),
-                };
-                renamed.push(said);
-            }
-            view.peer = peer.clone();
-            view.present = true;
+            told.extend(self.changes_of(peer));
+            self.here(now, peer);
         }
         if let Some(me) = self.peers.get(&self.me).filter(|me| me.present) {
             self.alias = me.peer.alias.to_string();
@@ -438,22 +402,72 @@ impl Room {
                 view.hue = hue;
             }
         }
-        for text in renamed {
+        for text in told {
             self.pass(now, Grade::Info, &text);
         }
         for peer in peers {
             self.warn_of_other_key(now, peer.peer_id, &peer.alias);
         }
         self.note_close_names();
-        let others: Vec<PeerId> =
-            peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me).collect();
-        for peer in others {
+        for peer in peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != self.me) {
             let with = Recipient::Peer(peer);
             if !self.conversations.iter().any(|conversation| conversation.with == with) {
                 self.conversations.push(Conversation::new(with));
             }
         }
-        // A conversation with somebody who is gone stays while there is something in it.
+        self.close_empty_conversations();
+    }
+
+    /// What is told of a member that is called otherwise now, or says something else of itself.
+    fn changes_of(&self, peer: &Peer) -> Vec<String> {
+        let mut changes = Vec::new();
+        let before = self.peers.get(&peer.peer_id).map(|view| &view.peer);
+        if let Some(before) = before.filter(|before| before.alias != peer.alias) {
+            changes.push(format!("{} is called {} now", before.alias, peer.alias));
+        }
+        if before.is_some_and(|before| before.status != peer.status) && !self.muted.contains(&peer.peer_id) {
+            changes.push(match &peer.status {
+                // In quotes that it cannot end: it is that peer's word.
+                Some(status) => format!("{} says \"{}\"", peer.alias, status.as_str().replace('"', "'")),
+                None => format!("{} is here again", peer.alias),
+            });
+        }
+        changes
+    }
+
+    /// A member is in the roster.
+    fn here(&mut self, now: Timestamp, peer: &Arc<Peer>) {
+        let new = || PeerView {
+            hue: hue_of(&peer.peer_id),
+            peer: peer.clone(),
+            present: true,
+            state: Liveness::Alive,
+            since: now,
+            missed: 0,
+            rtts: VecDeque::new(),
+            gone: None,
+            cut_off: None,
+            via: None,
+            is_close: false,
+        };
+        let view = self.peers.entry(peer.peer_id).or_insert_with(new);
+        if view.gone.take().is_some() {
+            view.cut_off = None;
+            view.state = Liveness::Alive;
+            view.since = now;
+            view.missed = 0;
+        }
+        if view.peer.alias != peer.alias {
+            for conversation in &mut self.conversations {
+                conversation.log.rename(peer);
+            }
+        }
+        view.peer = peer.clone();
+        view.present = true;
+    }
+
+    /// A conversation with somebody who is gone stays while it is shown, or while there is something in it.
+    fn close_empty_conversations(&mut self) {
         let current = self.current;
         let peers = &self.peers;
         let mut at = 0;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{Host, Joiner, MemberLink, ReachabilityAsked, Step, Timer, candidates, classic};
 use crate::{
     api::NodeEvent,
-    model::{AuthenticationError, CloseReason, Role, RosterEntry, SafeText, Wire, limits},
+    model::{Alias, AuthenticationError, CloseReason, PeerId, Role, RosterEntry, SafeText, Wire, limits},
     proto::{
         ConnId, Connected,
         admission::{Charge, Settled},
@@ -213,35 +213,12 @@ impl Host {
             self.turn.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
             return self.turn.close(conn, CloseReason::Banned);
         }
-        let present = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
-        let alias = match self.admission.check_alias(&peer, &hello.alias, Some(&self.group.alias), present) {
-            Ok(alias) => alias,
-            Err(error @ AuthenticationError::AliasNotAllowed(_)) => {
-                return self.refuse(conn, CloseReason::AliasNotAllowed, &error);
-            }
-            Err(error) => return self.refuse(conn, CloseReason::AliasTaken, &error),
+        let (alias, saved_with) = match self.admission_of(&joiner, hello) {
+            Ok(admitted) => admitted,
+            Err((reason, error)) => return self.refuse(conn, reason, &error),
         };
-        if !self.group.roster.will_have(&peer)
-            && let Err(error) = self.admission.check_room(self.group.roster.members_to_be())
-        {
-            return self.refuse(conn, CloseReason::NetworkFull, &error);
-        }
-        let mut saved_with = 0;
-        match self.admission.admit(peer, alias.clone(), remote.ip(), self.turn.now) {
-            Ok(true) => {
-                self.save(Vec::new());
-                saved_with = self.saves.token;
-            }
-            Ok(false) => {}
-            Err(error) => return self.refuse(conn, CloseReason::NetworkFull, &error),
-        }
         self.turn.authenticated(conn);
-        if let Some(before) = self.members.remove(&peer) {
-            self.by_conn.remove(&before.conn);
-            self.group.join_links.remove(&peer);
-            self.turn.timers.cancel(Timer::Beat(before.conn));
-            self.turn.goodbye(before.conn, CloseReason::Superseded, "");
-        }
+        self.supersede(&peer);
         // It may be somewhere else now: whoever has called it in vain may call it again.
         for member in self.members.values_mut() {
             member.called.remove(&peer);
@@ -272,6 +249,41 @@ impl Host {
         self.members.insert(peer, link);
         self.by_conn.insert(conn, peer);
         self.distribute_soon();
+    }
+
+    /// The alias of a joiner that may come in, and the save that keeps its admission; or why it may not.
+    fn admission_of(
+        &mut self,
+        joiner: &Joiner,
+        hello: &Hello,
+    ) -> Result<(Alias, u64), (CloseReason, AuthenticationError)> {
+        let peer = joiner.peer;
+        let present = self.group.roster.entries_to_be().map(|entry| (&entry.peer_id, &entry.alias));
+        let alias = self.admission.check_alias(&peer, &hello.alias, Some(&self.group.alias), present);
+        let alias = alias.map_err(|error| match error {
+            AuthenticationError::AliasNotAllowed(_) => (CloseReason::AliasNotAllowed, error),
+            error => (CloseReason::AliasTaken, error),
+        })?;
+        let is_full = |error| (CloseReason::NetworkFull, error);
+        if !self.group.roster.will_have(&peer) {
+            self.admission.check_room(self.group.roster.members_to_be()).map_err(is_full)?;
+        }
+        let is_news = self.admission.admit(peer, alias.clone(), joiner.remote.ip(), self.turn.now);
+        if !is_news.map_err(is_full)? {
+            return Ok((alias, 0));
+        }
+        self.save(Vec::new());
+        Ok((alias, self.saves.token))
+    }
+
+    /// A member that is admitted again has one link, the newer.
+    fn supersede(&mut self, peer: &PeerId) {
+        if let Some(before) = self.members.remove(peer) {
+            self.by_conn.remove(&before.conn);
+            self.group.join_links.remove(peer);
+            self.turn.timers.cancel(Timer::Beat(before.conn));
+            self.turn.goodbye(before.conn, CloseReason::Superseded, "");
+        }
     }
 
     pub(super) fn refuse(&mut self, conn: ConnId, reason: CloseReason, error: &AuthenticationError) {

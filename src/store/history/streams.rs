@@ -21,6 +21,48 @@ pub(in crate::store) type Batches = (Vec<Arc<StoredBatch>>, Option<u64>);
 
 /// Own streams of which somebody has not got everything.
 pub(super) fn own_streams(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<OwnStream>> {
+    let mut open = Vec::new();
+    for (conversation, mut stream) in addressed(db, me, network)? {
+        let values = params![conversation, me.0, stream.id.epoch.cast_signed()];
+        let last = format!("SELECT coalesce(max(m.sequence), 0) FROM message m WHERE {OF_STREAM}");
+        stream.last =
+            db.prepare_cached(&last)?.query_row(values, |row| row.get::<_, i64>(0))?.cast_unsigned();
+        if !stream.addressees.iter().any(|addressee| is_open(&stream, addressee)) {
+            continue;
+        }
+        let step = i64::try_from(limits::AGE_STEP.as_micros()).unwrap_or(i64::MAX);
+        let ages = format!(
+            "SELECT max(m.sequence), max(m.sent_at) FROM message m WHERE {OF_STREAM}
+             GROUP BY m.sent_at / {step} ORDER BY max(m.sequence)"
+        );
+        let age = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), Timestamp(row.get(1)?)));
+        stream.ages = db.prepare_cached(&ages)?.query_map(values, age)?.collect::<Result<_>>()?;
+        let named = format!(
+            "SELECT m.sequence, m.reference FROM message m WHERE {OF_STREAM} AND m.reference IS NOT NULL
+             ORDER BY m.sequence"
+        );
+        let name =
+            |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), Arc::from(row.get_ref(1)?.as_str()?)));
+        stream.references = db.prepare_cached(&named)?.query_map(values, name)?.collect::<Result<_>>()?;
+        open.push(stream);
+    }
+    Ok(open)
+}
+
+/// The messages of one stream: of this conversation, author and epoch.
+const OF_STREAM: &str =
+    "m.conversation = ?1 AND m.author = (SELECT id FROM person WHERE key = ?2) AND m.epoch = ?3";
+
+/// An addressee lacks something of a stream that it may still get.
+fn is_open(stream: &OwnStream, addressee: &Addressee) -> bool {
+    addressee.intervals.iter().any(|interval| {
+        let last = interval.last.unwrap_or(stream.last).min(stream.last);
+        interval.resolution.is_none() && interval.first.max(addressee.kept + 1) <= last
+    })
+}
+
+/// All own streams and to whom they are addressed, each with the number of its conversation.
+fn addressed(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<(i64, OwnStream)>> {
     let mut query = db.prepare_cached(
         "SELECT a.conversation, a.epoch, w.key, p.key, p.alias, a.first, a.last, a.resolution, a.reason, a.at,
             coalesce((SELECT max(r.up_to) FROM receipt r WHERE r.conversation = a.conversation
@@ -60,41 +102,7 @@ pub(super) fn own_streams(db: &Connection, me: &PeerId, network: &NetworkId) -> 
             });
         }
     }
-    let mut open = Vec::new();
-    for (conversation, mut stream) in streams {
-        let values = params![conversation, me.0, stream.id.epoch.cast_signed()];
-        let author =
-            "m.conversation = ?1 AND m.author = (SELECT id FROM person WHERE key = ?2) AND m.epoch = ?3";
-        let last = format!("SELECT coalesce(max(m.sequence), 0) FROM message m WHERE {author}");
-        stream.last =
-            db.prepare_cached(&last)?.query_row(values, |row| row.get::<_, i64>(0))?.cast_unsigned();
-        let is_open = |interval: &Interval, kept: u64| {
-            let last = interval.last.unwrap_or(stream.last).min(stream.last);
-            interval.resolution.is_none() && interval.first.max(kept + 1) <= last
-        };
-        let is_open = |addressee: &Addressee| {
-            addressee.intervals.iter().any(|interval| is_open(interval, addressee.kept))
-        };
-        if !stream.addressees.iter().any(is_open) {
-            continue;
-        }
-        let step = i64::try_from(limits::AGE_STEP.as_micros()).unwrap_or(i64::MAX);
-        let ages = format!(
-            "SELECT max(m.sequence), max(m.sent_at) FROM message m WHERE {author}
-             GROUP BY m.sent_at / {step} ORDER BY max(m.sequence)"
-        );
-        let age = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), Timestamp(row.get(1)?)));
-        stream.ages = db.prepare_cached(&ages)?.query_map(values, age)?.collect::<Result<_>>()?;
-        let named = format!(
-            "SELECT m.sequence, m.reference FROM message m WHERE {author} AND m.reference IS NOT NULL
-             ORDER BY m.sequence"
-        );
-        let name =
-            |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), Arc::from(row.get_ref(1)?.as_str()?)));
-        stream.references = db.prepare_cached(&named)?.query_map(values, name)?.collect::<Result<_>>()?;
-        open.push(stream);
-    }
-    Ok(open)
+    Ok(streams)
 }
 
 /// Which signed batches are here and may be given to somebody who may read from `since` on.
