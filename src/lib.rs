@@ -38,7 +38,8 @@
 //! - The password never crosses the native wire, is not kept, and is proven over one link only.
 //! - Text from outside is cleaned once, in [`model::text`], before anything shows, logs or stores it.
 //! - Awaiting goes up (session, node, front end), trying goes down: no slow peer delays another.
-//! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`].
+//! - Everything that a stranger, a peer or a person can cause has a bound in [`model::limits`]; how much room a node gives
+//!   is part of its options ([`network::Limits`]).
 //!
 //! # Flows
 //! **Send.** A key makes `app::update` return an effect, `run` hands the command to the node. All texts of a turn for one

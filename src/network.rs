@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::{HistoryCommand, HistoryEvent, NodeCommand, PeerName, StoreCommand, StoreEvent, Target},
     model::{
-        Alias, CloseReason, Closed, CommandError, Deputyship, HostState, Invite, KnownHost, MessageId,
-        Network as Identified, NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire, limits,
+        Alias, CloseReason, Closed, CommandError, DeputyStatement, Deputyship, HostState, Invite, KnownHost,
+        MessageId, Network as Identified, NetworkId, Password, Peer, PeerId, Recalled, SendError, Wire,
+        limits,
     },
     net::{self, NodeHandle, Opened, Platform, Request, SystemPlatform},
     proto::{EarlierRun, HostConfig, KeptState, MemberConfig, NodeConfig, RoleConfig, admission::tell_apart},
@@ -151,36 +152,18 @@ impl Network {
         let recents = profile.recents();
         let (pin, pass, addrs) = match options.invite {
             // Who gave the invite knows the host's key, and where it is now.
-            Some(Invite { addrs, key, pass }) => (Some(key), pass, addrs),
+            Some(Invite { addrs, key, pass }) => (Some(key), pass, free_addrs(&recents, key, addrs)?),
             None => (options.pin, None, Vec::new()),
         };
-        // A host that is known by its key is looked for where no other one is known.
-        let is_known = pin.is_some_and(|key| recents.iter().any(|known| known.peer_id == key));
-        let taken = |addr: &SocketAddr| recents.iter().find(|known| is_of_another(known, pin, *addr));
-        let free: Vec<SocketAddr> = addrs.iter().copied().filter(|addr| taken(addr).is_none()).collect();
-        let other = addrs.iter().find_map(taken);
-        if let Some(other) = other.filter(|_| !is_known || free.is_empty()) {
-            let message = format!(
-                "the invite is of another host than the one that you know at {} (key {}); if that one is no more, forget \
-                 it (Delete on the recent network in the launch screen), and join by the invite then",
-                other.target,
-                other.peer_id.short()
-            );
-            return Err(Closed::new(CloseReason::KeyChanged, message));
-        }
         let known = recents.iter().find(|known| match pin {
             Some(key) => known.peer_id == key,
             None => known.target == options.target,
         });
-        let (known, addrs) = (known.cloned(), free);
+        let known = known.cloned();
         let moved = known.as_ref().and_then(|known| moved_to(known, &recents));
         let deputy = known.as_ref().and_then(|known| known.deputy.clone());
-        let is_of_deputy = |given: &Deputyship| {
-            deputy.as_ref().is_some_and(|deputy| {
-                (deputy.to, deputy.network) == (given.statement.to, given.statement.network)
-            })
-        };
-        let deputyship = profile.deputyship().filter(is_of_deputy).map(Box::new);
+        let deputyship =
+            profile.deputyship().filter(|given| is_given_by(given, deputy.as_ref())).map(Box::new);
         let remembered = known.as_ref().map(|known| known.peer_id);
         let pin = pin.or(remembered).filter(|host| host.wire() == Wire::Native);
         if let (Wire::Classic, Some(pin)) = (options.wire, pin) {
@@ -357,10 +340,32 @@ fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
     }
 }
 
+/// What a deputy was given, by this word.
+fn is_given_by(given: &Deputyship, word: Option<&DeputyStatement>) -> bool {
+    word.is_some_and(|word| (word.to, word.network) == (given.statement.to, given.statement.network))
+}
+
+/// The addresses of an invite at which no other host is known. A host that is known by its key is looked for there; of one
+/// that is new, none may be another's.
+fn free_addrs(recents: &[KnownHost], key: PeerId, addrs: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Closed> {
+    let is_known = recents.iter().any(|known| known.peer_id == key);
+    let taken = |addr: &SocketAddr| recents.iter().find(|known| is_of_another(known, key, *addr));
+    let other = addrs.iter().find_map(taken);
+    let free: Vec<SocketAddr> = addrs.into_iter().filter(|addr| taken(addr).is_none()).collect();
+    let Some(other) = other.filter(|_| !is_known || free.is_empty()) else { return Ok(free) };
+    let message = format!(
+        "the invite is of another host than the one that you know at {} (key {}); if that one is no more, forget it \
+         (Delete on the recent network in the launch screen), and join by the invite then",
+        other.target,
+        other.peer_id.short()
+    );
+    Err(Closed::new(CloseReason::KeyChanged, message))
+}
+
 /// A host that somebody has typed is known at this address, with another key: an invite must not take its place in silence.
-fn is_of_another(known: &KnownHost, key: Option<PeerId>, addr: SocketAddr) -> bool {
+fn is_of_another(known: &KnownHost, key: PeerId, addr: SocketAddr) -> bool {
     let is_there = !known.handed_over && addr.to_string() == known.target;
-    is_there && known.peer_id.wire() == Wire::Native && key.is_some_and(|key| key != known.peer_id)
+    is_there && known.peer_id.wire() == Wire::Native && key != known.peer_id
 }
 
 /// Who is at the port of a host may be its deputy, which has opened the network again on the same machine.

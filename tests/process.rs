@@ -35,7 +35,7 @@ fn is_down(alias: &str) -> impl Fn(&Value) -> bool {
 fn sigterm_sigint_and_sighup_leave_in_order() {
     let mut host = Starting::host("host").start();
     for (signal, alias) in [("TERM", "ann"), ("INT", "bob"), ("HUP", "carol")] {
-        let mut peer = joined(Starting::join(&host, alias));
+        let mut peer = joined(Starting::join(&host, alias).heeding_hangup());
         said(&mut peer, &mut host, &format!("before {signal}"));
         peer.signal(signal);
         assert_eq!(peer.event("left")["reason"], "left", "{signal}");
@@ -255,7 +255,7 @@ fn a_hangup_that_is_ignored_stays_ignored() {
     ann.event("roster");
     assert_eq!(ann.leave(), 0);
     // Otherwise it is a request to end.
-    let mut bob = Starting::join(&host, "bob").start();
+    let mut bob = Starting::join(&host, "bob").heeding_hangup().start();
     bob.event("authenticated");
     bob.signal("HUP");
     assert_eq!(bob.exit_code(), 0);

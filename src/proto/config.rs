@@ -48,11 +48,11 @@ pub struct Limits {
 /// The room of those who are not admitted: connections, addresses, bans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StrangerLimits {
-    /// Connections below which all are taken; at most a quarter of [`Self::full`].
+    /// Connections below which all are taken; at least one, and at most a quarter of [`Self::full`].
     pub free: usize,
     /// Connections at which every further one is dropped; at most half of the process's descriptors.
     pub full: usize,
-    /// Handshakes of one address that may wait for their turn.
+    /// Handshakes of one address that may wait for their turn; at least one may.
     pub handshakes_waiting: usize,
     /// Addresses whose handshakes are remembered; the least used are forgotten first.
     pub addresses: usize,
@@ -60,7 +60,7 @@ pub struct StrangerLimits {
     pub penalties: usize,
     /// Addresses whose wrong passwords are counted at once.
     pub counted: usize,
-    /// Bans for wrong passwords at once; with more of them neighbours become one.
+    /// Bans for wrong passwords at once; with more of them neighbours become one. There may be at least one.
     pub automatic_bans: usize,
 }
 

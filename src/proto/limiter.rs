@@ -108,7 +108,12 @@ impl Limiter {
         let full = limits.full.min(descriptors / 2).max(1);
         let free = limits.free.min(full / 4).max(1);
         Self {
-            limits: StrangerLimits { free, full, ..limits },
+            limits: StrangerLimits {
+                free,
+                full,
+                handshakes_waiting: limits.handshakes_waiting.max(1),
+                ..limits
+            },
             connections: BTreeMap::new(),
             places: Places::default(),
             silent: BTreeSet::new(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{HistoryCommand, HistoryEvent, StoreCommand, StoreEvent},
-    model::{HistoryState, HostState, KnownHost, Verified, limits},
+    model::{HistoryState, HostState, KnownHost, NetworkId, Recipient, Verified, limits},
 };
 
 type Reply = mpsc::Sender<StoreEvent>;
@@ -188,20 +188,7 @@ impl Worker {
             }
             StoreCommand::KeepMuted { peer, is_muted } => self.batch.push(Write::Muted(peer, is_muted)),
             StoreCommand::Receipt(receipt) => self.batch.push(Write::Receipt(receipt)),
-            StoreCommand::Forget { network, conversation } => {
-                self.commit();
-                let outcome = self.history.forget(network, conversation);
-                let event = match outcome {
-                    Committed::ForGood => StoreEvent::History(HistoryEvent::Forgotten(conversation)),
-                    Committed::NotYet => {
-                        let message =
-                            "it cannot be deleted now; it is as soon as the disk takes anything".to_owned();
-                        StoreEvent::Failed { token: None, message }
-                    }
-                };
-                self.committed(outcome);
-                let _ = reply.blocking_send(event);
-            }
+            StoreCommand::Forget { network, conversation } => self.forget(network, conversation, &reply),
             StoreCommand::History(question) if Reader::answers(&question) => {
                 self.questions.push_back((question, reply));
             }
@@ -216,40 +203,13 @@ impl Worker {
                 }
             }
             StoreCommand::SaveHost { token, state } => {
-                let is_another = |kept: &HostState| kept.network.id != state.network.id;
-                let is_other = self.kept.borrow().host.as_ref().is_some_and(is_another);
-                let saved = self.files.as_ref().map_or(Ok(()), |files| {
-                    // A network that this profile hosted before is set aside, not overwritten.
-                    if is_other {
-                        files.retire_host()?;
-                    }
-                    files.save_host(&state)
-                });
-                self.kept.send_modify(|kept| kept.host = Some(*state));
-                let event = match saved {
-                    Ok(()) => StoreEvent::Saved(token),
-                    Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
-                };
-                let _ = reply.blocking_send(event);
+                let saved = self.save_host(*state);
+                tell_saved(&reply, token, saved);
             }
-            StoreCommand::RetireHost => {
-                let retired = self.files.as_ref().map_or(Ok(()), Files::retire_host);
-                self.kept.send_modify(|kept| {
-                    kept.retired = kept.host.take().map(|state| state.network);
-                });
-                let event = match retired {
-                    Ok(()) => StoreEvent::Retired,
-                    Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
-                };
-                let _ = reply.blocking_send(event);
-            }
+            StoreCommand::RetireHost => self.retire_host(&reply),
             StoreCommand::KeepPackage { token, state } => {
                 let saved = self.files.as_ref().map_or(Ok(()), |files| files.keep_package(&state));
-                let event = match saved {
-                    Ok(()) => StoreEvent::Saved(token),
-                    Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
-                };
-                let _ = reply.blocking_send(event);
+                tell_saved(&reply, token, saved);
             }
             StoreCommand::DropPackage => {
                 if let Some(files) = &self.files {
@@ -272,6 +232,47 @@ impl Worker {
                 let _ = reply.blocking_send(StoreEvent::Recents(self.kept.borrow().recents.clone()));
             }
         }
+    }
+
+    /// Deletes a conversation.
+    fn forget(&mut self, network: NetworkId, conversation: Recipient, reply: &Reply) {
+        self.commit();
+        let outcome = self.history.forget(network, conversation);
+        let event = match outcome {
+            Committed::ForGood => StoreEvent::History(HistoryEvent::Forgotten(conversation)),
+            Committed::NotYet => {
+                let message = "it cannot be deleted now; it is as soon as the disk takes anything".to_owned();
+                StoreEvent::Failed { token: None, message }
+            }
+        };
+        self.committed(outcome);
+        let _ = reply.blocking_send(event);
+    }
+
+    /// A network that this profile hosted before is set aside, not overwritten.
+    fn save_host(&mut self, state: HostState) -> Result<(), StoreError> {
+        let is_another = |kept: &HostState| kept.network.id != state.network.id;
+        let is_other = self.kept.borrow().host.as_ref().is_some_and(is_another);
+        let saved = self.files.as_ref().map_or(Ok(()), |files| {
+            if is_other {
+                files.retire_host()?;
+            }
+            files.save_host(&state)
+        });
+        self.kept.send_modify(|kept| kept.host = Some(state));
+        saved
+    }
+
+    fn retire_host(&mut self, reply: &Reply) {
+        let retired = self.files.as_ref().map_or(Ok(()), Files::retire_host);
+        self.kept.send_modify(|kept| {
+            kept.retired = kept.host.take().map(|state| state.network);
+        });
+        let event = match retired {
+            Ok(()) => StoreEvent::Retired,
+            Err(error) => StoreEvent::Failed { token: None, message: error.to_string() },
+        };
+        let _ = reply.blocking_send(event);
     }
 
     fn commit(&mut self) {
@@ -379,6 +380,15 @@ impl Worker {
         };
         let _ = reply.blocking_send(event);
     }
+}
+
+/// Something is on disk, or is not.
+fn tell_saved(reply: &Reply, token: u64, saved: Result<(), StoreError>) {
+    let event = match saved {
+        Ok(()) => StoreEvent::Saved(token),
+        Err(error) => StoreEvent::Failed { token: Some(token), message: error.to_string() },
+    };
+    let _ = reply.blocking_send(event);
 }
 
 /// Of what is answered only when it fails.

@@ -129,6 +129,11 @@ impl Starting {
         self.through(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"])
     }
 
+    /// Although the tests themselves may run with nohup.
+    pub fn heeding_hangup(self) -> Self {
+        if cfg!(target_os = "linux") { self.through(&["env", "--default-signal=HUP"]) } else { self }
+    }
+
     /// With a clock that is wrong by so much, as `faketime` has it.
     pub fn clock(self, wrong_by: &str) -> Self {
         self.through(&["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", wrong_by])

@@ -18,9 +18,9 @@ pub(super) struct Bans {
 }
 
 impl Bans {
-    /// With those that were kept, and at most so many for wrong passwords.
+    /// With those that were kept, and at most so many for wrong passwords, at least one.
     pub(super) fn new(all: Vec<Ban>, most: usize) -> Self {
-        Self { all, most }
+        Self { all, most: most.max(1) }
     }
 
     pub(super) fn all(&self) -> &[Ban] {
