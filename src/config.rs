@@ -154,10 +154,10 @@ pub fn resolve(
     let options = &cli.options;
     let sources = Sources::new(environment, file)?;
     let mode = mode(cli, environment)?;
-    let host = HostSettings::of(&sources, options, cli.command.as_ref())?;
     let (alias, alias_is_chosen) = alias(&sources, options)?;
     let profile = profile(&sources, options)?;
     let data_dir = sources.path("data_dir", options.data_dir.as_deref())?.or(data_dir);
+    let profile_dir = data_dir.ok_or(ConfigError::NoHome)?.join(&profile);
     Ok(Config {
         json: options.json,
         alias,
@@ -170,9 +170,9 @@ pub fn resolve(
             .map_or(limits::REJOIN_FOR, Duration::from_secs),
         cleartext: cleartext(&sources, options, &mode)?,
         mode,
-        host,
+        host: HostSettings::of(&sources, options, cli.command.as_ref())?,
         history: history(&sources, options)?,
-        profile_dir: data_dir.ok_or(ConfigError::NoHome)?.join(&profile),
+        profile_dir,
         profile,
         log: log(&sources, options)?,
         screen: ScreenSettings::of(&sources)?,

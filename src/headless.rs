@@ -171,13 +171,13 @@ impl Asked {
         self.leaves_by = Some(self.leaves_by.map_or(by, |earlier| earlier.min(by)));
     }
 
-    /// True when it is time to leave: everything is said.
     /// Messages go once the session is in a network.
     fn follow(&mut self, event: &NodeEvent) {
         let is_host = matches!(event, NodeEvent::Listening { role: Role::Host, .. });
         self.is_in |= is_host || matches!(event, NodeEvent::Authenticated { .. });
     }
 
+    /// True when it is time to leave: everything is said.
     fn is_leaving(&self) -> bool {
         self.leaves_by.is_some() && self.waiting.commands.is_empty() && self.early.commands.is_empty()
     }
@@ -187,9 +187,10 @@ impl Asked {
     }
 }
 
-/// What is to be written, when there is room.
+/// What a program is told of the session.
 #[derive(Default)]
 struct Lines {
+    /// What is to be written, when there is room.
     piece: Vec<u8>,
     told: admission::Told,
     /// The session is over.

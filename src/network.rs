@@ -84,8 +84,9 @@ impl Network {
         let join_addr = local_addr(&*join)?;
         let peer = net::bind_peer(&*platform, options.peer_listen, join_addr)?;
         let distribution = if options.policy.classic {
+            let distribution = net::bind_distribution(&*platform, join_addr.ip())?;
             tracing::warn!("classic peers are let in: their password and their messages go in clear");
-            Some(net::bind_distribution(&*platform, join_addr.ip())?)
+            Some(distribution)
         } else {
             None
         };
@@ -340,13 +341,13 @@ fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
     }
 }
 
-/// What a deputy was given, by this word.
+/// True when what a deputy was given belongs to this word of the host.
 fn is_given_by(given: &Deputyship, word: Option<&DeputyStatement>) -> bool {
     word.is_some_and(|word| (word.to, word.network) == (given.statement.to, given.statement.network))
 }
 
-/// The addresses of an invite at which no other host is known. A host that is known by its key is looked for there; of one
-/// that is new, none may be another's.
+/// The addresses of an invite at which no other host is known. Fails when another one is known at any of them, unless the
+/// host of the invite is known too and has an address left.
 fn free_addrs(recents: &[KnownHost], key: PeerId, addrs: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Closed> {
     let is_known = recents.iter().any(|known| known.peer_id == key);
     let taken = |addr: &SocketAddr| recents.iter().find(|known| is_of_another(known, key, *addr));

@@ -101,8 +101,8 @@ impl Composer {
         self.cursor = self.boundary_from(self.cursor + text.len());
     }
 
-    /// Puts what one key brings at the cursor. A key may bring a part of a cluster, such as a joiner between two emoji: what is
-    /// cleaned is the cluster as a whole, once it goes no further.
+    /// Puts what one key brings at the cursor. A key may bring a part of a cluster, such as a joiner between two emoji, so the
+    /// cluster is cleaned as a whole.
     pub fn type_text(&mut self, key: &str) {
         let from = self.left();
         self.insert(key);

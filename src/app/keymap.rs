@@ -165,7 +165,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// It types something, where one writes.
+    /// True for a key that types a character where text is written.
     fn is_letter(self) -> bool {
         matches!(self.code, KeyCode::Char(_))
             && !self.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
@@ -220,7 +220,7 @@ impl Context {
         matches!(self, Self::Compose | Self::Form | Self::Prompt | Self::Room | Self::Everywhere)
     }
 
-    /// A key may be pressed in both at once.
+    /// True when both contexts can hold at the same time.
     fn meets(self, other: Self) -> bool {
         use Context as C;
         let is_view = |context| matches!(context, C::Admin | C::Log | C::Heartbeat);
@@ -259,8 +259,8 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// The table with other keys for some actions, by their names. A letter alone holds where letters act; where one writes it
-    /// stays a letter.
+    /// The table with other keys for some actions, by their names. A letter alone is bound only where letters act: where text
+    /// is written it types itself.
     pub fn with(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, Unbindable> {
         let mut keymap = Self::default();
         let mut new = Vec::new();

@@ -62,7 +62,7 @@ pub fn areas(size: (u16, u16), room: &Room) -> Areas {
     let left = width.saturating_sub(LOG_LEAST + 1).min(PEERS.0);
     let left = if left < PEERS.1 { 0 } else { left };
     let right = if width >= WIDE { (width / 4).clamp(30, 40) } else { 0 };
-    // Browsing a pane that is folded away brings it in the place of the messages.
+    // A pane that is folded away takes the place of the messages while it is browsed.
     let folded = match room.shown.pane {
         _ if room.shown.focus == Focus::Compose => None,
         Pane::Peers if left == 0 => Some(Pane::Peers),
@@ -172,7 +172,7 @@ pub fn geometry(state: &State, room: &Room) -> Geometry {
     }
 }
 
-/// The first conversation of which a list of so many rows shows something: the one that is shown stays visible.
+/// Where a list of conversations with so many rows begins, so that it has the one that is open.
 #[must_use]
 pub fn first_conversation(room: &Room, rows: usize) -> usize {
     room.current.saturating_sub(rows.saturating_sub(1))

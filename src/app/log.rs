@@ -53,7 +53,7 @@ impl Message {
     /// What stands at its end: what became of an own one, or that a classic peer said it in clear.
     fn mark_text(&self, is_newest: bool) -> Option<String> {
         match (&self.mark, self.from.wire, &self.claims) {
-            // That all is well is told of the newest only.
+            // Only the newest message says that all have it.
             (Some(mark), ..)
                 if mark.summary.total > 0
                     && !is_newest
@@ -142,7 +142,7 @@ pub struct Geometry {
     pub rows: usize,
     /// The zone that days are told in.
     pub zone: jiff::tz::TimeZone,
-    /// Of whom everything is folded.
+    /// Peers all of whose messages are folded.
     pub muted: BTreeSet<PeerId>,
 }
 
@@ -181,7 +181,7 @@ pub struct MessageLog {
     below: u64,
     /// Where reading stopped: the place of the first message after it.
     new_from: Option<Place>,
-    /// Of what all is shown.
+    /// What is unfolded.
     unfolded: Option<Unfolded>,
 }
 
@@ -304,7 +304,7 @@ impl MessageLog {
         })
     }
 
-    /// Nobody reads from this message on, unless that is so already.
+    /// This message is the first unread one, unless there is an earlier one.
     pub fn new_from(&mut self, place: Place) {
         self.new_from.get_or_insert(place);
     }

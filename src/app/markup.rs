@@ -211,7 +211,7 @@ mod tests {
 
         #[test]
         fn a_text_full_of_signs_is_read_once(count in 1_usize..5000) {
-            // So much on one line that each sign must not be held against all of them.
+            // A line may have so many signs that comparing each with all others takes too long.
             let text = "`a`* _b_ ".repeat(count);
             prop_assert!(spans(&text).len() <= limits::SPANS);
         }

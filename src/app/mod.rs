@@ -73,7 +73,7 @@ pub enum Effect {
     Copy(String),
     /// Ring the terminal's bell.
     Bell,
-    /// Have the terminal tell of something, also where it is not in sight.
+    /// Have the terminal show a notice, even while nobody looks at it.
     Notify(String),
     /// Have the draft of a conversation written in an editor of one's own; what it became comes as [`Event::Edited`].
     Edit(Recipient, String),

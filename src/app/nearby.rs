@@ -10,7 +10,7 @@ use crate::model::{Answer, KnownHost, NearbyNetwork};
 pub enum Acquaintance {
     /// Its host is known by its key.
     Known,
-    /// One of this name is known, and its host has another key.
+    /// A network of this name is known, and its host has another key.
     OtherKey,
     /// Nothing.
     New,

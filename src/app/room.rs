@@ -69,7 +69,7 @@ pub enum Pane {
 pub struct PeerView {
     /// Which colour its name has.
     pub hue: usize,
-    /// Its name is one letter away from another one's here: its key stands beside it.
+    /// Another peer here has a name that differs in one letter, so this one is shown with its key.
     pub is_close: bool,
     /// Who.
     pub peer: Arc<Peer>,
@@ -133,7 +133,7 @@ pub enum LinkView {
 /// What followed from an event, for the frame around the room.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Followed {
-    /// Somebody said something just now: of several the last that calls this peer, else the last.
+    /// A message came just now. Of several it is the last that calls this peer, or else the last.
     pub heard: Option<Heard>,
     /// Worth a short notice.
     pub notable: bool,
@@ -285,7 +285,7 @@ pub struct Room {
     pub cleartext: Cleartext,
     /// Who reaches whom.
     pub reach: Reach,
-    /// Whose words are folded here, and call nobody.
+    /// Peers that are muted: their messages are folded and give no notice.
     pub muted: BTreeSet<PeerId>,
     /// Keys that the person here has verified.
     pub verified: Vec<Verified>,
@@ -369,7 +369,7 @@ impl Room {
         present
     }
 
-    /// Which colour the name of a peer has: for the same key the same one, unless another peer here has it.
+    /// The colour of a peer's name: always the same for a key, unless another peer here has it.
     #[must_use]
     pub fn hue(&self, peer: &PeerId) -> usize {
         self.peers.get(peer).map_or_else(|| hue_of(peer), |view| view.hue)
@@ -548,7 +548,7 @@ fn hue_of(peer: &PeerId) -> usize {
     peer.0.iter().fold(0, sum) % limits::HUES
 }
 
-/// What others have to type: not that the host listens everywhere, but where.
+/// What others have to type: an address at which the host is reached, where it listens at all of them.
 #[must_use]
 pub fn reachable(join_addr: SocketAddr, peer_addr: SocketAddr) -> SocketAddr {
     let ip = if join_addr.ip().is_unspecified() { peer_addr.ip() } else { join_addr.ip() };

@@ -133,7 +133,7 @@ pub struct State {
     pub notices: Notices,
     /// When it was told of something last.
     pub noticed: Option<Timestamp>,
-    /// Since when something is written that is not kept.
+    /// When the oldest change of a draft was made that is not kept yet.
     pub unsaved: Option<Timestamp>,
     /// The draft that is being written in another editor, as it was, and in which network.
     pub editing: Option<(NetworkId, String)>,

@@ -149,7 +149,7 @@ fn node_event(state: &mut State, event: NodeEvent) -> Vec<Effect> {
     };
     let now = state.now;
     if matches!(event, NodeEvent::Authenticated { .. } | NodeEvent::Handover { .. }) {
-        // Whatever was wrong or asked for, it is over.
+        // Errors and questions of the session are over with it.
         state.toast = None;
     }
     let Some(room) = state.room_mut() else { return launch::opening(state, event) };
@@ -249,7 +249,7 @@ fn pressed(state: &mut State, key: &KeyEvent) -> Vec<Effect> {
             if let KeyCode::Char(c) = key.code
                 && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
             {
-                // Whoever types where letters act and this one does not wants to write.
+                // A letter that has no action was meant to be written.
                 if state.layers.is_empty()
                     && let Some(room) = state.room_mut()
                     && room.shown.focus == Focus::Browse

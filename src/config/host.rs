@@ -11,7 +11,7 @@ use crate::{
     model::{Notes, Policy, limits},
 };
 
-/// How to host. A member needs it too: it may become the host.
+/// How to host. Of it a member needs whether to announce and to ask the router, should it become the host.
 #[derive(Debug, Clone)]
 pub struct HostSettings {
     /// The join address; nothing = that of last time, or [`default_listen`].
@@ -115,7 +115,7 @@ fn policy(sources: &Sources<'_>, options: &Options, flags: &HostFlags<'_>) -> Re
     Ok(Policy {
         rate,
         burst: limits::RATE_BURST,
-        // Bytes follow messages: whoever lifts the one limit means both.
+        // Whoever lifts the limit on messages means the one on bytes too.
         rate_bytes: if rate == 0 { 0 } else { limits::RATE_BYTES },
         grace: sources.number("grace", options.grace.as_deref(), 0, 604_800)?.unwrap_or(limits::GRACE),
         read_back: sources.number("read_back", options.read_back.as_deref(), 0, u32::MAX)?.unwrap_or(0),

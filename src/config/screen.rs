@@ -61,7 +61,7 @@ fn notices(sources: &Sources<'_>) -> Result<Notices, ConfigError> {
     })
 }
 
-/// Why nothing but ASCII can be shown, if that is so. A locale that nothing names is taken for one of today.
+/// Why nothing but ASCII can be shown, if that is so. Where no locale is named, UTF-8 is assumed.
 fn only_ascii(environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let named = |name: &&str| environment(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(named);

@@ -1,6 +1,7 @@
 //! Every number that bounds what a peer, a person or a program may cause, with its reason.
 //!
-//! A bound that is not here does not exist: no other module may hold one.
+//! A bound that is not here does not exist: no other module may hold one. Of those that are given to a node (`Limits` in
+//! `proto`) the defaults are here.
 
 use std::time::Duration;
 

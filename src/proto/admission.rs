@@ -84,7 +84,7 @@ impl Admission {
             bans: Bans::new(bans, limits.automatic_bans),
             keys: Keys::new(admitted),
             counts: BTreeMap::new(),
-            most_counts: limits.counted,
+            most_counts: limits.counted.max(1),
         }
     }
 

@@ -35,11 +35,10 @@ pub struct NodeConfig {
 /// How much room a node gives to others, and to what is not kept yet. The defaults suit a laptop and a network of
 /// [`limits::MEMBERS`]; a bot on a small machine gives less.
 ///
-/// What both ends of a link must agree on is no such limit, nor is time, which a node is told: both stand in
-/// [`limits`] alone.
+/// Not among them are times, and what both ends of a link must agree on: those stand in [`limits`] alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Host: the room of those who are not admitted.
+    /// The room of those who are not admitted.
     pub strangers: StrangerLimits,
     /// The memory of messages.
     pub memory: MemoryLimits,
@@ -50,17 +49,18 @@ pub struct Limits {
 pub struct StrangerLimits {
     /// Connections below which all are taken; at least one, and at most a quarter of [`Self::full`].
     pub free: usize,
-    /// Connections at which every further one is dropped; at most half of the process's descriptors.
+    /// Connections at which a further one comes in only in the place of another; at most half of the process's descriptors.
     pub full: usize,
     /// Handshakes of one address that may wait for their turn; at least one may.
     pub handshakes_waiting: usize,
-    /// Addresses whose handshakes are remembered; the least used are forgotten first.
+    /// Addresses whose handshakes are remembered; beyond that idle ones are forgotten.
     pub addresses: usize,
-    /// Addresses that are shown as held back, those with the most waiting first.
+    /// Host: addresses that are shown as held back, those with the most waiting first.
     pub penalties: usize,
-    /// Addresses whose wrong passwords are counted at once.
+    /// Host: addresses whose wrong passwords are counted at once, at least one. With few, whoever guesses from more addresses
+    /// than that is forgotten in between.
     pub counted: usize,
-    /// Bans for wrong passwords at once; with more of them neighbours become one. There may be at least one.
+    /// Host: bans for wrong passwords at once; with more of them neighbours become one. There may be at least one.
     pub automatic_bans: usize,
 }
 
@@ -86,7 +86,7 @@ pub struct MemoryLimits {
     pub log_bytes: usize,
     /// Bytes of own messages that may wait to be kept before the next is taken.
     pub unkept_bytes: usize,
-    /// Messages that are held for a disk that takes nothing; beyond them no more are taken.
+    /// Messages that are held for a disk that takes nothing; beyond them no more are taken. Receipts have a bound of their own.
     pub unsaved_messages: u64,
     /// Bytes of text that are held for it.
     pub unsaved_bytes: usize,

@@ -40,15 +40,15 @@ struct Address {
     waiting: VecDeque<ConnId>,
 }
 
-/// Which connections each address has. To find the address with the most must not cost more the more there are: a flood
-/// asks for it with every connection.
+/// Which connections each address has. A flood asks for the address with the most at every connection: to find it must not
+/// cost more the more there are.
 #[derive(Debug, Default)]
-struct Places {
+struct ByAddress {
     of: BTreeMap<IpAddr, BTreeSet<ConnId>>,
     by_count: BTreeSet<(usize, IpAddr)>,
 }
 
-impl Places {
+impl ByAddress {
     fn add(&mut self, block: IpAddr, conn: ConnId) {
         let conns = self.of.entry(block).or_default();
         self.by_count.remove(&(conns.len(), block));
@@ -67,24 +67,14 @@ impl Places {
         }
     }
 
-    /// The oldest connection of an address that has the most of them, if that are at least two more than `block` has. Those
-    /// that are kept do not count.
+    /// The oldest connection of an address that has the most of them, if that are at least two more than `block` has. One
+    /// that is kept stays; an address has few of those.
     fn greediest(&self, block: IpAddr, is_kept: &dyn Fn(ConnId) -> bool) -> Option<ConnId> {
+        let own = self.of.get(&block).map_or(0, BTreeSet::len);
+        let greedy = self.by_count.iter().rev().take_while(|(count, _)| *count >= own + 2);
         // Numbers grow, so that the first is the oldest.
-        let open = |block: &IpAddr| {
-            let mut conns = self.of.get(block)?.iter().filter(|conn| !is_kept(**conn));
-            let oldest = *conns.next()?;
-            Some((1 + conns.count(), oldest))
-        };
-        let own = open(&block).map_or(0, |(count, _)| count);
-        let mut most: Option<(usize, ConnId)> = None;
-        for (all, other) in self.by_count.iter().rev() {
-            if *all < own + 2 || most.is_some_and(|(count, _)| *all <= count) {
-                break;
-            }
-            most = open(other).filter(|(count, _)| most.is_none_or(|(so_far, _)| *count > so_far)).or(most);
-        }
-        most.filter(|(count, _)| *count >= own + 2).map(|(_, oldest)| oldest)
+        let oldest = |block| self.of.get(block)?.iter().find(|conn| !is_kept(**conn)).copied();
+        greedy.map(|(_, block)| block).find_map(oldest)
     }
 }
 
@@ -93,7 +83,7 @@ impl Places {
 pub struct Limiter {
     limits: StrangerLimits,
     connections: BTreeMap<ConnId, (IpAddr, Stage)>,
-    places: Places,
+    by_address: ByAddress,
     /// Numbers grow, so that the first is the oldest.
     silent: BTreeSet<ConnId>,
     addresses: BTreeMap<IpAddr, Address>,
@@ -115,7 +105,7 @@ impl Limiter {
                 ..limits
             },
             connections: BTreeMap::new(),
-            places: Places::default(),
+            by_address: ByAddress::default(),
             silent: BTreeSet::new(),
             addresses: BTreeMap::new(),
             dropped: 0,
@@ -140,7 +130,7 @@ impl Limiter {
             let draw = usize::try_from(rng.next_u32() % 100).unwrap_or(0);
             if draw < chance {
                 self.dropped += 1;
-                let greediest = || self.places.greediest(address_block(ip), is_kept);
+                let greediest = || self.by_address.greediest(address_block(ip), is_kept);
                 let Some(other) = self.silent.first().copied().or_else(greediest) else {
                     return Entry::Dropped;
                 };
@@ -149,7 +139,7 @@ impl Limiter {
             }
         }
         self.connections.insert(conn, (address_block(ip), Stage::Silent));
-        self.places.add(address_block(ip), conn);
+        self.by_address.add(address_block(ip), conn);
         self.silent.insert(conn);
         entry
     }
@@ -157,7 +147,7 @@ impl Limiter {
     fn remove(&mut self, conn: ConnId) -> Option<(IpAddr, Stage)> {
         self.silent.remove(&conn);
         let (block, stage) = self.connections.remove(&conn)?;
-        self.places.remove(block, conn);
+        self.by_address.remove(block, conn);
         if let Some(address) = self.addresses.get_mut(&block)
             && stage == Stage::Handshaking
         {
@@ -419,14 +409,14 @@ mod tests {
         let full = limiter.connections.len();
         assert!((SMALL.full * 3 / 4..=SMALL.full).contains(&full), "{full}");
         for conn in (10_000..11_000).map(ConnId) {
-            limiter.incoming(conn, STRANGER, &mut self::rng(), &|_| false);
+            limiter.incoming(conn, STRANGER, &mut rng, &|_| false);
             limiter.spoke(conn, now);
         }
         assert!(limiter.connections.len() <= SMALL.full);
     }
 
     #[test]
-    fn what_is_kept_makes_no_room_and_does_not_count() {
+    fn what_is_kept_makes_no_room() {
         let (mut limiter, mut rng, now) = (Limiter::new(SMALL, 100_000), rng(), Instant::now());
         let mut conn = 0;
         let mut fill = |limiter: &mut Limiter, last: u8, count: u64| {
@@ -443,7 +433,7 @@ mod tests {
             (fill(&mut limiter, 1, 20), fill(&mut limiter, 2, 15), fill(&mut limiter, 3, 10));
         let is_kept = |conn: ConnId| kept.contains(&conn);
         let greediest = |limiter: &Limiter, last: u8, is_kept: &dyn Fn(ConnId) -> bool| {
-            limiter.places.greediest(IpAddr::from([10, 0, 0, last]), is_kept)
+            limiter.by_address.greediest(IpAddr::from([10, 0, 0, last]), is_kept)
         };
         assert_eq!(greediest(&limiter, 9, &|_| false), Some(kept[0]));
         assert_eq!(greediest(&limiter, 9, &is_kept), Some(most[0]));
@@ -454,9 +444,8 @@ mod tests {
         }
         assert_eq!(greediest(&limiter, 9, &is_kept), Some(few[0]));
         assert_eq!(greediest(&limiter, 2, &is_kept), None, "one more is no reason");
-        // All but two of those with the most places are kept.
-        let is_kept = |conn: ConnId| kept.contains(&conn) && conn > kept[1] || few.contains(&conn);
-        assert_eq!(greediest(&limiter, 9, &is_kept), Some(most[6]));
+        let is_kept = |conn: ConnId| kept.contains(&conn) && conn != kept[3];
+        assert_eq!(greediest(&limiter, 9, &is_kept), Some(kept[3]), "one of them is not kept");
     }
 
     #[test]
@@ -530,6 +519,6 @@ mod tests {
         }
         assert!(limiter.addresses.len() <= SMALL.addresses);
         assert!(limiter.connections.is_empty() && limiter.silent.is_empty());
-        assert!(limiter.places.of.is_empty() && limiter.places.by_count.is_empty());
+        assert!(limiter.by_address.of.is_empty() && limiter.by_address.by_count.is_empty());
     }
 }

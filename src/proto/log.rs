@@ -86,7 +86,7 @@ pub struct Log {
     /// The newest batches, in order.
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Of them those that stay although the history has them too.
+    /// How many of them may stay although the history has them too.
     most_bytes: usize,
     last: u64,
     /// Its numbers and their places.

@@ -326,7 +326,7 @@ type Stop = mpsc::Receiver<Asked>;
 /// Who asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// Somebody, with a key that the terminal makes a signal of.
+    /// The person at the terminal, with a key that it turns into a signal.
     AtTheKeyboard,
     /// The system, or somebody else.
     BySystem,

@@ -30,7 +30,7 @@ struct Line<'a> {
     known: Acquaintance,
 }
 
-/// Gives on what is heard, until nobody takes it any more. The round trip comes a moment after the rest.
+/// Passes on what is heard until the receiver is gone. The round trip comes a moment after the rest.
 pub(super) async fn listen(heard: mpsc::Sender<Sighting>) {
     let Some(mut browser) = discovery::Browser::start() else { return };
     let (mut tries, mut asked) = (JoinSet::new(), HashSet::new());

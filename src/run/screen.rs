@@ -199,7 +199,7 @@ impl Screen {
                         self.stop();
                     }
                 },
-                // In another program the key that interrupts is that one's.
+                // While another program has the terminal, Ctrl-C is for that program.
                 Some(asked) = stop.recv() => {
                     if self.editing.is_none() || asked == super::Asked::BySystem {
                         self.stop();
@@ -326,7 +326,7 @@ impl Screen {
             Some(listening) if !is_launch => {
                 listening.abort();
                 self.listening = None;
-                // What was heard before is not of the next time.
+                // The next time begins with nothing heard.
                 while self.nearby.try_recv().is_ok() {}
             }
             _ => {}

@@ -45,7 +45,7 @@ pub(super) fn survive_full_files() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
-    // The system's handler stays when nobody listens any more.
+    // The handler stays in place when nobody listens any more.
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 

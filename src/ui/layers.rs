@@ -1,4 +1,4 @@
-//! What lies on top: help, questions, lines to type.
+//! What lies on top: help, questions, what is to be read.
 
 use ratatui::{
     buffer::Buffer,

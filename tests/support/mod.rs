@@ -129,7 +129,7 @@ impl Starting {
         self.through(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"])
     }
 
-    /// Although the tests themselves may run with nohup.
+    /// SIGHUP ends it, also where the tests run with nohup (on Linux; elsewhere it is as for the tests).
     pub fn heeding_hangup(self) -> Self {
         if cfg!(target_os = "linux") { self.through(&["env", "--default-signal=HUP"]) } else { self }
     }

@@ -26,7 +26,7 @@ impl Mark {
         self.is_told_of_all() && self.waiting.is_empty()
     }
 
-    /// More may be heard of it: for whom a message waits that was said to nobody who is here is told later.
+    /// More may be heard of it. Of a message that was said while nobody was here it is told later for whom it waits.
     pub(super) fn is_open(&self) -> bool {
         !self.is_settled() || self.summary.total == 0
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl MessageLog {
-    /// Adds an entry where it stands: mostly at the end.
+    /// Adds an entry at its place, which mostly is the end.
     pub fn insert(&mut self, entry: Entry) {
         if matches!(entry, Entry::Notice { .. }) {
             if self.notices.len() == limits::LOG_LINES {

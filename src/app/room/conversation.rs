@@ -21,7 +21,7 @@ pub struct Conversation {
     pub mentioned: bool,
     /// What was sent before stands in the draft.
     pub recalled: Option<Recalled>,
-    /// For whom the draft was begun, where it was put aside and brought back in another conversation.
+    /// For whom the draft was begun, if it was put aside and brought back in another conversation.
     pub begun_for: Option<Recipient>,
 }
 

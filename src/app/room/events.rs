@@ -59,7 +59,7 @@ impl Room {
     /// Somebody else is the host.
     fn handed_over(&mut self, now: Timestamp, host: &Peer, join_addr: SocketAddr) {
         let is_me = host.peer_id == self.me;
-        // Whose heartbeat is seen here changes with the role.
+        // A host sees the heartbeat of all members, a member that of its host alone.
         for view in self.peers.values_mut() {
             view.rtts.clear();
             view.missed = 0;
@@ -356,7 +356,7 @@ impl Room {
 
     /// Notes who has a name that is one letter away from another one's: left out, added, other, or swapped with the next.
     fn note_close_names(&mut self) {
-        // Two such names are the same once the right letter of each is left out.
+        // Names that differ in one letter become the same when that letter is left out of both.
         let mut without: HashMap<String, Vec<PeerId>> = HashMap::new();
         for view in self.peers.values().filter(|view| view.present) {
             let name: Vec<char> = view.peer.alias.as_str().to_lowercase().chars().collect();
@@ -435,7 +435,7 @@ impl Room {
         changes
     }
 
-    /// A member is in the roster.
+    /// Brings up to date what is known of a member, after [`Self::changes_of`].
     fn here(&mut self, now: Timestamp, peer: &Arc<Peer>) {
         let new = || PeerView {
             hue: hue_of(&peer.peer_id),

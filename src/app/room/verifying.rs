@@ -37,8 +37,8 @@ impl Room {
         self.announce(now, Grade::Info, &format!("{} is verified: this key is theirs", peer.alias));
     }
 
-    /// Somebody is called as one whose key is known, and has another key: that is told loudly, once for each name. A key that
-    /// was verified under another name is another key too.
+    /// Warns, once for each name, of a peer that has the name of a verified key and another key. That other key may itself be
+    /// verified, under another name.
     pub(super) fn warn_of_other_key(&mut self, now: Timestamp, peer: PeerId, alias: &Alias) {
         let is_named = |verified: &Verified| verified.alias.as_str().eq_ignore_ascii_case(alias.as_str());
         let is_other = |verified: &&Verified| is_named(verified) && verified.peer_id != peer;

@@ -12,7 +12,7 @@ use crate::{
     model::{Recipient, SafeText, limits},
 };
 
-/// Something that is another one once the draft that is shown is another one.
+/// A value that changes when the draft that is shown changes.
 pub(super) fn stamp(state: &State) -> Option<u64> {
     let room = state.room()?;
     let conversation = room.conversation()?;

@@ -8,7 +8,8 @@ use crate::app::{
     room::{Focus, Pane, Room, View},
 };
 
-/// A click on a cell: a conversation is shown, a message is chosen, and chosen again has its menu; below them one writes.
+/// A click on a cell. On a conversation it opens that, on a message it selects it, on a selected message it opens its menu, and
+/// on the draft it goes to writing.
 pub(super) fn click(state: &mut State, x: u16, y: u16) -> Vec<Effect> {
     if !state.layers.is_empty() {
         return Vec::new();
@@ -43,7 +44,7 @@ pub(super) fn click(state: &mut State, x: u16, y: u16) -> Vec<Effect> {
     if is_chosen { act_without_key(state, Action::Menu) } else { Vec::new() }
 }
 
-/// The message of which something stands in this row of the screen.
+/// The message that has this row of the screen.
 fn entry_at(state: &State, room: &Room, y: u16) -> Option<u64> {
     let areas = layout::areas(state.size, room);
     let inner = layout::inside(areas.main, areas.headed);

@@ -139,7 +139,7 @@ fn submit_command(state: &mut State, text: &str) -> Vec<Effect> {
         _ => text.to_owned(),
     };
     let is_begun = match begun {
-        // What need not be there is taken only where it is chosen.
+        // What may be left out is completed only if it was chosen.
         Some((command, Some(""))) if command.takes.starts_with('[') && prompt.at == 0 => false,
         // What is chosen below stands in the line before it is done.
         Some((_, first)) => {

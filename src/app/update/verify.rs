@@ -7,7 +7,7 @@ use crate::{
     model::PeerId,
 };
 
-/// Shows the words of a peer, if there are any. The question has them once, however often they come.
+/// Shows the words of a peer, if there are any, in one question, however often they come.
 pub(super) fn show(state: &mut State, peer: PeerId) -> bool {
     let Some((other, words)) = state.room().and_then(|room| room.compare.clone()) else { return false };
     if other.peer_id != peer {

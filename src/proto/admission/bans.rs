@@ -18,7 +18,7 @@ pub(super) struct Bans {
 }
 
 impl Bans {
-    /// With those that were kept, and at most so many for wrong passwords, at least one.
+    /// With those that were kept. With the next for wrong passwords there are at most so many of these, at least one.
     pub(super) fn new(all: Vec<Ban>, most: usize) -> Self {
         Self { all, most: most.max(1) }
     }
@@ -61,9 +61,10 @@ impl Bans {
                 ..own.clone()
             });
         }
-        // Wherever they come from.
+        // Wherever they come from. Whoever has just guessed is out in any case.
         while self.automatic().count() > self.most {
-            let Some(oldest) = self.all.iter().position(|ban| ban.automatic) else { break };
+            let is_other = |ban: &Ban| ban.automatic && !ban.covers(addr);
+            let Some(oldest) = self.all.iter().position(is_other) else { break };
             self.all.remove(oldest);
         }
         self.automatic().find(|ban| ban.covers(addr)).cloned().unwrap_or(own)
@@ -145,6 +146,20 @@ mod tests {
         assert!(refuses([10, 0, 0, 200]) && !refuses([10, 0, 1, 1]));
         assert!(bans.of(&PeerId([1; 32]), [10, 0, 0, 9].into(), true).is_none(), "a known key comes in");
         assert_eq!(bans.lift(None, Some([10, 0, 0, 77].into())).len(), 1);
+    }
+
+    #[test]
+    fn of_more_that_were_kept_those_stay_that_keep_out_whoever_guesses_now() {
+        let mut before = Bans::new(Vec::new(), 64);
+        for number in 0..64_u8 {
+            // Two in each of 32 neighbourhoods.
+            ban(&mut before, [10, number / 2, 0, number % 2], 0);
+        }
+        let mut bans = Bans::new(before.all().to_vec(), 8);
+        assert_eq!(bans.all().len(), 64);
+        let own = ban(&mut bans, [11, 0, 0, 1], 1);
+        assert!(own.covers([11, 0, 0, 1].into()) && bans.all().contains(&own));
+        assert_eq!(bans.all().len(), 8);
     }
 
     #[test]

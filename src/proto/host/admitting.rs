@@ -213,7 +213,7 @@ impl Host {
             self.turn.send(conn, &Frame::BannedStatus(BannedStatus::Banned { reason: ban.reason.clone() }));
             return self.turn.close(conn, CloseReason::Banned);
         }
-        let (alias, saved_with) = match self.admission_of(&joiner, hello) {
+        let (alias, saved_with) = match self.admit_key(&joiner, hello) {
             Ok(admitted) => admitted,
             Err((reason, error)) => return self.refuse(conn, reason, &error),
         };
@@ -251,8 +251,9 @@ impl Host {
         self.distribute_soon();
     }
 
-    /// The alias of a joiner that may come in, and the save that keeps its admission; or why it may not.
-    fn admission_of(
+    /// Admits a joiner's key, and has that saved. Gives its alias and the token of the save, 0 when the key was known already;
+    /// or why it may not come in.
+    fn admit_key(
         &mut self,
         joiner: &Joiner,
         hello: &Hello,

@@ -415,7 +415,7 @@ impl Member {
         self.recalled = Some(header.network.id);
         let host = joining.host;
         self.take_host(&joining);
-        self.is_back();
+        self.end_absence();
         let is_first = !std::mem::replace(&mut self.joined_before, true);
         let name = SafeText::line(&header.network.name);
         let network_id = header.network.id;
@@ -494,8 +494,8 @@ impl Member {
         }
     }
 
-    /// The host is still the host, or it is another: nothing comes of coming back, or of taking over.
-    fn is_back(&mut self) {
+    /// The host is here, the old one or another: looking for it, and taking over, are at an end.
+    fn end_absence(&mut self) {
         self.rejoining.began = None;
         self.deputy.host_is_here();
         self.called_off();

@@ -356,6 +356,39 @@ fn messages_that_are_wanted_of_one_peer() {
 }
 
 #[test]
+fn what_strangers_may_take_up_is_the_hosts_word() {
+    // Nothing at all would shut nobody out.
+    let strangers = StrangerLimits { counted: 0, automatic_bans: 0, ..StrangerLimits::default() };
+    let host = |attempts| {
+        let mut sim = Sim { limits: Limits { strangers, ..Limits::default() }, ..Sim::nobody() };
+        let config = HostConfig { attempts, ..host_config() };
+        sim.add("host", Identity::generate().unwrap().0, RoleConfig::Host(Box::new(config)));
+        sim
+    };
+    let guess = |sim: &mut Sim| {
+        let guesser = sim.join_as("guess", "wrong", Identity::generate().unwrap().0);
+        sim.wait(2.0);
+        sim.end(guesser)
+    };
+    let bans = |sim: &Sim| {
+        let told = |event: &NodeEvent| match event {
+            NodeEvent::Admission { bans, .. } => Some(bans.len()),
+            _ => None,
+        };
+        sim.events[0].iter().rev().find_map(told)
+    };
+    let mut sim = host(1);
+    for _ in 0..3 {
+        guess(&mut sim);
+        assert_eq!(bans(&sim), Some(1), "of neighbours there is one ban");
+    }
+    let mut sim = host(3);
+    sim.one_address = Some(1);
+    let ends: Vec<_> = (0..4).map(|_| guess(&mut sim)).collect();
+    assert_eq!((bans(&sim), ends[3]), (Some(1), Some(CloseReason::Banned)), "{ends:?}");
+}
+
+#[test]
 fn messages_that_wait_for_a_disk() {
     let quick = |config: &mut HostConfig| {
         config.policy = Policy { rate: 0, burst: 0, rate_bytes: 0, ..Policy::default() };
