@@ -100,25 +100,38 @@ fn draw_menu(state: &State, launch: &Launch, theme: Theme, area: Rect, buffer: &
         if y >= column.bottom() {
             break;
         }
-        let (name, help, note) = words(state, launch, choice);
-        let strong = if at == launch.at { theme.accent() } else { Theme::strong() };
-        let quiet = if at == launch.at { Theme::plain() } else { theme.dim() };
-        let end = paint::put(buffer, column, x + 1, y, &wrap::fit(&name, 18), strong);
-        let help_x = end.max(x + if known > 0 { 19 } else { 6 }) + 1;
-        let note_width = u16::try_from(wrap::width(&note) + 2).unwrap_or(0);
-        let until = column.right().saturating_sub(1);
-        let right = if until.saturating_sub(help_x) > 24 + note_width { until - note_width } else { until };
-        let room = usize::from(right.saturating_sub(help_x));
-        paint::put(buffer, column, help_x, y, &wrap::fit(&help, room), quiet);
-        if right < until {
-            paint::put_right(buffer, Rect { width: column.width - 1, ..column }, right, y, &note, quiet);
-        }
-        if at == launch.at {
-            let row = Rect { x: column.x + 1, width: column.width - 1, ..column };
-            paint::fill(buffer, row, y, Theme::selected());
-            paint::put(buffer, column, column.x, y, "▌", theme.accent());
-        }
+        let row = Rect { y, height: 1, ..column };
+        let help_at = if known > 0 { 19 } else { 6 };
+        draw_choice(&words(state, launch, choice), at == launch.at, help_at, (theme, row), buffer);
         y += 1;
+    }
+}
+
+/// Draws a line of the menu; what it does begins at `help_at`, or behind a longer name.
+fn draw_choice(
+    (name, help, note): &(String, String, String),
+    is_chosen: bool,
+    help_at: u16,
+    (theme, row): (Theme, Rect),
+    buffer: &mut Buffer,
+) {
+    let (x, y) = (row.x + 1, row.y);
+    let strong = if is_chosen { theme.accent() } else { Theme::strong() };
+    let quiet = if is_chosen { Theme::plain() } else { theme.dim() };
+    let end = paint::put(buffer, row, x + 1, y, &wrap::fit(name, 18), strong);
+    let help_x = end.max(x + help_at) + 1;
+    let note_width = u16::try_from(wrap::width(note) + 2).unwrap_or(0);
+    let until = row.right().saturating_sub(1);
+    let right = if until.saturating_sub(help_x) > 24 + note_width { until - note_width } else { until };
+    let room = usize::from(right.saturating_sub(help_x));
+    paint::put(buffer, row, help_x, y, &wrap::fit(help, room), quiet);
+    if right < until {
+        paint::put_right(buffer, Rect { width: row.width - 1, ..row }, right, y, note, quiet);
+    }
+    if is_chosen {
+        let selected = Rect { x: row.x + 1, width: row.width - 1, ..row };
+        paint::fill(buffer, selected, y, Theme::selected());
+        paint::put(buffer, row, row.x, y, "▌", theme.accent());
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         room::{Focus, LinkView},
         strength::Strength,
     },
-    model::{MessageId, Password, Recipient, limits},
+    model::{MessageId, Password, PeerId, Recipient, limits},
 };
 
 pub(super) fn action(state: &mut State, action: Action) -> Vec<Effect> {
@@ -288,85 +288,85 @@ fn submit(state: &mut State) -> Vec<Effect> {
     let places = go_to(state);
     let Some(prompt) = state.prompt_mut() else { return Vec::new() };
     let text = prompt.editor.text().to_owned();
+    let chosen = suggestions.get(prompt.at).map(String::as_str);
     match prompt.kind {
         PromptKind::Palette => submit_command(state, &text),
         PromptKind::GoTo => {
-            match places.get(prompt.at) {
-                Some((_, at)) => {
-                    let at = *at;
-                    state.layers.pop();
-                    if let Some(room) = state.room_mut() {
-                        room.show(at);
-                        room.shown.focus = Focus::Compose;
-                    }
-                }
-                None => prompt.error = Some("nobody matches".to_owned()),
-            }
-            Vec::new()
+            let place = places.get(prompt.at).map(|(_, at)| *at);
+            go_to_place(state, place)
         }
-        PromptKind::Theme => {
-            match suggestions.get(prompt.at) {
-                Some(name) => {
-                    let name = name.clone();
-                    state.layers.pop();
-                    state.themes.show(&name);
-                    let words = format!("to keep it, write theme = {name:?} into the configuration");
-                    toast(state, ToastKind::Info, &words);
-                }
-                None => prompt.error = Some("there is no such theme".to_owned()),
-            }
-            Vec::new()
-        }
-        PromptKind::Recall => {
-            match suggestions.get(prompt.at) {
-                Some(text) => {
-                    let text = text.clone();
-                    state.layers.pop();
-                    if let Some(room) = state.room_mut() {
-                        room.put_back(&text);
-                    }
-                }
-                None => prompt.error = Some("nothing like it was sent here".to_owned()),
-            }
-            Vec::new()
-        }
-        PromptKind::Menu(id) => {
-            let chosen = suggestions.get(prompt.at).cloned();
-            choose(state, &id, chosen.as_deref())
-        }
+        PromptKind::Theme => choose_theme(state, chosen),
+        PromptKind::Recall => recall(state, chosen),
+        PromptKind::Menu(id) => choose(state, &id, chosen),
         PromptKind::Search => {
             let at = prompt.at;
             super::history::go_to_hit(state, at)
         }
-        PromptKind::Handover(peer) => {
-            let name = state.room().map(|room| room.name(&peer)).unwrap_or_default();
-            if text.trim() != name {
-                if let Some(prompt) = state.prompt_mut() {
-                    prompt.error = Some(format!("type {name} to hand the network over, Esc to keep it"));
-                }
-                return Vec::new();
-            }
-            state.layers.pop();
-            toast(state, ToastKind::Info, &format!("asking {name} to take over"));
-            vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
-        }
-        PromptKind::Password => {
-            let password = Password::new(text);
-            if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
-                prompt.error = Some(format!("choose one of at most {} bytes", limits::PASSWORD_BYTES));
-                return Vec::new();
-            }
-            state.layers.pop();
-            if Strength::of(password.reveal(), &[]) == Strength::Weak {
-                let lines =
-                    vec!["Whoever guesses it is in. Four words by chance are hard to guess.".to_owned()];
-                let title = "Take a password that is easy to guess?".to_owned();
-                let dialog = Dialog::new(title, lines, "Take it", Pending::NewPassword(password));
-                state.layers.push(Layer::Dialog(dialog));
-                return Vec::new();
-            }
-            toast(state, ToastKind::Info, "setting the password");
-            vec![Effect::Node(NodeCommand::SetPassword(password))]
-        }
+        PromptKind::Handover(peer) => hand_over(state, peer, text.trim()),
+        PromptKind::Password => set_password(state, Password::new(text)),
     }
+}
+
+/// What is typed or chosen is not taken: the line stays, and says why.
+fn refuse(state: &mut State, why: &str) -> Vec<Effect> {
+    if let Some(prompt) = state.prompt_mut() {
+        prompt.error = Some(why.to_owned());
+    }
+    Vec::new()
+}
+
+fn go_to_place(state: &mut State, place: Option<usize>) -> Vec<Effect> {
+    let Some(at) = place else { return refuse(state, "nobody matches") };
+    state.layers.pop();
+    if let Some(room) = state.room_mut() {
+        room.show(at);
+        room.shown.focus = Focus::Compose;
+    }
+    Vec::new()
+}
+
+fn choose_theme(state: &mut State, chosen: Option<&str>) -> Vec<Effect> {
+    let Some(name) = chosen else { return refuse(state, "there is no such theme") };
+    state.layers.pop();
+    state.themes.show(name);
+    let words = format!("to keep it, write theme = {name:?} into the configuration");
+    toast(state, ToastKind::Info, &words);
+    Vec::new()
+}
+
+fn recall(state: &mut State, chosen: Option<&str>) -> Vec<Effect> {
+    let Some(text) = chosen else { return refuse(state, "nothing like it was sent here") };
+    state.layers.pop();
+    if let Some(room) = state.room_mut() {
+        room.put_back(text);
+    }
+    Vec::new()
+}
+
+/// Hands the network over once the name of the next host was typed in full.
+fn hand_over(state: &mut State, peer: PeerId, typed: &str) -> Vec<Effect> {
+    let name = state.room().map(|room| room.name(&peer)).unwrap_or_default();
+    if typed != name {
+        return refuse(state, &format!("type {name} to hand the network over, Esc to keep it"));
+    }
+    state.layers.pop();
+    toast(state, ToastKind::Info, &format!("asking {name} to take over"));
+    vec![Effect::Node(NodeCommand::Handover { peer: peer.into() })]
+}
+
+/// Sets the network's next password; before one that is easy to guess is taken, asks.
+fn set_password(state: &mut State, password: Password) -> Vec<Effect> {
+    if password.is_empty() || password.as_bytes().len() > limits::PASSWORD_BYTES {
+        return refuse(state, &format!("choose one of at most {} bytes", limits::PASSWORD_BYTES));
+    }
+    state.layers.pop();
+    if Strength::of(password.reveal(), &[]) == Strength::Weak {
+        let lines = vec!["Whoever guesses it is in. Four words by chance are hard to guess.".to_owned()];
+        let title = "Take a password that is easy to guess?".to_owned();
+        let dialog = Dialog::new(title, lines, "Take it", Pending::NewPassword(password));
+        state.layers.push(Layer::Dialog(dialog));
+        return Vec::new();
+    }
+    toast(state, ToastKind::Info, "setting the password");
+    vec![Effect::Node(NodeCommand::SetPassword(password))]
 }
