@@ -123,14 +123,10 @@ impl Network {
         }));
         let opened = Opened { join: Some(join), peer: Some(peer), distribution, peer_listen: None };
         let config = NodeConfig {
-            alias: options.alias,
-            identity: profile.identity(),
-            seed: platform.random(),
             cost: options.cost,
-            descriptors: descriptors(),
             limits: options.limits,
             cleartext: options.cleartext,
-            role,
+            ..node_config(options.alias, role, &profile, &*platform)
         };
         let (network, events) = Self::start(config, opened, profile, platform)?;
         Ok((Self { join_addr: Some(join_addr), ..network }, events))
@@ -195,14 +191,10 @@ impl Network {
         }));
         let opened = Opened { join: None, peer: None, distribution: None, peer_listen: options.peer_listen };
         let config = NodeConfig {
-            alias: options.alias,
-            identity: profile.identity(),
-            seed: platform.random(),
             cost: options.cost,
-            descriptors: descriptors(),
             limits: options.limits,
             cleartext: options.cleartext,
-            role,
+            ..node_config(options.alias, role, &profile, &*platform)
         };
         Self::start(config, opened, profile, platform)
     }
@@ -338,6 +330,20 @@ fn check_bounds(options: &HostOptions) -> Result<(), Closed> {
     match name.filter(|count| !(1..=limits::NETWORK_NAME_CHARACTERS).contains(count)) {
         Some(count) => refuse("characters of the network's name", 1, limits::NETWORK_NAME_CHARACTERS, count),
         None => Ok(()),
+    }
+}
+
+/// A node of this profile, as usual in all else.
+fn node_config(alias: Alias, role: RoleConfig, profile: &Profile, platform: &dyn Platform) -> NodeConfig {
+    NodeConfig {
+        alias,
+        identity: profile.identity(),
+        seed: platform.random(),
+        cost: PasswordCost::WIRE_1,
+        descriptors: descriptors(),
+        limits: Limits::default(),
+        cleartext: None,
+        role,
     }
 }
 

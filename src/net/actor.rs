@@ -15,6 +15,7 @@ use tokio::{
 };
 use tokio_util::task::JoinMap;
 
+use self::links::Listening;
 use super::{
     classic, dialer,
     events::{self, Events, Teller},
@@ -33,8 +34,6 @@ use crate::{
     store::Profile,
     wire::{FrameLimit, JOIN_ALPN, PEER_ALPN},
 };
-
-use self::links::Listening;
 
 /// Starts a node.
 pub fn spawn(

@@ -8,11 +8,6 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    platform::{BoxFuture, Router},
-    probe,
-};
-use crate::model::{HostPorts, MappingProtocol, PortMapping, limits};
 use crab_nat::{InternetProtocol, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
 use igd_next::{
     AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchError, SearchOptions,
@@ -21,6 +16,12 @@ use igd_next::{
         tokio::{Tokio, search_gateway},
     },
 };
+
+use super::{
+    platform::{BoxFuture, Router},
+    probe,
+};
+use crate::model::{HostPorts, MappingProtocol, PortMapping, limits};
 
 /// What the port is for, as the router's own pages show it.
 const DESCRIPTION: &str = "pyile";

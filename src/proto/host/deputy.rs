@@ -221,7 +221,6 @@ impl Host {
             if !std::mem::replace(&mut self.deputy.looks.has_looked, true) {
                 self.renew_deputy();
             }
-            // The time in it tells a host that begins again for how long it was gone.
             self.save_again();
         } else {
             self.deputy.looks.says_still = !self.deputy.looks.is_after_grace && self.has_members();
@@ -246,7 +245,6 @@ impl Host {
                 && sign::deputy_holds(&self.group.me(), shown)
         };
         let Some(shown) = shown.filter(|shown| is_its(shown) && !self.is_retiring()) else {
-            // The time in it tells a host that begins again for how long it was gone.
             return self.save_again();
         };
         let deputy = self.group.alias_of(&statement.to);

@@ -37,7 +37,7 @@ impl Host {
         self.saves.is_due = true;
     }
 
-    /// Has the same state saved with the time of now.
+    /// Has the state saved anew: the time in it tells a host that begins again for how long it was gone.
     pub(super) fn save_again(&mut self) {
         self.saves.is_due = true;
     }

@@ -62,6 +62,12 @@ impl Sim {
         self.outputs(member).iter().any(says_hello)
     }
 
+    /// The host is gone, and its deputy opens the network again.
+    fn take_over(&mut self, deputy: usize) {
+        self.lose_host();
+        self.command(deputy, NodeCommand::TakeOver);
+    }
+
     fn statement(&self) -> DeputyStatement {
         self.saved.last().unwrap().deputy.clone().unwrap()
     }
@@ -146,8 +152,7 @@ fn the_old_host_is_a_member_when_it_is_back() {
     let mut sim = Sim::with_grace();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.deputy(Some("bob"));
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(60.0);
     assert_eq!(sim.roster(ann), ["bob", "ann"]);
     sim.say(ann, "everyone", "without you");
@@ -208,8 +213,7 @@ fn a_host_with_members_is_not_put_out_by_its_deputy() {
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.deputy(Some("bob"));
     // The deputy alone does not see the host.
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.frozen.insert(bob);
     sim.frozen.remove(&0);
     sim.wait(60.0);
@@ -235,8 +239,7 @@ fn two_hosts_with_members_each_stay_and_both_are_told() {
     let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
     sim.deputy(Some("bob"));
     sim.frozen.insert(ann);
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     assert_eq!(sim.roster(carol), ["bob", "carol"]);
     sim.frozen.extend([bob, carol]);
@@ -299,8 +302,7 @@ fn the_old_host_goes_on_to_whom_its_deputy_has_handed_over_to() {
     sim.deputy(Some("bob"));
     // Carol knows of nothing later.
     sim.crash(carol);
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     sim.command(bob, NodeCommand::Handover { peer: "ann".parse().unwrap() });
     sim.wait(10.0);
@@ -325,8 +327,7 @@ fn nobody_but_the_host_before_tells_a_deputy_of_bans_or_that_it_is_still_host() 
     let mut sim = Sim::with_grace();
     let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
     sim.deputy(Some("bob"));
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     let line = serde_json::json!({"peer_id": sim.ids[carol], "reason": "x", "since": sim.now.plus(limits::DEPUTY_LOOK).wall});
     let bans = Frame::FormerBans(crate::wire::ByteBuf(serde_json::to_vec(&[line]).unwrap()));
@@ -398,8 +399,7 @@ fn a_member_that_begins_again_by_the_address_of_before_finds_the_host_of_now() {
     let ann = sim.join_as("ann", PASSWORD, ann_key);
     let bob = sim.join("bob");
     sim.deputy(Some("bob"));
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     sim.crash(ann);
     let config = MemberConfig {
@@ -432,8 +432,7 @@ fn nobody_opens_a_network_whose_host_is_here_or_that_it_was_not_named_for() {
     assert_ne!(sim.statement().to, earlier.to);
     assert_eq!(sim.deputyships[&bob], None, "it does not keep what it may not use");
     assert!(sim.deputyships[&ann].is_some());
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     assert!(sim.errors(bob).last().unwrap().contains("you are not the deputy"));
 }
 
@@ -525,8 +524,7 @@ fn what_the_old_host_said_last_reaches_those_who_missed_it() {
     sim.say(0, "everyone", "my last words");
     sim.wait(1.0);
     assert_eq!(sim.heard(ann), ["host: my last words"]);
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     sim.frozen.remove(&carol);
     // For carol the host is only now gone.
@@ -660,8 +658,7 @@ fn a_host_before_is_heard_on_bans_once() {
     let mut sim = Sim::with_grace();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.deputy(Some("bob"));
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(30.0);
     sim.frozen.remove(&0);
     sim.wait(90.0);
@@ -715,8 +712,7 @@ fn a_host_that_slept_for_longer_than_its_grace_finds_its_deputy_whoever_has_come
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
     sim.deputy(Some("bob"));
     sim.frozen.insert(ann);
-    sim.lose_host();
-    sim.command(bob, NodeCommand::TakeOver);
+    sim.take_over(bob);
     sim.wait(1.0);
     sim.frozen.clear();
     let slept = Duration::from_secs(u64::from(GRACE) + 20);

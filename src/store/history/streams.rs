@@ -19,6 +19,10 @@ use crate::{
 /// Batches, and the first number that was not looked for, for want of room.
 pub(in crate::store) type Batches = (Vec<Arc<StoredBatch>>, Option<u64>);
 
+/// The messages of one stream: of this conversation, author and epoch.
+const OF_STREAM: &str =
+    "m.conversation = ?1 AND m.author = (SELECT id FROM person WHERE key = ?2) AND m.epoch = ?3";
+
 /// Own streams of which somebody has not got everything.
 pub(super) fn own_streams(db: &Connection, me: &PeerId, network: &NetworkId) -> Result<Vec<OwnStream>> {
     let mut open = Vec::new();
@@ -48,10 +52,6 @@ pub(super) fn own_streams(db: &Connection, me: &PeerId, network: &NetworkId) -> 
     }
     Ok(open)
 }
-
-/// The messages of one stream: of this conversation, author and epoch.
-const OF_STREAM: &str =
-    "m.conversation = ?1 AND m.author = (SELECT id FROM person WHERE key = ?2) AND m.epoch = ?3";
 
 /// An addressee lacks something of a stream that it may still get.
 fn is_open(stream: &OwnStream, addressee: &Addressee) -> bool {
