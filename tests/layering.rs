@@ -171,7 +171,9 @@ fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
             let inner = path.strip_prefix(&root).unwrap().to_owned();
             let first = inner.components().next().unwrap().as_os_str().to_str().unwrap();
             let module = first.trim_end_matches(".rs").to_owned();
-            if inner.ends_with("tests.rs") || module == "lib" || module == "main" {
+            let is_test =
+                inner.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+            if is_test || module == "lib" || module == "main" {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();

@@ -1,6 +1,6 @@
 //! More than the limits allow, of everything that a peer can send.
 
-use super::{history::Disk, *};
+use super::*;
 use crate::{
     model::{Held, HistoryState, RosterEntry, Unreachable},
     wire::{ByteBuf, HandoverPart, PeerHello, RelayedLink, Tried},
@@ -292,7 +292,7 @@ fn links_that_are_carried_altogether() {
 fn authors_that_an_answer_names() {
     for (more, is_too_much) in [(0, false), (1, true)] {
         let mut sim = Sim::host_on_disk();
-        let (keep, key) = super::history::identity();
+        let (keep, key) = identity();
         let ann = sim.join("ann");
         let bob = sim.join_as("bob", PASSWORD, key);
         sim.say(ann, "everyone", "1");
@@ -315,7 +315,7 @@ fn authors_that_an_answer_names() {
 #[test]
 fn peers_that_are_asked_what_was_missed() {
     let mut sim = Sim::host_on_disk();
-    let (keep, key) = super::history::identity();
+    let (keep, key) = identity();
     let others: Vec<usize> = (0..8).map(|number| sim.join(&format!("member-{number}"))).collect();
     let bob = sim.join_as("bob", PASSWORD, key);
     sim.wait(0.1);
@@ -435,7 +435,7 @@ fn own_messages_that_wait_to_be_kept() {
             config.earlier.recalled = Recalled { state: HistoryState::Saved, ..Recalled::nothing() };
         });
         sim.on_disk = true;
-        sim.stores[0] = super::history::SimStore::new(sim.ids[0], true);
+        sim.stores[0] = SimStore::new(sim.ids[0], true);
         let ann = sim.join("ann");
         sim.stores[ann].disk = Disk::Hangs;
         let mut taken = 0;

@@ -7,7 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::{history::SimStore, *};
+use super::*;
 use crate::{
     model::{HistoryState, RosterEntry},
     proto::{group::Group, mesh, mesh::Mesh},
@@ -56,7 +56,7 @@ struct Pair {
     next: u64,
     said: u8,
     faults: u8,
-    copy: Option<super::history::Kept>,
+    copy: Option<Kept>,
     was_put_back: bool,
     removed: bool,
     /// What the author said under which number, as it was told.

@@ -184,7 +184,7 @@ fn told_of_handover(sim: &mut Sim, to: usize, signer: &Identity, version: u64) {
 fn a_handover_that_the_host_has_not_signed_is_not_followed() {
     let mut sim = Sim::host();
     let (ann, bob) = (sim.join("ann"), sim.join("bob"));
-    let (_, forger) = super::history::identity();
+    let (_, forger) = identity();
     told_of_handover(&mut sim, bob, &forger, u64::MAX);
     assert_eq!(sim.host_of(ann), "host");
     assert!(sim.errors(ann)[0].contains("a handover that it has not signed"));

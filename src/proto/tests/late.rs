@@ -18,7 +18,7 @@ struct Late {
 impl Late {
     fn new() -> Self {
         let mut sim = Sim::host_on_disk();
-        let (signer, again) = history::identity();
+        let (signer, again) = identity();
         let ann = sim.join_as("ann", PASSWORD, again);
         let bob = sim.join("bob");
         sim.say(ann, "host", "warm");

@@ -91,7 +91,7 @@ impl Sim {
     /// Neither can open a link to the other.
     fn part(&mut self, one: usize, other: usize) {
         self.closed.extend([(one, other), (other, one)]);
-        let between: Vec<End> = links_between(self, one, other);
+        let between: Vec<End> = self.links_between(one, other);
         for end in between {
             self.links.remove(&end);
             let closed = CloseReason::ConnectionLost.into();

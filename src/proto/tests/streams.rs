@@ -1,10 +1,7 @@
 //! Streams whose author goes back in time, says two things under one number, or is no member any more; and recipients
 //! that say what is not so.
 
-use super::{
-    history::{Kept, identity},
-    *,
-};
+use super::*;
 use crate::{
     model::{Held, SafeText, StoredBatch},
     security::sign,
@@ -149,7 +146,7 @@ fn a_machine_that_is_put_back_under_the_running_program_says_it_again_under_anot
         });
         for id in delivered {
             let own = sim.stores[ann].messages();
-            let text = |all: &[super::history::KeptMessage]| {
+            let text = |all: &[super::store::KeptMessage]| {
                 all.iter().find(|message| message.id == id).map(|message| message.text.clone())
             };
             assert_eq!(text(&said), text(&own), "what is called delivered is there word for word");
@@ -276,7 +273,7 @@ fn words_that_a_removed_member_signs_are_taken_from_nobody() {
         late.signature = Some(sign::batch(&mallory_key(), &NetworkId([1; 16]), &late));
         // The accomplice is asked first, and hands on both.
         for store in &mut sim.stores {
-            store.disk = super::history::Disk::Hangs;
+            store.disk = Disk::Hangs;
         }
         sim.frozen.insert(mallory);
         let bob = sim.begin_again(bob, "bob", keep);
