@@ -1,7 +1,7 @@
 //! Who reads what is being written.
 
 use super::room::Room;
-use crate::model::{CloseReason, PeerId, Recipient, Wire, limits};
+use crate::model::{PeerId, Recipient, Wire, limits};
 
 /// Columns from which the audience stands before the text; in less it stands above it.
 const BESIDE: u16 = 60;
@@ -55,7 +55,7 @@ fn one(room: &Room, peer: &PeerId, bytes: usize) -> String {
     let view = room.peers.get(peer);
     let says;
     let where_it_is = match view.and_then(|view| view.gone) {
-        Some(CloseReason::Kicked | CloseReason::Banned) => ", who was removed",
+        Some(reason) if reason.is_removal() => ", who was removed",
         _ if peer.wire() == Wire::Classic && !view.is_some_and(|view| view.present) => {
             ", who is gone: nothing can wait for it"
         }

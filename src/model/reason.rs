@@ -110,6 +110,12 @@ impl CloseReason {
             _ => Self::ConnectionLost,
         }
     }
+
+    /// True when the host does not want the peer any more: nothing waits for it.
+    #[must_use]
+    pub fn is_removal(self) -> bool {
+        matches!(self, Self::Kicked | Self::Banned)
+    }
 }
 
 impl fmt::Display for CloseReason {

@@ -148,23 +148,22 @@ impl Group {
         };
         // A classic peer that is gone does not come back, and its label is free.
         let is_lasting = |peer: &Peer| peer.wire == Wire::Native || matches!(name, PeerName::Id(_));
-        let was_here = |peer: &&Arc<Peer>| self.shut_out(&peer.peer_id).is_none() && is_lasting(peer);
+        let was_here = |peer: &&Arc<Peer>| !self.is_shut_out(&peer.peer_id) && is_lasting(peer);
         self.member_named(name)
             .or_else(|| self.people.known.values().filter(was_here).find(is_meant).map(|peer| peer.peer_id))
     }
 
-    /// Why a former member cannot come back by itself; nothing when it can.
-    fn shut_out(&self, peer: &PeerId) -> Option<CloseReason> {
-        let reason = self.people.gone.get(peer).copied();
-        reason.filter(|reason| matches!(reason, CloseReason::Kicked | CloseReason::Banned))
+    /// True for a former member that was banned or kicked.
+    pub(super) fn is_shut_out(&self, peer: &PeerId) -> bool {
+        self.people.gone.get(peer).is_some_and(|reason| reason.is_removal())
+            || self.roster.departed(peer).is_some_and(|departed| departed.is_out)
     }
 
     /// True for a peer that is away, and for whom what is said to everyone waits: the host has not removed it, and it was
     /// here within the last day.
     pub(super) fn awaits(&self, peer: &PeerId, now: Timestamp) -> bool {
         let Some(departed) = self.roster.departed(peer) else { return false };
-        !departed.is_out
-            && self.shut_out(peer).is_none()
+        !self.is_shut_out(peer)
             && now.since(departed.at) < limits::UNDELIVERED_FOR
             && self.people.known.contains_key(peer)
     }
@@ -250,6 +249,12 @@ impl Group {
                 && entry.peer_id != me
             {
                 events.push(NodeEvent::PeerDown { peer, reason: reason.departure() });
+            }
+        }
+        for (peer, reason) in &changes.shut_out {
+            self.people.gone.insert(*peer, *reason);
+            if let Some(peer) = self.person(peer).filter(|_| announce) {
+                events.push(NodeEvent::PeerDown { peer, reason: *reason });
             }
         }
         for entry in changes.updated.iter().chain(&changes.relabelled) {

@@ -387,7 +387,7 @@ impl Host {
         self.distribution.cuts.retain(|cut| !cut.waiting.is_empty());
         self.handover_without(peer);
         self.group.roster.remove(peer, reason);
-        if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+        if reason.is_removal() {
             self.revoke_invites_of(&peer);
             self.withdraw_deputy(&peer);
             self.turn.ask(Ask::Distribute);

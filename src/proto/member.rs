@@ -293,8 +293,7 @@ impl Member {
         self.dialling = true;
         self.turn.timers.cancel(Timer::Rejoin);
         self.turn.set(Timer::Slow, limits::HOST_SLOW);
-        let deputy = if self.next_is_deputy() { self.deputy_place() } else { None };
-        let (target, addrs) = deputy.unwrap_or_else(|| (self.host.target.clone(), self.host.addrs.clone()));
+        let (target, addrs) = self.next_place();
         self.tell_link(LinkState::Connecting, &format!("connecting to {target}"), None);
         self.turn.ask(Output::Join(target, addrs));
     }

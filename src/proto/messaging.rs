@@ -450,6 +450,9 @@ impl Messaging {
             self.cut(group, entry.peer_id, *reason);
             self.want_last_words(group, &entry.peer_id);
         }
+        for (peer, reason) in &changes.shut_out {
+            self.cut(group, *peer, *reason);
+        }
         for entry in &changes.updated {
             self.pump(group, entry.peer_id);
         }
@@ -470,7 +473,7 @@ impl Messaging {
             self.claims.retain(|id, _| id.author != peer);
         }
         // Whoever comes to a classic peer's address next may be somebody else.
-        if is_classic || matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
+        if is_classic || reason.is_removal() {
             self.fail_all(group, peer, reason.into());
         }
         self.no_answer(group, peer);

@@ -22,6 +22,8 @@ pub struct Changes {
     pub relabelled: Vec<RosterEntry>,
     /// Who went, and why.
     pub removed: Vec<(RosterEntry, CloseReason)>,
+    /// Who was away, and was banned or kicked meanwhile.
+    pub shut_out: Vec<(PeerId, CloseReason)>,
 }
 
 impl Changes {
@@ -103,6 +105,12 @@ impl Roster {
         self.departed.get(peer)
     }
 
+    /// True for somebody who is away, and whom the host has not removed.
+    #[must_use]
+    pub fn is_expected(&self, peer: &PeerId) -> bool {
+        self.departed.get(peer).is_some_and(|departed| !departed.is_out)
+    }
+
     /// Members of the past, in the order of their keys.
     #[must_use]
     pub fn all_departed(&self) -> impl ExactSizeIterator<Item = &Departed> {
@@ -168,10 +176,10 @@ impl Roster {
         }
     }
 
-    /// Host: a member is to be removed with the next version.
+    /// Host: a member is to be removed with the next version. One that is away is waited for no more.
     pub fn remove(&mut self, peer: PeerId, reason: CloseReason) {
         self.pending_updates.remove(&peer);
-        if self.entries.contains_key(&peer) {
+        if self.entries.contains_key(&peer) || reason.is_removal() && self.is_expected(&peer) {
             self.pending_removals.insert(peer, reason);
         }
     }
@@ -198,10 +206,15 @@ impl Roster {
             .map(|(peer, reason)| Removal { peer, reason })
             .collect();
         let native = removed.iter().filter(|removal| removal.peer.wire() == Wire::Native);
-        let departed = native.map(|removal| Departed {
-            alias: self.entries.get(&removal.peer).map(|entry| entry.alias.clone()),
-            is_out: matches!(removal.reason, CloseReason::Kicked | CloseReason::Banned),
-            ..departed(&removal.peer)
+        let departed = native.map(|removal| {
+            let (peer, is_out) = (&removal.peer, removal.reason.is_removal());
+            match (self.entries.get(peer), self.departed.get(peer)) {
+                // What it had said when it went counts.
+                (None, Some(before)) => Departed { is_out, ..before.clone() },
+                (entry, _) => {
+                    Departed { alias: entry.map(|entry| entry.alias.clone()), is_out, ..departed(peer) }
+                }
+            }
         });
         let departed = departed.collect();
         let to = from + 1;
@@ -249,7 +262,8 @@ impl Roster {
         if delta.from != self.version {
             return Err(RosterError::Gap);
         }
-        if self.entries.len() + delta.updated.len() > limits::MEMBERS_MAX + delta.removed.len() {
+        let members = delta.removed.iter().filter(|removal| self.entries.contains_key(&removal.peer));
+        if self.entries.len() + delta.updated.len() > limits::MEMBERS_MAX + members.count() {
             return Err(RosterError::TooLarge);
         }
         if !sign::roster_delta_holds(host, network, &delta.signed_bytes(), &delta.signature) {
@@ -263,6 +277,10 @@ impl Roster {
         let gone = self.entries.values().filter(|entry| !other.entries.contains_key(&entry.peer_id));
         let removed = gone.map(|entry| (entry.clone(), CloseReason::ConnectionLost)).collect();
         let mut changes = Changes { removed, ..Changes::default() };
+        let was_out = |peer| self.departed.get(peer).is_some_and(|departed| departed.is_out);
+        let are_out = other.departed.values().filter(|departed| departed.is_out && !was_out(&departed.peer));
+        // Whether it was banned or kicked is not told any more.
+        changes.shut_out = are_out.map(|departed| (departed.peer, CloseReason::Kicked)).collect();
         for entry in other.entries.values() {
             let before = self.entries.get(&entry.peer_id);
             if before != Some(entry) {
@@ -277,8 +295,12 @@ impl Roster {
         self.version = delta.to;
         let mut changes = Changes::default();
         for removal in &delta.removed {
-            if let Some(entry) = self.entries.remove(&removal.peer) {
-                changes.removed.push((entry, removal.reason));
+            match self.entries.remove(&removal.peer) {
+                Some(entry) => changes.removed.push((entry, removal.reason)),
+                None if self.is_expected(&removal.peer) => {
+                    changes.shut_out.push((removal.peer, removal.reason));
+                }
+                None => {}
             }
         }
         for departed in &delta.departed {

@@ -72,6 +72,17 @@ def late(seconds):
     socket.socket = Late
 
 
+def patient():
+    """The program gives up what takes longer than 2 or 4 s. How busy the machine is decides about no test."""
+    plain = socket.socket
+
+    class Patient(plain):
+        def settimeout(self, seconds):
+            super().settimeout(seconds and seconds * 10)
+
+    socket.socket = Patient
+
+
 class Ports:
     """The ports that the program draws by lot lie among those that the system gives to anybody, and a port that is
     taken ends it. These are below them, and of this process alone: 10000 to 19999 and 20000 to 29999."""
@@ -86,6 +97,7 @@ class Ports:
 
 def main():
     Peer.random = Ports
+    patient()
     role, ip, port, password = sys.argv[1:5]
     if role == "host":
         attempts, alias = sys.argv[5:7]

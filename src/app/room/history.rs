@@ -120,9 +120,10 @@ impl Room {
     #[must_use]
     pub fn absent(&self, name: &str) -> Option<Arc<Peer>> {
         let is_meant = |peer: &PeerId| self.name(peer) == name || name.parse() == Ok(*peer);
-        let was_here = self.peers.values().filter(|view| {
-            !view.present && !matches!(view.gone, Some(CloseReason::Kicked | CloseReason::Banned))
-        });
+        let was_here = self
+            .peers
+            .values()
+            .filter(|view| !view.present && !view.gone.is_some_and(CloseReason::is_removal));
         let was_here = was_here.map(|view| view.peer.peer_id).find(is_meant);
         let talked = || {
             self.conversations.iter().find_map(|conversation| match conversation.with {

@@ -89,8 +89,10 @@ pub(super) fn impose(host: &mut Host, ban: Ban) {
         .filter(|(peer, link)| host.admission.ban_of(peer, link.ip).is_some())
         .map(|(peer, _)| *peer)
         .collect();
-    // One that is expected back has no link yet.
-    let expected = key.filter(|key| host.group.is_member(key) && !out.contains(key));
+    // One that is expected back, or away, has no link.
+    let roster = &host.group.roster;
+    let is_waited_for = |key: &PeerId| host.group.is_member(key) || roster.is_expected(key);
+    let expected = key.filter(|key| is_waited_for(key) && !out.contains(key));
     let classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
     for peer in out.into_iter().chain(expected).chain(classic) {
         host.tell_banned(&peer);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Ask, Cut, Host, MemberLink, Timer};
 use crate::{
-    model::{CloseReason, Departed, Held, PeerId, limits},
+    model::{Departed, Held, PeerId, limits},
     proto::roster::Changes,
     wire::{Authenticated, Frame},
 };
@@ -122,7 +122,7 @@ impl Host {
 
     pub(super) fn expect_cuts(&mut self, changes: &Changes, version: u64) {
         for (entry, reason) in &changes.removed {
-            if matches!(reason, CloseReason::Banned | CloseReason::Kicked) {
+            if reason.is_removal() {
                 let told = self.members.iter().filter(|(_, link)| link.since.is_some());
                 let waiting: BTreeSet<PeerId> = told.map(|(peer, _)| *peer).collect();
                 let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);

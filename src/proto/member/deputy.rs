@@ -1,6 +1,6 @@
 //! A member's part when the host is gone for good: following its deputy, or being it.
 //!
-//! It must never take for the host whom the host has not named, or leave a host that is here.
+//! It must never take for the host whom no host of it has named, or leave a host that is here.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -27,18 +27,35 @@ pub(super) struct Deputy {
     told: Option<PeerId>,
     /// What is coming in.
     bytes: Vec<u8>,
-    /// The next host to be asked is the deputy.
-    is_next: bool,
-    /// It is being asked.
-    is_asked: bool,
-    /// Its places at which somebody else answers.
+    /// Who was asked last.
+    asked: Asked,
+    /// The deputy's places at which somebody else answers.
     others: Vec<SocketAddr>,
+    /// The host by whose word the one of now hosts: it may be back when that one is gone.
+    host_before: Option<HostBefore>,
     /// This member opens the network again.
     opening: Opening,
     /// Why the host itself could not be joined at first.
     at_first: Option<Closed>,
     /// This deputy waits for a host that it has not met since it began.
     pub(super) waits: bool,
+}
+
+/// Who is asked to be let in. Only a host that has been gone for its time of grace is not the only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Asked {
+    #[default]
+    Host,
+    Deputy,
+    HostBefore,
+}
+
+/// A host whose deputy has opened the network, and where it was.
+#[derive(Debug)]
+struct HostBefore {
+    key: PeerId,
+    target: String,
+    addrs: Vec<SocketAddr>,
 }
 
 /// How far a deputy is with opening the network.
@@ -60,6 +77,7 @@ impl Deputy {
     /// This member is in: what was begun without the host comes to nothing.
     pub(super) fn host_is_here(&mut self) {
         (self.opening, self.waits, self.at_first) = (Opening::No, false, None);
+        self.asked = Asked::Host;
         self.bytes.clear();
         self.others.clear();
     }
@@ -136,24 +154,33 @@ impl Member {
 
     // ---- Following the deputy ----
 
-    /// Whether the deputy is to be asked this time instead of the host, which has been gone for its time of grace.
-    pub(super) fn next_is_deputy(&mut self) -> bool {
-        let me = self.group.me();
-        let others = self.deputy.statement.as_ref().filter(|statement| statement.to != me);
-        let is_due = others.is_some() && self.group.is_out;
-        self.deputy.is_asked = is_due && std::mem::take(&mut self.deputy.is_next);
-        self.deputy.is_next = is_due && !self.deputy.is_asked;
-        if self.places_left().is_empty() {
+    /// Where to ask next: in turn where the host is, where its deputy would be, and where the host before was.
+    pub(super) fn next_place(&mut self) -> (String, Vec<SocketAddr>) {
+        self.deputy.asked = self.next_asked();
+        let left = self.places_left();
+        if left.is_empty() {
             // The next round begins anew.
             self.deputy.others.clear();
         }
-        self.deputy.is_asked
+        match (self.deputy.asked, left.first(), &self.deputy.host_before) {
+            (Asked::Deputy, Some(first), _) => (first.to_string(), left),
+            (Asked::HostBefore, _, Some(before)) => (before.target.clone(), before.addrs.clone()),
+            _ => (self.host.target.clone(), self.host.addrs.clone()),
+        }
     }
 
-    /// Where the deputy would be.
-    pub(super) fn deputy_place(&self) -> Option<(String, Vec<SocketAddr>)> {
-        let left = self.places_left();
-        Some((left.first()?.to_string(), left))
+    fn next_asked(&self) -> Asked {
+        let me = self.group.me();
+        let has_deputy = self.deputy.statement.as_ref().is_some_and(|statement| statement.to != me)
+            && !self.places_left().is_empty();
+        // Whom the host of now has banned since is none.
+        let before = self.deputy.host_before.as_ref().filter(|before| !self.group.is_shut_out(&before.key));
+        match self.deputy.asked {
+            _ if !self.group.is_out || self.deputy.opening == Opening::AsksHost => Asked::Host,
+            Asked::Host if has_deputy => Asked::Deputy,
+            Asked::Host | Asked::Deputy if before.is_some() => Asked::HostBefore,
+            _ => Asked::Host,
+        }
     }
 
     /// Its places at which nobody else has answered.
@@ -170,9 +197,29 @@ impl Member {
         self.link.is_none() && is_away && self.deputy.statement.as_ref().is_some_and(is_named)
     }
 
-    /// True while the deputy is asked, and not the host.
-    pub(super) fn asks_deputy(&self) -> bool {
-        self.deputy.is_asked
+    /// True for the key of the host before, where that is asked.
+    pub(super) fn is_host_before(&self, peer: &PeerId) -> bool {
+        let is_its = |before: &HostBefore| before.key == *peer;
+        self.deputy.asked == Asked::HostBefore && self.deputy.host_before.as_ref().is_some_and(is_its)
+    }
+
+    /// True while somebody else is asked than the host.
+    pub(super) fn asks_another(&self) -> bool {
+        self.deputy.asked != Asked::Host
+    }
+
+    /// The host of now has named another one: the host before it is history.
+    pub(super) fn moves_on(&mut self) {
+        self.deputy.host_before = None;
+    }
+
+    /// The host before has let this member in again: the deputy is its host no more.
+    pub(super) fn went_back(&mut self, to: &PeerId, remote: SocketAddr) {
+        let Some(before) = self.deputy.host_before.take_if(|before| before.key == *to) else { return };
+        if let Some(host) = self.group.person(to) {
+            self.turn.event(NodeEvent::Handover { host, join_addr: remote });
+        }
+        (self.host.target, self.host.addrs) = (before.target, before.addrs);
     }
 
     /// The deputy shows that it has opened this network again by the host's word.
@@ -189,14 +236,15 @@ impl Member {
         if let Some(host) = self.group.person(&by) {
             self.turn.event(NodeEvent::Handover { host, join_addr });
         }
+        let target = std::mem::replace(&mut self.host.target, join_addr.to_string());
+        let addrs = std::mem::replace(&mut self.host.addrs, statement.addrs);
         self.host.key = Some(by);
-        self.host.target = join_addr.to_string();
         self.host.is_handed_over = true;
         self.host.is_invited = false;
-        self.host.addrs = statement.addrs;
         // The new host names its own.
         self.deputy_named(None);
-        (self.deputy.is_asked, self.deputy.is_next, self.deputy.at_first) = (false, false, None);
+        self.deputy.host_before = Some(HostBefore { key: host, target, addrs });
+        (self.deputy.asked, self.deputy.at_first) = (Asked::Host, None);
     }
 
     /// Who answers where the deputy would be has not opened this network.
@@ -206,8 +254,11 @@ impl Member {
             self.turn.timers.cancel(Timer::Admission(joining.conn));
             self.turn.close(joining.conn, CloseReason::Left);
         }
-        self.deputy.is_asked = false;
-        self.retry(Closed::new(CloseReason::Unreachable, "the host is away, and its deputy does not host"));
+        let message = match self.deputy.asked {
+            Asked::HostBefore => "the host is away, and the one before it does not host",
+            Asked::Host | Asked::Deputy => "the host is away, and its deputy does not host",
+        };
+        self.retry(Closed::new(CloseReason::Unreachable, message));
     }
 
     /// The host could not be joined at all, and this profile knows another one of the same network, which it has joined since.
@@ -241,7 +292,6 @@ impl Member {
         if statement.to != me {
             self.deputy.at_first = Some(closed.clone());
             self.group.is_out = true;
-            self.deputy.is_next = true;
             self.join();
             return true;
         }

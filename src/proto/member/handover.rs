@@ -260,6 +260,7 @@ impl Member {
         self.host.addrs = statement.addrs;
         // The new host names its own.
         self.deputy_named(None);
+        self.moves_on();
         let is_told_by_host = self.joining.is_none();
         if let Some(joining) = self.joining.take() {
             self.turn.timers.cancel(Timer::Admission(joining.conn));

@@ -26,12 +26,13 @@ impl Member {
         self.turn.timers.cancel(Timer::Slow);
         let host = connected.secured.peer;
         let is_deputy = self.is_deputy(&host) && self.host.key != Some(host);
-        if self.asks_deputy() && !is_deputy {
+        let is_other = is_deputy || self.is_host_before(&host);
+        if self.asks_another() && !is_other {
             self.deputy.is_none_of_it(connected.remote);
             self.turn.close(conn, CloseReason::KeyChanged);
             return self.not_this_network();
         }
-        if let Some(known) = self.host.key.filter(|known| *known != host && !is_deputy) {
+        if let Some(known) = self.host.key.filter(|known| *known != host && !is_other) {
             self.turn.close(conn, CloseReason::KeyChanged);
             if self.joined_before || self.deputy.waits {
                 let message = format!(
@@ -477,6 +478,7 @@ impl Member {
             self.turn.close(before.conn, CloseReason::Superseded);
         }
         self.host.key = Some(joining.host);
+        self.went_back(&joining.host, joining.connected.remote);
         self.group.join_links = BTreeMap::from([(joining.host, joining.conn)]);
         let detector = Detector::new(self.turn.now.instant);
         self.turn.timers.set(Timer::Beat(joining.conn), detector.deadline());

@@ -288,7 +288,7 @@ impl Messaging {
         up_to: u64,
         reason: FailReason,
     ) {
-        let is_final = matches!(reason, FailReason::Closed(CloseReason::Kicked | CloseReason::Banned));
+        let is_final = matches!(reason, FailReason::Closed(closed) if closed.is_removal());
         if key.0 == Recipient::Everyone && peer.wire() == Wire::Native && !group.is_member(peer) && !is_final
         {
             // Whoever is away may still get it, from anybody who has it.
@@ -462,7 +462,7 @@ impl Messaging {
     /// arrive.
     pub(in crate::proto) fn give_up(&mut self, group: &Group, reason: CloseReason) {
         self.end_turn(group);
-        let is_final = matches!(reason, CloseReason::Kicked | CloseReason::Banned);
+        let is_final = reason.is_removal();
         if self.journal.waits && !is_final {
             return;
         }

@@ -141,3 +141,45 @@ fn a_ban_on_a_full_disk_is_in_force_and_is_written_as_soon_as_there_is_room() {
     sim.wait(60.0);
     assert_eq!(sim.saved.len(), saves, "and that is all");
 }
+
+#[test]
+fn nobody_waits_for_one_that_is_banned_while_it_is_away() {
+    let mut sim = Sim::host_on_disk();
+    let (keep, again) = identity();
+    let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join_as("carol", PASSWORD, again));
+    sim.wait(0.1);
+    let key = sim.ids[bob];
+    sim.command(bob, NodeCommand::Leave);
+    sim.wait(3.0);
+    for member in [ann, carol] {
+        sim.say(member, "bob", "for tomorrow");
+        sim.say(member, "everyone", "to all");
+        let last = sim.deliveries(member).last().unwrap().clone();
+        assert!(last.ends_with(" 2/3"), "bob is waited for: {last}");
+    }
+    // One of them hears of it later.
+    sim.command(carol, NodeCommand::Leave);
+    sim.wait(3.0);
+    sim.ban(&key.to_string());
+    sim.wait(0.5);
+    let is_told = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { peer, reason: CloseReason::Banned } if peer.peer_id == key);
+    assert!(sim.has(ann, is_told));
+    let carol = sim.begin_again(carol, "carol", keep);
+    sim.wait(1.0);
+    // Whoever has begun again does not know what had gone before.
+    for (member, end) in [(ann, "Failed banned"), (carol, "Sent")] {
+        let lines = sim.deliveries(member);
+        let expected = format!("for tomorrow bob {end} 0/1");
+        assert_eq!(lines.iter().rfind(|line| line.starts_with("for tomorrow")), Some(&expected));
+        sim.say(member, "bob", "hello?");
+        assert!(sim.errors(member).last().unwrap().contains("nobody called \"bob\""));
+        sim.say(member, "everyone", "who is here?");
+        sim.wait(0.1);
+        let last = sim.deliveries(member).last().unwrap().clone();
+        assert!(last.ends_with("Delivered 2/2"), "{last}");
+    }
+    // Also whoever comes only now.
+    let dave = sim.join("dave");
+    sim.say(dave, "bob", "hello?");
+    assert!(sim.errors(dave).last().unwrap().contains("nobody called \"bob\""));
+}

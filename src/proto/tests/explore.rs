@@ -204,9 +204,8 @@ impl Pair {
                 let me = end.group.me();
                 end.group.roster = end.group.roster.alone(&me);
                 let changes = crate::proto::roster::Changes {
-                    relabelled: Vec::new(),
                     removed: vec![(entry, CloseReason::Kicked)],
-                    updated: Vec::new(),
+                    ..Default::default()
                 };
                 end.group.learn(&changes, true);
                 end.mesh.roster_changed(&mut end.group, &changes);

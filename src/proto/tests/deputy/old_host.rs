@@ -47,6 +47,46 @@ fn an_old_host_that_begins_again_is_a_member_at_once() {
 }
 
 #[test]
+fn members_whose_deputy_is_gone_too_find_the_old_host_when_it_is_back() {
+    for is_banned in [false, true] {
+        let mut sim = Sim::with_grace();
+        let (key, same) = identity();
+        let host = sim.replace_host(key);
+        let (ann, bob, carol) = (sim.join("ann"), sim.join("bob"), sim.join("carol"));
+        sim.deputy(Some("bob"));
+        let kept = sim.saved.last().unwrap().clone();
+        sim.crash(host);
+        sim.wait(f64::from(GRACE) + 20.0);
+        sim.command(bob, NodeCommand::TakeOver);
+        sim.wait(60.0);
+        assert_eq!(sim.roster(ann), ["bob", "ann", "carol"]);
+        if is_banned {
+            let peer = Some(sim.ids[host].to_string().parse().unwrap());
+            sim.command(bob, NodeCommand::Ban { peer, addr: None, reason: None });
+            sim.wait(1.0);
+            assert_eq!(sim.saved.last().unwrap().bans.len(), 1);
+        }
+        // The old host is back at a time when nobody else hosts. Nobody leaves a host for it that may be back.
+        sim.crash(bob);
+        let back = sim.add("host", same, RoleConfig::Host(Box::new(again(&kept))));
+        sim.moved = Some((host, back));
+        sim.wait(f64::from(GRACE) - 10.0);
+        assert_eq!(sim.roster(back), ["host"]);
+        sim.wait(100.0);
+        let expected: &[&str] = if is_banned { &["host"] } else { &["host", "ann", "carol"] };
+        assert_eq!(sim.roster(back), expected);
+        if is_banned {
+            continue;
+        }
+        let tells = |event: &NodeEvent| matches!(event, NodeEvent::Handover { host, .. } if host.alias.as_str() == "host");
+        assert!(sim.has(ann, tells));
+        sim.say(carol, "everyone", "welcome back");
+        sim.wait(0.1);
+        assert_eq!(sim.heard(ann), ["carol: welcome back"]);
+    }
+}
+
+#[test]
 fn a_host_whose_deputy_has_done_nothing_goes_on_as_ever() {
     let mut sim = Sim::with_grace();
     let (key, same) = identity();
