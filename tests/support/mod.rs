@@ -17,6 +17,7 @@ pub mod transcript;
 pub mod wire;
 
 use std::{
+    cell::Cell,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     path::PathBuf,
@@ -267,6 +268,17 @@ pub fn resident(peer: &Peer) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// With `PYILE_TEST_LAG` a test waits so many milliseconds after each of its first steps. What fails then has leaned on
+/// being fast.
+fn lag() {
+    thread_local!(static STEPS: Cell<u32> = const { Cell::new(0) });
+    STEPS.set(STEPS.get() + 1);
+    // Some say thousands of things.
+    if let Some(lag) = std::env::var("PYILE_TEST_LAG").ok().filter(|_| STEPS.get() <= 40) {
+        std::thread::sleep(Duration::from_millis(lag.parse().unwrap()));
+    }
+}
+
 /// A running process.
 pub struct Peer {
     child: Child,
@@ -286,7 +298,9 @@ impl Peer {
             while let Some(event) = self.past.get(self.read) {
                 self.read += 1;
                 if matches(event) {
-                    return event.clone();
+                    let event = event.clone();
+                    lag();
+                    return event;
                 }
             }
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -336,6 +350,7 @@ impl Peer {
         input.write_all(line.as_bytes()).unwrap();
         input.write_all(b"\n").unwrap();
         input.flush().unwrap();
+        lag();
     }
 
     pub fn close_input(&mut self) {
@@ -379,6 +394,7 @@ impl Peer {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
         assert!(status.unwrap().success());
+        lag();
     }
 
     pub fn terminate(&self) {
