@@ -56,6 +56,7 @@ struct HostBefore {
     key: PeerId,
     target: String,
     addrs: Vec<SocketAddr>,
+    is_handed_over: bool,
 }
 
 /// How far a deputy is with opening the network.
@@ -220,6 +221,7 @@ impl Member {
             self.turn.event(NodeEvent::Handover { host, join_addr: remote });
         }
         (self.host.target, self.host.addrs) = (before.target, before.addrs);
+        self.host.is_handed_over = before.is_handed_over;
     }
 
     /// The deputy shows that it has opened this network again by the host's word.
@@ -238,12 +240,12 @@ impl Member {
         }
         let target = std::mem::replace(&mut self.host.target, join_addr.to_string());
         let addrs = std::mem::replace(&mut self.host.addrs, statement.addrs);
+        let is_handed_over = std::mem::replace(&mut self.host.is_handed_over, true);
         self.host.key = Some(by);
-        self.host.is_handed_over = true;
         self.host.is_invited = false;
         // The new host names its own.
         self.deputy_named(None);
-        self.deputy.host_before = Some(HostBefore { key: host, target, addrs });
+        self.deputy.host_before = Some(HostBefore { key: host, target, addrs, is_handed_over });
         (self.deputy.asked, self.deputy.at_first) = (Asked::Host, None);
     }
 

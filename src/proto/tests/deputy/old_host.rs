@@ -80,6 +80,11 @@ fn members_whose_deputy_is_gone_too_find_the_old_host_when_it_is_back() {
         }
         let tells = |event: &NodeEvent| matches!(event, NodeEvent::Handover { host, .. } if host.alias.as_str() == "host");
         assert!(sim.has(ann, tells));
+        let known = sim.stores[ann].known.as_ref().unwrap();
+        assert_eq!(
+            (known.peer_id, known.target.as_str(), known.handed_over),
+            (sim.ids[back], "10.0.0.1:4702", false)
+        );
         sim.say(carol, "everyone", "welcome back");
         sim.wait(0.1);
         assert_eq!(sim.heard(ann), ["carol: welcome back"]);
