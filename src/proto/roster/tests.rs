@@ -135,3 +135,27 @@ fn coming_and_going_within_one_tick_leaves_no_trace() {
     assert!(!roster.is_changed());
     assert_eq!(roster.members_to_be(), 0);
 }
+
+#[test]
+fn who_is_away_and_is_banned_is_no_member_less() {
+    let host = host();
+    let mut at_host = Roster::begun(7, vec![gone(&entry(1).peer_id)]);
+    for number in 0..limits::MEMBERS_MAX {
+        let mut key = [2; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        at_host.update(RosterEntry { peer_id: PeerId(key), addrs: Vec::new(), ..entry(2) });
+    }
+    at_host.commit(&host, &NETWORK, AT, gone);
+    let at_member = assemble(&at_host, &host).unwrap().unwrap();
+    at_host.remove(entry(1).peer_id, CloseReason::Banned);
+    let (delta, changes) = at_host.clone().commit(&host, &NETWORK, AT, gone);
+    assert_eq!(changes.shut_out, [(entry(1).peer_id, CloseReason::Banned)]);
+    assert_eq!(delta.departed, [Departed { is_out: true, ..gone(&entry(1).peer_id) }], "what it said counts");
+    let changes = at_member.clone().apply(&delta, &host.peer_id(), &NETWORK).unwrap();
+    assert_eq!(changes.shut_out, [(entry(1).peer_id, CloseReason::Banned)]);
+    // One more comes than may be.
+    at_host.update(entry(3));
+    let (delta, _) = at_host.commit(&host, &NETWORK, AT, gone);
+    let refused = at_member.clone().apply(&delta, &host.peer_id(), &NETWORK);
+    assert_eq!(refused, Err(RosterError::TooLarge));
+}

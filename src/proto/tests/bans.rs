@@ -182,4 +182,14 @@ fn nobody_waits_for_one_that_is_banned_while_it_is_away() {
     let dave = sim.join("dave");
     sim.say(dave, "bob", "hello?");
     assert!(sim.errors(dave).last().unwrap().contains("nobody called \"bob\""));
+    // And by a host that begins again.
+    let kept = sim.saved.last().unwrap().clone();
+    let mut again = Sim::host_with(|config| {
+        config.earlier.departed = kept.departed;
+        config.kept.bans = kept.bans;
+    });
+    again.join("erin");
+    again.say(0, "everyone", "here we are");
+    again.wait(0.1);
+    assert!(again.deliveries(0).last().unwrap().ends_with("Delivered 1/1"), "{:?}", again.deliveries(0));
 }

@@ -92,6 +92,27 @@ fn members_whose_deputy_is_gone_too_find_the_old_host_when_it_is_back() {
 }
 
 #[test]
+fn a_deputy_of_a_deputy_asks_the_host_of_now_before_it_opens() {
+    // At different times of its own looking around.
+    for seconds in 0..8 {
+        let mut sim = Sim::with_grace();
+        let (ann, bob) = (sim.join("ann"), sim.join("bob"));
+        sim.deputy(Some("bob"));
+        sim.take_over(bob);
+        sim.wait(60.0);
+        let peer = Some("ann".parse().unwrap());
+        sim.command(bob, NodeCommand::Deputy { peer });
+        sim.wait(2.0);
+        sim.frozen.insert(bob);
+        sim.wait(f64::from(GRACE) + 20.0 + f64::from(seconds));
+        sim.frozen.remove(&bob);
+        sim.command(ann, NodeCommand::TakeOver);
+        sim.wait(30.0);
+        assert_eq!(sim.roster(ann), ["bob", "ann"], "{seconds}");
+    }
+}
+
+#[test]
 fn a_host_whose_deputy_has_done_nothing_goes_on_as_ever() {
     let mut sim = Sim::with_grace();
     let (key, same) = identity();
