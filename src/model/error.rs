@@ -26,7 +26,10 @@ pub enum AuthenticationError {
     )]
     NotTaken,
     /// The alias belongs to another key.
-    #[error("the alias \"{0}\" belongs to another member of this network; choose another")]
+    #[error(
+        "the alias \"{0}\" belongs to another member of this network; choose another. If it was yours, with another key, \
+         the host can kick that one and so free it"
+    )]
     AliasTaken(String),
     /// The alias could be mistaken for another.
     #[error("the alias \"{alias}\" looks like \"{other}\", who is a member already; choose another")]

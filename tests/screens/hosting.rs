@@ -272,3 +272,43 @@ fn a_new_host_is_told_how_others_join() {
     let state = empty_room((80, 24));
     assert!(shows(&state, "pyile join 192.168.1.1:4702"), "{:#?}", text(&draw(&state)));
 }
+
+#[test]
+fn whoever_has_left_can_still_be_banned_and_kicked() {
+    let mut state = room((80, 24));
+    let bob = cast()[1].clone();
+    let down = NodeEvent::PeerDown { peer: bob.clone(), reason: CloseReason::Left };
+    node(&mut state, NOW, down);
+    let command = |state: &mut State, line: &str| {
+        type_text(state, line);
+        press(state, KeyCode::Enter)
+    };
+    command(&mut state, "/ban bob flooding");
+    assert!(shows(&state, "Ban bob?") && shows(&state, "is away now"), "{:#?}", text_of(&state));
+    let reason = Some("flooding".to_owned());
+    let key = Some(bob.peer_id.into());
+    let banned = Effect::Node(NodeCommand::Ban { peer: key.clone(), addr: None, reason });
+    assert_eq!(confirm(&mut state), [banned]);
+    press(&mut state, KeyCode::Esc);
+    command(&mut state, "/kick bob");
+    assert!(shows(&state, "Its name is free then"), "{:#?}", text_of(&state));
+    assert_eq!(
+        confirm(&mut state),
+        [Effect::Node(NodeCommand::Kick { peer: key, addr: None, reason: None })]
+    );
+    // Also once it was removed.
+    node(&mut state, NOW, NodeEvent::PeerDown { peer: bob.clone(), reason: CloseReason::Kicked });
+    command(&mut state, "/ban bob");
+    assert!(shows(&state, "Ban bob?"));
+    // One of whom no address is known.
+    press(&mut state, KeyCode::Esc);
+    let addr = "0.0.0.0:0".parse().unwrap();
+    let zoe = std::sync::Arc::new(pyile::model::Peer { addr, ..(*scene::peer(9, "zoe")).clone() });
+    node(&mut state, NOW, NodeEvent::Roster { version: 9, peers: vec![cast()[0].clone(), zoe.clone()] });
+    node(&mut state, NOW, NodeEvent::PeerDown { peer: zoe, reason: CloseReason::Left });
+    type_text(&mut state, "/ban zo");
+    press(&mut state, KeyCode::Tab);
+    assert!(shows(&state, "› /ban zoe"), "is offered: {:#?}", text_of(&state));
+    press(&mut state, KeyCode::Enter);
+    assert!(shows(&state, "Ban zoe?") && !shows(&state, "by address"), "{:#?}", text_of(&state));
+}

@@ -48,8 +48,9 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     if peer.wire == Wire::Classic {
         return ask_ban_classic(state, peer, reason);
     }
+    let what = if is_here(state, peer) { "is cut off from everyone at once" } else { "is away now" };
     let mut lines = vec![
-        format!("{} ({}) is cut off from everyone at once", peer.alias, peer.peer_id.short()),
+        format!("{} ({}) {what}", peer.alias, peer.peer_id.short()),
         "and cannot come back with this key until you lift the ban.".to_owned(),
         "It knows the password, and could make a new key: set a new password too.".to_owned(),
     ];
@@ -59,8 +60,13 @@ pub(super) fn ask_ban(state: &mut State, peer: &Peer, reason: String) {
     if addr.is_loopback() {
         lines.push(format!("Its address {addr} is this machine: banning it bans all here."));
     }
-    let pending = Pending::Ban { peer: Some(peer.peer_id), addr: Some(addr), reason };
-    let items = vec![Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(true)];
+    // Of whoever went before this host began, the address is not known.
+    let addr = Some(addr).filter(|addr| !addr.is_unspecified());
+    let mut items = vec![Item::ByKey(true), Item::ByAddress(false), Item::NewPassword(true)];
+    if addr.is_none() {
+        items.retain(|item| matches!(item, Item::NewPassword(_)));
+    }
+    let pending = Pending::Ban { peer: Some(peer.peer_id), addr, reason };
     let title = format!("Ban {}?", peer.alias);
     state.layers.push(Layer::Dialog(Dialog::with_options((title, lines), items, "Ban", pending)));
 }
@@ -113,6 +119,10 @@ pub(super) fn ask_refuse(state: &mut State, applicant: &Applicant, reason: Strin
     state.layers.push(Layer::Dialog(Dialog::new(title, lines, "Turn away", pending)));
 }
 
+fn is_here(state: &State, peer: &Peer) -> bool {
+    state.room().and_then(|room| room.peers.get(&peer.peer_id)).is_some_and(|view| view.present)
+}
+
 pub(super) fn kick_selected(state: &mut State) {
     if !only_host(state) {
         return;
@@ -124,13 +134,19 @@ pub(super) fn kick_selected(state: &mut State) {
     }
 }
 
-/// Asks whether a member is to be removed.
+/// Asks whether a member, or a former one, is to be removed.
 pub(super) fn ask_kick(state: &mut State, peer: &Peer, reason: String) {
-    let what = if peer.wire == Wire::Classic { "is removed:" } else { "is removed and its key forgotten:" };
-    let lines = vec![
-        format!("{} ({}) {what}", peer.alias, peer.peer_id.short()),
-        "it may join again, with the password.".to_owned(),
-    ];
+    let (what, then) = match peer.wire {
+        Wire::Classic => ("is removed:", "it may join again, with the password."),
+        Wire::Native if is_here(state, peer) => {
+            ("is removed and its key forgotten:", "it may join again, with the password.")
+        }
+        Wire::Native => (
+            "is away; its key is forgotten.",
+            "Its name is free then, and it may join again with the password.",
+        ),
+    };
+    let lines = vec![format!("{} ({}) {what}", peer.alias, peer.peer_id.short()), then.to_owned()];
     let pending = Pending::Kick { peer: peer.peer_id, reason };
     state.layers.push(Layer::Dialog(Dialog::new(format!("Kick {}?", peer.alias), lines, "Kick", pending)));
 }

@@ -35,7 +35,7 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         Typed::Peers => peers(state),
         Typed::Ban(Whom::Name(name), reason) => {
             host_only()?;
-            let peer = member(state, &name)?;
+            let peer = anybody(state, &name)?;
             admin::ask_ban(state, &peer, reason);
         }
         Typed::Ban(Whom::Address(addr), reason) => {
@@ -47,7 +47,7 @@ pub(super) fn run(state: &mut State, line: &str) -> Result<Vec<Effect>, String> 
         }
         Typed::Kick(name, reason) => {
             host_only()?;
-            let peer = member(state, &name)?;
+            let peer = anybody(state, &name)?;
             admin::ask_kick(state, &peer, reason);
         }
         Typed::Unban(whom) => {
@@ -191,6 +191,16 @@ fn member(state: &State, name: &str) -> Result<Arc<Peer>, String> {
 /// Somebody who is here, or with whom there is a conversation.
 fn correspondent(state: &State, name: &str) -> Result<Arc<Peer>, String> {
     member(state, name).or_else(|error| state.room().and_then(|room| room.absent(name)).ok_or(error))
+}
+
+/// Somebody who is or was here, whatever has become of them.
+fn anybody(state: &State, name: &str) -> Result<Arc<Peer>, String> {
+    correspondent(state, name).or_else(|error| {
+        let peers = state.room().map(|room| &room.peers);
+        let mut views = peers.into_iter().flat_map(|peers| peers.values());
+        let was_here = views.find(|view| view.peer.alias.as_str() == name.trim_start_matches('@'));
+        was_here.map(|view| view.peer.clone()).ok_or(error)
+    })
 }
 
 fn banned(state: &State, whom: &Whom) -> Option<Ban> {

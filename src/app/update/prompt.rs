@@ -117,7 +117,10 @@ fn arguments(state: &State, command: &Command, typed: &str) -> Vec<String> {
         // Another name is nobody's yet.
         ("nick", _) => Vec::new(),
         (_, takes) if takes.starts_with("NAME") => {
-            let others = room.present().into_iter().filter(|view| view.peer.peer_id != room.me);
+            // Whoever has left can still be banned and kicked.
+            let with_absent = matches!(command.name, "ban" | "kick");
+            let absent = room.peers.values().filter(|view| with_absent && !view.present);
+            let others = room.present().into_iter().chain(absent).filter(|view| view.peer.peer_id != room.me);
             others.map(|view| view.peer.alias.to_string()).collect()
         }
         _ => Vec::new(),

@@ -167,7 +167,9 @@ fn kick(
     if key == Some(host.group.me()) {
         return Err(CommandError::Yourself("to close the network, leave it"));
     }
-    let expected = key.filter(|key| host.group.is_member(key) && !out.contains(key));
+    // One that is expected back, or away, has no link.
+    let is_known = |key: &PeerId| host.group.is_member(key) || host.admission.is_admitted(key);
+    let expected = key.filter(|key| is_known(key) && !out.contains(key));
     let mut classic = addr.map(|addr| host.classic.from(addr)).unwrap_or_default();
     classic.retain(|peer| Some(*peer) != expected);
     if out.is_empty() && expected.is_none() && classic.is_empty() {

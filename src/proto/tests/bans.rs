@@ -193,3 +193,27 @@ fn nobody_waits_for_one_that_is_banned_while_it_is_away() {
     again.wait(0.1);
     assert!(again.deliveries(0).last().unwrap().ends_with("Delivered 1/1"), "{:?}", again.deliveries(0));
 }
+
+#[test]
+fn a_kick_of_somebody_who_is_away_forgets_the_key_and_frees_the_name() {
+    let mut sim = Sim::host();
+    let (keep, again) = identity();
+    let (ann, bob) = (sim.join("ann"), sim.join_as("bob", PASSWORD, again));
+    sim.command(bob, NodeCommand::Leave);
+    sim.wait(3.0);
+    let new = sim.join("bob");
+    assert_eq!(sim.end(new), Some(CloseReason::AliasTaken));
+    let kick = |name: &str| NodeCommand::Kick { peer: Some(name.parse().unwrap()), addr: None, reason: None };
+    sim.command(0, kick("nobody"));
+    assert!(sim.errors(0).last().unwrap().contains("nobody called \"nobody\""), "{:?}", sim.errors(0));
+    sim.command(0, kick("bob"));
+    sim.wait(1.0);
+    let key = sim.ids[bob];
+    let is_told = |event: &NodeEvent| matches!(event, NodeEvent::PeerDown { peer, reason: CloseReason::Kicked } if peer.peer_id == key);
+    assert!(sim.has(ann, is_told));
+    let new = sim.join("bob");
+    assert_eq!(sim.roster(ann), ["host", "ann", "bob"]);
+    // The key of before is nobody's who is known.
+    let before = sim.join_as("bob", PASSWORD, keep);
+    assert_eq!((sim.end(before), sim.end(new)), (Some(CloseReason::AliasTaken), None));
+}
