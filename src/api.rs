@@ -81,7 +81,7 @@ pub enum NodeCommand {
         #[serde(default)]
         reason: Option<String>,
     },
-    /// Host: removes a member, which may join again with the password.
+    /// Host: removes a member, or one that is away, which may join again with the password. Its name is free then.
     Kick {
         /// By key or alias.
         #[serde(default)]
@@ -242,7 +242,7 @@ pub enum NodeEvent {
         /// Who.
         peer: Arc<Peer>,
     },
-    /// A peer is no longer a member.
+    /// A peer is no longer a member, or is banned or kicked while it is away.
     PeerDown {
         /// Who.
         peer: Arc<Peer>,

@@ -243,8 +243,8 @@ impl Network {
         self.ask(NodeCommand::Unban { peer: Some(peer.into()), addr: None, reason: None }).await
     }
 
-    /// Host: removes a member, which may join again with the password. Of the reason at most [`limits::REASON_BYTES`] bytes
-    /// are told.
+    /// Host: removes a member, or one that is away, which may join again with the password; its name is free then. Of the
+    /// reason at most [`limits::REASON_BYTES`] bytes are told.
     pub async fn kick(&self, peer: impl Into<PeerName>, reason: &str) -> Result<(), CommandError> {
         let (peer, reason) = (Some(peer.into()), Some(reason.to_owned()));
         self.ask(NodeCommand::Kick { peer, addr: None, reason }).await
