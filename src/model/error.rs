@@ -27,8 +27,8 @@ pub enum AuthenticationError {
     NotTaken,
     /// The alias belongs to another key.
     #[error(
-        "the alias \"{0}\" belongs to another member of this network; choose another. If it was yours, with another key, \
-         the host can kick that one and so free it"
+        "the alias \"{0}\" belongs to another member of this network; choose another. Was it yours, on another \
+         machine or in another profile? The host can free it: /kick {0}"
     )]
     AliasTaken(String),
     /// The alias could be mistaken for another.
