@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
-use support::{Peer, Starting, free_port};
+use support::{DEADLINE, Peer, Starting, free_port};
 
 /// A host at an address of its own, so that its deputy opens the network at another one.
 fn host(at: &str) -> Starting {
@@ -35,7 +37,9 @@ fn hears(peer: &mut Peer, text: &str) {
 /// The package is at the deputy.
 fn wait_for_package(deputy: &mut Peer, what: &str) {
     let file = deputy.profile_dir().join("deputy.json");
+    let deadline = Instant::now() + DEADLINE;
     while !std::fs::read_to_string(&file).is_ok_and(|kept| kept.contains(what)) {
+        assert!(Instant::now() < deadline, "no {what} in {}", file.display());
         deputy.wait_a_moment();
     }
 }
@@ -83,9 +87,9 @@ fn the_deputy_opens_the_network_again_and_the_old_host_comes_back_as_a_member() 
     );
     // The new host is killed and comes back: all know it by its key.
     let join_addr = opened["join_addr"].as_str().unwrap().to_owned();
+    ann.forget_past();
     bob.kill();
     let _bob = Starting::host("bob").listen(&join_addr).profile_of(&bob).no_password().start();
-    ann.rewind();
     ann.wait_for("back", |event| event["event"] == "authenticated" && event["host"]["alias"] == "bob");
 }
 

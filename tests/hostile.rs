@@ -233,6 +233,7 @@ fn frames_out_of_turn_lead_nowhere_before_admission() {
     link.find("status", |frame| matches!(frame, Frame::BannedStatus(_)).then_some(()));
     let last = link.closed();
     assert!(matches!(last, Some(Frame::Goodbye(_) | Frame::Refused(_))), "{last:?}");
+    host.forget_past();
     host.say(json!({"cmd": "peers"}));
     assert_eq!(host.event("roster")["peers"].as_array().unwrap().len(), 1);
 }

@@ -205,6 +205,7 @@ fn in_a_pyile_network() {
     all_talk(&mut members);
     let [mut host, mut ann, mut carl, mut bob, mut eve] = members;
     // One leaves, and all see it.
+    eve.peer.forget_past();
     bob.peer.say(json!({"do": "leave"}));
     for member in [&mut host, &mut ann, &mut carl] {
         member.peer.wait_for("bob gone", is_down(&bob.addr, "left"));

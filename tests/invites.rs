@@ -143,7 +143,11 @@ fn a_member_invites_where_the_host_lets_it() {
         host.wait_for("whose it is", |event| event["event"] == "invites" && event["invites"] != json!([]));
     assert_eq!((&told["invites"][0]["id"], &told["invites"][0]["by"]), (&made["id"], &made["by"]));
     by(&link(&made), "bob").start().event("authenticated");
-    let another = link(&invite(&mut ann, json!({"cmd": "invite"})));
+    let made = invite(&mut ann, json!({"cmd": "invite"}));
+    host.wait_for("the other", |event| {
+        event["event"] == "invites" && event["invites"][0]["id"] == made["id"]
+    });
+    let another = link(&made);
     host.say(json!({"cmd": "kick", "peer": "ann"}));
     host.wait_for("with her they go", |event| event["event"] == "invites" && event["invites"] == json!([]));
     assert!(refusal(&another).contains("taken this invite back"));

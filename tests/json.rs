@@ -451,7 +451,7 @@ fn a_standard_output_that_takes_nothing_is_an_error_and_a_closed_one_is_none() {
     let mut ann = Starting::join(&host, "ann").start();
     ann.event("authenticated");
     ann.say(json!({"cmd": "send", "to": "everyone", "text": "hello"}));
-    ann.event("delivery");
+    ann.wait_for("it is there", |event| event["event"] == "delivery" && event["status"] == "delivered");
     assert_eq!(ann.leave(), 0);
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = |words: &[&str], output: std::process::Stdio| {

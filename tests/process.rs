@@ -23,8 +23,11 @@ fn joined(starting: Starting) -> Peer {
 }
 
 fn said(peer: &mut Peer, to: &mut Peer, text: &str) -> Value {
-    peer.say(json!({"cmd": "send", "to": "everyone", "text": text}));
-    to.wait_for(text, |event| event["event"] == "message" && event["own"] == false && event["text"] == text)
+    peer.say(json!({"cmd": "send", "to": "everyone", "text": text, "ref": text}));
+    let heard = to.wait_for(text, |event| event["own"] == false && event["text"] == text);
+    // Whoever leaves at once may leave before it is kept there; who is away has it later.
+    peer.wait_for("that it is kept", |event| event["ref"] == text && event["status"] == "delivered");
+    heard
 }
 
 fn is_down(alias: &str) -> impl Fn(&Value) -> bool {

@@ -1,6 +1,6 @@
 //! A member's part when the host is gone for good: following its deputy, or being it.
 //!
-//! It must never take for the host whom no host of it has named, or leave a host that is here.
+//! It must never take somebody for the host whom no host of this network has named, or leave a host that is here.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -41,7 +41,7 @@ pub(super) struct Deputy {
     pub(super) waits: bool,
 }
 
-/// Who is asked to be let in. Only a host that has been gone for its time of grace is not the only one.
+/// Who is asked to let this member in: the host, and the others in turn once it has been gone for its time of grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Asked {
     #[default]
